@@ -1,0 +1,5 @@
+//! walkforge trains and validates portfolio models walk-forward, inside the process that embeds it, without look-ahead.
+
+#![warn(missing_docs)]
+
+pub mod error;
