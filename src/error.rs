@@ -134,13 +134,11 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Shorthand for `Err(Error::new(code, format!(…)))`.
-#[allow(unused_macros)]
 macro_rules! fail {
     ($code:ident, $($text:tt)*) => {
         return Err($crate::error::Error::new($crate::error::Code::$code, format!($($text)*)))
     };
 }
-#[allow(unused_imports)]
 pub(crate) use fail;
 
 #[cfg(test)]
