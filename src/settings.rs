@@ -1,0 +1,278 @@
+//! Settings, each declared once: name, type, range, default and what it is for. From the declaration come the checks,
+//! the error texts and the reference; plugins declare theirs in the same terms, as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::civil::Date;
+use serde_json::{Map, Value as Json, json};
+
+use crate::error::{Code, Error, Result, fail};
+
+/// The type of a setting and what it may hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// A whole number between both bounds, bounds included.
+    Integer(i64, i64),
+    /// A finite number between both bounds, bounds included.
+    Real(f64, f64),
+    /// `true` or `false`.
+    Boolean,
+    /// Any text.
+    Text,
+    /// One of these words.
+    Choice(Vec<String>),
+    /// A calendar date, `YYYY-MM-DD`.
+    Date,
+}
+
+/// What is allowed, as an error message says it.
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Integer(low, i64::MAX) => write!(out, "a whole number of at least {low}"),
+            Kind::Integer(low, high) => write!(out, "a whole number from {low} to {high}"),
+            Kind::Real(low, high) if *high == f64::MAX => write!(out, "a number of at least {low}"),
+            Kind::Real(low, high) => write!(out, "a number from {low} to {high}"),
+            Kind::Boolean => out.write_str("true or false"),
+            Kind::Text => out.write_str("a text"),
+            Kind::Choice(words) => write!(out, "one of {}", words.join(", ")),
+            Kind::Date => out.write_str("a date as YYYY-MM-DD"),
+        }
+    }
+}
+
+/// One setting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Its name inside its section.
+    pub name: String,
+    /// Its type and range.
+    pub kind: Kind,
+    /// Its default; null where being left out has a meaning of its own, which `doc` tells.
+    pub default: Json,
+    /// What it is for, with its unit.
+    pub doc: String,
+}
+
+impl Setting {
+    /// A setting with a default; null means that it may be left out.
+    pub fn new(name: &str, kind: Kind, default: impl Into<Json>, doc: &str) -> Self {
+        Self { name: name.to_owned(), kind, default: default.into(), doc: doc.to_owned() }
+    }
+
+    fn accepts(&self, value: &Json) -> bool {
+        match &self.kind {
+            Kind::Integer(low, high) => value.as_i64().is_some_and(|number| (*low..=*high).contains(&number)),
+            Kind::Real(low, high) => value.as_f64().is_some_and(|number| (*low..=*high).contains(&number)),
+            Kind::Boolean => value.is_boolean(),
+            Kind::Text => value.is_string(),
+            Kind::Choice(words) => value.as_str().is_some_and(|text| words.iter().any(|word| word == text)),
+            Kind::Date => value.as_str().is_some_and(|text| text.len() == 10 && text.parse::<Date>().is_ok()),
+        }
+    }
+
+    /// Reads a declaration from the JSON of a plugin's `describe()`.
+    ///
+    /// # Errors
+    /// `PluginAbi` naming the field that is missing or wrong.
+    pub fn from_json(declaration: &Json) -> Result<Self> {
+        let text = |field: &str| {
+            declaration[field].as_str().map(str::to_owned).ok_or_else(|| {
+                Error::new(Code::PluginAbi, format!("field '{field}' of setting {declaration} must be a text"))
+            })
+        };
+        let kind = match text("type")?.as_str() {
+            "integer" => Kind::Integer(
+                declaration["minimum"].as_i64().unwrap_or(i64::MIN),
+                declaration["maximum"].as_i64().unwrap_or(i64::MAX),
+            ),
+            "real" => Kind::Real(
+                declaration["minimum"].as_f64().unwrap_or(f64::MIN),
+                declaration["maximum"].as_f64().unwrap_or(f64::MAX),
+            ),
+            "boolean" => Kind::Boolean,
+            "text" => Kind::Text,
+            "choice" => {
+                let words = declaration["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
+                Kind::Choice(words.iter().filter_map(Json::as_str).map(str::to_owned).collect())
+            }
+            "date" => Kind::Date,
+            other => fail!(
+                PluginAbi,
+                "setting type '{other}' is unknown; allowed are integer, real, boolean, text, choice, date"
+            ),
+        };
+        let setting = Self { name: text("name")?, kind, default: declaration["default"].clone(), doc: text("doc")? };
+        if !setting.default.is_null() && !setting.accepts(&setting.default) {
+            fail!(PluginAbi, "the default {} of setting '{}' is not {}", setting.default, setting.name, setting.kind);
+        }
+        Ok(setting)
+    }
+}
+
+/// The checked settings of one section, defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Values {
+    section: String,
+    values: BTreeMap<String, Json>,
+}
+
+impl Values {
+    /// Checks `given` against the declarations and fills in defaults. `section` (`windows`, `models.hrp.settings`) is
+    /// what messages call the place.
+    ///
+    /// # Errors
+    /// `InvalidSetting` naming the setting, what was found, what is allowed and, for an unknown key, the nearest one.
+    pub fn check(section: &str, declared: &[Setting], given: &Map<String, Json>) -> Result<Self> {
+        let names: Vec<&str> = declared.iter().map(|setting| setting.name.as_str()).collect();
+        for key in given.keys() {
+            if !names.contains(&key.as_str()) {
+                return Err(unknown(&join(section, key), key, &names));
+            }
+        }
+        let mut values = BTreeMap::new();
+        for setting in declared {
+            let value = match given.get(&setting.name) {
+                None => setting.default.clone(),
+                Some(value) if setting.accepts(value) => value.clone(),
+                Some(value) => fail!(
+                    InvalidSetting,
+                    "setting '{}': found {value}, allowed is {}",
+                    join(section, &setting.name),
+                    setting.kind
+                ),
+            };
+            values.insert(setting.name.clone(), value);
+        }
+        Ok(Self { section: section.to_owned(), values })
+    }
+
+    /// The value of a setting; `None` where it was left out and has no default.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.values.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A whole number.
+    pub fn integer(&self, name: &str) -> Result<i64> {
+        self.get(name).and_then(Json::as_i64).ok_or_else(|| self.absent(name, "a whole number"))
+    }
+
+    /// A count: a whole number that its declaration keeps at zero or more.
+    pub fn count(&self, name: &str) -> Result<usize> {
+        usize::try_from(self.integer(name)?).map_err(|_| self.absent(name, "a count"))
+    }
+
+    /// A number.
+    pub fn real(&self, name: &str) -> Result<f64> {
+        self.get(name).and_then(Json::as_f64).ok_or_else(|| self.absent(name, "a number"))
+    }
+
+    /// A truth value.
+    pub fn boolean(&self, name: &str) -> Result<bool> {
+        self.get(name).and_then(Json::as_bool).ok_or_else(|| self.absent(name, "true or false"))
+    }
+
+    /// A text.
+    pub fn text(&self, name: &str) -> Result<&str> {
+        self.get(name).and_then(Json::as_str).ok_or_else(|| self.absent(name, "a text"))
+    }
+
+    /// A date that may be left out.
+    pub fn date(&self, name: &str) -> Option<Date> {
+        self.get(name).and_then(Json::as_str).and_then(|text| text.parse().ok())
+    }
+
+    /// All of them as JSON, names in order.
+    pub fn to_json(&self) -> Json {
+        json!(self.values)
+    }
+
+    fn absent(&self, name: &str, wanted: &str) -> Error {
+        Error::new(Code::InvalidSetting, format!("setting '{}' must be {wanted}", join(&self.section, name)))
+    }
+}
+
+/// The error for a key that nobody declared, with the nearest of those that are allowed.
+pub fn unknown(path: &str, key: &str, allowed: &[&str]) -> Error {
+    let nearest = allowed
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(key, name), *name))
+        .min()
+        .filter(|(distance, name)| *distance <= name.len().max(key.len()).div_ceil(2));
+    let hint = match nearest {
+        Some((_, name)) => format!("did you mean '{name}'?"),
+        None => format!("allowed are {}", allowed.join(", ")),
+    };
+    Error::new(Code::InvalidSetting, format!("setting '{path}' is unknown; {hint}"))
+}
+
+fn join(section: &str, name: &str) -> String {
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, Setting, Values};
+    use serde_json::{Map, Value as Json, json};
+
+    fn declared() -> Vec<Setting> {
+        vec![
+            Setting::new("train_months", Kind::Integer(1, 1200), 36, "months"),
+            Setting::new("cost_bps", Kind::Real(0.0, f64::MAX), 10.0, "basis points"),
+            Setting::new("start", Kind::Date, Json::Null, "first date"),
+            Setting::new("scheme", Kind::Choice(vec!["rolling".into(), "expanding".into()]), "rolling", "scheme"),
+        ]
+    }
+
+    fn check(given: &Json) -> crate::error::Result<Values> {
+        Values::check("windows", &declared(), given.as_object().unwrap_or(&Map::new()))
+    }
+
+    #[track_caller]
+    fn refused(given: &Json, message: &str) {
+        assert_eq!(check(given).unwrap_err().to_string(), message);
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let values = check(&json!({"cost_bps": 5})).unwrap();
+        assert_eq!((values.count("train_months").unwrap(), values.real("cost_bps").unwrap()), (36, 5.0));
+        assert_eq!((values.date("start"), values.text("scheme").unwrap()), (None, "rolling"));
+    }
+
+    #[test]
+    fn a_bad_value_is_told_with_name_finding_and_range() {
+        refused(
+            &json!({"train_months": 0}),
+            "setting 'windows.train_months': found 0, allowed is a whole number from 1 to 1200",
+        );
+        refused(&json!({"cost_bps": -1}), "setting 'windows.cost_bps': found -1, allowed is a number of at least 0");
+        refused(
+            &json!({"start": "2020-02-30"}),
+            "setting 'windows.start': found \"2020-02-30\", allowed is a date as YYYY-MM-DD",
+        );
+        refused(
+            &json!({"scheme": "roling"}),
+            "setting 'windows.scheme': found \"roling\", allowed is one of rolling, expanding",
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_its_nearest_neighbour() {
+        refused(&json!({"train_month": 1}), "setting 'windows.train_month' is unknown; did you mean 'train_months'?");
+        refused(
+            &json!({"zzzzzzzzzzzz": 1}),
+            "setting 'windows.zzzzzzzzzzzz' is unknown; allowed are train_months, cost_bps, start, scheme",
+        );
+    }
+
+    #[test]
+    fn a_plugins_declaration_is_checked_itself() {
+        let good = json!({"name": "lookback", "type": "integer", "minimum": 2, "default": 756, "doc": "returns"});
+        assert_eq!(Setting::from_json(&good).unwrap().kind, Kind::Integer(2, i64::MAX));
+        let bad = json!({"name": "lookback", "type": "integer", "minimum": 2, "default": 1, "doc": "returns"});
+        assert!(Setting::from_json(&bad).unwrap_err().to_string().contains("the default 1 of setting 'lookback'"));
+        assert!(Setting::from_json(&json!({"name": "x", "type": "colour", "doc": ""})).is_err());
+    }
+}
