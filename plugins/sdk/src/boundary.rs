@@ -1,0 +1,230 @@
+//! The C side of the SDK: the table of an [`Estimator`](crate::Estimator), pointers made slices, panics made errors.
+
+use core::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use walkforge_plugin_abi::{
+    WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_error, wf_host, wf_past, wf_plugin_api, wf_requirements, wf_settings,
+    wf_settings_service, wf_string,
+};
+
+use crate::{Error, Estimator, Past, Requirements, code};
+
+/// The host's table, kept for the life of the process.
+#[derive(Clone, Copy)]
+pub struct Host(&'static wf_host);
+
+// One plugin library has one host: the process that loaded it.
+static HOST: OnceLock<Host> = OnceLock::new();
+
+/// The settings of a model, checked by the host.
+pub struct Settings {
+    settings: *const wf_settings,
+    service: &'static wf_settings_service,
+}
+
+fn string(text: &str) -> wf_string {
+    wf_string { data: text.as_ptr().cast(), length: text.len() }
+}
+
+impl Settings {
+    /// A whole number; `None` where it was left out and has no default.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        let mut out = 0;
+        // SAFETY: the settings and the service are the host's and valid during `create`; `out` is ours.
+        let status = unsafe { (self.service.get_integer)(self.settings, string(name), &raw mut out) };
+        (status == WF_OK).then_some(out)
+    }
+
+    /// A count; `None` where it was left out or is negative.
+    pub fn count(&self, name: &str) -> Option<usize> {
+        self.integer(name).and_then(|number| usize::try_from(number).ok())
+    }
+
+    /// A number; `None` where it was left out and has no default.
+    pub fn real(&self, name: &str) -> Option<f64> {
+        let mut out = 0.0;
+        // SAFETY: as in `integer`.
+        let status = unsafe { (self.service.get_real)(self.settings, string(name), &raw mut out) };
+        (status == WF_OK).then_some(out)
+    }
+}
+
+/// Runs `body`; hands an error or a caught panic to the host.
+fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<(), Error>) -> i32 {
+    let failed = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => return WF_OK,
+        Ok(Err(failed)) => failed,
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            Error::new(format!("the plugin panicked: {text}"))
+        }
+    };
+    if let (false, Some(host)) = (error.is_null(), HOST.get()) {
+        // SAFETY: the slot is frozen in every version; `error` is not null and the host owns what is written there.
+        unsafe { *error = (host.0.error_new)(failed.code, string(&failed.message), core::ptr::null_mut()) };
+    }
+    if failed.code == WF_OK { code::PLUGIN } else { failed.code }
+}
+
+/// Fills the host's table with the functions of `M`.
+///
+/// # Safety
+/// `host` is null or valid for the life of the process; `out` is null or starts with its size and is as large as it
+/// says; `error` is null or writable.
+pub unsafe fn initialise<M: Estimator>(
+    host: *const wf_host,
+    out: *mut wf_plugin_api,
+    error: *mut *mut wf_error,
+) -> i32 {
+    if host.is_null() || out.is_null() {
+        return code::PLUGIN;
+    }
+    // SAFETY: not null, and valid for the life of the process by the contract of this function.
+    let host = HOST.get_or_init(|| Host(unsafe { &*host }));
+    guard(error, || {
+        if host.0.abi_major != WF_ABI_MAJOR {
+            return Err(Error::new(format!(
+                "the plugin was built for ABI {WF_ABI_MAJOR}.{WF_ABI_MINOR}, the host has {}.{}",
+                host.0.abi_major, host.0.abi_minor
+            )));
+        }
+        let api = wf_plugin_api {
+            struct_size: size_of::<wf_plugin_api>(),
+            abi_major: WF_ABI_MAJOR,
+            abi_minor: WF_ABI_MINOR,
+            describe: Some(describe::<M>),
+            create: Some(create::<M>),
+            destroy: Some(destroy::<M>),
+            requirements: Some(requirements::<M>),
+            fit: Some(fit::<M>),
+            weights: Some(weights::<M>),
+        };
+        // SAFETY: `out` is at least as large as the size it starts with; no more than that is written.
+        unsafe {
+            let room = (*out).struct_size.min(size_of::<wf_plugin_api>());
+            core::ptr::copy_nonoverlapping((&raw const api).cast::<u8>(), out.cast::<u8>(), room);
+            (*out).struct_size = room;
+        }
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn describe<M: Estimator>(out: *mut wf_string, error: *mut *mut wf_error) -> i32 {
+    guard(error, || {
+        // SAFETY: the host passes room for one string; the description is static.
+        unsafe { *out = string(M::DESCRIPTION) };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn create<M: Estimator>(
+    settings: *const wf_settings,
+    model: *mut *mut c_void,
+    error: *mut *mut wf_error,
+) -> i32 {
+    guard(error, || {
+        let host = HOST.get().ok_or_else(|| Error::new("the plugin was not initialised"))?;
+        // SAFETY: `get_service` answers null or a table that lives as long as the process.
+        let service = unsafe { (host.0.get_service)(string("settings"), 1).cast::<wf_settings_service>().as_ref() };
+        let service = service.ok_or_else(|| Error::new("the host has no service 'settings'"))?;
+        let made = Box::new(M::create(&Settings { settings, service })?);
+        // SAFETY: the host passes room for one pointer; `destroy` takes it back.
+        unsafe { *model = Box::into_raw(made).cast() };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn destroy<M: Estimator>(model: *mut c_void) {
+    if !model.is_null() {
+        guard(core::ptr::null_mut(), || {
+            // SAFETY: made by `create::<M>`, and the host destroys a model once.
+            drop(unsafe { Box::from_raw(model.cast::<M>()) });
+            Ok(())
+        });
+    }
+}
+
+unsafe extern "C" fn requirements<M: Estimator>(
+    model: *const c_void,
+    out: *mut wf_requirements,
+    error: *mut *mut wf_error,
+) -> i32 {
+    guard(error, || {
+        // SAFETY: `model` was made by `create::<M>`; `out` is the host's room for one struct.
+        unsafe {
+            let Requirements { lookback, min_history } = (*model.cast::<M>()).requirements();
+            (*out).lookback = lookback;
+            (*out).min_history = min_history;
+        }
+        Ok(())
+    })
+}
+
+/// Calls `body` with the slices of a past.
+///
+/// # Safety
+/// `past` is valid, with arrays of the sizes it states.
+unsafe fn with_past<R>(past: *const wf_past, body: impl FnOnce(&Past) -> R) -> R {
+    // SAFETY: the host fills every array to `rows` and `assets`, both at least 1, with names in UTF-8.
+    unsafe {
+        let past = &*past;
+        let cells = past.rows * past.assets;
+        let names: Vec<&str> = core::slice::from_raw_parts(past.names, past.assets)
+            .iter()
+            .map(|name| core::str::from_utf8(core::slice::from_raw_parts(name.data.cast(), name.length)).unwrap_or("?"))
+            .collect();
+        body(&Past {
+            dates: core::slice::from_raw_parts(past.dates, past.rows),
+            names: &names,
+            returns: core::slice::from_raw_parts(past.returns, cells),
+            members: core::slice::from_raw_parts(past.members, cells),
+        })
+    }
+}
+
+unsafe extern "C" fn fit<M: Estimator>(
+    model: *mut c_void,
+    train: *const wf_past,
+    validation: *const wf_past,
+    error: *mut *mut wf_error,
+) -> i32 {
+    guard(error, || {
+        // SAFETY: `model` was made by `create::<M>` and is used by this thread alone; pasts are valid during the call.
+        unsafe {
+            let model = &mut *model.cast::<M>();
+            with_past(train, |train| {
+                if validation.is_null() {
+                    model.fit(train, None)
+                } else {
+                    with_past(validation, |validation| model.fit(train, Some(validation)))
+                }
+            })
+        }
+    })
+}
+
+unsafe extern "C" fn weights<M: Estimator>(
+    model: *const c_void,
+    past: *const wf_past,
+    out: *mut f64,
+    capacity: usize,
+    error: *mut *mut wf_error,
+) -> i32 {
+    guard(error, || {
+        // SAFETY: as in `fit`; `out` has room for `capacity` numbers.
+        unsafe {
+            let out = core::slice::from_raw_parts_mut(out, capacity);
+            with_past(past, |past| {
+                let room = past.names.len();
+                let out = out.get_mut(..room).ok_or_else(|| Error::new("the host's buffer is too small"))?;
+                (*model.cast::<M>()).weights(past, out)
+            })
+        }
+    })
+}

@@ -1,0 +1,103 @@
+//! Write a walkforge plugin in safe Rust: implement [`Estimator`], then name it in [`export_estimator!`].
+//!
+//! Panics are caught on this side of the boundary and become errors.
+
+mod boundary;
+
+#[doc(hidden)]
+pub use boundary::initialise;
+pub use boundary::{Host, Settings};
+#[doc(hidden)]
+pub use walkforge_plugin_abi as abi;
+
+/// Codes of [`Error`] as the host knows them.
+pub mod code {
+    /// The data cannot be used by the model.
+    pub const INVALID_DATA: i32 = 3;
+    /// The plugin failed.
+    pub const PLUGIN: i32 = 6;
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// A stable code, one of [`code`].
+    pub code: i32,
+    /// What was found and what is allowed, for a person.
+    pub message: String,
+}
+
+impl Error {
+    /// An error of the plugin itself.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { code: code::PLUGIN, message: message.into() }
+    }
+
+    /// Data that the model cannot use.
+    pub fn data(message: impl Into<String>) -> Self {
+        Self { code: code::INVALID_DATA, message: message.into() }
+    }
+}
+
+/// What a model needs to be shown at a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requirements {
+    /// Rows of returns up to and with the as-of row.
+    pub lookback: usize,
+    /// Finite returns that an asset must have in the lookback to be shown.
+    pub min_history: usize,
+}
+
+/// What a model is shown: rows that end at the as-of row.
+#[derive(Clone, Copy, Debug)]
+pub struct Past<'a> {
+    /// Dates as days since 1970-01-01, `[rows]`.
+    pub dates: &'a [i32],
+    /// Asset names, `[assets]`, sorted.
+    pub names: &'a [&'a str],
+    /// Simple returns, `[rows, assets]`, row-major; NaN where missing.
+    pub returns: &'a [f64],
+    /// 1 where the asset might be held after a decision at that row, `[rows, assets]`.
+    pub members: &'a [u8],
+}
+
+/// A model that trains itself.
+pub trait Estimator: Sized + Send + Sync {
+    /// JSON: `name`, `version`, `kind` (`estimator`), `doc` and `settings`, each with `name`, `type`, `default`, `doc`
+    /// and, for numbers, `minimum` and `maximum`.
+    const DESCRIPTION: &'static str;
+
+    /// Makes a model from settings that the host has checked against the description.
+    fn create(settings: &Settings) -> Result<Self, Error>;
+
+    /// What the model needs to be shown.
+    fn requirements(&self) -> Requirements;
+
+    /// Fits the model; nothing to do by default.
+    fn fit(&mut self, _train: &Past, _validation: Option<&Past>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Writes the weights of the assets in `past`, `[assets]`, that sum to 1.
+    fn weights(&self, past: &Past, out: &mut [f64]) -> Result<(), Error>;
+}
+
+/// Exports an [`Estimator`] under its init symbol: `export_estimator!(wf_plugin_init_momentum, Momentum);`
+#[macro_export]
+macro_rules! export_estimator {
+    ($symbol:ident, $model:ty) => {
+        /// The plugin's entry.
+        ///
+        /// # Safety
+        /// The host passes its table and room for ours, as `wf_plugin_init` demands.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $symbol(
+            host: *const $crate::abi::wf_host,
+            out: *mut $crate::abi::wf_plugin_api,
+            error: *mut *mut $crate::abi::wf_error,
+        ) -> i32 {
+            // SAFETY: the host keeps the promises of `wf_plugin_init`, which are those of `initialise`.
+            unsafe { $crate::initialise::<$model>(host, out, error) }
+        }
+    };
+}
