@@ -3,5 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod error;
+pub mod model;
 pub mod panel;
+pub mod plugin;
 pub mod settings;

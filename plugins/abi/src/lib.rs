@@ -79,18 +79,9 @@ pub struct wf_host {
     pub abi_minor: u32,
     /// Makes an error; `cause` may be null and belongs to the new error. This slot never moves.
     pub error_new: unsafe extern "C" fn(code: i32, message: wf_string, cause: *mut wf_error) -> *mut wf_error,
-    /// A service by its id (`log`, `settings`, `statistics`), or null where the host has none of at least this version.
+    /// A service by its id (this version has `settings`), or null where the host has none of at least this version.
     /// It stays valid as long as the process.
     pub get_service: unsafe extern "C" fn(id: wf_string, minimum_version: u32) -> *const c_void,
-}
-
-/// Service `log`, version 1.
-#[repr(C)]
-pub struct wf_log_service {
-    /// Size of this struct in bytes.
-    pub struct_size: usize,
-    /// Hands a message to the host's log; levels: 1 error, 2 warning, 3 information.
-    pub write: unsafe extern "C" fn(level: i32, message: wf_string),
 }
 
 /// Service `settings`, version 1: a code of `NotFound` where a setting without a default was left out.

@@ -1,0 +1,46 @@
+//! The benchmark that every run carries: the same weight for every member.
+
+use super::{Estimator, Factory, Requirements};
+use crate::error::Result;
+use crate::panel::Past;
+use crate::settings::{Setting, Values};
+
+/// The name of the benchmark.
+pub const EQUAL_WEIGHT: &str = "equal_weight";
+
+/// Weight 1/n for each of n members at the as-of row.
+#[derive(Clone, Copy, Debug)]
+pub struct EqualWeight;
+
+impl Factory for EqualWeight {
+    fn name(&self) -> &'static str {
+        EQUAL_WEIGHT
+    }
+
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    fn settings(&self) -> &[Setting] {
+        &[]
+    }
+
+    fn create(&self, _settings: &Values) -> Result<Box<dyn Estimator>> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl Estimator for EqualWeight {
+    fn requirements(&self) -> Requirements {
+        Requirements { lookback: 1, min_history: 0 }
+    }
+
+    fn fit(&mut self, _train: &Past, _validation: Option<&Past>) -> Result<()> {
+        Ok(())
+    }
+
+    fn weights(&self, past: &Past) -> Result<Vec<f64>> {
+        let assets = past.assets().len();
+        Ok(vec![1.0 / assets as f64; assets])
+    }
+}

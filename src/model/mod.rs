@@ -1,0 +1,46 @@
+//! What the rest of the core sees of a model: what it needs, how it is fitted, the weights it gives. Nothing here names
+//! a plugin; the equal-weight benchmark, which needs no data, is the one model that lives in the core.
+
+mod equal_weight;
+
+pub use equal_weight::{EQUAL_WEIGHT, EqualWeight};
+
+use crate::error::Result;
+use crate::panel::Past;
+use crate::settings::{Setting, Values};
+
+/// What a model needs to be shown at a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requirements {
+    /// Rows of returns up to and with the as-of row, at least 1; fewer are shown where the data begin later.
+    pub lookback: usize,
+    /// Finite returns that an asset must have in the lookback to be shown.
+    pub min_history: usize,
+}
+
+/// A model that trains itself.
+pub trait Estimator: Send + Sync {
+    /// What the model needs to be shown at a decision.
+    fn requirements(&self) -> Requirements;
+
+    /// Fits the model on its train span; the validation span is for choices such as early stopping.
+    fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()>;
+
+    /// Weights of the assets in `past`, `[assets]`; they sum to 1.
+    fn weights(&self, past: &Past) -> Result<Vec<f64>>;
+}
+
+/// A kind of model: its settings, and how to make one.
+pub trait Factory: Send + Sync {
+    /// The name of the kind, as experiment files say it under `plugin`.
+    fn name(&self) -> &str;
+
+    /// Its version.
+    fn version(&self) -> &str;
+
+    /// The settings it takes.
+    fn settings(&self) -> &[Setting];
+
+    /// Makes a model from settings checked against [`Factory::settings`].
+    fn create(&self, settings: &Values) -> Result<Box<dyn Estimator>>;
+}

@@ -1,0 +1,118 @@
+//! Finding and loading plugins: by path, by name along the search path, or from a function linked into the program.
+
+use std::path::{Path, PathBuf};
+
+use walkforge_plugin_abi::{WF_ABI_MAJOR, wf_plugin_api, wf_plugin_init};
+
+use super::adapter::Plugin;
+use super::error::check;
+use super::host::HOST;
+use crate::error::{Code, Error, Result, fail};
+
+/// The environment variable that names folders with plugins.
+const PATH_VARIABLE: &str = "WALKFORGE_PLUGIN_PATH";
+
+/// The folders in which plugins are sought, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search {
+    folders: Vec<PathBuf>,
+}
+
+impl Search {
+    /// The given folders only.
+    pub fn folders(folders: Vec<PathBuf>) -> Self {
+        Self { folders }
+    }
+
+    /// Those of `WALKFORGE_PLUGIN_PATH`, then the folder of the executable, then `../lib/walkforge/plugins` from there.
+    pub fn standard() -> Self {
+        let mut folders: Vec<PathBuf> =
+            std::env::var_os(PATH_VARIABLE).map(|list| std::env::split_paths(&list).collect()).unwrap_or_default();
+        if let Some(beside) = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned)) {
+            folders.push(beside.clone());
+            folders.push(beside.join("../lib/walkforge/plugins"));
+        }
+        folders.retain(|folder| !folder.as_os_str().is_empty());
+        Self { folders }
+    }
+
+    /// Loads the plugin `name`: a path where it has a `/` or ends in `.so`, else the first of `libwalkforge_NAME.so`,
+    /// `libNAME.so` and `NAME.so` along the folders.
+    ///
+    /// # Errors
+    /// `NotFound` with the folders that were searched; `PluginAbi` where a file is no plugin of this ABI.
+    pub fn load(&self, name: &str) -> Result<Plugin> {
+        if name.contains('/') || Path::new(name).extension().is_some_and(|ending| ending == "so") {
+            return load_file(Path::new(name));
+        }
+        let names = [format!("libwalkforge_{name}.so"), format!("lib{name}.so"), format!("{name}.so")];
+        let found = self.folders.iter().flat_map(|folder| names.iter().map(|file| folder.join(file)));
+        if let Some(path) = found.into_iter().find(|path| path.is_file()) {
+            return load_file(&path);
+        }
+        let folders: Vec<String> = self.folders.iter().map(|folder| folder.display().to_string()).collect();
+        fail!(
+            NotFound,
+            "plugin '{name}' was not found: no {} in {}; {PATH_VARIABLE} can name further folders",
+            names.join(", "),
+            folders.join(", ")
+        )
+    }
+}
+
+fn load_file(path: &Path) -> Result<Plugin> {
+    let source = path.display().to_string();
+    if !path.is_file() {
+        fail!(NotFound, "plugin file {source} is not there");
+    }
+    let refused = |error: libloading::Error| {
+        Error::new(Code::PluginAbi, format!("plugin file {source} cannot be loaded: {error}"))
+    };
+    // SAFETY: loading runs the library's initialisers; a user who names a plugin asks for just that.
+    let library = unsafe { libloading::Library::new(path) }.map_err(refused)?;
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = stem.strip_prefix("lib").unwrap_or(&stem);
+    let stem = stem.strip_prefix("walkforge_").unwrap_or(stem);
+    let named = format!("wf_plugin_init_{stem}");
+    // SAFETY: a symbol of this name has the type of `wf_plugin_init`, by the ABI.
+    let init =
+        unsafe { library.get::<wf_plugin_init>(&named).or_else(|_| library.get::<wf_plugin_init>("wf_plugin_init")) };
+    let Ok(init) = init.map(|symbol| *symbol) else {
+        fail!(PluginAbi, "plugin file {source} has neither {named} nor wf_plugin_init");
+    };
+    // Plugins are never unloaded: their descriptions and models may be used until the process ends.
+    std::mem::forget(library);
+    // SAFETY: the function is a plugin's entry, as its symbol says.
+    unsafe { register(init, &source) }
+}
+
+/// Takes a plugin whose init function is linked into the program; `source` is what messages call it.
+///
+/// # Safety
+/// `init` keeps the promises of `wf_plugin_init` and lives as long as the process.
+///
+/// # Errors
+/// `PluginAbi` where its ABI version or description cannot be used, and the plugin's own errors.
+pub unsafe fn register(init: wf_plugin_init, source: &str) -> Result<Plugin> {
+    let mut api = wf_plugin_api {
+        struct_size: size_of::<wf_plugin_api>(),
+        abi_major: 0,
+        abi_minor: 0,
+        describe: None,
+        create: None,
+        destroy: None,
+        requirements: None,
+        fit: None,
+        weights: None,
+    };
+    let mut error = core::ptr::null_mut();
+    // SAFETY: the host table is static; `api` starts with its size; `error` is ours.
+    unsafe {
+        let status = init(&raw const HOST, &raw mut api, &raw mut error);
+        check(source, "init", status, error)?;
+    }
+    if api.abi_major != WF_ABI_MAJOR {
+        fail!(PluginAbi, "plugin {source} was built for ABI {}, this host has {WF_ABI_MAJOR}", api.abi_major);
+    }
+    Plugin::new(api, source)
+}

@@ -1,0 +1,11 @@
+//! Plugins: found and loaded, or registered by the host program, and adapted from their C table to [`crate::model`].
+//!
+//! A loaded library is never unloaded. What a plugin returns is checked before anyone uses it.
+
+mod adapter;
+mod error;
+mod host;
+mod load;
+
+pub use adapter::Plugin;
+pub use load::{Search, register};
