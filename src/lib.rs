@@ -7,3 +7,4 @@ pub mod model;
 pub mod panel;
 pub mod plugin;
 pub mod settings;
+pub mod windows;

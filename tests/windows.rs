@@ -1,0 +1,155 @@
+//! Windows on random calendars: spans in order, no label across a boundary, every test date once; and on the example
+//! prices the number of windows that the README states.
+
+use std::path::Path;
+
+use jiff::ToSpan;
+use jiff::civil::{Date, Weekday, date};
+use proptest::prelude::*;
+use walkforge::panel::{Kind, Panel};
+use walkforge::windows::{Rebalance, Role, SampleRule, Scheme, WindowSettings, decisions, samples, stitch, windows};
+
+fn settings(train: u32, validation: u32, test: u32, step: u32) -> WindowSettings {
+    WindowSettings {
+        scheme: Scheme::Rolling,
+        train_months: train,
+        validation_months: validation,
+        test_months: test,
+        step_months: step,
+        start: None,
+        partial_test: false,
+        embargo_days: 0,
+    }
+}
+
+/// Weekdays from `start`, some holidays taken out at random, and one long gap.
+fn calendar() -> impl Strategy<Value = Vec<Date>> {
+    let holidays = proptest::collection::vec(0.0..1.0_f64, 2200);
+    (0..4000_i64, holidays, 0..2200_usize, 0..12_usize).prop_map(|(offset, draws, gap_at, gap)| {
+        let start = date(1995, 1, 1).checked_add(offset.days()).unwrap();
+        draws
+            .iter()
+            .enumerate()
+            .map(|(day, draw)| (start.checked_add((day as i64).days()).unwrap(), day, draw))
+            .filter(|(day, place, draw)| {
+                !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday)
+                    && **draw > 0.05
+                    && !(gap_at..gap_at + gap).contains(place)
+            })
+            .map(|(day, _, _)| day)
+            .collect()
+    })
+}
+
+/// A calendar and window settings over it; half of the starts are a date of the calendar's first year.
+fn cut() -> impl Strategy<Value = (Vec<Date>, WindowSettings)> {
+    (calendar(), 1..20_u32, 0..8_u32, 1..8_u32, 1..14_u32, any::<bool>(), any::<bool>(), 0..40_u32, 0..500_usize)
+        .prop_map(|(dates, train, validation, test, step, expanding, partial, embargo, first)| {
+            let start = (first < 250).then(|| dates[first]);
+            (
+                dates,
+                WindowSettings {
+                    scheme: if expanding { Scheme::Expanding } else { Scheme::Rolling },
+                    partial_test: partial,
+                    embargo_days: embargo,
+                    start,
+                    ..settings(train, validation, test, step)
+                },
+            )
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn spans_are_in_order_and_every_stitched_test_date_comes_once((dates, cut) in cut()) {
+        let Ok(windows) = windows(&dates, &cut) else { return Ok(()) };
+        for window in &windows {
+            prop_assert!(window.train.start < window.train.end);
+            prop_assert_eq!(window.train.end, window.validation.start);
+            prop_assert_eq!(window.validation.end, window.test.start);
+            prop_assert_eq!(window.train.rows.end, window.validation.rows.start);
+            prop_assert_eq!(window.validation.rows.end, window.test.rows.start);
+            for span in [&window.train, &window.validation, &window.test] {
+                prop_assert!(dates[span.rows.clone()].iter().all(|day| (span.start..span.end).contains(day)));
+                let inside = dates.iter().filter(|day| (span.start..span.end).contains(*day)).count();
+                prop_assert_eq!(inside, span.rows.len());
+            }
+        }
+        let stitched: Vec<usize> = stitch(&dates, &windows).into_iter().flatten().collect();
+        prop_assert!(stitched.windows(2).all(|pair| pair[0] < pair[1]));
+        let mut tested: Vec<usize> = windows.iter().flat_map(|window| window.test.rows.clone()).collect();
+        tested.sort_unstable();
+        tested.dedup();
+        prop_assert_eq!(stitched, tested);
+    }
+
+    #[test]
+    fn no_label_crosses_a_boundary_and_no_sample_is_lost(
+        (dates, cut) in cut(), lookback in 1..40_usize, horizon in 1..8_usize, lag in 0..3_usize,
+    ) {
+        let Ok(windows) = windows(&dates, &cut) else { return Ok(()) };
+        let rule = SampleRule { lookback, horizon, lag, embargo_days: cut.embargo_days };
+        for window in &windows {
+            for (role, span, cut_end) in [
+                (Role::Train, &window.train, lag),
+                (Role::Validation, &window.validation, lag),
+                (Role::Test, &window.test, 0),
+            ] {
+                let open = span.start.checked_add(i64::from(cut.embargo_days).days()).unwrap();
+                let expected: Vec<usize> = (lookback - 1..dates.len())
+                    .filter(|&t| {
+                        let (from, to) = (t + 1 + lag, t + horizon + lag);
+                        let label = from >= span.rows.start && to + cut_end < span.rows.end;
+                        let inputs = role != Role::Train || t + 1 >= span.rows.start + lookback;
+                        label && inputs && (role == Role::Train || dates[from] >= open)
+                    })
+                    .collect();
+                prop_assert_eq!(samples(&dates, window, role, &rule).collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn every_held_row_has_a_decision_before_it((dates, cut) in cut(), lag in 0..3_usize) {
+        let Ok(windows) = windows(&dates, &cut) else { return Ok(()) };
+        for window in &windows {
+            let held = window.test.rows.clone();
+            if held.start < 1 + lag {
+                continue;
+            }
+            let due = |row: usize| Rebalance::Monthly.is_decision(row, dates[row], dates.get(row + 1).copied());
+            let rows = decisions(held.clone(), lag, due).unwrap();
+            prop_assert_eq!(rows[0], held.start - 1 - lag);
+            for row in held.start - lag..held.end - 1 - lag {
+                prop_assert_eq!(rows.contains(&row), due(row));
+            }
+            prop_assert!(rows.iter().all(|row| row + 2 + lag <= held.end));
+        }
+    }
+}
+
+#[test]
+fn the_example_prices_give_29_windows_and_337_monthly_ones() {
+    let panel = Panel::from_csv(Kind::Prices, Path::new("examples/data/sp500_20_prices.csv")).unwrap();
+    let yearly = windows(panel.dates(), &settings(36, 12, 12, 12)).unwrap();
+    assert_eq!(yearly.len(), 29);
+    assert_eq!(yearly[0].train.start, date(1990, 1, 1));
+    assert_eq!(yearly[28].test.end, date(2023, 1, 1));
+    assert_eq!(windows(panel.dates(), &settings(36, 12, 12, 1)).unwrap().len(), 337);
+}
+
+#[test]
+fn a_short_calendar_is_told_what_it_lacks() {
+    let dates = [date(2020, 1, 1), date(2021, 12, 31)];
+    let message = windows(&dates, &settings(36, 12, 12, 12)).unwrap_err().to_string();
+    assert!(message.contains("the data run from 2020-01-01 to 2021-12-31"), "{message}");
+    let message = windows(&dates, &settings(3, 3, 3, 3)).unwrap_err().to_string();
+    assert!(
+        message.contains("window 0: no date lies in its validation span, 2020-04-01 up to before 2020-07-01"),
+        "{message}"
+    );
+    assert!(windows(&[], &settings(3, 3, 3, 3)).is_err());
+    assert!(decisions(0..5, 0, |_| true).is_err());
+}
