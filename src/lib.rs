@@ -3,8 +3,10 @@
 #![warn(missing_docs)]
 
 pub mod error;
+pub mod evaluate;
 pub mod model;
 pub mod panel;
 pub mod plugin;
+pub mod portfolio;
 pub mod settings;
 pub mod windows;

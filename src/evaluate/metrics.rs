@@ -1,0 +1,319 @@
+//! The metrics, daily data and 252 days a year. Where a value is undefined it says why; it is never 0 or infinite.
+
+use jiff::civil::Date;
+
+use super::{DAYS_A_YEAR, Inputs, Metric, Unit, Value};
+
+/// The table.
+pub static METRICS: &[Metric] = &[
+    Metric {
+        name: "sharpe",
+        label: "Sharpe ratio",
+        unit: Unit::Ratio,
+        doc: "mean(net) / std(net, ddof 1) x sqrt(252)",
+        compute: |inputs| ratio(mean(inputs.net), deviation(inputs.net), DAYS_A_YEAR.sqrt()),
+    },
+    Metric {
+        name: "sortino",
+        label: "Sortino ratio",
+        unit: Unit::Ratio,
+        doc: "mean(net) / sqrt(mean(min(net, 0)^2)) x sqrt(252)",
+        compute: |inputs| {
+            let squares: Vec<f64> = inputs.net.iter().map(|value| value.min(0.0).powi(2)).collect();
+            ratio(mean(inputs.net), mean(&squares).map(f64::sqrt), DAYS_A_YEAR.sqrt())
+        },
+    },
+    Metric {
+        name: "total_return",
+        label: "Total return",
+        unit: Unit::Percent,
+        doc: "last wealth - 1, net",
+        compute: |inputs| number(Ok(wealth(inputs.net) - 1.0)),
+    },
+    Metric {
+        name: "cagr",
+        label: "Annual growth (CAGR)",
+        unit: Unit::Percent,
+        doc: "wealth^(365.25 / calendar days) - 1, net",
+        compute: |inputs| number(growth(inputs)),
+    },
+    Metric {
+        name: "volatility",
+        label: "Volatility",
+        unit: Unit::Percent,
+        doc: "std(net, ddof 1) x sqrt(252)",
+        compute: |inputs| number(deviation(inputs.net).map(|value| value * DAYS_A_YEAR.sqrt())),
+    },
+    Metric {
+        name: "calmar",
+        label: "Calmar ratio",
+        unit: Unit::Ratio,
+        doc: "CAGR / |maximum drawdown|",
+        compute: |inputs| ratio(growth(inputs), drawdown(inputs).map(|fall| -fall.depth), 1.0),
+    },
+    Metric {
+        name: "max_drawdown",
+        label: "Maximum drawdown",
+        unit: Unit::Percent,
+        doc: "lowest wealth / highest wealth before it - 1, net; wealth starts at 1",
+        compute: |inputs| number(drawdown(inputs).map(|fall| fall.depth)),
+    },
+    Metric {
+        name: "max_drawdown_peak",
+        label: "Drawdown began",
+        unit: Unit::Day,
+        doc: "the day of the highest wealth before the maximum drawdown",
+        compute: |inputs| day(drawdown(inputs).and_then(|fall| fall.peak.ok_or("wealth never fell"))),
+    },
+    Metric {
+        name: "max_drawdown_trough",
+        label: "Drawdown's lowest day",
+        unit: Unit::Day,
+        doc: "the day of the maximum drawdown",
+        compute: |inputs| day(drawdown(inputs).and_then(|fall| fall.trough.ok_or("wealth never fell"))),
+    },
+    Metric {
+        name: "max_drawdown_recovery",
+        label: "Drawdown recovered",
+        unit: Unit::Day,
+        doc: "the first day after the trough with wealth as high as at the peak",
+        compute: |inputs| day(drawdown(inputs).and_then(|fall| fall.recovery.ok_or("not recovered"))),
+    },
+    Metric {
+        name: "var_95",
+        label: "Value at risk 95 %, a day",
+        unit: Unit::Percent,
+        doc: "5 % lower quantile of net returns (the value at index floor(0.05 (n - 1)) in order); losses are negative",
+        compute: |inputs| number(tail(inputs.net).map(|tail| tail[tail.len() - 1])),
+    },
+    Metric {
+        name: "cvar_95",
+        label: "Expected shortfall 95 %, a day",
+        unit: Unit::Percent,
+        doc: "mean of the net returns up to the value at risk; losses are negative",
+        compute: |inputs| number(tail(inputs.net).and_then(|tail| mean(&tail))),
+    },
+    Metric {
+        name: "hit_rate",
+        label: "Days with a gain",
+        unit: Unit::Percent,
+        doc: "share of days with net > 0",
+        compute: |inputs| {
+            let gains: Vec<f64> = inputs.net.iter().map(|value| f64::from(u8::from(*value > 0.0))).collect();
+            number(mean(&gains))
+        },
+    },
+    Metric {
+        name: "turnover",
+        label: "Turnover a year",
+        unit: Unit::Percent,
+        doc: "mean of the daily turnover (half of the sum of |w - w before|) x 252",
+        compute: |inputs| number(mean(inputs.turnover).map(|value| value * DAYS_A_YEAR)),
+    },
+    Metric {
+        name: "cost_drag",
+        label: "Costs a year",
+        unit: Unit::Percent,
+        doc: "mean(gross - net) x 252",
+        compute: |inputs| number(mean(&difference(inputs.gross, inputs.net)).map(|value| value * DAYS_A_YEAR)),
+    },
+    Metric {
+        name: "information_ratio",
+        label: "Information ratio",
+        unit: Unit::Ratio,
+        doc: "mean(net - benchmark) / std(net - benchmark, ddof 1) x sqrt(252)",
+        compute: |inputs| match inputs.benchmark {
+            None => Value::Undefined(NO_BENCHMARK),
+            Some(benchmark) => {
+                let active = difference(inputs.net, benchmark);
+                ratio(mean(&active), deviation(&active), DAYS_A_YEAR.sqrt())
+            }
+        },
+    },
+    Metric {
+        name: "return_correlation",
+        label: "Correlation with the benchmark",
+        unit: Unit::Ratio,
+        doc: "Pearson correlation of net returns with the benchmark's",
+        compute: |inputs| number(inputs.benchmark.ok_or(NO_BENCHMARK).and_then(|other| correlation(inputs.net, other))),
+    },
+];
+
+const NO_BENCHMARK: &str = "there is no benchmark";
+
+type Outcome = Result<f64, &'static str>;
+
+fn number(outcome: Outcome) -> Value {
+    match outcome {
+        Ok(value) if value.is_finite() => Value::Number(value),
+        Ok(_) => Value::Undefined("the value is not finite"),
+        Err(reason) => Value::Undefined(reason),
+    }
+}
+
+fn day(outcome: Result<Date, &'static str>) -> Value {
+    outcome.map_or_else(Value::Undefined, Value::Day)
+}
+
+fn ratio(above: Outcome, below: Outcome, scale: f64) -> Value {
+    match (above, below) {
+        (Ok(_), Ok(0.0)) => Value::Undefined("the denominator is zero"),
+        (Ok(above), Ok(below)) => number(Ok(above / below * scale)),
+        (Err(reason), _) | (_, Err(reason)) => Value::Undefined(reason),
+    }
+}
+
+fn mean(values: &[f64]) -> Outcome {
+    if values.is_empty() {
+        return Err("there are no returns");
+    }
+    Ok(values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Standard deviation, ddof 1; exactly 0 where all values are equal.
+fn deviation(values: &[f64]) -> Outcome {
+    if values.len() < 2 {
+        return Err("there are fewer than two returns");
+    }
+    if values.iter().all(|value| *value == values[0]) {
+        return Ok(0.0);
+    }
+    let mean = mean(values)?;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    Ok((squares / (values.len() - 1) as f64).sqrt())
+}
+
+fn difference(left: &[f64], right: &[f64]) -> Vec<f64> {
+    left.iter().zip(right).map(|(left, right)| left - right).collect()
+}
+
+fn correlation(left: &[f64], right: &[f64]) -> Outcome {
+    let (spread_left, spread_right) = (deviation(left)?, deviation(right)?);
+    if spread_left == 0.0 || spread_right == 0.0 {
+        return Err("one of the two does not vary");
+    }
+    let (mean_left, mean_right) = (mean(left)?, mean(right)?);
+    let sum: f64 = left.iter().zip(right).map(|(left, right)| (left - mean_left) * (right - mean_right)).sum();
+    Ok((sum / ((left.len() - 1) as f64 * spread_left * spread_right)).clamp(-1.0, 1.0))
+}
+
+fn wealth(net: &[f64]) -> f64 {
+    net.iter().fold(1.0, |wealth, value| wealth * (1.0 + value))
+}
+
+fn growth(inputs: &Inputs) -> Outcome {
+    let last = inputs.dates.last().ok_or("there are no returns")?;
+    let days = inputs.start.duration_until(*last).as_secs_f64() / 86_400.0;
+    if days <= 0.0 {
+        return Err("no calendar day passes");
+    }
+    Ok(wealth(inputs.net).powf(365.25 / days) - 1.0)
+}
+
+/// The lower tail, ascending, up to and with the 5 % lower quantile.
+fn tail(values: &[f64]) -> Result<Vec<f64>, &'static str> {
+    if values.is_empty() {
+        return Err("there are no returns");
+    }
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    // ⌊(n − 1)/20⌋ in whole numbers: 0.05 has no exact double.
+    sorted.truncate((sorted.len() - 1) / 20 + 1);
+    Ok(sorted)
+}
+
+struct Fall {
+    depth: f64,
+    peak: Option<Date>,
+    trough: Option<Date>,
+    recovery: Option<Date>,
+}
+
+fn drawdown(inputs: &Inputs) -> Result<Fall, &'static str> {
+    if inputs.net.is_empty() {
+        return Err("there are no returns");
+    }
+    let (mut wealth, mut top, mut top_day) = (1.0, 1.0, inputs.start);
+    let mut worst = Fall { depth: 0.0, peak: None, trough: None, recovery: None };
+    let mut to_recover = f64::INFINITY;
+    for (value, date) in inputs.net.iter().zip(inputs.dates) {
+        wealth *= 1.0 + value;
+        if wealth >= to_recover {
+            worst.recovery = Some(*date);
+            to_recover = f64::INFINITY;
+        }
+        if wealth > top {
+            (top, top_day) = (wealth, *date);
+        }
+        let depth = wealth / top - 1.0;
+        if depth < worst.depth {
+            worst = Fall { depth, peak: Some(top_day), trough: Some(*date), recovery: None };
+            to_recover = top;
+        }
+    }
+    Ok(worst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Inputs, Value, evaluate};
+    use jiff::civil::{Date, date};
+    use std::collections::BTreeMap;
+
+    const NET: [f64; 5] = [0.10, -0.20, -0.05, 0.40, 0.02];
+    const OTHER: [f64; 5] = [0.05, -0.10, 0.00, 0.20, 0.03];
+
+    fn values(net: &[f64], benchmark: Option<&[f64]>) -> BTreeMap<&'static str, Value> {
+        let dates: Vec<Date> = (2..).take(net.len()).map(|day| date(2020, 1, day)).collect();
+        let gross: Vec<f64> = net.iter().map(|value| value + 0.001).collect();
+        let turnover = vec![0.5; net.len()];
+        let start = date(2020, 1, 1);
+        let inputs = Inputs { start, dates: &dates, gross: &gross, net, turnover: &turnover, benchmark };
+        evaluate(&inputs).into_iter().map(|(metric, value)| (metric.name, value)).collect()
+    }
+
+    /// Figures of the ratios by Python's `statistics` module (`mean`, `stdev`, `correlation`), the others by hand.
+    #[test]
+    fn every_metric_has_its_golden_value() {
+        let golden = [
+            ("sharpe", 3.849_823_055_085_248),
+            ("sortino", 9.297_893_499_573_533),
+            ("total_return", 1.1 * 0.8 * 0.95 * 1.4 * 1.02 - 1.0),
+            ("cagr", (1.1_f64 * 0.8 * 0.95 * 1.4 * 1.02).powf(365.25 / 5.0) - 1.0),
+            ("volatility", 3.534_707_908_724_567),
+            ("max_drawdown", 0.8 * 0.95 - 1.0),
+            ("calmar", ((1.1_f64 * 0.8 * 0.95 * 1.4 * 1.02).powf(365.25 / 5.0) - 1.0) / 0.24),
+            ("var_95", -0.2),
+            ("cvar_95", -0.2),
+            ("hit_rate", 0.6),
+            ("turnover", 126.0),
+            ("cost_drag", 0.252),
+            ("information_ratio", 2.471_195_314_563_888_5),
+            ("return_correlation", 0.993_952_812_098_932_8),
+        ];
+        let values = values(&NET, Some(&OTHER));
+        assert_eq!(values.len(), golden.len() + 3);
+        for (name, expected) in golden {
+            let Value::Number(ours) = values[name] else { panic!("{name}: {:?}", values[name]) };
+            assert!((ours / expected - 1.0).abs() < 1e-12, "{name}: {ours}, expected {expected}");
+        }
+        assert_eq!(values["max_drawdown_peak"], Value::Day(date(2020, 1, 2)));
+        assert_eq!(values["max_drawdown_trough"], Value::Day(date(2020, 1, 4)));
+        assert_eq!(values["max_drawdown_recovery"], Value::Day(date(2020, 1, 5)));
+    }
+
+    #[test]
+    fn what_is_undefined_says_why() {
+        let flat = values(&[0.0, 0.0, 0.0], None);
+        assert_eq!(flat["sharpe"], Value::Undefined("the denominator is zero"));
+        assert_eq!(flat["sortino"], Value::Undefined("the denominator is zero"));
+        assert_eq!(flat["calmar"], Value::Undefined("the denominator is zero"));
+        assert_eq!(flat["max_drawdown_peak"], Value::Undefined("wealth never fell"));
+        assert_eq!(flat["information_ratio"], Value::Undefined("there is no benchmark"));
+        assert_eq!(values(&[0.1], None)["sharpe"], Value::Undefined("there are fewer than two returns"));
+        assert_eq!(values(&[], None)["sharpe"], Value::Undefined("there are no returns"));
+        assert_eq!(values(&[-0.1], None)["max_drawdown_recovery"], Value::Undefined("not recovered"));
+        // A fall from the first day counts from a wealth of 1.
+        assert_eq!(values(&[-0.5], None)["max_drawdown"], Value::Number(-0.5));
+    }
+}

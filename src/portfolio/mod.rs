@@ -1,0 +1,7 @@
+//! From target weights to a net return path: constraints that hold for every model alike, drift, turnover and costs.
+
+mod constraints;
+mod path;
+
+pub use constraints::{Change, Constraints};
+pub use path::{Book, Path};
