@@ -8,5 +8,6 @@ pub mod model;
 pub mod panel;
 pub mod plugin;
 pub mod portfolio;
+pub mod run;
 pub mod settings;
 pub mod windows;

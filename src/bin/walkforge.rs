@@ -1,0 +1,208 @@
+//! The command line: it parses, calls the library and prints. Results go to stdout, messages to stderr.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use serde_json::{Map, Value as Json, json};
+use walkforge::error::{Code, Error, Result};
+use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory};
+use walkforge::plugin::Search;
+use walkforge::portfolio::Constraints;
+use walkforge::run::{Experiment, Run, allocate, write_directory};
+use walkforge::settings::Values;
+use walkforge::windows::{Span, windows};
+
+/// Walk-forward training and validation of portfolio models, without look-ahead.
+#[derive(Parser)]
+#[command(name = "walkforge", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Walk every model of an experiment forward and write a run directory.
+    Run {
+        /// The experiment file (TOML).
+        experiment: PathBuf,
+        /// The run directory.
+        #[arg(long)]
+        out: PathBuf,
+        /// Change a setting: section.key=value.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// Print the walk-forward windows of a data file as CSV.
+    Windows {
+        /// CSV file: a date column, then one column an asset.
+        #[arg(long)]
+        data: PathBuf,
+        /// Change a setting: windows.key=value, or data.kind=returns.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// Fit a model once and print its weights as CSV.
+    Weights {
+        /// The model: a plugin by name or path, or `equal_weight`.
+        #[arg(long)]
+        model: String,
+        /// CSV file: a date column, then one column an asset.
+        #[arg(long)]
+        data: PathBuf,
+        /// The last date the model may know; the last of the file if left out.
+        #[arg(long, value_name = "DATE")]
+        as_of: Option<String>,
+        /// Change a setting: model.key=value, portfolio.key=value, or data.kind=returns.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let outcome = match arguments.command {
+        Command::Run { experiment, out, set } => run(&experiment, &out, &set),
+        Command::Windows { data, set } => print_windows(&data, &set),
+        Command::Weights { model, data, as_of, set } => print_weights(&model, &data, as_of.as_deref(), &set),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("walkforge: {error}");
+            ExitCode::from(match error.code() {
+                Code::LookAhead => 1,
+                Code::Internal | Code::Poisoned => 3,
+                _ => 2,
+            })
+        }
+    }
+}
+
+fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> Result<()> {
+    let started = Instant::now();
+    let experiment = Experiment::from_file(experiment, set)?;
+    let threads = experiment.threads;
+    let bar =
+        if std::io::stderr().is_terminal() { indicatif::ProgressBar::new(0) } else { indicatif::ProgressBar::hidden() };
+    let run = Run::execute(experiment, &Search::standard(), &|done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    write_directory(&run, out, threads, started.elapsed().as_secs_f64())?;
+    eprintln!(
+        "{} windows, {} models, {} out-of-sample days: {}",
+        run.windows.len(),
+        run.models.len(),
+        run.paths[0].rows.len(),
+        out.display()
+    );
+    Ok(())
+}
+
+/// An experiment of one data file; `data.kind=returns` among the settings says that it holds returns.
+fn experiment_of(data: &std::path::Path, set: &[String], models: Json) -> Result<Experiment> {
+    let (kinds, rest): (Vec<&String>, Vec<&String>) = set.iter().partition(|entry| entry.starts_with("data.kind="));
+    let kind = match kinds.last().map(|entry| &entry["data.kind=".len()..]) {
+        None | Some("prices") => "prices",
+        Some("returns") => "returns",
+        Some(other) => {
+            let message = format!("setting 'data.kind': found \"{other}\", allowed is one of prices, returns");
+            return Err(Error::new(Code::InvalidSetting, message));
+        }
+    };
+    let file = std::path::absolute(data).map_err(|error| Error::io("find", data, &error))?;
+    let mut tree = json!({"data": {kind: file.to_string_lossy()}});
+    if let Json::Array(list) = &models
+        && !list.is_empty()
+    {
+        tree["models"] = models;
+    }
+    let text = toml::to_string(&tree).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    Experiment::from_toml(&text, PathBuf::new(), &rest.into_iter().cloned().collect::<Vec<_>>())
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads may stop reading.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| Error::new(Code::Io, format!("cannot write to stdout: {error}"))),
+    }
+}
+
+fn print_windows(data: &std::path::Path, set: &[String]) -> Result<()> {
+    let experiment = experiment_of(data, set, json!([]))?;
+    let panel = experiment.panel()?;
+    let dates = panel.dates();
+    let days = |span: &Span| match (dates.get(span.rows.start), span.rows.end.checked_sub(1)) {
+        (Some(first), Some(last)) if !span.rows.is_empty() => format!("{first},{}", dates[last]),
+        _ => ",".to_owned(),
+    };
+    let mut text = String::from(
+        "window,train_start,train_end,validation_start,validation_end,test_start,test_end,train_rows,validation_rows,\
+         test_rows\n",
+    );
+    for window in windows(dates, &experiment.windows)? {
+        let (train, validation, test) = (&window.train, &window.validation, &window.test);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{},{},{},{},{},{},{}",
+            window.index,
+            days(train),
+            days(validation),
+            days(test),
+            train.rows.len(),
+            validation.rows.len(),
+            test.rows.len()
+        );
+    }
+    print(&text)
+}
+
+fn print_weights(model: &str, data: &std::path::Path, as_of: Option<&str>, set: &[String]) -> Result<()> {
+    let (own, rest): (Vec<String>, Vec<String>) = set.iter().cloned().partition(|entry| entry.starts_with("model."));
+    let experiment = experiment_of(data, &rest, json!([]))?;
+    let given = own.iter().try_fold(Map::new(), |mut map, entry| {
+        let (key, text) = entry["model.".len()..]
+            .split_once('=')
+            .ok_or_else(|| Error::new(Code::InvalidSetting, "--set model.key needs a value: model.key=value"))?;
+        let value =
+            toml::from_str::<Json>(&format!("v = {text}")).map_or_else(|_| json!(text), |table| table["v"].clone());
+        map.insert(key.to_owned(), value);
+        Ok::<_, Error>(map)
+    })?;
+    let panel = experiment.panel()?;
+    let dates = panel.dates();
+    let row = match as_of {
+        None => dates.len() - 1,
+        Some(text) => {
+            let day = text.parse::<jiff::civil::Date>().map_err(|_| {
+                Error::new(Code::InvalidSetting, format!("--as-of: found '{text}', allowed is a date as YYYY-MM-DD"))
+            })?;
+            dates.partition_point(|date| *date <= day).checked_sub(1).ok_or_else(|| {
+                Error::new(Code::InvalidSetting, format!("--as-of: found {day}, the data begin on {}", dates[0]))
+            })?
+        }
+    };
+    let factory: Box<dyn Factory> =
+        if model == EQUAL_WEIGHT { Box::new(EqualWeight) } else { Box::new(Search::standard().load(model)?) };
+    let settings = Values::check("model", factory.settings(), &given)?;
+    let constraints = Constraints { max_weight: experiment.max_weight };
+    let weights = allocate(&panel, &*factory, &settings, constraints, row)?;
+    let mut text = String::from("asset,weight\n");
+    for &column in panel.output_order() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{},{:?}", panel.assets()[column], weights[column]);
+    }
+    print(&text)
+}

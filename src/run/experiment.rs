@@ -1,0 +1,271 @@
+//! The experiment file: TOML or JSON into checked settings. Unknown keys are errors that suggest the nearest key.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::error::{Code, Error, Result, fail};
+use crate::model::EQUAL_WEIGHT;
+use crate::panel::{Kind as PanelKind, Panel};
+use crate::settings::{Kind, Setting, Values, unknown};
+use crate::windows::{Rebalance, WindowSettings};
+
+/// A model of an experiment.
+#[derive(Clone, Debug)]
+pub struct ModelEntry {
+    /// Its name in results.
+    pub name: String,
+    /// The plugin, by name or path.
+    pub plugin: String,
+    /// Its settings as the user gave them, not yet checked against the plugin's declaration.
+    pub settings: Map<String, Json>,
+}
+
+/// A checked experiment.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    /// Number of threads; 0 for one a core.
+    pub threads: usize,
+    /// Price or return file and which of the two it is, with the path as the file says it.
+    pub data: Option<(PanelKind, PathBuf)>,
+    /// How windows are cut.
+    pub windows: WindowSettings,
+    /// When the portfolio is rebalanced.
+    pub rebalance: Rebalance,
+    /// Rows between decision and execution.
+    pub execution_lag: usize,
+    /// Largest weight of one asset.
+    pub max_weight: f64,
+    /// Cost of trading in basis points of Σ|Δw|.
+    pub cost_bps: f64,
+    /// The models beside equal weight, in the file's order.
+    pub models: Vec<ModelEntry>,
+    folder: PathBuf,
+    windows_values: Values,
+    portfolio_values: Values,
+}
+
+/// The declarations of `[data]`.
+pub fn data_settings() -> Vec<Setting> {
+    vec![
+        Setting::new("prices", Kind::Text, Json::Null, "CSV file of prices, relative to the experiment file"),
+        Setting::new("returns", Kind::Text, Json::Null, "CSV file of simple returns, instead of prices"),
+    ]
+}
+
+/// The declarations of `[portfolio]`.
+pub fn portfolio_settings() -> Vec<Setting> {
+    vec![
+        Setting::new(
+            "rebalance",
+            Kind::Text,
+            "monthly",
+            "daily, weekly, monthly, quarterly, or a number of rows: the last row of each period is a decision row",
+        ),
+        Setting::new(
+            "execution_lag",
+            Kind::Integer(0, 20),
+            0,
+            "rows from decision to execution: 0 is held from the next row, 1 from the row after",
+        ),
+        Setting::new("max_weight", Kind::Real(1e-6, 1.0), 1.0, "largest weight of one asset"),
+        Setting::new("cost_bps", Kind::Real(0.0, 10_000.0), 10.0, "cost in basis points of the sum of |w - w before|"),
+    ]
+}
+
+fn top_settings() -> Vec<Setting> {
+    vec![Setting::new("threads", Kind::Integer(0, 4096), 0, "threads to compute with; 0 for one a core")]
+}
+
+const SECTIONS: [&str; 5] = ["data", "windows", "portfolio", "models", "threads"];
+
+impl Experiment {
+    /// Reads an experiment file and applies `section.key=value` overrides.
+    ///
+    /// # Errors
+    /// `NotFound`, `Io`, and `InvalidSetting` that names the file and the setting.
+    pub fn from_file(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, &error))?;
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Self::from_toml(&text, folder, overrides)
+            .map_err(|error| error.context(format!("cannot use {}", path.display())))
+    }
+
+    /// From TOML text; data paths are relative to `folder`.
+    ///
+    /// # Errors
+    /// `InvalidSetting` that names the setting.
+    pub fn from_toml(text: &str, folder: PathBuf, overrides: &[String]) -> Result<Self> {
+        let mut tree: Json = toml::from_str(text)
+            .map_err(|error| Error::new(Code::InvalidSetting, format!("it is not TOML: {error}")))?;
+        for entry in overrides {
+            set(&mut tree, entry)?;
+        }
+        Self::from_json(&tree, folder)
+    }
+
+    /// From the same keys as JSON.
+    ///
+    /// # Errors
+    /// `InvalidSetting` that names the setting.
+    pub fn from_json(tree: &Json, folder: PathBuf) -> Result<Self> {
+        let Some(root) = tree.as_object() else { fail!(InvalidSetting, "an experiment must be a table, found {tree}") };
+        for key in root.keys() {
+            if !SECTIONS.contains(&key.as_str()) {
+                return Err(unknown(key, key, &SECTIONS));
+            }
+        }
+        let mut top = root.clone();
+        top.retain(|key, _| key == "threads");
+        let top = Values::check("", &top_settings(), &top)?;
+        let data = Values::check("data", &data_settings(), &section(root, "data")?)?;
+        let windows_values = Values::check("windows", &WindowSettings::declared(), &section(root, "windows")?)?;
+        let portfolio = Values::check("portfolio", &portfolio_settings(), &section(root, "portfolio")?)?;
+        let data = match (data.text("prices"), data.text("returns")) {
+            (Ok(_), Ok(_)) => {
+                fail!(InvalidSetting, "settings 'data.prices' and 'data.returns' are both given; one is allowed")
+            }
+            (Ok(file), Err(_)) => Some((PanelKind::Prices, PathBuf::from(file))),
+            (Err(_), Ok(file)) => Some((PanelKind::Returns, PathBuf::from(file))),
+            (Err(_), Err(_)) => None,
+        };
+        Ok(Self {
+            threads: top.count("threads")?,
+            data,
+            windows: WindowSettings::from_values(&windows_values)?,
+            rebalance: Rebalance::parse(portfolio.text("rebalance")?)?,
+            execution_lag: portfolio.count("execution_lag")?,
+            max_weight: portfolio.real("max_weight")?,
+            cost_bps: portfolio.real("cost_bps")?,
+            models: models(root)?,
+            folder,
+            windows_values,
+            portfolio_values: portfolio,
+        })
+    }
+
+    /// Reads the panel that `[data]` names.
+    ///
+    /// # Errors
+    /// `InvalidSetting` where none is named, and what reading gives.
+    pub fn panel(&self) -> Result<Panel> {
+        match &self.data {
+            Some((kind, path)) => Panel::from_csv(*kind, &self.folder.join(path)),
+            None => {
+                fail!(InvalidSetting, "setting 'data.prices' is missing: name a CSV file there, or in 'data.returns'")
+            }
+        }
+    }
+
+    /// The settings that results depend on, defaults filled in.
+    pub fn effective(&self) -> Json {
+        json!({"windows": self.windows_values.to_json(), "portfolio": self.portfolio_values.to_json()})
+    }
+}
+
+fn section(root: &Map<String, Json>, name: &str) -> Result<Map<String, Json>> {
+    match root.get(name) {
+        None => Ok(Map::new()),
+        Some(Json::Object(table)) => Ok(table.clone()),
+        Some(found) => fail!(InvalidSetting, "'{name}': found {found}, allowed is a table [{name}]"),
+    }
+}
+
+fn models(root: &Map<String, Json>) -> Result<Vec<ModelEntry>> {
+    let list = match root.get("models") {
+        None => return Ok(Vec::new()),
+        Some(Json::Array(list)) => list,
+        Some(found) => fail!(InvalidSetting, "'models': found {found}, allowed are tables [[models]]"),
+    };
+    let declared = [
+        Setting::new("name", Kind::Text, Json::Null, "name in results"),
+        Setting::new("plugin", Kind::Text, Json::Null, "plugin by name or path; the model's name if left out"),
+    ];
+    let mut out: Vec<ModelEntry> = Vec::new();
+    for (place, entry) in list.iter().enumerate() {
+        let path = format!("models[{place}]");
+        let Some(entry) = entry.as_object() else {
+            fail!(InvalidSetting, "'{path}': found {entry}, allowed is a table")
+        };
+        let mut own = entry.clone();
+        let settings = section(entry, "settings")?;
+        own.retain(|key, _| key != "settings");
+        for key in own.keys() {
+            let allowed = ["name", "plugin", "settings"];
+            if !allowed.contains(&key.as_str()) {
+                return Err(unknown(&format!("{path}.{key}"), key, &allowed));
+            }
+        }
+        let values = Values::check(&path, &declared, &own)?;
+        let name = values.text("name")?.to_owned();
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            fail!(InvalidSetting, "setting '{path}.name': found \"{name}\", allowed are letters, digits, _, - and .");
+        }
+        if name == EQUAL_WEIGHT || out.iter().any(|other| other.name == name) {
+            fail!(InvalidSetting, "setting '{path}.name': \"{name}\" is taken; every model needs a name of its own");
+        }
+        let plugin = values.text("plugin").map_or_else(|_| name.clone(), str::to_owned);
+        out.push(ModelEntry { name, plugin, settings });
+    }
+    Ok(out)
+}
+
+/// Applies `section.key=value`; the value is read as TOML, and as text where it is none.
+fn set(tree: &mut Json, entry: &str) -> Result<()> {
+    let Some((path, text)) = entry.split_once('=') else {
+        fail!(InvalidSetting, "--set {entry}: allowed is section.key=value");
+    };
+    let value = toml::from_str::<Json>(&format!("v = {text}")).map_or_else(|_| json!(text), |table| table["v"].clone());
+    let mut place = tree;
+    let mut keys = path.split('.').peekable();
+    while let Some(key) = keys.next() {
+        let Some(table) = place.as_object_mut() else {
+            fail!(InvalidSetting, "--set {entry}: there is no table on the way to '{key}'");
+        };
+        if keys.peek().is_none() {
+            table.insert(key.to_owned(), value);
+            return Ok(());
+        }
+        place = table.entry(key).or_insert_with(|| json!({}));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Experiment;
+
+    fn refused(text: &str, overrides: &[&str], expected: &str) {
+        let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
+        let message = Experiment::from_toml(text, "".into(), &overrides).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+
+    #[test]
+    fn what_a_user_gets_wrong_is_named() {
+        refused("[window]\n", &[], "setting 'window' is unknown; did you mean 'windows'?");
+        refused("[windows]\ntrain_month = 3\n", &[], "did you mean 'train_months'?");
+        refused(
+            "",
+            &["portfolio.max_weight=2"],
+            "'portfolio.max_weight': found 2, allowed is a number from 0.000001 to 1",
+        );
+        refused("", &["portfolio"], "allowed is section.key=value");
+        refused("[portfolio]\nrebalance = \"yearly\"\n", &[], "found \"yearly\", allowed is daily");
+        refused("[[models]]\nname = \"equal_weight\"\n", &[], "is taken");
+        refused("[[models]]\nname = \"a/b\"\n", &[], "found \"a/b\"");
+        refused("[[models]]\nname = \"a\"\nplugins = \"b\"\n", &[], "did you mean 'plugin'?");
+        refused("[data]\nprices = \"a\"\nreturns = \"b\"\n", &[], "both given");
+        refused("not toml", &[], "it is not TOML");
+    }
+
+    #[test]
+    fn overrides_reach_their_setting() {
+        let overrides = ["windows.step_months=1".to_owned(), "portfolio.rebalance=weekly".to_owned()];
+        let experiment = Experiment::from_toml("[[models]]\nname = \"hrp\"\n", "".into(), &overrides).unwrap();
+        assert_eq!(experiment.windows.step_months, 1);
+        assert_eq!(experiment.rebalance, crate::windows::Rebalance::Weekly);
+        assert_eq!(experiment.models[0].plugin, "hrp");
+    }
+}

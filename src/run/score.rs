@@ -1,0 +1,36 @@
+//! Metrics of paths as JSON: numbers, dates, and null with the reason where a metric is undefined.
+
+use jiff::civil::Date;
+use serde_json::{Map, Value as Json, json};
+
+use crate::evaluate::{Inputs, Value, evaluate};
+use crate::panel::Panel;
+use crate::portfolio::Path;
+
+/// Every metric of a path against a benchmark over the same rows.
+pub(super) fn metrics(panel: &Panel, path: &Path, benchmark: &Path) -> Json {
+    let Some(&first) = path.rows.first() else { return json!({}) };
+    let dates: Vec<Date> = path.rows.iter().map(|&row| panel.dates()[row]).collect();
+    let inputs = Inputs {
+        start: panel.dates()[first.saturating_sub(1)],
+        dates: &dates,
+        gross: &path.gross,
+        net: &path.net,
+        turnover: &path.turnover,
+        benchmark: Some(&benchmark.net),
+    };
+    let (mut values, mut reasons) = (Map::new(), Map::new());
+    for (metric, value) in evaluate(&inputs) {
+        let written = match value {
+            Value::Number(number) => json!(number),
+            Value::Day(day) => json!(day.to_string()),
+            Value::Undefined(reason) => {
+                reasons.insert(metric.name.to_owned(), json!(reason));
+                Json::Null
+            }
+        };
+        values.insert(metric.name.to_owned(), written);
+    }
+    values.insert("undefined".to_owned(), Json::Object(reasons));
+    Json::Object(values)
+}
