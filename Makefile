@@ -17,3 +17,7 @@ test:
 	python3 tests/recompute.py target/recompute/now examples/data/sp500_20_prices.csv 10.0 0
 	target/debug/walkforge run examples/experiments/hrp.toml --out target/recompute/later --set portfolio.execution_lag=1
 	python3 tests/recompute.py target/recompute/later examples/data/sp500_20_prices.csv 10.0 1
+	target/debug/walkforge run examples/experiments/hrp.toml --out target/recompute/gaps --set windows.step_months=18
+	python3 tests/recompute.py target/recompute/gaps examples/data/sp500_20_prices.csv 10.0 0
+	target/debug/walkforge run examples/experiments/hrp.toml --out target/recompute/steps --set windows.step_months=3
+	python3 tests/recompute.py target/recompute/steps examples/data/sp500_20_prices.csv 10.0 0

@@ -43,10 +43,13 @@ def main():
 
     assert set(targets) == set(paths) == set(summary), "the three files name different models"
     for model, path in paths.items():
-        held = [0.0] * len(names)
+        held, previous = [0.0] * len(names), None
         net, turnovers, wealth, top, deepest = [], [], 1.0, 1.0, 0.0
         for line in path:
             row = row_of[line["date"]]
+            if previous is not None and row != previous + 1:
+                held = [0.0] * len(names)  # after a gap in the test dates the portfolio starts in cash
+            previous = row
             earned = [after / before - 1 for before, after in zip(prices[row - 1], prices[row])]
             traded = 0.0
             target = targets[model].get(row - 1 - lag)

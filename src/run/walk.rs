@@ -125,9 +125,14 @@ impl Run {
     /// The path of one model over all windows, and the targets it held.
     fn out_of_sample(&self, model: usize) -> Result<(Path, Vec<Target>)> {
         let lag = self.experiment.execution_lag;
-        let mut book = Book::new(self.panel.assets().len(), self.experiment.cost_bps, lag);
-        let (mut path, mut targets) = (Path::default(), Vec::new());
+        let cash = || Book::new(self.panel.assets().len(), self.experiment.cost_bps, lag);
+        let (mut book, mut path, mut targets) = (cash(), Path::default(), Vec::new());
         for (window, rows) in self.stitched.iter().enumerate() {
+            // Where a step longer than the test span leaves a gap, no model holds anything in it: what follows starts
+            // in cash.
+            if window > 0 && self.stitched[window - 1].end != rows.start {
+                book = cash();
+            }
             // Decisions of a window that are held only after its contribution ends belong to the next window.
             let held = |row: usize| row + 1 + lag < rows.end;
             let mut due = self.results[model][window].test.iter().filter(|(row, _)| held(*row)).peekable();
