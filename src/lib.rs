@@ -8,6 +8,7 @@ pub mod model;
 pub mod panel;
 pub mod plugin;
 pub mod portfolio;
+pub mod report;
 pub mod run;
 pub mod settings;
 pub mod windows;

@@ -33,7 +33,7 @@ fn one_thread_and_three_give_the_same_directory() {
     let (one, three) = (scratch.path().join("one"), scratch.path().join("three"));
     good(&["run", EXPERIMENT, "--out", one.to_str().unwrap(), "--set", "threads=1"]);
     good(&["run", EXPERIMENT, "--out", three.to_str().unwrap(), "--set", "threads=3"]);
-    for file in ["weights.csv", "returns.csv"] {
+    for file in ["weights.csv", "returns.csv", "report.html"] {
         assert!(read(&one, file) == read(&three, file), "{file} differs");
     }
     assert_eq!(without_machine(&one), without_machine(&three));

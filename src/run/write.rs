@@ -1,4 +1,4 @@
-//! The run directory: `weights.csv`, `returns.csv`, then `run.json`, each whole or not there. Numbers are written so that
+//! The run directory: `weights.csv`, `returns.csv`, `report.html`, then `run.json`, each whole or not there. Numbers are written so that
 //! reading them back gives the same double.
 
 use std::fmt::Write as _;
@@ -7,9 +7,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::score::metrics;
+use super::score::{metrics, values};
 use super::walk::Run;
 use crate::error::{Error, Result, fail};
+use crate::evaluate::Value;
+use crate::report::{ModelValues, Rebalance, Values, html};
 use crate::windows::{Span, fit_rows};
 
 /// Writes the results of a run. Where the directory already holds a finished run of the same experiment and data it is
@@ -25,6 +27,7 @@ pub fn write_directory(run: &Run, folder: &Path, threads: usize, seconds: f64) -
     std::fs::create_dir_all(folder).map_err(|error| Error::io("make", folder, &error))?;
     put(&folder.join("weights.csv"), &weights(run))?;
     put(&folder.join("returns.csv"), &returns(run))?;
+    put(&folder.join("report.html"), &html(&report(run)?))?;
     let mut document = document;
     if let Json::Object(map) = &mut document {
         map.insert("machine".to_owned(), json!({"threads": threads, "seconds": seconds}));
@@ -42,7 +45,7 @@ fn finished(folder: &Path, document: &Json) -> Result<bool> {
         let entries = std::fs::read_dir(folder).map_err(|error| Error::io("read", folder, &error))?;
         for entry in entries {
             let name = entry.map_err(|error| Error::io("read", folder, &error))?.file_name();
-            let ours = ["weights.csv", "returns.csv", "run.json"]
+            let ours = ["weights.csv", "returns.csv", "report.html", "run.json"]
                 .iter()
                 .any(|ours| name == *ours || name.to_string_lossy() == format!("{ours}.partial"));
             if !ours {
@@ -194,4 +197,51 @@ fn document(run: &Run) -> Result<Json> {
         "summary": summary,
         "windows": windows,
     }))
+}
+
+/// What the report shows of a run.
+fn report(run: &Run) -> Result<Values> {
+    let panel = &run.panel;
+    let day = |row: usize| panel.dates()[row];
+    let rows: Vec<usize> = run.stitched.iter().flat_map(std::clone::Clone::clone).collect();
+    let mut models = Vec::new();
+    for (model, entry) in run.models.iter().enumerate() {
+        let mut windows = Vec::new();
+        for (place, window) in run.windows.iter().enumerate() {
+            let validation_rows = fit_rows(&window.validation.rows, run.experiment.execution_lag);
+            let sharpe = |decided, rows| -> Result<Value> {
+                let path = run.score_path(decided, rows)?;
+                let found = values(panel, &path, &path).into_iter().find(|(metric, _)| metric.name == "sharpe");
+                Ok(found.map_or(Value::Undefined("there are no returns"), |(_, value)| value))
+            };
+            let result = &run.results[model][place];
+            windows
+                .push((sharpe(&result.validation, validation_rows)?, sharpe(&result.test, window.test.rows.clone())?));
+        }
+        let rebalance = |target: &super::walk::Target| Rebalance {
+            date: day(target.row),
+            weights: panel.output_order().iter().map(|&column| target.weights[column]).collect(),
+        };
+        models.push(ModelValues {
+            name: entry.0.clone(),
+            net: run.paths[model].net.clone(),
+            turnover: run.paths[model].turnover.clone(),
+            rebalances: run.targets[model].iter().map(rebalance).collect(),
+            total: values(panel, &run.paths[model], &run.paths[0]).into_iter().map(|(_, value)| value).collect(),
+            windows,
+        });
+    }
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    Ok(Values {
+        facts: vec![
+            fact("Assets", panel.assets().len().to_string()),
+            fact("Windows", run.windows.len().to_string()),
+            fact("Execution lag", format!("{} rows", run.experiment.execution_lag)),
+            fact("Costs", format!("{} bps", run.experiment.cost_bps)),
+        ],
+        days: rows.iter().map(|&row| day(row)).collect(),
+        windows: run.stitched.iter().map(|rows| (day(rows.start), day(rows.end - 1))).collect(),
+        assets: panel.output_order().iter().map(|&column| panel.assets()[column].clone()).collect(),
+        models,
+    })
 }
