@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use walkforge_plugin_abi as abi;
+
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -10,45 +12,68 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[repr(i32)]
 pub enum Code {
     /// An argument of a call is unusable: null, wrong size, out of range.
-    InvalidArgument = 1,
+    InvalidArgument = abi::WF_E_INVALID_ARGUMENT,
     /// A setting is unknown, of the wrong type or out of its range.
-    InvalidSetting = 2,
+    InvalidSetting = abi::WF_E_INVALID_SETTING,
     /// A data file or array holds something that cannot be used.
-    InvalidData = 3,
+    InvalidData = abi::WF_E_INVALID_DATA,
     /// A file, plugin, asset, model or date was asked for that is not there.
-    NotFound = 4,
+    NotFound = abi::WF_E_NOT_FOUND,
     /// The operating system refused a read or a write.
-    Io = 5,
+    Io = abi::WF_E_IO,
     /// A plugin returned an error or an unusable answer.
-    Plugin = 6,
+    Plugin = abi::WF_E_PLUGIN,
     /// A plugin cannot be loaded: wrong ABI version, missing symbol, damaged file.
-    PluginAbi = 7,
+    PluginAbi = abi::WF_E_PLUGIN_ABI,
     /// The answer needs more steps of the run first.
-    NotReady = 8,
+    NotReady = abi::WF_E_NOT_READY,
     /// Another thread is using the handle.
-    Busy = 9,
+    Busy = abi::WF_E_BUSY,
     /// An earlier call on the handle failed inside; the handle can only be freed.
-    Poisoned = 10,
+    Poisoned = abi::WF_E_POISONED,
     /// The caller cancelled the work.
-    Cancelled = 11,
+    Cancelled = abi::WF_E_CANCELLED,
     /// No portfolio satisfies the constraints.
-    Infeasible = 12,
+    Infeasible = abi::WF_E_INFEASIBLE,
     /// The handle was made in another process, before a fork.
-    Forked = 13,
+    Forked = abi::WF_E_FORKED,
     /// The caller's buffer is too small.
-    BufferTooSmall = 14,
+    BufferTooSmall = abi::WF_E_BUFFER_TOO_SMALL,
     /// A model was shown a row above its as-of row.
-    LookAhead = 15,
+    LookAhead = abi::WF_E_LOOK_AHEAD,
     /// The output directory belongs to something else.
-    Exists = 16,
+    Exists = abi::WF_E_EXISTS,
     /// A fault of walkforge itself.
-    Internal = 17,
+    Internal = abi::WF_E_INTERNAL,
 }
 
 impl Code {
     /// The number that crosses the C boundary.
     pub const fn as_i32(self) -> i32 {
         self as i32
+    }
+
+    /// A few words for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Code::InvalidArgument => "invalid argument",
+            Code::InvalidSetting => "invalid setting",
+            Code::InvalidData => "invalid data",
+            Code::NotFound => "not found",
+            Code::Io => "input or output failed",
+            Code::Plugin => "plugin failed",
+            Code::PluginAbi => "plugin cannot be loaded",
+            Code::NotReady => "not ready",
+            Code::Busy => "busy",
+            Code::Poisoned => "poisoned",
+            Code::Cancelled => "cancelled",
+            Code::Infeasible => "infeasible",
+            Code::Forked => "made before a fork",
+            Code::BufferTooSmall => "buffer too small",
+            Code::LookAhead => "look ahead",
+            Code::Exists => "exists already",
+            Code::Internal => "internal fault",
+        }
     }
 
     /// The code of a number, if it is one of ours.
@@ -88,6 +113,12 @@ impl Error {
     /// An error without a cause.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), cause: None }
+    }
+
+    /// An error that another one caused; unlike [`Error::context`] it has a code of its own.
+    #[must_use]
+    pub fn caused_by(self, cause: Error) -> Self {
+        Self { cause: Some(Box::new(cause)), ..self }
     }
 
     /// The same error seen from one level up; the code stays that of the root cause.

@@ -2,6 +2,9 @@
 
 #![warn(missing_docs)]
 
+#[allow(non_camel_case_types)]
+pub mod capi;
+pub mod device;
 pub mod error;
 pub mod evaluate;
 pub mod model;

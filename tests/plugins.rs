@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, json};
 use walkforge::error::Code;
-use walkforge::model::Factory;
+use walkforge::model::{Context, Factory};
 use walkforge::panel::{Kind, Panel};
 use walkforge::plugin::{Plugin, Search, register};
 use walkforge::settings::Values;
@@ -22,7 +22,7 @@ fn prices() -> Panel {
 
 fn weights(plugin: &Plugin, panel: &Panel, row: usize) -> BTreeMap<String, f64> {
     let settings = Values::check("models.hrp.settings", plugin.settings(), &Map::new()).unwrap();
-    let model = plugin.create(&settings).unwrap();
+    let model = plugin.create(&settings, &Context::default()).unwrap();
     let needs = model.requirements();
     assert_eq!((needs.lookback, needs.min_history), (756, 378));
     let rows = (row + 1).saturating_sub(needs.lookback)..row + 1;
@@ -84,7 +84,7 @@ fn an_asset_that_does_not_move_is_named() {
     let plugin = hrp();
     let settings = json!({"lookback": 3});
     let settings = Values::check("models.hrp.settings", plugin.settings(), settings.as_object().unwrap()).unwrap();
-    let model = plugin.create(&settings).unwrap();
+    let model = plugin.create(&settings, &Context::default()).unwrap();
     let dates: Vec<_> = (1..=4).map(|day| jiff::civil::date(2020, 1, day)).collect();
     let values = [1.0, 5.0, 2.0, 5.0, 3.0, 5.0, 1.0, 5.0];
     let panel = Panel::from_arrays(Kind::Prices, dates, &["UP".into(), "FLAT".into()], &values).unwrap();
@@ -101,7 +101,7 @@ fn a_plugins_settings_are_checked_and_its_own_refusal_is_passed_on() {
     assert!(error.to_string().contains("did you mean 'lookback'?"), "{error}");
     let too_much = json!({"lookback": 10, "min_history": 11});
     let settings = Values::check("models.hrp.settings", plugin.settings(), too_much.as_object().unwrap()).unwrap();
-    let error = plugin.create(&settings).err().unwrap();
+    let error = plugin.create(&settings, &Context::default()).err().unwrap();
     assert!(error.to_string().contains("found 11, allowed is at most the lookback of 10"), "{error}");
 }
 

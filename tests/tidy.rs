@@ -4,9 +4,21 @@
 use std::path::{Path, PathBuf};
 
 /// A module may use only those before it.
-const ORDER: [&str; 10] =
-    ["error", "settings", "panel", "windows", "portfolio", "evaluate", "model", "plugin", "report", "run"];
-const UNSAFE_FOLDERS: [&str; 3] = ["src/plugin", "plugins/sdk/src", "plugins/abi/src"];
+const ORDER: [&str; 12] = [
+    "error",
+    "settings",
+    "panel",
+    "windows",
+    "portfolio",
+    "evaluate",
+    "device",
+    "model",
+    "plugin",
+    "report",
+    "run",
+    "capi",
+];
+const UNSAFE_FOLDERS: [&str; 4] = ["src/plugin", "src/capi", "plugins/sdk/src", "plugins/abi/src"];
 const MOST_LINES: usize = 600;
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {

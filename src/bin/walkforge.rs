@@ -12,7 +12,7 @@ use walkforge::error::{Code, Error, Result};
 use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory};
 use walkforge::plugin::Search;
 use walkforge::portfolio::Constraints;
-use walkforge::run::{Experiment, Run, allocate, write_directory};
+use walkforge::run::{Experiment, Run, Runtime, allocate, write_directory};
 use walkforge::settings::Values;
 use walkforge::windows::{Span, windows};
 
@@ -89,19 +89,23 @@ fn main() -> ExitCode {
 fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> Result<()> {
     let started = Instant::now();
     let experiment = Experiment::from_file(experiment, set)?;
-    let threads = experiment.threads;
-    let bar =
-        if std::io::stderr().is_terminal() { indicatif::ProgressBar::new(0) } else { indicatif::ProgressBar::hidden() };
-    let run = Run::execute(experiment, &Search::standard(), &|done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-    })?;
+    let panel = experiment.panel()?;
+    let runtime = Runtime::new(Search::standard(), experiment.threads)?;
+    let mut run = Run::new(experiment, panel, &runtime)?;
+    let bar = if std::io::stderr().is_terminal() {
+        indicatif::ProgressBar::new(run.windows.len() as u64)
+    } else {
+        indicatif::ProgressBar::hidden()
+    };
+    while run.progress().done < run.windows.len() {
+        bar.set_position(run.step()?.done as u64);
+    }
     bar.finish_and_clear();
-    write_directory(&run, out, threads, started.elapsed().as_secs_f64())?;
+    write_directory(&run, out, started.elapsed().as_secs_f64())?;
     eprintln!(
         "{} windows, {} models, {} out-of-sample days: {}",
         run.windows.len(),
-        run.models.len(),
+        run.paths.len(),
         run.paths[0].rows.len(),
         out.display()
     );

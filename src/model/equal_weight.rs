@@ -1,6 +1,6 @@
 //! The benchmark that every run carries: the same weight for every member.
 
-use super::{Estimator, Factory, Requirements};
+use super::{Context, Estimator, Factory, Requirements};
 use crate::error::Result;
 use crate::panel::Past;
 use crate::settings::{Setting, Values};
@@ -25,7 +25,7 @@ impl Factory for EqualWeight {
         &[]
     }
 
-    fn create(&self, _settings: &Values) -> Result<Box<dyn Estimator>> {
+    fn create(&self, _settings: &Values, _context: &Context) -> Result<Box<dyn Estimator>> {
         Ok(Box::new(Self))
     }
 }

@@ -1,8 +1,10 @@
 //! What the rest of the core sees of a model: what it needs, how it is fitted, the weights it gives. Nothing here names
 //! a plugin; the equal-weight benchmark, which needs no data, is the one model that lives in the core.
 
+mod context;
 mod equal_weight;
 
+pub use context::{Context, Level, LogSink};
 pub use equal_weight::{EQUAL_WEIGHT, EqualWeight};
 
 use crate::error::Result;
@@ -41,6 +43,6 @@ pub trait Factory: Send + Sync {
     /// The settings it takes.
     fn settings(&self) -> &[Setting];
 
-    /// Makes a model from settings checked against [`Factory::settings`].
-    fn create(&self, settings: &Values) -> Result<Box<dyn Estimator>>;
+    /// Makes a model from settings checked against [`Factory::settings`]; it works for `context`.
+    fn create(&self, settings: &Values, context: &Context) -> Result<Box<dyn Estimator>>;
 }

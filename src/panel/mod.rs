@@ -6,8 +6,10 @@
 //! the price returns earns the whole move.
 
 mod csv;
+mod epoch;
 mod past;
 
+pub use epoch::{date_of, days_of};
 pub use past::Past;
 
 use std::collections::BTreeMap;

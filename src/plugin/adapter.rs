@@ -3,25 +3,26 @@
 use core::ffi::c_void;
 use std::sync::Arc;
 
-use jiff::civil::{Date, date};
 use serde_json::Value as Json;
 use walkforge_plugin_abi::{wf_past, wf_plugin_api, wf_requirements, wf_string};
 
 use super::error::{check, text};
-use super::host::settings_handle;
+use super::host::{context_handle, settings_handle};
 use crate::error::{Code, Error, Result, fail};
-use crate::model::{Estimator, Factory, Requirements};
-use crate::panel::Past;
+use crate::model::{Context, Estimator, Factory, Requirements};
+use crate::panel::{Past, days_of};
 use crate::settings::{Setting, Values};
 
 /// How far from 1 the sum of a model's weights may be.
 const SUM_TOLERANCE: f64 = 1e-6;
 
 /// A plugin that was loaded and understood.
+#[derive(Clone)]
 pub struct Plugin {
     table: Arc<Table>,
     version: String,
     settings: Vec<Setting>,
+    description: String,
 }
 
 /// A plugin's functions, all of those that are needed present.
@@ -46,7 +47,8 @@ impl Plugin {
             check(source, "describe", status, error)?;
             text(description)
         };
-        let description: Json = serde_json::from_str(&description).map_err(|error| {
+        let text = description;
+        let description: Json = serde_json::from_str(&text).map_err(|error| {
             Error::new(Code::PluginAbi, format!("the description of plugin {source} is not JSON: {error}"))
         })?;
         let field = |name: &str| {
@@ -64,7 +66,17 @@ impl Plugin {
             .map(Setting::from_json)
             .collect::<Result<_>>()
             .map_err(|error| error.context(format!("the description of plugin {source} cannot be used")))?;
-        Ok(Self { version: field("version")?, settings, table: Arc::new(Table { name: field("name")?, api }) })
+        Ok(Self {
+            version: field("version")?,
+            settings,
+            table: Arc::new(Table { name: field("name")?, api }),
+            description: text,
+        })
+    }
+
+    /// What the plugin says of itself, as JSON.
+    pub fn description(&self) -> &str {
+        &self.description
     }
 }
 
@@ -81,17 +93,18 @@ impl Factory for Plugin {
         &self.settings
     }
 
-    fn create(&self, settings: &Values) -> Result<Box<dyn Estimator>> {
+    fn create(&self, settings: &Values, context: &Context) -> Result<Box<dyn Estimator>> {
         let table = Arc::clone(&self.table);
         let mut instance = core::ptr::null_mut();
         let mut error = core::ptr::null_mut();
         let create = table.api.create.ok_or_else(|| missing(&table.name, "create"))?;
-        // SAFETY: the settings live during the call; both out-parameters are ours.
+        // SAFETY: settings and context live during the call; both out-parameters are ours.
         unsafe {
-            let status = create(settings_handle(settings), &raw mut instance, &raw mut error);
+            let status = create(context_handle(context), settings_handle(settings), &raw mut instance, &raw mut error);
             check(&table.name, "create", status, error)?;
         }
-        let mut model = Instance { table, handle: instance, needs: Requirements { lookback: 1, min_history: 0 } };
+        let needs = Requirements { lookback: 1, min_history: 0 };
+        let mut model = Instance { table, handle: instance, needs, context: context.clone() };
         model.needs = model.ask_requirements()?;
         Ok(Box::new(model))
     }
@@ -106,6 +119,7 @@ struct Instance {
     table: Arc<Table>,
     handle: *mut c_void,
     needs: Requirements,
+    context: Context,
 }
 
 // SAFETY: the ABI lets a model move between threads, and `weights` be called by many at once; `fit` takes `&mut`.
@@ -152,8 +166,8 @@ impl Estimator for Instance {
 
     fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()> {
         let Some(fit) = self.table.api.fit else { return Ok(()) };
-        let train = Shown::new(train);
-        let validation = validation.map(Shown::new);
+        let train = Shown::new(train, &self.context);
+        let validation = validation.map(|validation| Shown::new(validation, &self.context));
         let (train, validation) = (train.as_c(), validation.as_ref().map(Shown::as_c));
         let validation = validation.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
         let mut error = core::ptr::null_mut();
@@ -168,7 +182,7 @@ impl Estimator for Instance {
         let name = &self.table.name;
         let weights = self.table.api.weights.ok_or_else(|| missing(name, "weights"))?;
         let mut out = vec![f64::NAN; past.assets().len()];
-        let shown = Shown::new(past);
+        let shown = Shown::new(past, &self.context);
         let view = shown.as_c();
         let mut error = core::ptr::null_mut();
         // SAFETY: the past lives during the call, `out` has room for as many numbers as it says.
@@ -190,16 +204,18 @@ impl Estimator for Instance {
 /// A past laid out as the ABI wants it.
 struct Shown<'a> {
     past: &'a Past,
+    context: &'a Context,
     dates: Vec<i32>,
     names: Vec<wf_string>,
     members: Vec<u8>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(past: &'a Past) -> Self {
+    fn new(past: &'a Past, context: &'a Context) -> Self {
         Self {
             past,
-            dates: past.dates().iter().map(|&date| days(date)).collect(),
+            context,
+            dates: past.dates().iter().map(|&date| days_of(date)).collect(),
             names: past
                 .names()
                 .iter()
@@ -218,13 +234,7 @@ impl<'a> Shown<'a> {
             names: self.names.as_ptr(),
             returns: self.past.returns().as_ptr(),
             members: self.members.as_ptr(),
+            context: context_handle(self.context),
         }
     }
-}
-
-/// Days since 1970-01-01.
-fn days(day: Date) -> i32 {
-    const EPOCH: Date = date(1970, 1, 1);
-    // Both are civil dates, so their distance is a whole number of days that fits 32 bits.
-    (day.duration_since(EPOCH).as_hours() / 24) as i32
 }

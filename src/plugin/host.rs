@@ -3,10 +3,14 @@
 use core::ffi::c_void;
 
 use serde_json::Value as Json;
-use walkforge_plugin_abi::{WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_host, wf_settings, wf_settings_service, wf_string};
+use walkforge_plugin_abi::{
+    WF_ABI_MAJOR, WF_ABI_MINOR, WF_LOG_DEBUG, WF_LOG_ERROR, WF_LOG_INFO, WF_LOG_WARN, WF_OK, wf_cancel_service,
+    wf_context, wf_host, wf_log_service, wf_settings, wf_settings_service, wf_string,
+};
 
 use super::error::{error_new, text};
 use crate::error::Code;
+use crate::model::{Context, Level};
 use crate::settings::Values;
 
 /// The one host table of this library; it holds functions only, no state.
@@ -21,13 +25,57 @@ pub(super) static HOST: wf_host = wf_host {
 static SETTINGS: wf_settings_service =
     wf_settings_service { struct_size: size_of::<wf_settings_service>(), get_integer, get_real, get_boolean, get_text };
 
+static LOG: wf_log_service = wf_log_service { struct_size: size_of::<wf_log_service>(), write };
+
+static CANCEL: wf_cancel_service = wf_cancel_service { struct_size: size_of::<wf_cancel_service>(), requested };
+
 unsafe extern "C" fn get_service(id: wf_string, minimum_version: u32) -> *const c_void {
     // SAFETY: the plugin passes text as the ABI demands.
     let id = unsafe { text(id) };
     match (id.as_str(), minimum_version) {
         ("settings", 0..=1) => (&raw const SETTINGS).cast(),
+        ("log", 0..=1) => (&raw const LOG).cast(),
+        ("cancel", 0..=1) => (&raw const CANCEL).cast(),
         _ => core::ptr::null(),
     }
+}
+
+/// Who a plugin works for, as its calls get it.
+pub(super) fn context_handle(context: &Context) -> *const wf_context {
+    core::ptr::from_ref(context).cast()
+}
+
+/// A level of `WF_LOG_*` as ours; what is beyond them is for whoever looks for a fault.
+pub(crate) fn level(number: i32) -> Level {
+    match number {
+        ..=WF_LOG_ERROR => Level::Error,
+        WF_LOG_WARN => Level::Warn,
+        WF_LOG_INFO => Level::Info,
+        _ => Level::Debug,
+    }
+}
+
+/// The number of a level, one of `WF_LOG_*`.
+pub(crate) fn level_number(level: Level) -> i32 {
+    match level {
+        Level::Error => WF_LOG_ERROR,
+        Level::Warn => WF_LOG_WARN,
+        Level::Info => WF_LOG_INFO,
+        Level::Debug => WF_LOG_DEBUG,
+    }
+}
+
+unsafe extern "C" fn write(context: *const wf_context, number: i32, message: wf_string) {
+    // SAFETY: the plugin passes the context it was given and text as the ABI demands.
+    let (context, message) = unsafe { (context.cast::<Context>().as_ref(), text(message)) };
+    if let Some(context) = context {
+        context.log(level(number), &message);
+    }
+}
+
+unsafe extern "C" fn requested(context: *const wf_context) -> i32 {
+    // SAFETY: the plugin passes the context it was given.
+    unsafe { context.cast::<Context>().as_ref() }.map_or(0, |context| i32::from(context.cancelled()))
 }
 
 /// Settings as a plugin's `create` gets them.

@@ -1,5 +1,9 @@
 //! Finding and loading plugins: by path, by name along the search path, or from a function linked into the program.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, OsStr};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use walkforge_plugin_abi::{WF_ABI_MAJOR, wf_plugin_api, wf_plugin_init};
@@ -13,27 +17,47 @@ use crate::error::{Code, Error, Result, fail};
 const PATH_VARIABLE: &str = "WALKFORGE_PLUGIN_PATH";
 
 /// The folders in which plugins are sought, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Search {
     folders: Vec<PathBuf>,
+    registered: BTreeMap<String, Plugin>,
 }
 
 impl Search {
     /// The given folders only.
     pub fn folders(folders: Vec<PathBuf>) -> Self {
-        Self { folders }
+        Self { folders, registered: BTreeMap::new() }
     }
 
-    /// Those of `WALKFORGE_PLUGIN_PATH`, then the folder of the executable, then `../lib/walkforge/plugins` from there.
+    /// Those of `WALKFORGE_PLUGIN_PATH`, then the folders of the executable and of this library, then
+    /// `../lib/walkforge/plugins` from each.
     pub fn standard() -> Self {
         let mut folders: Vec<PathBuf> =
             std::env::var_os(PATH_VARIABLE).map(|list| std::env::split_paths(&list).collect()).unwrap_or_default();
-        if let Some(beside) = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned)) {
-            folders.push(beside.clone());
-            folders.push(beside.join("../lib/walkforge/plugins"));
-        }
+        let beside: BTreeSet<PathBuf> = [std::env::current_exe().ok(), this_library()]
+            .into_iter()
+            .flatten()
+            .filter_map(|path| path.parent().map(Path::to_owned))
+            .collect();
+        folders.extend(beside.iter().cloned());
+        folders.extend(beside.iter().map(|folder| folder.join("../lib/walkforge/plugins")));
         folders.retain(|folder| !folder.as_os_str().is_empty());
-        Self { folders }
+        Self::folders(folders)
+    }
+
+    /// Makes a plugin that is linked into the program known under `name`, before any folder is searched.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where the name is empty, looks like a path or is taken.
+    pub fn add(&mut self, name: &str, plugin: Plugin) -> Result<()> {
+        if name.is_empty() || is_path(name) {
+            fail!(InvalidArgument, "a plugin cannot be registered as \"{name}\"; allowed is a name that is no path");
+        }
+        if self.registered.contains_key(name) {
+            fail!(InvalidArgument, "a plugin is registered as \"{name}\" already");
+        }
+        self.registered.insert(name.to_owned(), plugin);
+        Ok(())
     }
 
     /// Loads the plugin `name`: a path where it has a `/` or ends in `.so`, else the first of `libwalkforge_NAME.so`,
@@ -42,8 +66,11 @@ impl Search {
     /// # Errors
     /// `NotFound` with the folders that were searched; `PluginAbi` where a file is no plugin of this ABI.
     pub fn load(&self, name: &str) -> Result<Plugin> {
-        if name.contains('/') || Path::new(name).extension().is_some_and(|ending| ending == "so") {
+        if is_path(name) {
             return load_file(Path::new(name));
+        }
+        if let Some(plugin) = self.registered.get(name) {
+            return Ok(plugin.clone());
         }
         let names = [format!("libwalkforge_{name}.so"), format!("lib{name}.so"), format!("{name}.so")];
         let found = self.folders.iter().flat_map(|folder| names.iter().map(|file| folder.join(file)));
@@ -58,6 +85,29 @@ impl Search {
             folders.join(", ")
         )
     }
+}
+
+fn is_path(name: &str) -> bool {
+    name.contains('/') || Path::new(name).extension().is_some_and(|ending| ending == "so")
+}
+
+/// The file that this code was loaded from: the shared library, or the program it is linked into.
+fn this_library() -> Option<PathBuf> {
+    let mut found = MaybeUninit::<libc::Dl_info>::uninit();
+    let address = (&raw const HOST).cast();
+    // SAFETY: the address is one of ours, and `found` is read only where the call says that it filled it; the name
+    // lives as long as the library.
+    let name = unsafe {
+        if libc::dladdr(address, found.as_mut_ptr()) == 0 {
+            return None;
+        }
+        let name = found.assume_init().dli_fname;
+        if name.is_null() {
+            return None;
+        }
+        CStr::from_ptr(name)
+    };
+    std::fs::canonicalize(OsStr::from_bytes(name.to_bytes())).ok()
 }
 
 fn load_file(path: &Path) -> Result<Plugin> {

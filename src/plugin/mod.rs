@@ -3,8 +3,8 @@
 //! A loaded library is never unloaded. What a plugin returns is checked before anyone uses it.
 
 mod adapter;
-mod error;
-mod host;
+pub(crate) mod error;
+pub(crate) mod host;
 mod load;
 
 pub use adapter::Plugin;

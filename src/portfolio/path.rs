@@ -19,6 +19,17 @@ pub struct Path {
     pub turnover: Vec<f64>,
 }
 
+impl Path {
+    /// Adds the rows of `later` at the end.
+    pub fn append(&mut self, later: Path) {
+        self.rows.extend(later.rows);
+        self.gross.extend(later.gross);
+        self.cost.extend(later.cost);
+        self.net.extend(later.net);
+        self.turnover.extend(later.turnover);
+    }
+}
+
 /// A portfolio's state between rows; it starts in cash.
 #[derive(Clone, Debug)]
 pub struct Book {

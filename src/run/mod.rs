@@ -2,10 +2,12 @@
 //! stages.
 
 mod experiment;
+mod runtime;
 mod score;
 mod walk;
 mod write;
 
 pub use experiment::{Experiment, ModelEntry, data_settings, portfolio_settings};
-pub use walk::{ModelWindow, Run, Shown, Target, allocate};
+pub use runtime::Runtime;
+pub use walk::{ModelWindow, Progress, Run, Shown, Target, allocate};
 pub use write::write_directory;

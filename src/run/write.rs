@@ -18,8 +18,18 @@ use crate::windows::{Span, fit_rows};
 /// left as it is; a run is finished when its `run.json` is there, which is written last.
 ///
 /// # Errors
+/// `NotReady` where windows are still to be computed;
 /// `Exists` where the directory holds another run or other files; `Io` where writing fails.
-pub fn write_directory(run: &Run, folder: &Path, threads: usize, seconds: f64) -> Result<()> {
+pub fn write_directory(run: &Run, folder: &Path, seconds: f64) -> Result<()> {
+    let progress = run.progress();
+    if progress.done < progress.windows {
+        fail!(
+            NotReady,
+            "{} of {} windows are computed; step the run to its end first",
+            progress.done,
+            progress.windows
+        );
+    }
     let document = document(run)?;
     if finished(folder, &document)? {
         return Ok(());
@@ -30,7 +40,7 @@ pub fn write_directory(run: &Run, folder: &Path, threads: usize, seconds: f64) -
     put(&folder.join("report.html"), &html(&report(run)?))?;
     let mut document = document;
     if let Json::Object(map) = &mut document {
-        map.insert("machine".to_owned(), json!({"threads": threads, "seconds": seconds}));
+        map.insert("machine".to_owned(), json!({"threads": run.threads(), "seconds": seconds}));
     }
     put(&folder.join("run.json"), &format!("{document:#}\n"))
 }
@@ -86,7 +96,7 @@ fn put(path: &Path, text: &str) -> Result<()> {
 fn weights(run: &Run) -> String {
     let dates = run.panel.dates();
     let mut text = String::from("date,window,model,asset,weight\n");
-    for (model, targets) in run.models.iter().zip(&run.targets) {
+    for ((model, _, _), targets) in run.models().zip(&run.targets) {
         for target in targets {
             for &column in run.panel.output_order() {
                 // Writing to a string cannot fail.
@@ -95,7 +105,7 @@ fn weights(run: &Run) -> String {
                     "{},{},{},{},{:?}",
                     dates[target.row],
                     target.window,
-                    model.0,
+                    model,
                     quoted(&run.panel.assets()[column]),
                     target.weights[column]
                 );
@@ -108,14 +118,14 @@ fn weights(run: &Run) -> String {
 fn returns(run: &Run) -> String {
     let dates = run.panel.dates();
     let mut text = String::from("date,window,model,gross,cost,net,turnover\n");
-    for (model, path) in run.models.iter().zip(&run.paths) {
+    for ((model, _, _), path) in run.models().zip(&run.paths) {
         let windows = run.stitched.iter().enumerate().flat_map(|(window, rows)| rows.clone().map(move |_| window));
         for (place, window) in windows.enumerate() {
             let _ = writeln!(
                 text,
                 "{},{window},{},{:?},{:?},{:?},{:?}",
                 dates[path.rows[place]],
-                model.0,
+                model,
                 path.gross[place],
                 path.cost[place],
                 path.net[place],
@@ -151,7 +161,7 @@ fn document(run: &Run) -> Result<Json> {
         };
         let (benchmark_validation, benchmark_test) = (score(0, true)?, score(0, false)?);
         let mut models = Map::new();
-        for (model, entry) in run.models.iter().enumerate() {
+        for (model, (name, _, _)) in run.models().enumerate() {
             let shown = &run.results[model][place].shown;
             let decisions: Vec<Json> = shown
                 .decisions
@@ -159,7 +169,7 @@ fn document(run: &Run) -> Result<Json> {
                 .map(|(row, highest)| json!({"as_of": panel.dates()[*row].to_string(), "highest_row_shown": highest, "row": row}))
                 .collect();
             models.insert(
-                entry.0.clone(),
+                name.to_owned(),
                 json!({
                     "validation": metrics(panel, &score(model, true)?, &benchmark_validation),
                     "test": metrics(panel, &score(model, false)?, &benchmark_test),
@@ -176,16 +186,19 @@ fn document(run: &Run) -> Result<Json> {
         }));
     }
     let summary: Map<String, Json> = run
-        .models
-        .iter()
+        .models()
         .zip(&run.paths)
-        .map(|(entry, path)| (entry.0.clone(), metrics(panel, path, &run.paths[0])))
+        .map(|((name, _, _), path)| (name.to_owned(), metrics(panel, path, &run.paths[0])))
         .collect();
     let models: Vec<Json> = run
-        .models
-        .iter()
-        .map(|(name, plugin, version, settings)| {
-            json!({"name": name, "plugin": plugin, "version": version, "settings": settings})
+        .models()
+        .map(|(name, plugin, settings)| {
+            json!({
+                "name": name,
+                "plugin": plugin.name(),
+                "version": plugin.version(),
+                "settings": settings.to_json(),
+            })
         })
         .collect();
     Ok(json!({
@@ -205,7 +218,7 @@ fn report(run: &Run) -> Result<Values> {
     let day = |row: usize| panel.dates()[row];
     let rows: Vec<usize> = run.stitched.iter().flat_map(std::clone::Clone::clone).collect();
     let mut models = Vec::new();
-    for (model, entry) in run.models.iter().enumerate() {
+    for (model, (name, _, _)) in run.models().enumerate() {
         let mut windows = Vec::new();
         for (place, window) in run.windows.iter().enumerate() {
             let validation_rows = fit_rows(&window.validation.rows, run.experiment.execution_lag);
@@ -223,7 +236,7 @@ fn report(run: &Run) -> Result<Values> {
             weights: panel.output_order().iter().map(|&column| target.weights[column]).collect(),
         };
         models.push(ModelValues {
-            name: entry.0.clone(),
+            name: name.to_owned(),
             net: run.paths[model].net.clone(),
             turnover: run.paths[model].turnover.clone(),
             rebalances: run.targets[model].iter().map(rebalance).collect(),

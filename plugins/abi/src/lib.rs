@@ -14,18 +14,58 @@ pub const WF_ABI_MAJOR: u32 = 1;
 pub const WF_ABI_MINOR: u32 = 0;
 /// What a function returns on success.
 pub const WF_OK: i32 = 0;
+/// An argument of a call is unusable: null, wrong size, out of range.
+pub const WF_E_INVALID_ARGUMENT: i32 = 1;
+/// A setting is unknown, of the wrong type or out of its range.
+pub const WF_E_INVALID_SETTING: i32 = 2;
+/// A data file or array holds something that cannot be used.
+pub const WF_E_INVALID_DATA: i32 = 3;
+/// A file, plugin, asset, model or date was asked for that is not there.
+pub const WF_E_NOT_FOUND: i32 = 4;
+/// The operating system refused a read or a write.
+pub const WF_E_IO: i32 = 5;
+/// A plugin returned an error or an unusable answer.
+pub const WF_E_PLUGIN: i32 = 6;
+/// A plugin cannot be loaded: wrong ABI version, missing symbol, damaged file.
+pub const WF_E_PLUGIN_ABI: i32 = 7;
+/// The answer needs more steps of the run first.
+pub const WF_E_NOT_READY: i32 = 8;
+/// Another thread is using the handle.
+pub const WF_E_BUSY: i32 = 9;
+/// An earlier call on the handle failed inside; the handle can only be freed.
+pub const WF_E_POISONED: i32 = 10;
+/// The caller cancelled the work.
+pub const WF_E_CANCELLED: i32 = 11;
+/// No portfolio satisfies the constraints.
+pub const WF_E_INFEASIBLE: i32 = 12;
+/// The handle was made in another process, before a fork.
+pub const WF_E_FORKED: i32 = 13;
+/// The caller's buffer is too small.
+pub const WF_E_BUFFER_TOO_SMALL: i32 = 14;
+/// A model was shown a row above its as-of row.
+pub const WF_E_LOOK_AHEAD: i32 = 15;
+/// The output directory belongs to something else.
+pub const WF_E_EXISTS: i32 = 16;
+/// A fault of walkforge itself.
+pub const WF_E_INTERNAL: i32 = 17;
 
-/// An error, made by the host's `error_new` and owned by whoever receives it.
-#[repr(C)]
-pub struct wf_error {
-    _private: [u8; 0],
-}
+/// Level of a log message: something failed.
+pub const WF_LOG_ERROR: i32 = 1;
+/// Level of a log message: something looks wrong.
+pub const WF_LOG_WARN: i32 = 2;
+/// Level of a log message: what goes on.
+pub const WF_LOG_INFO: i32 = 3;
+/// Level of a log message: for whoever looks for a fault.
+pub const WF_LOG_DEBUG: i32 = 4;
+
+/// An error: a code, a message and perhaps the error that caused it. Owned by whoever receives it.
+pub enum wf_error {}
+
+/// Who a plugin works for: the model of a run. Handed to services such as `log` and `cancel`.
+pub enum wf_context {}
 
 /// The checked settings of a model, read through `wf_settings_service`.
-#[repr(C)]
-pub struct wf_settings {
-    _private: [u8; 0],
-}
+pub enum wf_settings {}
 
 /// Text: UTF-8, not terminated.
 #[repr(C)]
@@ -54,6 +94,8 @@ pub struct wf_past {
     pub returns: *const f64,
     /// 1 where the asset might be held after a decision at that row, else 0, `[rows, assets]`, row-major.
     pub members: *const u8,
+    /// Who asks, for the services of the host.
+    pub context: *const wf_context,
 }
 
 /// What a model needs to be shown at a decision.
@@ -79,7 +121,7 @@ pub struct wf_host {
     pub abi_minor: u32,
     /// Makes an error; `cause` may be null and belongs to the new error. This slot never moves.
     pub error_new: unsafe extern "C" fn(code: i32, message: wf_string, cause: *mut wf_error) -> *mut wf_error,
-    /// A service by its id (this version has `settings`), or null where the host has none of at least this version.
+    /// A service by its id (`settings`, `log`, `cancel`), or null where the host has none of at least this version.
     /// It stays valid as long as the process.
     pub get_service: unsafe extern "C" fn(id: wf_string, minimum_version: u32) -> *const c_void,
 }
@@ -99,6 +141,24 @@ pub struct wf_settings_service {
     pub get_text: unsafe extern "C" fn(settings: *const wf_settings, name: wf_string, out: *mut wf_string) -> i32,
 }
 
+/// Service `log`, version 1.
+#[repr(C)]
+pub struct wf_log_service {
+    /// Size of this struct in bytes.
+    pub struct_size: usize,
+    /// Hands a message to the host program; `level` is one of `WF_LOG_*`.
+    pub write: unsafe extern "C" fn(context: *const wf_context, level: i32, message: wf_string),
+}
+
+/// Service `cancel`, version 1: a plugin whose calls take long asks now and then.
+#[repr(C)]
+pub struct wf_cancel_service {
+    /// Size of this struct in bytes.
+    pub struct_size: usize,
+    /// 1 where the caller wants the work to stop, else 0. The plugin then returns `WF_E_CANCELLED`.
+    pub requested: unsafe extern "C" fn(context: *const wf_context) -> i32,
+}
+
 /// What a plugin offers to the host.
 #[repr(C)]
 pub struct wf_plugin_api {
@@ -110,9 +170,14 @@ pub struct wf_plugin_api {
     pub abi_minor: u32,
     /// JSON: `name`, `version`, `kind` (`estimator`), `doc`, `settings`. Valid as long as the process.
     pub describe: Option<unsafe extern "C" fn(out: *mut wf_string, error: *mut *mut wf_error) -> i32>,
-    /// Makes a model from checked settings, valid during the call only.
+    /// Makes a model from checked settings; settings and context are valid during the call only.
     pub create: Option<
-        unsafe extern "C" fn(settings: *const wf_settings, model: *mut *mut c_void, error: *mut *mut wf_error) -> i32,
+        unsafe extern "C" fn(
+            context: *const wf_context,
+            settings: *const wf_settings,
+            model: *mut *mut c_void,
+            error: *mut *mut wf_error,
+        ) -> i32,
     >,
     /// Frees a model; null is accepted.
     pub destroy: Option<unsafe extern "C" fn(model: *mut c_void)>,

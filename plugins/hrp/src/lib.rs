@@ -6,7 +6,7 @@ mod bisection;
 mod linkage;
 mod statistics;
 
-use walkforge_plugin::{Error, Estimator, Past, Requirements, Settings, export_estimator};
+use walkforge_plugin::{Context, Error, Estimator, Past, Requirements, Settings, export_estimator};
 
 /// The HRP model: it has nothing to fit, and weighs from its lookback alone.
 pub struct Hrp {
@@ -24,7 +24,7 @@ impl Estimator for Hrp {
         r#""doc": "finite returns an asset needs in the lookback to be weighed; half of the lookback if left out"}]}"#
     );
 
-    fn create(settings: &Settings) -> Result<Self, Error> {
+    fn create(settings: &Settings, _context: Context) -> Result<Self, Error> {
         let lookback = settings.count("lookback").ok_or_else(|| Error::new("setting 'lookback' is missing"))?;
         let min_history = settings.count("min_history").unwrap_or(lookback.div_ceil(2).max(2));
         if min_history > lookback {

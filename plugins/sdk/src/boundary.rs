@@ -1,19 +1,20 @@
 //! The C side of the SDK: the table of an [`Estimator`](crate::Estimator), pointers made slices, panics made errors.
 
 use core::ffi::c_void;
+use core::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use walkforge_plugin_abi::{
-    WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_error, wf_host, wf_past, wf_plugin_api, wf_requirements, wf_settings,
-    wf_settings_service, wf_string,
+    WF_ABI_MAJOR, WF_ABI_MINOR, WF_LOG_INFO, WF_LOG_WARN, WF_OK, wf_cancel_service, wf_context, wf_error, wf_host,
+    wf_log_service, wf_past, wf_plugin_api, wf_requirements, wf_settings, wf_settings_service, wf_string,
 };
 
 use crate::{Error, Estimator, Past, Requirements, code};
 
 /// The host's table, kept for the life of the process.
 #[derive(Clone, Copy)]
-pub struct Host(&'static wf_host);
+struct Host(&'static wf_host);
 
 // One plugin library has one host: the process that loaded it.
 static HOST: OnceLock<Host> = OnceLock::new();
@@ -49,6 +50,53 @@ impl Settings {
         let status = unsafe { (self.service.get_real)(self.settings, string(name), &raw mut out) };
         (status == WF_OK).then_some(out)
     }
+}
+
+/// Who a model works for, during one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    context: *const wf_context,
+    call: PhantomData<&'a ()>,
+}
+
+impl Context<'_> {
+    /// A context of nobody, for tests: messages go nowhere, and nothing is cancelled.
+    pub const NOBODY: Self = Self { context: core::ptr::null(), call: PhantomData };
+
+    /// Tells the host program what goes on.
+    pub fn info(&self, message: &str) {
+        self.write(WF_LOG_INFO, message);
+    }
+
+    /// Tells the host program that something looks wrong.
+    pub fn warn(&self, message: &str) {
+        self.write(WF_LOG_WARN, message);
+    }
+
+    fn write(&self, level: i32, message: &str) {
+        // SAFETY: the service is a host's table of this id; the context is valid during the call it came with.
+        unsafe {
+            if let Some(log) = service::<wf_log_service>("log", 1) {
+                (log.write)(self.context, level, string(message));
+            }
+        }
+    }
+
+    /// Whether the caller wants the work to stop; return [`code::CANCELLED`] then.
+    pub fn cancelled(&self) -> bool {
+        // SAFETY: as in `write`.
+        unsafe { service::<wf_cancel_service>("cancel", 1).is_some_and(|cancel| (cancel.requested)(self.context) != 0) }
+    }
+}
+
+/// A table of the host's, of the version asked for or later.
+///
+/// # Safety
+/// `T` is the table that the ABI documents for `id`.
+unsafe fn service<T>(id: &str, version: u32) -> Option<&'static T> {
+    let host = HOST.get()?;
+    // SAFETY: `get_service` answers null or a table that lives as long as the process.
+    unsafe { (host.0.get_service)(string(id), version).cast::<T>().as_ref() }
 }
 
 /// Runs `body`; hands an error or a caught panic to the host.
@@ -124,16 +172,16 @@ unsafe extern "C" fn describe<M: Estimator>(out: *mut wf_string, error: *mut *mu
 }
 
 unsafe extern "C" fn create<M: Estimator>(
+    context: *const wf_context,
     settings: *const wf_settings,
     model: *mut *mut c_void,
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        let host = HOST.get().ok_or_else(|| Error::new("the plugin was not initialised"))?;
-        // SAFETY: `get_service` answers null or a table that lives as long as the process.
-        let service = unsafe { (host.0.get_service)(string("settings"), 1).cast::<wf_settings_service>().as_ref() };
+        // SAFETY: the table of this id.
+        let service = unsafe { service::<wf_settings_service>("settings", 1) };
         let service = service.ok_or_else(|| Error::new("the host has no service 'settings'"))?;
-        let made = Box::new(M::create(&Settings { settings, service })?);
+        let made = Box::new(M::create(&Settings { settings, service }, Context { context, call: PhantomData })?);
         // SAFETY: the host passes room for one pointer; `destroy` takes it back.
         unsafe { *model = Box::into_raw(made).cast() };
         Ok(())
@@ -184,6 +232,7 @@ unsafe fn with_past<R>(past: *const wf_past, body: impl FnOnce(&Past) -> R) -> R
             names: &names,
             returns: core::slice::from_raw_parts(past.returns, cells),
             members: core::slice::from_raw_parts(past.members, cells),
+            context: Context { context: past.context, call: PhantomData },
         })
     }
 }

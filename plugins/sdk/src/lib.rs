@@ -6,16 +6,20 @@ mod boundary;
 
 #[doc(hidden)]
 pub use boundary::initialise;
-pub use boundary::{Host, Settings};
+pub use boundary::{Context, Settings};
 #[doc(hidden)]
 pub use walkforge_plugin_abi as abi;
 
 /// Codes of [`Error`] as the host knows them.
 pub mod code {
     /// The data cannot be used by the model.
-    pub const INVALID_DATA: i32 = 3;
+    pub const INVALID_DATA: i32 = super::abi::WF_E_INVALID_DATA;
+    /// A setting contradicts another one.
+    pub const INVALID_SETTING: i32 = super::abi::WF_E_INVALID_SETTING;
     /// The plugin failed.
-    pub const PLUGIN: i32 = 6;
+    pub const PLUGIN: i32 = super::abi::WF_E_PLUGIN;
+    /// The caller wanted the work to stop.
+    pub const CANCELLED: i32 = super::abi::WF_E_CANCELLED;
 }
 
 /// Why a call failed.
@@ -59,6 +63,8 @@ pub struct Past<'a> {
     pub returns: &'a [f64],
     /// 1 where the asset might be held after a decision at that row, `[rows, assets]`.
     pub members: &'a [u8],
+    /// Who asks: takes messages, and knows whether the work is still wanted.
+    pub context: Context<'a>,
 }
 
 /// A model that trains itself.
@@ -68,7 +74,7 @@ pub trait Estimator: Sized + Send + Sync {
     const DESCRIPTION: &'static str;
 
     /// Makes a model from settings that the host has checked against the description.
-    fn create(settings: &Settings) -> Result<Self, Error>;
+    fn create(settings: &Settings, context: Context) -> Result<Self, Error>;
 
     /// What the model needs to be shown.
     fn requirements(&self) -> Requirements;

@@ -1,0 +1,24 @@
+//! The table of metrics, to iterate over.
+
+use walkforge_plugin_abi::wf_string;
+
+use super::guard::{quietly, string};
+use crate::evaluate::METRICS;
+
+/// The number of metrics.
+#[unsafe(no_mangle)]
+pub extern "C" fn wf_metric_count() -> usize {
+    METRICS.len()
+}
+
+/// The name of a metric, such as "sharpe"; valid for ever, empty beyond the table.
+#[unsafe(no_mangle)]
+pub extern "C" fn wf_metric_name(metric: usize) -> wf_string {
+    quietly(string(""), || string(METRICS.get(metric).map_or("", |metric| metric.name)))
+}
+
+/// The definition of a metric, in a line; valid for ever, empty beyond the table.
+#[unsafe(no_mangle)]
+pub extern "C" fn wf_metric_doc(metric: usize) -> wf_string {
+    quietly(string(""), || string(METRICS.get(metric).map_or("", |metric| metric.doc)))
+}
