@@ -4,7 +4,7 @@ use core::ffi::c_void;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use walkforge_plugin_abi::{wf_error, wf_plugin_init, wf_string};
+use walkforge_plugin_abi::{wf_error, wf_host, wf_plugin_api, wf_string};
 
 use super::guard::{Handle, Handled, guard, options, put, string, utf8, wanted};
 use crate::device::Parallel;
@@ -170,7 +170,7 @@ pub unsafe extern "C" fn wf_runtime_new(
 pub unsafe extern "C" fn wf_runtime_register(
     runtime: *mut wf_runtime,
     name: wf_string,
-    init: Option<wf_plugin_init>,
+    init: Option<unsafe extern "C" fn(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32>,
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
