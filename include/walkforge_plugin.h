@@ -107,6 +107,14 @@ typedef struct wf_string {
     size_t length;
 } wf_string;
 
+// A further number by date and asset that a user gave beside returns, such as volume.
+typedef struct wf_feature {
+    // Its name.
+    struct wf_string name;
+    // Its values, `[rows, assets]`, row-major; NaN where missing.
+    const double *values;
+} wf_feature;
+
 // What a model is shown: copies of rows that end at the as-of row.
 typedef struct wf_past {
     // Size of this struct in bytes.
@@ -125,6 +133,10 @@ typedef struct wf_past {
     const uint8_t *members;
     // Who asks, for the services of the host.
     const struct wf_context *context;
+    // Number of feature planes, 0 where the data have none.
+    size_t feature_count;
+    // Feature planes in order of their names, `[feature_count]`.
+    const struct wf_feature *features;
 } wf_past;
 
 // What a model needs to be shown at a decision.

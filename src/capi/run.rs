@@ -100,7 +100,7 @@ fn model_at(run: &Run, model: usize) -> Result<usize> {
 
 /// Prepares a run: settings checked, plugins loaded, windows cut. Nothing is computed yet. `format` is `WF_TOML` or
 /// `WF_JSON`; paths in the experiment are relative to `folder` (empty: the current one). With a `panel`, which is copied,
-/// the experiment needs no `[data]`; with null the file is read that it names.
+/// the experiment has no `[data]`; with null the file is read that it names.
 ///
 /// # Safety
 /// `runtime` is one of ours; `panel` is null or one of ours; texts are text; `run` is writable, `error` null or writable.
@@ -133,6 +133,9 @@ pub unsafe extern "C" fn wf_run_new(
         let data = if panel.is_null() {
             experiment.panel()?
         } else {
+            if experiment.names_data() {
+                fail!(InvalidSetting, "section 'data' is given beside a panel; leave out one of the two");
+            }
             // SAFETY: as demanded of the caller.
             unsafe { read(panel, |panel| Ok(panel.clone()))? }
         };

@@ -4,9 +4,9 @@ use core::ffi::c_void;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
-use walkforge_plugin_abi::{wf_past, wf_plugin_api, wf_requirements, wf_string};
+use walkforge_plugin_abi::{wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
 
-use super::error::{check, text};
+use super::error::{check, string, text};
 use super::host::{context_handle, settings_handle};
 use crate::error::{Code, Error, Result, fail};
 use crate::model::{Context, Estimator, Factory, Requirements};
@@ -208,6 +208,7 @@ struct Shown<'a> {
     dates: Vec<i32>,
     names: Vec<wf_string>,
     members: Vec<u8>,
+    features: Vec<wf_feature>,
 }
 
 impl<'a> Shown<'a> {
@@ -216,10 +217,12 @@ impl<'a> Shown<'a> {
             past,
             context,
             dates: past.dates().iter().map(|&date| days_of(date)).collect(),
-            names: past
-                .names()
+            names: past.names().iter().map(|name| string(name)).collect(),
+            features: past
+                .features()
                 .iter()
-                .map(|name| wf_string { data: name.as_ptr().cast(), length: name.len() })
+                .zip(past.feature_names())
+                .map(|(values, name)| wf_feature { name: string(name), values: values.as_ptr() })
                 .collect(),
             members: past.members().iter().map(|&member| u8::from(member)).collect(),
         }
@@ -235,6 +238,8 @@ impl<'a> Shown<'a> {
             returns: self.past.returns().as_ptr(),
             members: self.members.as_ptr(),
             context: context_handle(self.context),
+            feature_count: self.features.len(),
+            features: self.features.as_ptr(),
         }
     }
 }

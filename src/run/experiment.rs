@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::error::{Code, Error, Result, fail};
 use crate::model::EQUAL_WEIGHT;
-use crate::panel::{Kind as PanelKind, Panel};
+use crate::panel::{Kind as PanelKind, Membership, Panel};
 use crate::settings::{Kind, Setting, Values, unknown};
 use crate::windows::{Rebalance, WindowSettings};
 
@@ -28,6 +28,12 @@ pub struct Experiment {
     pub threads: usize,
     /// Price or return file and which of the two it is, with the path as the file says it.
     pub data: Option<(PanelKind, PathBuf)>,
+    /// Membership file, as the file says it.
+    pub membership: Option<PathBuf>,
+    /// Rows after its last price for which an asset may still be held.
+    pub stale_rows: usize,
+    /// Feature planes by name, `[data.features]`, and their files.
+    pub features: Vec<(String, PathBuf)>,
     /// How windows are cut.
     pub windows: WindowSettings,
     /// When the portfolio is rebalanced.
@@ -48,8 +54,25 @@ pub struct Experiment {
 /// The declarations of `[data]`.
 pub fn data_settings() -> Vec<Setting> {
     vec![
-        Setting::new("prices", Kind::Text, Json::Null, "CSV file of prices, relative to the experiment file"),
-        Setting::new("returns", Kind::Text, Json::Null, "CSV file of simple returns, instead of prices"),
+        Setting::new(
+            "prices",
+            Kind::Text,
+            Json::Null,
+            "file of prices (CSV or Parquet), relative to the experiment file",
+        ),
+        Setting::new("returns", Kind::Text, Json::Null, "file of simple returns, instead of prices"),
+        Setting::new(
+            "membership",
+            Kind::Text,
+            Json::Null,
+            "CSV file of ticker, start and end (both days inside): who may be held when; without it, who has a price",
+        ),
+        Setting::new(
+            "stale_rows",
+            Kind::Integer(0, 100_000),
+            0,
+            "rows after its last price for which an asset may still be held",
+        ),
     ]
 }
 
@@ -118,10 +141,12 @@ impl Experiment {
         let mut top = root.clone();
         top.retain(|key, _| key == "threads");
         let top = Values::check("", &top_settings(), &top)?;
-        let data = Values::check("data", &data_settings(), &section(root, "data")?)?;
+        let mut given = section(root, "data")?;
+        let features = features(given.remove("features"))?;
+        let data_values = Values::check("data", &data_settings(), &given)?;
         let windows_values = Values::check("windows", &WindowSettings::declared(), &section(root, "windows")?)?;
         let portfolio = Values::check("portfolio", &portfolio_settings(), &section(root, "portfolio")?)?;
-        let data = match (data.text("prices"), data.text("returns")) {
+        let data = match (data_values.text("prices"), data_values.text("returns")) {
             (Ok(_), Ok(_)) => {
                 fail!(InvalidSetting, "settings 'data.prices' and 'data.returns' are both given; one is allowed")
             }
@@ -130,6 +155,9 @@ impl Experiment {
             (Err(_), Err(_)) => None,
         };
         Ok(Self {
+            membership: data_values.text("membership").ok().map(PathBuf::from),
+            stale_rows: data_values.count("stale_rows")?,
+            features,
             threads: top.count("threads")?,
             data,
             windows: WindowSettings::from_values(&windows_values)?,
@@ -149,18 +177,44 @@ impl Experiment {
     /// # Errors
     /// `InvalidSetting` where none is named, and what reading gives.
     pub fn panel(&self) -> Result<Panel> {
-        match &self.data {
-            Some((kind, path)) => Panel::from_csv(*kind, &self.folder.join(path)),
-            None => {
-                fail!(InvalidSetting, "setting 'data.prices' is missing: name a CSV file there, or in 'data.returns'")
-            }
+        let Some((kind, path)) = &self.data else {
+            fail!(InvalidSetting, "setting 'data.prices' is missing: name a file there, or in 'data.returns'");
+        };
+        let mut panel = Panel::from_file(*kind, &self.folder.join(path))?.with_stale_rows(self.stale_rows);
+        if let Some(path) = &self.membership {
+            panel = panel.with_membership(&Membership::from_csv(&self.folder.join(path))?);
         }
+        for (name, path) in &self.features {
+            panel = panel.with_feature_file(name, &self.folder.join(path))?;
+        }
+        Ok(panel)
+    }
+
+    /// Whether it names data of its own, which an embedding program that brings a panel must not.
+    pub fn names_data(&self) -> bool {
+        self.data.is_some() || self.membership.is_some() || self.stale_rows > 0 || !self.features.is_empty()
     }
 
     /// The settings that results depend on, defaults filled in.
     pub fn effective(&self) -> Json {
         json!({"windows": self.windows_values.to_json(), "portfolio": self.portfolio_values.to_json()})
     }
+}
+
+/// `[data.features]`: a file for each name.
+fn features(table: Option<Json>) -> Result<Vec<(String, PathBuf)>> {
+    let table = match table {
+        None => return Ok(Vec::new()),
+        Some(Json::Object(table)) => table,
+        Some(found) => fail!(InvalidSetting, "'data.features': found {found}, allowed is a table of names and files"),
+    };
+    table
+        .into_iter()
+        .map(|(name, file)| match file {
+            Json::String(file) => Ok((name, PathBuf::from(file))),
+            found => fail!(InvalidSetting, "setting 'data.features.{name}': found {found}, allowed is a file's path"),
+        })
+        .collect()
 }
 
 fn section(root: &Map<String, Json>, name: &str) -> Result<Map<String, Json>> {
@@ -257,6 +311,9 @@ mod tests {
         refused("[[models]]\nname = \"a/b\"\n", &[], "found \"a/b\"");
         refused("[[models]]\nname = \"a\"\nplugins = \"b\"\n", &[], "did you mean 'plugin'?");
         refused("[data]\nprices = \"a\"\nreturns = \"b\"\n", &[], "both given");
+        refused("[data.features]\nvolume = 3\n", &[], "'data.features.volume': found 3, allowed is a file's path");
+        refused("[data]\nfeatures = 3\n", &[], "'data.features': found 3");
+        refused("[data]\nmember = \"a\"\n", &[], "did you mean 'membership'?");
         refused("not toml", &[], "it is not TOML");
     }
 

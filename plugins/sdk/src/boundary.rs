@@ -10,7 +10,7 @@ use walkforge_plugin_abi::{
     wf_log_service, wf_past, wf_plugin_api, wf_requirements, wf_settings, wf_settings_service, wf_string,
 };
 
-use crate::{Error, Estimator, Past, Requirements, code};
+use crate::{Error, Estimator, Feature, Past, Requirements, code};
 
 /// The host's table, kept for the life of the process.
 #[derive(Clone, Copy)]
@@ -223,15 +223,27 @@ unsafe fn with_past<R>(past: *const wf_past, body: impl FnOnce(&Past) -> R) -> R
     unsafe {
         let past = &*past;
         let cells = past.rows * past.assets;
-        let names: Vec<&str> = core::slice::from_raw_parts(past.names, past.assets)
-            .iter()
-            .map(|name| core::str::from_utf8(core::slice::from_raw_parts(name.data.cast(), name.length)).unwrap_or("?"))
-            .collect();
+        let text = |text: &wf_string| {
+            core::str::from_utf8(core::slice::from_raw_parts(text.data.cast(), text.length)).unwrap_or("?")
+        };
+        let names: Vec<&str> = core::slice::from_raw_parts(past.names, past.assets).iter().map(text).collect();
+        let features: Vec<Feature> = if past.feature_count == 0 {
+            Vec::new()
+        } else {
+            core::slice::from_raw_parts(past.features, past.feature_count)
+                .iter()
+                .map(|feature| Feature {
+                    name: text(&feature.name),
+                    values: core::slice::from_raw_parts(feature.values, cells),
+                })
+                .collect()
+        };
         body(&Past {
             dates: core::slice::from_raw_parts(past.dates, past.rows),
             names: &names,
             returns: core::slice::from_raw_parts(past.returns, cells),
             members: core::slice::from_raw_parts(past.members, cells),
+            features: &features,
             context: Context { context: past.context, call: PhantomData },
         })
     }

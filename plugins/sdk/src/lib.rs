@@ -52,6 +52,15 @@ pub struct Requirements {
     pub min_history: usize,
 }
 
+/// A further number by date and asset that a user gave beside returns, such as volume.
+#[derive(Clone, Copy, Debug)]
+pub struct Feature<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its values, `[rows, assets]`, row-major; NaN where missing.
+    pub values: &'a [f64],
+}
+
 /// What a model is shown: rows that end at the as-of row.
 #[derive(Clone, Copy, Debug)]
 pub struct Past<'a> {
@@ -63,6 +72,8 @@ pub struct Past<'a> {
     pub returns: &'a [f64],
     /// 1 where the asset might be held after a decision at that row, `[rows, assets]`.
     pub members: &'a [u8],
+    /// Feature planes in order of their names.
+    pub features: &'a [Feature<'a>],
     /// Who asks: takes messages, and knows whether the work is still wanted.
     pub context: Context<'a>,
 }
