@@ -21,11 +21,46 @@ pub struct ModelEntry {
     pub settings: Map<String, Json>,
 }
 
+/// What models are computed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+}
+
+impl Device {
+    /// Reads `auto` or `cpu`.
+    ///
+    /// # Errors
+    /// `InvalidSetting` with what is allowed; CUDA devices are refused, as this build has none.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "auto" | "cpu" => Ok(Self::Cpu),
+            cuda if cuda.strip_prefix("cuda:").is_some_and(|number| number.parse::<u32>().is_ok()) => fail!(
+                InvalidSetting,
+                "setting 'device': found \"{cuda}\", but this build has no CUDA; allowed are auto, cpu"
+            ),
+            _ => fail!(InvalidSetting, "setting 'device': found \"{text}\", allowed are auto, cpu"),
+        }
+    }
+
+    /// Its name in `run.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
 /// A checked experiment.
 #[derive(Clone, Debug)]
 pub struct Experiment {
+    /// What every random choice of a run is derived from.
+    pub seed: u64,
     /// Number of threads; 0 for one a core.
     pub threads: usize,
+    /// What models are computed on.
+    pub device: Device,
     /// Price or return file and which of the two it is, with the path as the file says it.
     pub data: Option<(PanelKind, PathBuf)>,
     /// How windows are cut.
@@ -74,10 +109,14 @@ pub fn portfolio_settings() -> Vec<Setting> {
 }
 
 fn top_settings() -> Vec<Setting> {
-    vec![Setting::new("threads", Kind::Integer(0, 4096), 0, "threads to compute with; 0 for one a core")]
+    vec![
+        Setting::new("seed", Kind::Integer(0, i64::MAX), 0, "what every random choice of a run is derived from"),
+        Setting::new("threads", Kind::Integer(0, 4096), 0, "threads to compute with; 0 for one a core"),
+        Setting::new("device", Kind::Text, "auto", "what models are computed on: auto or cpu; this build has no CUDA"),
+    ]
 }
 
-const SECTIONS: [&str; 5] = ["data", "windows", "portfolio", "models", "threads"];
+const SECTIONS: [&str; 3] = ["data", "windows", "portfolio"];
 
 impl Experiment {
     /// Reads an experiment file and applies `section.key=value` overrides.
@@ -110,14 +149,17 @@ impl Experiment {
     /// `InvalidSetting` that names the setting.
     pub fn from_json(tree: &Json, folder: PathBuf) -> Result<Self> {
         let Some(root) = tree.as_object() else { fail!(InvalidSetting, "an experiment must be a table, found {tree}") };
+        let declared = top_settings();
+        let known: Vec<&str> =
+            SECTIONS.into_iter().chain(["models"]).chain(declared.iter().map(|top| top.name.as_str())).collect();
         for key in root.keys() {
-            if !SECTIONS.contains(&key.as_str()) {
-                return Err(unknown(key, key, &SECTIONS));
+            if !known.contains(&key.as_str()) {
+                return Err(unknown(key, key, &known));
             }
         }
         let mut top = root.clone();
-        top.retain(|key, _| key == "threads");
-        let top = Values::check("", &top_settings(), &top)?;
+        top.retain(|key, _| declared.iter().any(|setting| setting.name == *key));
+        let top = Values::check("", &declared, &top)?;
         let data = Values::check("data", &data_settings(), &section(root, "data")?)?;
         let windows_values = Values::check("windows", &WindowSettings::declared(), &section(root, "windows")?)?;
         let portfolio = Values::check("portfolio", &portfolio_settings(), &section(root, "portfolio")?)?;
@@ -130,7 +172,9 @@ impl Experiment {
             (Err(_), Err(_)) => None,
         };
         Ok(Self {
+            seed: top.count("seed")? as u64,
             threads: top.count("threads")?,
+            device: Device::parse(top.text("device")?)?,
             data,
             windows: WindowSettings::from_values(&windows_values)?,
             rebalance: Rebalance::parse(portfolio.text("rebalance")?)?,
@@ -157,9 +201,15 @@ impl Experiment {
         }
     }
 
-    /// The settings that results depend on, defaults filled in.
+    /// The settings that results depend on, defaults filled in. The kind of device is one of them, as arithmetic rounds
+    /// differently on another kind; which device of that kind, and how many threads, changes nothing and is not here.
     pub fn effective(&self) -> Json {
-        json!({"windows": self.windows_values.to_json(), "portfolio": self.portfolio_values.to_json()})
+        json!({
+            "seed": self.seed,
+            "device": self.device.name(),
+            "windows": self.windows_values.to_json(),
+            "portfolio": self.portfolio_values.to_json(),
+        })
     }
 }
 
@@ -258,6 +308,24 @@ mod tests {
         refused("[[models]]\nname = \"a\"\nplugins = \"b\"\n", &[], "did you mean 'plugin'?");
         refused("[data]\nprices = \"a\"\nreturns = \"b\"\n", &[], "both given");
         refused("not toml", &[], "it is not TOML");
+        refused("sed = 1\n", &[], "setting 'sed' is unknown; did you mean 'seed'?");
+        refused("", &["seed=-1"], "setting 'seed': found -1, allowed is a whole number of at least 0");
+        refused("", &["device=cuda:0"], "found \"cuda:0\", but this build has no CUDA; allowed are auto, cpu");
+        refused("device = \"gpu\"\n", &[], "setting 'device': found \"gpu\", allowed are auto, cpu");
+        refused("[train]\nmax_epochs = 1\n", &[], "setting 'train' is unknown");
+        refused("[data]\nmembership = \"m.csv\"\n", &[], "setting 'data.membership' is unknown");
+    }
+
+    #[test]
+    fn results_depend_on_the_seed_and_the_kind_of_device_but_not_on_threads() {
+        let effective = |overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
+            Experiment::from_toml("", "".into(), &overrides).unwrap().effective()
+        };
+        let plain = effective(&[]);
+        assert_eq!((&plain["seed"], &plain["device"]), (&0.into(), &"cpu".into()));
+        assert_eq!(effective(&["threads=3", "device=cpu"]), plain);
+        assert_eq!(effective(&["seed=7"])["seed"], 7);
     }
 
     #[test]

@@ -6,6 +6,6 @@ mod score;
 mod walk;
 mod write;
 
-pub use experiment::{Experiment, ModelEntry, data_settings, portfolio_settings};
+pub use experiment::{Device, Experiment, ModelEntry, data_settings, portfolio_settings};
 pub use walk::{ModelWindow, Run, Shown, Target, allocate};
 pub use write::write_directory;
