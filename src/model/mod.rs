@@ -23,6 +23,9 @@ pub trait Estimator: Send + Sync {
     /// What the model needs to be shown at a decision.
     fn requirements(&self) -> Requirements;
 
+    /// Whether there is anything to fit: where not, `fit` does nothing, and scores on the train span say nothing either.
+    fn fits(&self) -> bool;
+
     /// Fits the model on its train span; the validation span is for choices such as early stopping.
     fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()>;
 

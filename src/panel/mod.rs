@@ -175,6 +175,12 @@ impl Panel {
         &self.members[row * self.assets.len()..][..self.assets.len()]
     }
 
+    /// Whether the source holds a price or return for each asset at `row`, `[assets]`. Without a file of members these
+    /// are the members too.
+    pub fn has_value(&self, row: usize) -> &[bool] {
+        self.members(row)
+    }
+
     /// SHA-256 of kind, dates, names and values in canonical order, as hex; equal data give equal fingerprints
     /// whatever the order of the columns.
     pub fn fingerprint(&self) -> &str {

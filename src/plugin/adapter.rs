@@ -150,6 +150,10 @@ impl Estimator for Instance {
         self.needs
     }
 
+    fn fits(&self) -> bool {
+        self.table.api.fit.is_some()
+    }
+
     fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()> {
         let Some(fit) = self.table.api.fit else { return Ok(()) };
         let train = Shown::new(train);

@@ -162,7 +162,12 @@ impl Experiment {
         let top = Values::check("", &declared, &top)?;
         let data = Values::check("data", &data_settings(), &section(root, "data")?)?;
         let windows_values = Values::check("windows", &WindowSettings::declared(), &section(root, "windows")?)?;
-        let portfolio = Values::check("portfolio", &portfolio_settings(), &section(root, "portfolio")?)?;
+        let mut portfolio = section(root, "portfolio")?;
+        // A number of rows may be written as the number it is.
+        if let Some(rebalance) = portfolio.get_mut("rebalance").filter(|rebalance| rebalance.is_u64()) {
+            *rebalance = json!(rebalance.to_string());
+        }
+        let portfolio = Values::check("portfolio", &portfolio_settings(), &portfolio)?;
         let data = match (data.text("prices"), data.text("returns")) {
             (Ok(_), Ok(_)) => {
                 fail!(InvalidSetting, "settings 'data.prices' and 'data.returns' are both given; one is allowed")
@@ -199,6 +204,11 @@ impl Experiment {
                 fail!(InvalidSetting, "setting 'data.prices' is missing: name a CSV file there, or in 'data.returns'")
             }
         }
+    }
+
+    /// The rebalance schedule as the settings say it.
+    pub(super) fn rebalance_text(&self) -> &str {
+        self.portfolio_values.text("rebalance").unwrap_or_default()
     }
 
     /// The settings that results depend on, defaults filled in. The kind of device is one of them, as arithmetic rounds
@@ -335,5 +345,7 @@ mod tests {
         assert_eq!(experiment.windows.step_months, 1);
         assert_eq!(experiment.rebalance, crate::windows::Rebalance::Weekly);
         assert_eq!(experiment.models[0].plugin, "hrp");
+        let every_ten = Experiment::from_toml("", "".into(), &["portfolio.rebalance=10".to_owned()]).unwrap();
+        assert_eq!(every_ten.rebalance, crate::windows::Rebalance::EveryRows(10));
     }
 }

@@ -102,7 +102,7 @@ pub unsafe fn initialise<M: Estimator>(
             create: Some(create::<M>),
             destroy: Some(destroy::<M>),
             requirements: Some(requirements::<M>),
-            fit: Some(fit::<M>),
+            fit: if M::FITS { Some(fit::<M>) } else { None },
             weights: Some(weights::<M>),
         };
         // SAFETY: `out` is at least as large as the size it starts with; no more than that is written.

@@ -67,13 +67,17 @@ pub trait Estimator: Sized + Send + Sync {
     /// and, for numbers, `minimum` and `maximum`.
     const DESCRIPTION: &'static str;
 
+    /// Whether there is anything to fit; where not, [`Estimator::fit`] is never called, and no time is spent on scores of
+    /// the train span.
+    const FITS: bool = true;
+
     /// Makes a model from settings that the host has checked against the description.
     fn create(settings: &Settings) -> Result<Self, Error>;
 
     /// What the model needs to be shown.
     fn requirements(&self) -> Requirements;
 
-    /// Fits the model; nothing to do by default.
+    /// Fits the model; does nothing by default.
     fn fit(&mut self, _train: &Past, _validation: Option<&Past>) -> Result<(), Error> {
         Ok(())
     }

@@ -1,0 +1,135 @@
+//! The page from top to bottom: what came out, how it was made, the charts, the tables, and what was checked.
+
+use std::fmt::Write as _;
+
+use jiff::civil::Date;
+
+use super::chart::{Chart, Line, MOST_BANDS};
+use super::series::{ROLLING, drawdown, rolling_sharpe, rolling_sum, wealth};
+use super::strips::strips;
+use super::tables::{by_window, changes, headline, shown, totals};
+use super::{ModelValues, Values, escape, ordered};
+use crate::evaluate::{METRICS, Unit};
+
+const STYLE: &str = include_str!("style.css");
+
+/// The page.
+pub fn html(values: &Values) -> String {
+    let names: Vec<String> = ordered(&values.models).map(|(_, model)| escape(&model.name)).collect();
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>Walk-forward report: {}</title>\n<style>\n{STYLE}</style></head>\n<body><main>\n\
+         <h1>Walk-forward report</h1>\n",
+        names.join(", ")
+    );
+    out += &lead(values);
+    out += &headline(values);
+    out += "<dl class=\"facts\">\n";
+    for (name, value) in &values.facts {
+        let _ = writeln!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
+    }
+    for model in &values.models {
+        if let Some(gaps) = &model.gaps {
+            let _ = writeln!(out, "<div><dt>Gaps, {}</dt><dd>{}</dd></div>", escape(&model.name), escape(gaps));
+        }
+    }
+    out += "</dl>\n";
+    out += &charts(values);
+    out +=
+        "<section><h2>Weights</h2><p>Targets at each rebalance, after constraints; the largest on average first.</p>\n";
+    for (place, model) in ordered(&values.models) {
+        let open = if place > 0 || values.models.len() == 1 { " open" } else { "" };
+        let _ = writeln!(out, "<details{open}><summary><h3>{}</h3></summary>", escape(&model.name));
+        out += &strips(model, &values.assets);
+        out += "</details>\n";
+    }
+    out += "</section>\n";
+    out += &totals(values);
+    out += &by_window(values);
+    out += &changes(values);
+    out += &integrity(values);
+    out += "</main></body>\n</html>\n";
+    out
+}
+
+/// What came out, in a sentence a model.
+fn lead(values: &Values) -> String {
+    let (Some(first), Some(last)) = (values.days.first(), values.days.last()) else { return String::new() };
+    let of = |model: &ModelValues, name: &str, unit: Unit| {
+        let place = METRICS.iter().position(|metric| metric.name == name);
+        shown(place.and_then(|place| model.total.get(place)), unit, 1)
+    };
+    let says: Vec<String> = ordered(&values.models)
+        .map(|(_, model)| {
+            format!(
+                "<b>{}</b> made 1 into {} (Sharpe {})",
+                escape(&model.name),
+                wealth(&model.net).last().map_or_else(|| "–".to_owned(), |wealth| format!("{wealth:.2}")),
+                of(model, "sharpe", Unit::Ratio)
+            )
+        })
+        .collect();
+    format!(
+        "<p class=\"lead\">Out of sample, {first} to {last}, after costs: {}. Every weight was decided by a model that had \
+         seen nothing later than the day of its decision.</p>\n",
+        says.join("; ")
+    )
+}
+
+fn charts(values: &Values) -> String {
+    let bands: Vec<(Date, Date)> = values.windows.iter().map(|window| window.held).collect();
+    let lines = |series: &dyn Fn(&ModelValues) -> Vec<f64>| -> Vec<Line> {
+        values.models.iter().map(|model| Line { name: model.name.clone(), values: series(model) }).collect()
+    };
+    let chart = |title, note, logarithmic, percent, lines| {
+        Chart { title, note, days: &values.days, bands: &bands, logarithmic, percent, lines }.html()
+    };
+    let shading = if bands.len() > MOST_BANDS {
+        ""
+    } else {
+        " Each shade, dark or light, is one window’s share of the test dates."
+    };
+    let wealth_note =
+        format!("What 1 became, after costs, on a logarithmic scale; beside each name its last value.{shading}");
+    let sharpe_note = format!("Over the last {ROLLING} days, after costs.");
+    let turnover_note = format!("Half of the weight bought and sold, summed over the last {ROLLING} days.");
+    [
+        chart("Wealth", wealth_note.as_str(), true, false, lines(&|model| wealth(&model.net))),
+        chart(
+            "Drawdown",
+            "How far wealth was below its highest so far.",
+            false,
+            true,
+            lines(&|model| drawdown(&model.net)),
+        ),
+        chart("Rolling Sharpe ratio", &sharpe_note, false, false, lines(&|model| rolling_sharpe(&model.net))),
+        chart("Turnover", &turnover_note, false, true, lines(&|model| rolling_sum(&model.turnover))),
+    ]
+    .concat()
+}
+
+/// What the walk recorded of what models were shown.
+fn integrity(values: &Values) -> String {
+    let seen = values.integrity;
+    let fits = match seen.fits {
+        0 => "No model here is fitted; each weighs from its lookback alone.".to_owned(),
+        fits => format!("{fits} fits were made, none shown a row after its window’s first test decision."),
+    };
+    let unchanged = if values.models.iter().all(|model| model.changes.is_empty()) {
+        " The constraints changed no target."
+    } else {
+        ""
+    };
+    let highest = match seen.nearest {
+        0 => "the highest row shown was the as-of row itself, never one above it".to_owned(),
+        below if below < 0 => format!("the highest row shown stayed {} or more below the as-of row", -below),
+        above => format!("THE HIGHEST ROW SHOWN WAS {above} ABOVE THE AS-OF ROW"),
+    };
+    format!(
+        "<section><h2>No look-ahead</h2><p>{} decisions were made over {} windows; at every one of them {highest}. {fits} \
+         The row of each decision is in run.json.{unchanged}</p></section>\n",
+        seen.decisions,
+        values.windows.len()
+    )
+}

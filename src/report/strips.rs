@@ -1,0 +1,82 @@
+//! Weights over time, one strip an asset on a common scale with its name beside it, so that no colour has to be told
+//! from another.
+
+use std::fmt::Write as _;
+
+use jiff::civil::Date;
+
+use super::axis::Across;
+use super::chart::{WIDTH, labels_below};
+use super::{ModelValues, escape};
+
+/// Assets shown; the rest is told in a sentence.
+const SHOWN: usize = 20;
+/// Steps of a strip at most; more rebalances are averaged.
+const STEPS: usize = 360;
+const HEIGHT: f64 = 300.0;
+
+/// The weights of a model, the largest on average first.
+pub(super) fn strips(model: &ModelValues, assets: &[String]) -> String {
+    let count = model.rebalances.len().max(1) as f64;
+    let mean = |asset: usize| model.rebalances.iter().map(|one| one.weights[asset]).sum::<f64>() / count;
+    let last = |asset: usize| model.rebalances.last().map_or(0.0, |one| one.weights[asset]);
+    let mut order: Vec<(usize, f64)> = (0..assets.len()).map(|asset| (asset, mean(asset))).collect();
+    order.sort_by(|one, two| two.1.total_cmp(&one.1));
+    let (shown, rest) = order.split_at(order.len().min(SHOWN));
+    let weights = shown.iter().flat_map(|(asset, _)| model.rebalances.iter().map(|one| one.weights[*asset]));
+    let top = weights.fold(0.0, f64::max).max(1e-9);
+    let days: Vec<Date> = model.rebalances.iter().map(|one| one.date).collect();
+    let across = Across::new(&days);
+    let mut out = format!(
+        "<div class=\"scroll\"><table class=\"strips\"><thead><tr><th scope=\"col\">Asset</th>\
+         <th scope=\"col\">0 to {} over time</th><th scope=\"col\">mean</th><th scope=\"col\">last</th></tr></thead><tbody>\n",
+        share(top)
+    );
+    for (asset, mean) in shown {
+        let _ = writeln!(
+            out,
+            "<tr><th scope=\"row\">{}</th><td><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" \
+             aria-hidden=\"true\"><path d=\"{}\"/></svg></td><td>{}</td><td>{}</td></tr>",
+            escape(&assets[*asset]),
+            outline(model, *asset, top, across),
+            share(*mean),
+            share(last(*asset))
+        );
+    }
+    let _ = writeln!(
+        out,
+        "</tbody><tfoot><tr><td></td><td><div class=\"below\">{}</div></td><td></td><td></td></tr></tfoot></table></div>",
+        labels_below(across, &days)
+    );
+    if !rest.is_empty() {
+        let (means, lasts) =
+            rest.iter().fold((0.0, 0.0), |(means, lasts), (asset, mean)| (means + mean, lasts + last(*asset)));
+        let _ = writeln!(
+            out,
+            "<p>The other {} assets hold {} on average and {} at the last rebalance.</p>",
+            rest.len(),
+            share(means),
+            share(lasts)
+        );
+    }
+    out
+}
+
+/// A filled area that holds each weight until the next rebalance.
+fn outline(model: &ModelValues, asset: usize, top: f64, across: Across) -> String {
+    let mut out = format!("M0 {HEIGHT}");
+    let mut pen = (0_i64, HEIGHT as i64);
+    for part in model.rebalances.chunks(model.rebalances.len().div_ceil(STEPS).max(1)) {
+        let weight = part.iter().map(|one| one.weights[asset]).sum::<f64>() / part.len() as f64;
+        let now = ((across.place(part[0].date) * WIDTH).round() as i64, ((1.0 - weight / top) * HEIGHT).round() as i64);
+        // Writing to a string cannot fail.
+        let _ = write!(out, "h{}v{}", now.0 - pen.0, now.1 - pen.1);
+        pen = now;
+    }
+    let _ = write!(out, "H{WIDTH}V{HEIGHT}z");
+    out
+}
+
+fn share(value: f64) -> String {
+    format!("{:.1}\u{a0}%", value * 100.0)
+}
