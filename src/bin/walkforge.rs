@@ -103,6 +103,7 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     };
     let models = run.models.len();
     bar.set_length(run.windows.len() as u64);
+    show(&bar, "{msg} {wide_bar} {pos}/{len} windows, {elapsed}, {eta} left");
     bar.set_message(format!("walking {models} models"));
     run.compute(&|done, _| bar.set_position((done / models) as u64))?;
     bar.set_message("scoring and writing");
@@ -119,12 +120,15 @@ fn progress_bar() -> indicatif::ProgressBar {
         return indicatif::ProgressBar::hidden();
     }
     let bar = indicatif::ProgressBar::new(0);
-    let template = "{msg} {wide_bar} {pos}/{len} windows, {elapsed}, {eta} left";
+    show(&bar, "{msg}");
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar
+}
+
+fn show(bar: &indicatif::ProgressBar, template: &str) {
     if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    bar
 }
 
 /// One line a model on stderr.

@@ -43,7 +43,7 @@ impl Chart<'_> {
         let all = self.lines.iter().flat_map(|line| &line.values).map(|value| scale(*value));
         let (mut low, mut high) =
             all.filter(|v| v.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-        let mut out = format!("<section><h2>{}</h2><p>{}</p>", self.title, self.note);
+        let mut out = format!("<section class=\"chart\"><h2>{}</h2><p>{}</p>", self.title, self.note);
         if low > high {
             out += "<p>There are too few days to show it.</p></section>\n";
             return out;
@@ -75,7 +75,8 @@ impl Chart<'_> {
             let class = if *tick == 0.0 && !self.logarithmic { "zero" } else { "rule" };
             let _ = write!(out, "<path class=\"{class}\" d=\"M0 {y:.0}H{WIDTH}\"/>");
         }
-        for (place, line) in self.lines.iter().enumerate() {
+        // The benchmark comes last: through its dashes a line under it still shows.
+        for (place, line) in ordered(&self.lines) {
             let points = self.days.iter().zip(&line.values).map(|(day, value)| (*day, scale(*value)));
             let path = path(&thinned(&points.collect::<Vec<_>>()), |day, value| {
                 (across.place(day) * WIDTH, down(value) * HEIGHT)

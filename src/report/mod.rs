@@ -106,7 +106,7 @@ pub struct Values {
     pub integrity: Integrity,
 }
 
-/// What belongs to models with their places, the benchmark's last: it is drawn first, and read last.
+/// What belongs to models with their places, the benchmark's last.
 fn ordered<T>(all: &[T]) -> impl Iterator<Item = (usize, &T)> {
     (1..all.len()).chain([0]).filter_map(|place| all.get(place).map(|one| (place, one)))
 }

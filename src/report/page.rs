@@ -133,3 +133,80 @@ fn integrity(values: &Values) -> String {
         values.windows.len()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+    use jiff::civil::{Date, date};
+
+    use super::super::{Changed, Integrity, ModelValues, Rebalance, Values, WindowSpan, WindowValues};
+    use super::html;
+    use crate::evaluate::{METRICS, Value};
+
+    fn model(name: &str, fits: bool) -> ModelValues {
+        let metrics = |number: f64| vec![Value::Number(number); METRICS.len()];
+        ModelValues {
+            name: name.to_owned(),
+            fits,
+            net: vec![0.01; 300],
+            turnover: vec![0.0; 300],
+            rebalances: vec![Rebalance { date: date(2019, 12, 31), weights: vec![0.25, 0.75] }],
+            total: metrics(-0.5),
+            windows: vec![WindowValues { train: metrics(3.25), validation: metrics(2.25), test: metrics(1.25) }],
+            changes: Vec::new(),
+            gaps: None,
+        }
+    }
+
+    fn values(models: Vec<ModelValues>) -> Values {
+        let days: Vec<Date> = (1..=300).map(|day| date(2019, 12, 31).checked_add(day.days()).unwrap()).collect();
+        let span = (days[0], days[299]);
+        Values {
+            facts: vec![("Costs".to_owned(), "<10> bps".to_owned())],
+            windows: vec![WindowSpan { held: span, test: span }],
+            days,
+            assets: vec!["A&B".to_owned(), "C".to_owned()],
+            models,
+            integrity: Integrity { decisions: 12, nearest: 0, fits: 0 },
+        }
+    }
+
+    #[test]
+    fn a_page_holds_every_metric_its_meaning_and_no_name_as_markup() {
+        let page = html(&values(vec![model("equal_weight", false), model("m", false)]));
+        for metric in METRICS {
+            let meaning = format!("<dt>{}</dt><dd>{}</dd>", super::escape(metric.label), super::escape(metric.doc));
+            assert!(page.contains(&meaning), "{meaning}");
+        }
+        assert!(page.contains("&lt;10&gt; bps") && page.contains("A&amp;B") && !page.contains("A&B"));
+        assert!(page.contains("<td>−0.50</td>") && page.contains("<td>−50.00\u{a0}%</td>"));
+        assert!(page.contains("12 decisions were made over 1 windows") && page.contains("never one above it"));
+        assert!(page.contains("The constraints changed no target.") && !page.contains("Changes by constraints"));
+        // Nothing is fetched and nothing runs.
+        for forbidden in ["<script", "http:", "https:", "url(", "@import", " src="] {
+            assert!(!page.contains(forbidden), "{forbidden}");
+        }
+    }
+
+    #[test]
+    fn scores_on_the_train_span_are_shown_where_they_mean_something() {
+        let page = html(&values(vec![model("equal_weight", false), model("fitted", true)]));
+        assert_eq!(page.matches("Sharpe, train").count(), 1);
+        assert_eq!((page.matches("<td>3.25</td>").count(), page.matches("<td>2.25</td>").count()), (1, 2));
+        assert!(page.contains("title=\"2020-01-01 to 2020-10-26\">2020-01 – 2020-10<"));
+    }
+
+    #[test]
+    fn changes_gaps_and_a_broken_promise_are_said() {
+        let mut changed = model("m", false);
+        changed.changes = vec![Changed { rule: "bounds", decisions: 4, moved: 0.5, most: (date(2020, 2, 28), 0.3) }];
+        changed.gaps = Some("3 asset-days held without a price".to_owned());
+        let mut values = values(vec![model("equal_weight", false), changed]);
+        values.integrity.nearest = 2;
+        let page = html(&values);
+        let row = "<td>bounds</td><td>4 of 1</td><td>12.5\u{a0}%</td><td>30.0\u{a0}%</td><td>2020-02-28</td>";
+        assert!(page.contains(row) && !page.contains("changed no target"));
+        assert!(page.contains("<dt>Gaps, m</dt><dd>3 asset-days held without a price</dd>"));
+        assert!(page.contains("THE HIGHEST ROW SHOWN WAS 2 ABOVE THE AS-OF ROW"));
+    }
+}

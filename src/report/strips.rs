@@ -30,7 +30,7 @@ pub(super) fn strips(model: &ModelValues, assets: &[String]) -> String {
     let mut out = format!(
         "<div class=\"scroll\"><table class=\"strips\"><thead><tr><th scope=\"col\">Asset</th>\
          <th scope=\"col\">0 to {} over time</th><th scope=\"col\">mean</th><th scope=\"col\">last</th></tr></thead><tbody>\n",
-        share(top)
+        share(top, top)
     );
     for (asset, mean) in shown {
         let _ = writeln!(
@@ -39,8 +39,8 @@ pub(super) fn strips(model: &ModelValues, assets: &[String]) -> String {
              aria-hidden=\"true\"><path d=\"{}\"/></svg></td><td>{}</td><td>{}</td></tr>",
             escape(&assets[*asset]),
             outline(model, *asset, top, across),
-            share(*mean),
-            share(last(*asset))
+            share(*mean, top),
+            share(last(*asset), top)
         );
     }
     let _ = writeln!(
@@ -55,8 +55,8 @@ pub(super) fn strips(model: &ModelValues, assets: &[String]) -> String {
             out,
             "<p>The other {} assets hold {} on average and {} at the last rebalance.</p>",
             rest.len(),
-            share(means),
-            share(lasts)
+            share(means, 1.0),
+            share(lasts, 1.0)
         );
     }
     out
@@ -77,6 +77,51 @@ fn outline(model: &ModelValues, asset: usize, top: f64, across: Across) -> Strin
     out
 }
 
-fn share(value: f64) -> String {
-    format!("{:.1}\u{a0}%", value * 100.0)
+/// In percent, with the decimals that the largest weight shown needs.
+fn share(value: f64, top: f64) -> String {
+    let decimals = if top < 0.02 { 2 } else { 1 };
+    format!("{:.decimals$}\u{a0}%", value * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ModelValues, Rebalance};
+    use super::strips;
+    use jiff::ToSpan;
+    use jiff::civil::date;
+
+    #[test]
+    fn the_largest_come_first_and_what_is_left_out_is_told() {
+        // Asset k of 30 weighs k/435; the first rebalance alone is different.
+        let even: Vec<f64> = (0..30).map(|asset| f64::from(asset) / 435.0).collect();
+        let mut first = even.clone();
+        first.swap(0, 29);
+        let rebalances = [first, even]
+            .into_iter()
+            .zip(0_i32..)
+            .map(|(weights, at)| Rebalance { date: date(2020, 1, 1).checked_add((100 * at).days()).unwrap(), weights })
+            .collect();
+        let model = ModelValues {
+            name: "m".to_owned(),
+            fits: false,
+            net: Vec::new(),
+            turnover: Vec::new(),
+            rebalances,
+            total: Vec::new(),
+            windows: Vec::new(),
+            changes: Vec::new(),
+            gaps: None,
+        };
+        let names: Vec<String> = (0..30).map(|asset| format!("<{asset}>")).collect();
+        let html = strips(&model, &names);
+        assert_eq!(html.matches("<path d=").count(), 20);
+        // 28/435 on both days, where 29/435 would fill the strip.
+        assert!(html.contains("scope=\"row\">&lt;28&gt;</th>") && html.contains("0 to 6.7\u{a0}% over time"));
+        assert!(html.contains("d=\"M0 300h0v-290h10000v0H10000V300z\"") && !html.contains("<28>"), "{html}");
+        // The means of 19 to 28 and of 9 others, 0 to 8, and 0 and 29 at 14.5 each: 20 are shown.
+        let shown: i32 = (11..=28).sum::<i32>();
+        let rest = 100.0 * (1.0 - (f64::from(shown) + 29.0) / 435.0);
+        let said = format!("The other 10 assets hold {rest:.1}\u{a0}% on average and {rest:.1}\u{a0}% at the last");
+        assert!(html.contains(&said), "{said}: {}", html.lines().last().unwrap());
+    }
 }
