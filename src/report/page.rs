@@ -190,9 +190,9 @@ mod tests {
 
     #[test]
     fn scores_on_the_train_span_are_shown_where_they_mean_something() {
-        let page = html(&values(vec![model("equal_weight", false), model("fitted", true)]));
-        assert_eq!(page.matches("Sharpe, train").count(), 1);
-        assert_eq!((page.matches("<td>3.25</td>").count(), page.matches("<td>2.25</td>").count()), (1, 2));
+        let page = html(&values(vec![model("equal_weight", false), model("fitted", true), model("too", true)]));
+        assert_eq!(page.matches("Sharpe, train").count(), 2);
+        assert_eq!((page.matches("<td>3.25</td>").count(), page.matches("<td>2.25</td>").count()), (2, 3));
         assert!(page.contains("title=\"2020-01-01 to 2020-10-26\">2020-01 – 2020-10<"));
     }
 

@@ -298,14 +298,20 @@ mod tests {
         std::fs::remove_dir(folder.join("weights.csv")).unwrap();
         claimed.put("run.json", &Json::Object(identity(0)).to_string()).unwrap();
         drop(claimed);
+        let touched = || std::fs::metadata(folder).unwrap().modified().unwrap();
+        let before = touched();
         assert!(RunDirectory::claim_for(folder, &identity(0)).unwrap().is_none());
         let error = RunDirectory::claim_for(folder, &identity(1)).unwrap_err();
         assert_eq!(error.code(), Code::Exists);
         assert!(error.to_string().contains("run.json differs in settings"), "{error}");
+        assert_eq!(touched(), before);
         std::fs::remove_file(folder.join("run.json")).unwrap();
         std::fs::write(folder.join("thesis.doc"), "").unwrap();
         let error = RunDirectory::claim_for(folder, &identity(0)).unwrap_err();
         assert!(error.code() == Code::Exists && error.to_string().contains("holds thesis.doc"), "{error}");
         assert_eq!(names(folder), ["thesis.doc"]);
+        let before = touched();
+        assert!(RunDirectory::claim_for(folder, &identity(0)).is_err());
+        assert_eq!(touched(), before);
     }
 }

@@ -234,5 +234,11 @@ mod tests {
         assert_eq!(serde_json::from_str::<Json>(&written).unwrap(), value);
         assert!(written.contains("\n  \"quoted \\\"key\\\"\": {\"empty\":{},\"none\":[]},\n"), "{written}");
         assert!(written.lines().all(|line| line.len() <= 122));
+        for length in 1..60 {
+            let nested = json!({"name": {"name": {"name": vec![17; length]}}});
+            let written = text(&nested);
+            assert!(written.lines().all(|line| line.len() <= 121), "{written}");
+            assert_eq!(written.lines().count() == 1, nested.to_string().len() <= 120);
+        }
     }
 }

@@ -178,17 +178,13 @@ fn metrics(panel: &Panel, path: &Path, benchmark: &Path) -> Vec<Value> {
 }
 
 /// Counts the gaps on a model's out-of-sample path. Which assets are held changes only where a target is executed, or
-/// an asset loses everything.
+/// an asset loses everything. The first row after a gap between test spans always has a target of its own.
 fn gaps(run: &Run, model: usize) -> Gaps {
     let (panel, lag) = (&run.panel, run.experiment.execution_lag);
     let assets = panel.assets().len();
-    let (mut out, mut held, mut previous) = (Gaps::default(), vec![false; assets], None);
+    let (mut out, mut held) = (Gaps::default(), vec![false; assets]);
     let mut due = run.targets[model].iter().peekable();
     for &row in &run.paths[model].rows {
-        if previous.is_some_and(|previous| previous + 1 != row) {
-            held.fill(false);
-        }
-        previous = Some(row);
         while let Some(target) = due.next_if(|target| target.row + lag < row) {
             held = target.weights.iter().map(|weight| *weight != 0.0).collect();
         }
