@@ -226,6 +226,12 @@ typedef struct wf_plugin_api {
                        double *out,
                        size_t capacity,
                        struct wf_error **error);
+    // Scores of the assets in `past`, `[assets]`, the higher the better. May be null: the model gives none.
+    int32_t (*scores)(const void *model,
+                      const struct wf_past *past,
+                      double *out,
+                      size_t capacity,
+                      struct wf_error **error);
 } wf_plugin_api;
 
 // The one symbol of a plugin: `wf_plugin_init_<name>`, else `wf_plugin_init`. It fills `out`, whose `struct_size` says

@@ -250,12 +250,7 @@ pub unsafe extern "C" fn wf_run_model_name(
 ) -> i32 {
     guard(error, || {
         // SAFETY: as demanded of the caller.
-        unsafe {
-            seen(run, |run| match run.models().nth(model_at(run, model)?) {
-                Some((found, _, _)) => put("name", name, string(found)),
-                None => fail!(Internal, "model {model} has no name"),
-            })
-        }
+        unsafe { seen(run, |run| put("name", name, string(&run.models[model_at(run, model)?].name))) }
     })
 }
 

@@ -221,6 +221,11 @@ impl Panel {
         &self.members[row * self.assets.len()..][..self.assets.len()]
     }
 
+    /// Whether the source holds a price or return for each asset at `row`, `[assets]`.
+    pub fn has_value(&self, row: usize) -> &[bool] {
+        &self.present[row * self.assets.len()..][..self.assets.len()]
+    }
+
     /// SHA-256 of kind, dates, names and values in canonical order, and of membership and feature planes where there
     /// are any, as hex; equal data give equal fingerprints whatever the order of the columns.
     pub fn fingerprint(&self) -> &str {

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json, json};
 
+use super::Rules;
 use crate::error::{Code, Error, Result, fail};
 use crate::model::EQUAL_WEIGHT;
 use crate::panel::{Kind as PanelKind, Membership, Panel};
 use crate::settings::{Kind, Setting, Values, unknown};
-use crate::windows::{Rebalance, WindowSettings};
+use crate::windows::WindowSettings;
 
 /// A model of an experiment.
 #[derive(Clone, Debug)]
@@ -21,11 +22,46 @@ pub struct ModelEntry {
     pub settings: Map<String, Json>,
 }
 
+/// What models are computed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+}
+
+impl Device {
+    /// Reads `auto` or `cpu`.
+    ///
+    /// # Errors
+    /// `InvalidSetting` with what is allowed; CUDA devices are refused, as this build has none.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "auto" | "cpu" => Ok(Self::Cpu),
+            cuda if cuda.strip_prefix("cuda:").is_some_and(|number| number.parse::<u32>().is_ok()) => fail!(
+                InvalidSetting,
+                "setting 'device': found \"{cuda}\", but this build has no CUDA; allowed are auto, cpu"
+            ),
+            _ => fail!(InvalidSetting, "setting 'device': found \"{text}\", allowed are auto, cpu"),
+        }
+    }
+
+    /// Its name in `run.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
 /// A checked experiment.
 #[derive(Clone, Debug)]
 pub struct Experiment {
+    /// What every random choice of a run is derived from.
+    pub seed: u64,
     /// Number of threads; 0 for one a core.
     pub threads: usize,
+    /// What models are computed on.
+    pub device: Device,
     /// Price or return file and which of the two it is, with the path as the file says it.
     pub data: Option<(PanelKind, PathBuf)>,
     /// Membership file, as the file says it.
@@ -36,19 +72,12 @@ pub struct Experiment {
     pub features: Vec<(String, PathBuf)>,
     /// How windows are cut.
     pub windows: WindowSettings,
-    /// When the portfolio is rebalanced.
-    pub rebalance: Rebalance,
-    /// Rows between decision and execution.
-    pub execution_lag: usize,
-    /// Largest weight of one asset.
-    pub max_weight: f64,
-    /// Cost of trading in basis points of Σ|Δw|.
-    pub cost_bps: f64,
+    /// Rebalancing, costs and constraints.
+    pub rules: Rules,
     /// The models beside equal weight, in the file's order.
     pub models: Vec<ModelEntry>,
     folder: PathBuf,
     windows_values: Values,
-    portfolio_values: Values,
 }
 
 /// The declarations of `[data]`.
@@ -76,31 +105,15 @@ pub fn data_settings() -> Vec<Setting> {
     ]
 }
 
-/// The declarations of `[portfolio]`.
-pub fn portfolio_settings() -> Vec<Setting> {
+fn top_settings() -> Vec<Setting> {
     vec![
-        Setting::new(
-            "rebalance",
-            Kind::Text,
-            "monthly",
-            "daily, weekly, monthly, quarterly, or a number of rows: the last row of each period is a decision row",
-        ),
-        Setting::new(
-            "execution_lag",
-            Kind::Integer(0, 20),
-            0,
-            "rows from decision to execution: 0 is held from the next row, 1 from the row after",
-        ),
-        Setting::new("max_weight", Kind::Real(1e-6, 1.0), 1.0, "largest weight of one asset"),
-        Setting::new("cost_bps", Kind::Real(0.0, 10_000.0), 10.0, "cost in basis points of the sum of |w - w before|"),
+        Setting::new("seed", Kind::Integer(0, i64::MAX), 0, "what every random choice of a run is derived from"),
+        Setting::new("threads", Kind::Integer(0, 4096), 0, "threads to compute with; 0 for one a core"),
+        Setting::new("device", Kind::Text, "auto", "what models are computed on: auto or cpu; this build has no CUDA"),
     ]
 }
 
-fn top_settings() -> Vec<Setting> {
-    vec![Setting::new("threads", Kind::Integer(0, 4096), 0, "threads to compute with; 0 for one a core")]
-}
-
-const SECTIONS: [&str; 5] = ["data", "windows", "portfolio", "models", "threads"];
+const SECTIONS: [&str; 3] = ["data", "windows", "portfolio"];
 
 impl Experiment {
     /// Reads an experiment file and applies `section.key=value` overrides.
@@ -133,19 +146,21 @@ impl Experiment {
     /// `InvalidSetting` that names the setting.
     pub fn from_json(tree: &Json, folder: PathBuf) -> Result<Self> {
         let Some(root) = tree.as_object() else { fail!(InvalidSetting, "an experiment must be a table, found {tree}") };
+        let declared = top_settings();
+        let known: Vec<&str> =
+            SECTIONS.into_iter().chain(["models"]).chain(declared.iter().map(|top| top.name.as_str())).collect();
         for key in root.keys() {
-            if !SECTIONS.contains(&key.as_str()) {
-                return Err(unknown(key, key, &SECTIONS));
+            if !known.contains(&key.as_str()) {
+                return Err(unknown(key, key, &known));
             }
         }
         let mut top = root.clone();
-        top.retain(|key, _| key == "threads");
-        let top = Values::check("", &top_settings(), &top)?;
+        top.retain(|key, _| declared.iter().any(|setting| setting.name == *key));
+        let top = Values::check("", &declared, &top)?;
         let mut given = section(root, "data")?;
         let features = features(given.remove("features"))?;
         let data_values = Values::check("data", &data_settings(), &given)?;
         let windows_values = Values::check("windows", &WindowSettings::declared(), &section(root, "windows")?)?;
-        let portfolio = Values::check("portfolio", &portfolio_settings(), &section(root, "portfolio")?)?;
         let data = match (data_values.text("prices"), data_values.text("returns")) {
             (Ok(_), Ok(_)) => {
                 fail!(InvalidSetting, "settings 'data.prices' and 'data.returns' are both given; one is allowed")
@@ -158,17 +173,15 @@ impl Experiment {
             membership: data_values.text("membership").ok().map(PathBuf::from),
             stale_rows: data_values.count("stale_rows")?,
             features,
+            seed: top.count("seed")? as u64,
             threads: top.count("threads")?,
+            device: Device::parse(top.text("device")?)?,
             data,
             windows: WindowSettings::from_values(&windows_values)?,
-            rebalance: Rebalance::parse(portfolio.text("rebalance")?)?,
-            execution_lag: portfolio.count("execution_lag")?,
-            max_weight: portfolio.real("max_weight")?,
-            cost_bps: portfolio.real("cost_bps")?,
+            rules: Rules::from_section(section(root, "portfolio")?)?,
             models: models(root)?,
             folder,
             windows_values,
-            portfolio_values: portfolio,
         })
     }
 
@@ -195,9 +208,15 @@ impl Experiment {
         self.data.is_some() || self.membership.is_some() || self.stale_rows > 0 || !self.features.is_empty()
     }
 
-    /// The settings that results depend on, defaults filled in.
+    /// The settings that results depend on, defaults filled in. The kind of device is one of them, as arithmetic rounds
+    /// differently on another kind; which device of that kind, and how many threads, changes nothing and is not here.
     pub fn effective(&self) -> Json {
-        json!({"windows": self.windows_values.to_json(), "portfolio": self.portfolio_values.to_json()})
+        json!({
+            "seed": self.seed,
+            "device": self.device.name(),
+            "windows": self.windows_values.to_json(),
+            "portfolio": self.rules.effective(),
+        })
     }
 }
 
@@ -315,6 +334,23 @@ mod tests {
         refused("[data]\nfeatures = 3\n", &[], "'data.features': found 3");
         refused("[data]\nmember = \"a\"\n", &[], "did you mean 'membership'?");
         refused("not toml", &[], "it is not TOML");
+        refused("sed = 1\n", &[], "setting 'sed' is unknown; did you mean 'seed'?");
+        refused("", &["seed=-1"], "setting 'seed': found -1, allowed is a whole number of at least 0");
+        refused("", &["device=cuda:0"], "found \"cuda:0\", but this build has no CUDA; allowed are auto, cpu");
+        refused("device = \"gpu\"\n", &[], "setting 'device': found \"gpu\", allowed are auto, cpu");
+        refused("[train]\nmax_epochs = 1\n", &[], "setting 'train' is unknown");
+    }
+
+    #[test]
+    fn results_depend_on_the_seed_and_the_kind_of_device_but_not_on_threads() {
+        let effective = |overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
+            Experiment::from_toml("", "".into(), &overrides).unwrap().effective()
+        };
+        let plain = effective(&[]);
+        assert_eq!((&plain["seed"], &plain["device"]), (&0.into(), &"cpu".into()));
+        assert_eq!(effective(&["threads=3", "device=cpu"]), plain);
+        assert_eq!(effective(&["seed=7"])["seed"], 7);
     }
 
     #[test]
@@ -322,7 +358,9 @@ mod tests {
         let overrides = ["windows.step_months=1".to_owned(), "portfolio.rebalance=weekly".to_owned()];
         let experiment = Experiment::from_toml("[[models]]\nname = \"hrp\"\n", "".into(), &overrides).unwrap();
         assert_eq!(experiment.windows.step_months, 1);
-        assert_eq!(experiment.rebalance, crate::windows::Rebalance::Weekly);
+        assert_eq!(experiment.rules.rebalance, crate::windows::Rebalance::Weekly);
         assert_eq!(experiment.models[0].plugin, "hrp");
+        let every_ten = Experiment::from_toml("", "".into(), &["portfolio.rebalance=10".to_owned()]).unwrap();
+        assert_eq!(every_ten.rules.rebalance, crate::windows::Rebalance::EveryRows(10));
     }
 }

@@ -217,6 +217,16 @@ pub struct wf_plugin_api {
             error: *mut *mut wf_error,
         ) -> i32,
     >,
+    /// Scores of the assets in `past`, `[assets]`, the higher the better. May be null: the model gives none.
+    pub scores: Option<
+        unsafe extern "C" fn(
+            model: *const c_void,
+            past: *const wf_past,
+            out: *mut f64,
+            capacity: usize,
+            error: *mut *mut wf_error,
+        ) -> i32,
+    >,
 }
 
 /// The one symbol of a plugin: `wf_plugin_init_<name>`, else `wf_plugin_init`. It fills `out`, whose `struct_size` says

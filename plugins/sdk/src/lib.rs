@@ -84,19 +84,31 @@ pub trait Estimator: Sized + Send + Sync {
     /// and, for numbers, `minimum` and `maximum`.
     const DESCRIPTION: &'static str;
 
+    /// Whether there is anything to fit; where not, [`Estimator::fit`] is never called, and no time is spent on scores of
+    /// the train span.
+    const FITS: bool = true;
+
+    /// Whether [`Estimator::scores`] gives any.
+    const SCORES: bool = false;
+
     /// Makes a model from settings that the host has checked against the description.
     fn create(settings: &Settings, context: Context) -> Result<Self, Error>;
 
     /// What the model needs to be shown.
     fn requirements(&self) -> Requirements;
 
-    /// Fits the model; nothing to do by default.
+    /// Fits the model; does nothing by default.
     fn fit(&mut self, _train: &Past, _validation: Option<&Past>) -> Result<(), Error> {
         Ok(())
     }
 
     /// Writes the weights of the assets in `past`, `[assets]`, that sum to 1.
     fn weights(&self, past: &Past, out: &mut [f64]) -> Result<(), Error>;
+
+    /// Writes the scores of the assets in `past`, `[assets]`, the higher the better.
+    fn scores(&self, _past: &Past, _out: &mut [f64]) -> Result<(), Error> {
+        Err(Error::new("the model gives no scores"))
+    }
 }
 
 /// Exports an [`Estimator`] under its init symbol: `export_estimator!(wf_plugin_init_momentum, Momentum);`
