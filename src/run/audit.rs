@@ -57,6 +57,9 @@ pub struct Decided {
     pub failed: Option<Error>,
 }
 
+/// Weighs the decisions of a window, by its number, with a panel and no row after the one given.
+pub type Weigh<'a> = dyn Fn(&Panel, usize, &[Decision], usize) -> Result<Weighed> + 'a;
+
 /// What is audited: something that makes decisions of a panel.
 pub struct Pipeline<'a> {
     /// The data.
@@ -70,7 +73,7 @@ pub struct Pipeline<'a> {
     /// What a model decides in a window, given a panel with these windows.
     pub decide: &'a dyn Fn(&Panel, usize, usize) -> Decided,
     /// The weights that a decision comes to, `[assets]`, by decision, as far as they follow from rows up to the one given.
-    pub weigh: &'a dyn Fn(&Panel, usize, &[Decision], usize) -> Result<Weighed>,
+    pub weigh: &'a Weigh<'a>,
     /// Asked now and then: whether the caller wants the audit to stop.
     pub cancelled: &'a dyn Fn() -> bool,
 }
