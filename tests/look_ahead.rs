@@ -20,7 +20,7 @@ fn panel() -> Panel {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f64 / (1_u64 << 24) as f64 - 0.5
     };
-    let mut prices = vec![100.0; 5];
+    let mut prices = [100.0; 5];
     let mut values = Vec::new();
     for _ in &days {
         for (place, price) in prices.iter_mut().enumerate() {
