@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use walkforge_plugin_abi::{wf_error, wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
 
-use super::error::{check, string, text};
+use super::error::{check, text};
 use super::host::{context_handle, settings_handle};
+use super::memory::{Guarded, Lent};
 use crate::error::{Code, Error, Result, fail};
 use crate::model::{Context, Estimator, Factory, Requirements};
 use crate::panel::{Past, days_of};
@@ -170,14 +171,14 @@ impl Estimator for Instance {
 
     fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()> {
         let Some(fit) = self.table.api.fit else { return Ok(()) };
-        let train = Shown::new(train, &self.context);
-        let validation = validation.map(|validation| Shown::new(validation, &self.context));
-        let (train, validation) = (train.as_c(), validation.as_ref().map(Shown::as_c));
-        let validation = validation.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+        let train = Shown::new(train, &self.context)?;
+        let validation = validation.map(|validation| Shown::new(validation, &self.context)).transpose()?;
+        let (train, validation) = (train.as_c()?, validation.as_ref().map(Shown::as_c).transpose()?);
+        let validation = validation.as_ref().map_or(core::ptr::null(), Lent::as_ptr);
         let mut error = core::ptr::null_mut();
         // SAFETY: the instance is the plugin's own and ours alone (`&mut`); the pasts live during the call.
         unsafe {
-            let status = fit(self.handle, &raw const train, validation, &raw mut error);
+            let status = fit(self.handle, train.as_ptr(), validation, &raw mut error);
             check(&self.table.name, "fit", status, error)
         }
     }
@@ -205,14 +206,20 @@ impl Instance {
     /// Asks for a number an asset; each must be finite.
     fn answer(&self, call: &str, what: &str, function: Answer, past: &Past) -> Result<Vec<f64>> {
         let name = &self.table.name;
-        let mut out = vec![f64::NAN; past.assets().len()];
-        let shown = Shown::new(past, &self.context);
-        let view = shown.as_c();
+        let count = past.assets().len();
+        let mut out = vec![f64::NAN; count];
+        let mut guarded = if self.context.is_checking() { Some(Guarded::new(&out)?) } else { None };
+        let room = guarded.as_mut().map_or(out.as_mut_ptr(), Guarded::as_mut_ptr);
+        let shown = Shown::new(past, &self.context)?;
+        let view = shown.as_c()?;
         let mut error = core::ptr::null_mut();
-        // SAFETY: the past lives during the call, `out` has room for as many numbers as it says.
+        // SAFETY: the past lives during the call, and there is room for as many numbers as are said.
         unsafe {
-            let status = function(self.handle, &raw const view, out.as_mut_ptr(), out.len(), &raw mut error);
+            let status = function(self.handle, view.as_ptr(), room, count, &raw mut error);
             check(name, call, status, error)?;
+        }
+        if let Some(guarded) = &guarded {
+            out = guarded.to_vec();
         }
         if let Some(at) = out.iter().position(|value| !value.is_finite()) {
             fail!(Plugin, "plugin '{name}' gave {} as the {what} of {}; it must be finite", out[at], past.names()[at]);
@@ -223,43 +230,62 @@ impl Instance {
 
 /// A past laid out as the ABI wants it.
 struct Shown<'a> {
-    past: &'a Past,
     context: &'a Context,
-    dates: Vec<i32>,
-    names: Vec<wf_string>,
-    members: Vec<u8>,
-    features: Vec<wf_feature>,
+    dates: Lent<'a, i32>,
+    names: Lent<'a, wf_string>,
+    returns: Lent<'a, f64>,
+    members: Lent<'a, u8>,
+    features: Lent<'a, wf_feature>,
+    // What names and features point to in checking mode.
+    _texts: Vec<Lent<'a, u8>>,
+    _planes: Vec<Lent<'a, f64>>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(past: &'a Past, context: &'a Context) -> Self {
-        Self {
-            past,
-            context,
-            dates: past.dates().iter().map(|&date| days_of(date)).collect(),
-            names: past.names().iter().map(|name| string(name)).collect(),
-            features: past
-                .features()
-                .iter()
-                .zip(past.feature_names())
-                .map(|(values, name)| wf_feature { name: string(name), values: values.as_ptr() })
-                .collect(),
-            members: past.members().iter().map(|&member| u8::from(member)).collect(),
+    fn new(past: &'a Past, context: &'a Context) -> Result<Self> {
+        let checking = context.is_checking();
+        let mut texts = Vec::new();
+        let mut text = |text: &'a String| -> Result<wf_string> {
+            let lent = Lent::new(text.as_bytes().into(), checking)?;
+            let out = wf_string { data: lent.as_ptr().cast(), length: lent.len() };
+            texts.push(lent);
+            Ok(out)
+        };
+        let names = past.names().iter().map(&mut text).collect::<Result<Vec<_>>>()?;
+        let mut planes = Vec::new();
+        let mut features = Vec::new();
+        for (values, name) in past.features().iter().zip(past.feature_names()) {
+            let plane = Lent::new(values.into(), checking)?;
+            features.push(wf_feature { name: text(name)?, values: plane.as_ptr() });
+            planes.push(plane);
         }
+        let dates: Vec<i32> = past.dates().iter().map(|&date| days_of(date)).collect();
+        let members: Vec<u8> = past.members().iter().map(|&member| u8::from(member)).collect();
+        Ok(Self {
+            context,
+            dates: Lent::new(dates.into(), checking)?,
+            names: Lent::new(names.into(), checking)?,
+            returns: Lent::new(past.returns().into(), checking)?,
+            members: Lent::new(members.into(), checking)?,
+            features: Lent::new(features.into(), checking)?,
+            _texts: texts,
+            _planes: planes,
+        })
     }
 
-    fn as_c(&self) -> wf_past {
-        wf_past {
+    fn as_c(&self) -> Result<Lent<'_, wf_past>> {
+        let view = wf_past {
             struct_size: size_of::<wf_past>(),
             rows: self.dates.len(),
             assets: self.names.len(),
             dates: self.dates.as_ptr(),
             names: self.names.as_ptr(),
-            returns: self.past.returns().as_ptr(),
+            returns: self.returns.as_ptr(),
             members: self.members.as_ptr(),
             context: context_handle(self.context),
             feature_count: self.features.len(),
             features: self.features.as_ptr(),
-        }
+        };
+        Lent::new(vec![view].into(), self.context.is_checking())
     }
 }

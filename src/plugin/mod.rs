@@ -6,6 +6,7 @@ mod adapter;
 pub(crate) mod error;
 pub(crate) mod host;
 mod load;
+mod memory;
 
 pub use adapter::Plugin;
 pub use load::{Search, register};

@@ -89,6 +89,7 @@ pub struct wf_feature {
 
 /// What a model is shown: copies of rows that end at the as-of row.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct wf_past {
     /// Size of this struct in bytes.
     pub struct_size: usize,
@@ -175,6 +176,7 @@ pub struct wf_cancel_service {
 
 /// What a plugin offers to the host.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct wf_plugin_api {
     /// Size of this struct in bytes.
     pub struct_size: usize,
