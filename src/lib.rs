@@ -4,6 +4,7 @@
 
 #[allow(non_camel_case_types)]
 pub mod capi;
+pub mod conformance;
 pub mod device;
 pub mod error;
 pub mod evaluate;

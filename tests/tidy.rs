@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module may use only those before it.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "error",
     "settings",
     "panel",
@@ -16,6 +16,7 @@ const ORDER: [&str; 12] = [
     "plugin",
     "report",
     "run",
+    "conformance",
     "capi",
 ];
 const UNSAFE_FOLDERS: [&str; 4] = ["src/plugin", "src/capi", "plugins/sdk/src", "plugins/abi/src"];

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value as Json, json};
+use walkforge::conformance::{Finding, Options, Outcome, check, run_here};
 use walkforge::error::{Code, Error, Result};
 use walkforge::evaluate::{METRICS, Value};
 use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory};
@@ -57,6 +58,11 @@ enum Command {
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
+    /// Look at plugins.
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
     /// Fit a model once and print its weights as CSV.
     Weights {
         /// The model: a plugin by name or path, or `equal_weight`.
@@ -74,15 +80,35 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum PluginCommand {
+    /// Run the conformance suite on a plugin file, each check in a process of its own; exits with 1 where one fails.
+    Check {
+        /// The plugin's library.
+        file: PathBuf,
+        /// Seconds that one check may take.
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
+    },
+    /// One check in this process; what `check` starts.
+    #[command(hide = true)]
+    CheckHere { file: PathBuf, check: String, report: PathBuf },
+}
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
+    let checking = matches!(arguments.command, Command::Plugin { .. });
     let outcome = match arguments.command {
         Command::Run { experiment, out, set } => run(&experiment, &out, &set),
         Command::Audit { experiment, dates, set } => audit(&experiment, dates, &set),
         Command::Windows { data, set } => print_windows(&data, &set),
+        Command::Plugin { command: PluginCommand::Check { file, seconds } } => check_plugin(&file, seconds),
+        Command::Plugin { command: PluginCommand::CheckHere { file, check, report } } => {
+            check_here(&file, &check, &report)
+        }
         Command::Weights { model, data, as_of, set } => print_weights(&model, &data, as_of.as_deref(), &set),
     };
     match outcome {
@@ -91,6 +117,7 @@ fn main() -> ExitCode {
             eprintln!("walkforge: {error}");
             ExitCode::from(match error.code() {
                 Code::LookAhead => 1,
+                Code::Plugin if checking => 1,
                 Code::Internal | Code::Poisoned => 3,
                 _ => 2,
             })
@@ -207,6 +234,48 @@ fn print_outcome(run: &Run) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Prints how each check ended as CSV.
+fn check_plugin(file: &std::path::Path, seconds: u64) -> Result<()> {
+    let program =
+        std::env::current_exe().map_err(|error| Error::io("find", std::path::Path::new("walkforge"), &error))?;
+    let options = Options {
+        program,
+        arguments: vec!["plugin".to_owned(), "check-here".to_owned()],
+        patience: std::time::Duration::from_secs(seconds),
+    };
+    print("check,outcome,detail\n")?;
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " "));
+    let mut printed = Ok(());
+    let findings = check(file, &options, &mut |finding| {
+        let line = format!("{},{},{}\n", finding.check, finding.outcome.name(), quoted(finding.outcome.text()));
+        if printed.is_ok() {
+            printed = print(&line);
+        }
+    })?;
+    printed?;
+    let failed: Vec<&Finding> =
+        findings.iter().filter(|finding| matches!(finding.outcome, Outcome::Failed(_))).collect();
+    let Some(first) = failed.first() else {
+        eprintln!("{}: all {} checks passed or do not apply", file.display(), findings.len());
+        return Ok(());
+    };
+    let message = format!(
+        "{}: {} of {} checks failed; the first, '{}', demands: {}",
+        file.display(),
+        failed.len(),
+        findings.len(),
+        first.check,
+        first.demand
+    );
+    Err(Error::new(Code::Plugin, message))
+}
+
+fn check_here(file: &std::path::Path, check: &str, report: &std::path::Path) -> Result<()> {
+    let outcome = run_here(file, check)?;
+    std::fs::write(report, format!("{}\n{}\n", outcome.name(), outcome.text()))
+        .map_err(|error| Error::io("write", report, &error))
 }
 
 /// An experiment of one data file; `data.kind=returns` among the settings says that it holds returns.

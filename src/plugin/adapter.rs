@@ -4,9 +4,9 @@ use core::ffi::c_void;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
-use walkforge_plugin_abi::{wf_error, wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
+use walkforge_plugin_abi::{WF_OK, wf_error, wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
 
-use super::error::{check, text};
+use super::error::{check, from_c, text};
 use super::host::{context_handle, settings_handle};
 use super::memory::{Guarded, Lent};
 use crate::error::{Code, Error, Result, fail};
@@ -95,6 +95,13 @@ impl Factory for Plugin {
     }
 
     fn create(&self, settings: &Values, context: &Context) -> Result<Box<dyn Estimator>> {
+        Ok(Box::new(self.instance(settings, context)?))
+    }
+}
+
+impl Plugin {
+    /// Makes a model.
+    pub(super) fn instance(&self, settings: &Values, context: &Context) -> Result<Instance> {
         let table = Arc::clone(&self.table);
         let mut instance = core::ptr::null_mut();
         let mut error = core::ptr::null_mut();
@@ -107,7 +114,7 @@ impl Factory for Plugin {
         let needs = Requirements { lookback: 1, min_history: 0 };
         let mut model = Instance { table, handle: instance, needs, context: context.clone() };
         model.needs = model.ask_requirements()?;
-        Ok(Box::new(model))
+        Ok(model)
     }
 }
 
@@ -116,7 +123,7 @@ fn missing(plugin: &str, call: &str) -> Error {
 }
 
 /// One model of a plugin.
-struct Instance {
+pub(super) struct Instance {
     table: Arc<Table>,
     handle: *mut c_void,
     needs: Requirements,
@@ -203,6 +210,39 @@ impl Estimator for Instance {
 type Answer = unsafe extern "C" fn(*const c_void, *const wf_past, *mut f64, usize, *mut *mut wf_error) -> i32;
 
 impl Instance {
+    /// Asks for weights with room for `capacity` numbers, too few; says what was wrong with how it was refused.
+    pub(super) fn weigh_into(&self, past: &Past, capacity: usize, with_error: bool) -> Result<Option<String>> {
+        let call = self.table.api.weights.ok_or_else(|| missing(&self.table.name, "weights"))?;
+        let mut room = Guarded::new(&vec![f64::NAN; capacity.max(1)])?;
+        let shown = Shown::new(past, &self.context)?;
+        let view = shown.as_c()?;
+        let mut error = core::ptr::null_mut();
+        let place = if with_error { &raw mut error } else { core::ptr::null_mut() };
+        // SAFETY: the past lives during the call; there is room for `capacity` numbers.
+        let (status, error) = unsafe {
+            let status = call(self.handle, view.as_ptr(), room.as_mut_ptr(), capacity, place);
+            (status, from_c(error))
+        };
+        let needed = past.assets().len();
+        Ok(if status == WF_OK {
+            Some(format!("weights returned WF_OK with room for {capacity} of {needed} numbers"))
+        } else if room.to_vec().iter().any(|value| !value.is_nan()) {
+            Some("weights failed, as it must, but wrote to the buffer before".to_owned())
+        } else if with_error && error.is_none_or(|error| error.message().is_empty()) {
+            Some(format!("weights failed with code {status}, as it must, but without an error and its message"))
+        } else {
+            None
+        })
+    }
+
+    /// Destroys nothing, which a plugin must accept.
+    pub(super) fn destroy_null(&self) {
+        if let Some(destroy) = self.table.api.destroy {
+            // SAFETY: null is accepted, by the ABI.
+            unsafe { destroy(core::ptr::null_mut()) };
+        }
+    }
+
     /// Asks for a number an asset; each must be finite.
     fn answer(&self, call: &str, what: &str, function: Answer, past: &Past) -> Result<Vec<f64>> {
         let name = &self.table.name;

@@ -7,6 +7,9 @@ pub(crate) mod error;
 pub(crate) mod host;
 mod load;
 mod memory;
+mod probe;
+pub(crate) mod process;
 
 pub use adapter::Plugin;
 pub use load::{Search, register};
+pub use probe::{Negotiation, Probe};

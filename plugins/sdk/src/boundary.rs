@@ -134,14 +134,20 @@ pub unsafe fn initialise<M: Estimator>(
         return code::PLUGIN;
     }
     // SAFETY: not null, and valid for the life of the process by the contract of this function.
-    let host = HOST.get_or_init(|| Host(unsafe { &*host }));
-    guard(error, || {
-        if host.0.abi_major != WF_ABI_MAJOR {
-            return Err(Error::new(format!(
-                "the plugin was built for ABI {WF_ABI_MAJOR}.{WF_ABI_MINOR}, the host has {}.{}",
-                host.0.abi_major, host.0.abi_minor
-            )));
+    let host: &'static wf_host = unsafe { &*host };
+    if host.abi_major != WF_ABI_MAJOR {
+        let message = format!(
+            "the plugin was built for ABI {WF_ABI_MAJOR}.{WF_ABI_MINOR}, the host has {}.{}",
+            host.abi_major, host.abi_minor
+        );
+        if !error.is_null() {
+            // SAFETY: the slot is frozen in every version, this host's included; `error` is writable.
+            unsafe { *error = (host.error_new)(code::PLUGIN, string(&message), core::ptr::null_mut()) };
         }
+        return code::PLUGIN;
+    }
+    HOST.get_or_init(|| Host(host));
+    guard(error, || {
         let api = wf_plugin_api {
             struct_size: size_of::<wf_plugin_api>(),
             abi_major: WF_ABI_MAJOR,
