@@ -12,7 +12,7 @@ use walkforge::error::{Code, Error, Result};
 use walkforge::evaluate::Value;
 use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory};
 use walkforge::plugin::Search;
-use walkforge::run::{Experiment, Run, RunDirectory, Runtime, allocate};
+use walkforge::run::{DEFAULT_DATES, Experiment, Run, RunDirectory, Runtime, allocate};
 use walkforge::settings::Values;
 use walkforge::windows::{Span, windows};
 
@@ -33,6 +33,17 @@ enum Command {
         /// The run directory.
         #[arg(long)]
         out: PathBuf,
+        /// Change a setting: section.key=value.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// Change the future and see that no weight moves; exits with 1 where one does.
+    Audit {
+        /// The experiment file (TOML).
+        experiment: PathBuf,
+        /// How many dates to cut the data at, at most.
+        #[arg(long, default_value_t = DEFAULT_DATES)]
+        dates: usize,
         /// Change a setting: section.key=value.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
@@ -70,6 +81,7 @@ fn main() -> ExitCode {
     };
     let outcome = match arguments.command {
         Command::Run { experiment, out, set } => run(&experiment, &out, &set),
+        Command::Audit { experiment, dates, set } => audit(&experiment, dates, &set),
         Command::Windows { data, set } => print_windows(&data, &set),
         Command::Weights { model, data, as_of, set } => print_weights(&model, &data, as_of.as_deref(), &set),
     };
@@ -114,6 +126,46 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     print_outcome(&run)?;
     eprintln!("report: {}", out.join("report.html").display());
     Ok(())
+}
+
+/// Prints the first weight that moved as CSV; the header alone where none did.
+fn audit(experiment: &std::path::Path, dates: usize, set: &[String]) -> Result<()> {
+    let experiment = Experiment::from_file(experiment, set)?;
+    let runtime = Runtime::new(Search::standard(), 1)?;
+    let panel = experiment.panel()?;
+    let run = Run::new(experiment, panel, &runtime)?;
+    let audit = run.audit(dates)?;
+    let mut text = String::from("date,window,model,changed_after,change,difference\n");
+    if let Some(moved) = &audit.moved {
+        let name = &run.models[moved.model].name;
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{},{},{name},{},{},{:?}",
+            moved.date, moved.window, moved.after, moved.change, moved.difference
+        );
+    }
+    print(&text)?;
+    match &audit.moved {
+        None => {
+            eprintln!("no weight moved: {} decisions compared, data cut at {} dates", audit.compared, audit.dates);
+            Ok(())
+        }
+        Some(moved) => Err(Error::new(
+            Code::LookAhead,
+            format!(
+                "model '{}', window {}: the decision of {} moved by {} when {}",
+                run.models[moved.model].name,
+                moved.window,
+                moved.date,
+                moved.difference,
+                match moved.change {
+                    "order" => "the windows were walked in reverse".to_owned(),
+                    change => format!("the rows after {} were {change}", moved.after),
+                }
+            ),
+        )),
+    }
 }
 
 /// Windows done, time, and what is being done; nothing where nobody watches.
