@@ -10,10 +10,10 @@ use clap::{Parser, Subcommand};
 use serde_json::{Map, Value as Json, json};
 use walkforge::conformance::{Finding, Options, Outcome, check, run_here};
 use walkforge::error::{Code, Error, Result};
-use walkforge::evaluate::{METRICS, Value};
+use walkforge::evaluate::Value;
 use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory};
 use walkforge::plugin::Search;
-use walkforge::run::{DEFAULT_DATES, Experiment, Run, RunDirectory, Runtime, allocate, scores};
+use walkforge::run::{DEFAULT_DATES, Experiment, Run, RunDirectory, Runtime, allocate};
 use walkforge::settings::Values;
 use walkforge::windows::{Span, windows};
 
@@ -214,23 +214,21 @@ fn show(bar: &indicatif::ProgressBar, template: &str) {
 
 /// One line a model on stderr.
 fn print_outcome(run: &Run) -> Result<()> {
-    let scores = scores(run)?;
     let width = run.models.iter().map(|model| model.name.len()).max().unwrap_or(0);
-    for (model, scored) in run.models.iter().zip(&scores.total) {
-        let figure = |name: &str, scale: f64, digits: usize| {
-            let found = METRICS.iter().zip(&scored.metrics).find(|(metric, _)| metric.name == name);
-            match found {
-                Some((_, Value::Number(number))) => format!("{:.digits$}", number * scale),
+    for (model, entry) in run.models.iter().enumerate() {
+        let figure = |metric: &str, scale: f64, digits: usize| {
+            run.metric(model, metric).map(|value| match value {
+                Value::Number(number) => format!("{:.digits$}", number * scale),
                 _ => "-".to_owned(),
-            }
+            })
         };
         eprintln!(
             "{:width$}  net Sharpe {:>6}  CAGR {:>6} %  drawdown {:>6} %  turnover {:>6} % a year",
-            model.name,
-            figure("sharpe", 1.0, 2),
-            figure("cagr", 100.0, 1),
-            figure("max_drawdown", 100.0, 1),
-            figure("turnover", 100.0, 0),
+            entry.name,
+            figure("sharpe", 1.0, 2)?,
+            figure("cagr", 100.0, 1)?,
+            figure("max_drawdown", 100.0, 1)?,
+            figure("turnover", 100.0, 0)?,
         );
     }
     Ok(())
