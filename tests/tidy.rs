@@ -4,8 +4,19 @@
 use std::path::{Path, PathBuf};
 
 /// A module may use only those before it.
-const ORDER: [&str; 10] =
-    ["error", "settings", "panel", "windows", "portfolio", "evaluate", "model", "plugin", "report", "run"];
+const ORDER: [&str; 11] = [
+    "error",
+    "settings",
+    "statistics",
+    "panel",
+    "windows",
+    "portfolio",
+    "evaluate",
+    "model",
+    "plugin",
+    "report",
+    "run",
+];
 const UNSAFE_FOLDERS: [&str; 3] = ["src/plugin", "plugins/sdk/src", "plugins/abi/src"];
 const MOST_LINES: usize = 600;
 
