@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use walkforge_plugin_abi::{WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_host, wf_settings, wf_settings_service, wf_string};
 
 use super::error::{error_new, text};
+use super::services::STATISTICS;
 use crate::error::Code;
 use crate::settings::Values;
 
@@ -26,6 +27,7 @@ unsafe extern "C" fn get_service(id: wf_string, minimum_version: u32) -> *const 
     let id = unsafe { text(id) };
     match (id.as_str(), minimum_version) {
         ("settings", 0..=1) => (&raw const SETTINGS).cast(),
+        ("statistics", 0..=1) => (&raw const STATISTICS).cast(),
         _ => core::ptr::null(),
     }
 }

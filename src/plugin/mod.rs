@@ -6,6 +6,7 @@ mod adapter;
 mod error;
 mod host;
 mod load;
+mod services;
 
 pub use adapter::Plugin;
 pub use load::{Search, register};

@@ -42,6 +42,27 @@ impl Settings {
         self.integer(name).and_then(|number| usize::try_from(number).ok())
     }
 
+    /// A truth value; `None` where it was left out and has no default.
+    pub fn boolean(&self, name: &str) -> Option<bool> {
+        let mut out = 0;
+        // SAFETY: as in `integer`.
+        let status = unsafe { (self.service.get_boolean)(self.settings, string(name), &raw mut out) };
+        (status == WF_OK).then_some(out != 0)
+    }
+
+    /// A text or a choice; `None` where it was left out and has no default.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let mut out = wf_string { data: core::ptr::null(), length: 0 };
+        // SAFETY: as in `integer`; the text that is written lives as long as the settings, and so as `self`.
+        unsafe {
+            let status = (self.service.get_text)(self.settings, string(name), &raw mut out);
+            if status != WF_OK || out.data.is_null() {
+                return None;
+            }
+            core::str::from_utf8(core::slice::from_raw_parts(out.data.cast(), out.length)).ok()
+        }
+    }
+
     /// A number; `None` where it was left out and has no default.
     pub fn real(&self, name: &str) -> Option<f64> {
         let mut out = 0.0;
@@ -49,6 +70,18 @@ impl Settings {
         let status = unsafe { (self.service.get_real)(self.settings, string(name), &raw mut out) };
         (status == WF_OK).then_some(out)
     }
+}
+
+/// A service of the host.
+///
+/// # Safety
+/// `T` is what the ABI gives the service of this name and version.
+pub(crate) unsafe fn service<T>(name: &str, minimum_version: u32) -> Result<&'static T, Error> {
+    let host = HOST.get().ok_or_else(|| Error::new("the plugin was not initialised"))?;
+    // SAFETY: `get_service` answers null or a table that lives as long as the process, of type T by the contract of
+    // this function.
+    let service = unsafe { (host.0.get_service)(string(name), minimum_version).cast::<T>().as_ref() };
+    service.ok_or_else(|| Error::new(format!("the host has no service '{name}'")))
 }
 
 /// Runs `body`; hands an error or a caught panic to the host.
@@ -129,10 +162,8 @@ unsafe extern "C" fn create<M: Estimator>(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        let host = HOST.get().ok_or_else(|| Error::new("the plugin was not initialised"))?;
-        // SAFETY: `get_service` answers null or a table that lives as long as the process.
-        let service = unsafe { (host.0.get_service)(string("settings"), 1).cast::<wf_settings_service>().as_ref() };
-        let service = service.ok_or_else(|| Error::new("the host has no service 'settings'"))?;
+        // SAFETY: this is the type that the ABI gives the service of this name.
+        let service = unsafe { service::<wf_settings_service>("settings", 1) }?;
         let made = Box::new(M::create(&Settings { settings, service })?);
         // SAFETY: the host passes room for one pointer; `destroy` takes it back.
         unsafe { *model = Box::into_raw(made).cast() };
