@@ -8,7 +8,7 @@ use walkforge_plugin_abi::{
 };
 
 use crate::error::{Code, Result, fail};
-use crate::statistics::{Coefficient, Missing, Sample, distances, repair};
+use crate::statistics::{Coefficient, Missing, Sample, all_finite, distances_into, repair};
 
 /// Service `statistics`, version 1.
 pub(super) static STATISTICS: wf_statistics_service = wf_statistics_service {
@@ -49,16 +49,36 @@ unsafe fn table<'a>(data: *const f64, rows: usize, columns: usize) -> Result<&'a
     Ok(unsafe { core::slice::from_raw_parts(data, cells) })
 }
 
-/// Checks that a square matrix of `count` rows fits the plugin's buffer, before it is computed.
-fn room(out: *mut f64, capacity: usize, count: usize) -> Result<()> {
-    let needed = cells(count, count)?;
-    if out.is_null() || !out.is_aligned() {
-        fail!(InvalidArgument, "the output is null or not aligned");
+/// The plugin's room for a square matrix of `count` rows, checked.
+struct Room {
+    out: *mut f64,
+    cells: usize,
+}
+
+impl Room {
+    fn new(out: *mut f64, capacity: usize, count: usize) -> Result<Self> {
+        let cells = cells(count, count)?;
+        if out.is_null() || !out.is_aligned() {
+            fail!(InvalidArgument, "the output is null or not aligned");
+        }
+        if capacity < cells {
+            fail!(BufferTooSmall, "the output has room for {capacity} numbers; {cells} are needed");
+        }
+        Ok(Self { out, cells })
     }
-    if capacity < needed {
-        fail!(BufferTooSmall, "the output has room for {capacity} numbers; {needed} are needed");
+
+    /// The room as a slice of zeros, for an answer that can no longer fail.
+    ///
+    /// # Safety
+    /// The room that [`Self::new`] was told of is there, and nobody else uses it while the slice lives.
+    unsafe fn zeros<'a>(self) -> &'a mut [f64] {
+        // SAFETY: not null, aligned and large enough as `new` found; the plugin may leave its memory unset, so it is
+        // written before it is a slice.
+        unsafe {
+            self.out.write_bytes(0, self.cells);
+            core::slice::from_raw_parts_mut(self.out, self.cells)
+        }
     }
-    Ok(())
 }
 
 fn missing(value: i32) -> Result<Missing> {
@@ -79,18 +99,20 @@ unsafe extern "C" fn covariance(
     capacity: usize,
 ) -> i32 {
     let body = || {
-        room(out, capacity, assets)?;
+        let room = Room::new(out, capacity, assets)?;
         // SAFETY: the plugin passes rows x assets numbers, by the ABI, and leaves them alone during the call.
         let returns = unsafe { table(returns, rows, assets) }?;
         let sample = Sample::new(returns, assets, missing(missing_returns)?)?;
-        let matrix = match estimator {
-            WF_COVARIANCE_SAMPLE => sample.covariance(),
-            WF_COVARIANCE_LEDOIT_WOLF => sample.ledoit_wolf()?.0,
+        match estimator {
+            // SAFETY: the room is there and overlaps no input, by the ABI.
+            WF_COVARIANCE_SAMPLE => sample.covariance_into(unsafe { room.zeros() }),
+            WF_COVARIANCE_LEDOIT_WOLF => {
+                sample.has_complete_rows()?;
+                // SAFETY: as above.
+                sample.ledoit_wolf_into(unsafe { room.zeros() }).map(|_| ())
+            }
             other => fail!(InvalidArgument, "{other} is no covariance estimator; allowed are 0 and 1"),
-        };
-        // SAFETY: `room` found it not null and large enough; it does not overlap our own matrix.
-        unsafe { core::ptr::copy_nonoverlapping(matrix.as_ptr(), out, matrix.len()) };
-        Ok(())
+        }
     };
     guard(body)
 }
@@ -105,7 +127,7 @@ unsafe extern "C" fn correlation(
     capacity: usize,
 ) -> i32 {
     let body = || {
-        room(out, capacity, assets)?;
+        let room = Room::new(out, capacity, assets)?;
         let coefficient = match coefficient {
             WF_CORRELATION_PEARSON => Coefficient::Pearson,
             WF_CORRELATION_SPEARMAN => Coefficient::Spearman,
@@ -116,7 +138,7 @@ unsafe extern "C" fn correlation(
         let returns = unsafe { table(returns, rows, assets) }?;
         let matrix = Sample::new(returns, assets, missing(missing_returns)?)?.correlation(coefficient);
         // SAFETY: as in `covariance`.
-        unsafe { core::ptr::copy_nonoverlapping(matrix.as_ptr(), out, matrix.len()) };
+        unsafe { room.zeros() }.copy_from_slice(&matrix);
         Ok(())
     };
     guard(body)
@@ -148,13 +170,12 @@ unsafe extern "C" fn distances_between(
     capacity: usize,
 ) -> i32 {
     let body = || {
-        room(out, capacity, count)?;
+        let room = Room::new(out, capacity, count)?;
         // SAFETY: the plugin passes count x dimensions numbers, by the ABI, and leaves them alone during the call.
         let points = unsafe { table(points, count, dimensions) }?;
-        let matrix = distances(points, count)?;
+        all_finite(points)?;
         // SAFETY: as in `covariance`.
-        unsafe { core::ptr::copy_nonoverlapping(matrix.as_ptr(), out, matrix.len()) };
-        Ok(())
+        distances_into(points, count, unsafe { room.zeros() })
     };
     guard(body)
 }

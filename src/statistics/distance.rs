@@ -1,6 +1,6 @@
 //! Euclidean distances between points.
 
-use super::kernel::{Rows, gram, square_distance, sum};
+use super::kernel::{Rows, gram_into, square_distances};
 use crate::error::{Result, fail};
 
 /// Below this share of ‖a‖² + ‖b‖², ‖a‖² + ‖b‖² − 2a·b has lost too many digits, and ‖a − b‖² is summed directly.
@@ -9,16 +9,33 @@ const CANCELLED: f64 = 0.01;
 /// Euclidean distance between every two of `count` points, `[count, dimensions]`, row-major. Gives `[count, count]`.
 ///
 /// Squares come from ‖a‖² + ‖b‖² − 2a·b of the points less their mean, which leaves every distance and makes the norms
-/// as small as they can be. An error of some units ε in the last place of the norms is at most ε/[`CANCELLED`] of the
-/// square, half of that of the distance, so about 1e-14 here; closer points are measured directly, and equal points are
-/// exactly 0 apart and equally far from every other.
+/// as small as they can be. The sums are right to some units of 1e-16 of the norms (at worst to an eighth as many as there
+/// are dimensions), so a square that is at least [`CANCELLED`] of the norms is right to about 1e-14 of itself, and its root
+/// to half of that. Closer points are measured directly, and equal points are exactly 0 apart and equally far from every
+/// other.
 ///
 /// # Errors
-/// `InvalidArgument` where the length is not count × dimensions or one of them is 0.
+/// `InvalidArgument` where the length is not count × dimensions or one of them is 0; `InvalidData` where a number is not
+/// finite.
 pub fn distances(points: &[f64], count: usize) -> Result<Vec<f64>> {
+    let Some(cells) = count.checked_mul(count) else { fail!(InvalidArgument, "{count} points are too many") };
+    let mut out = vec![0.0; cells];
+    distances_into(points, count, &mut out)?;
+    Ok(out)
+}
+
+/// [`distances`] into memory that is there already, `[count, count]`, and untouched on failure.
+///
+/// # Errors
+/// As there, and `InvalidArgument` where `out` is of another length.
+pub fn distances_into(points: &[f64], count: usize, out: &mut [f64]) -> Result<()> {
     if count == 0 || points.is_empty() || !points.len().is_multiple_of(count) {
         fail!(InvalidArgument, "{} numbers are not {count} points", points.len());
     }
+    if count.checked_mul(count) != Some(out.len()) {
+        fail!(InvalidArgument, "the output has room for {} numbers; {count} points need their square", out.len());
+    }
+    all_finite(points)?;
     let dimensions = points.len() / count;
     let mut mean = vec![0.0; dimensions];
     for point in points.chunks_exact(dimensions) {
@@ -35,30 +52,45 @@ pub fn distances(points: &[f64], count: usize) -> Result<Vec<f64>> {
             *value = point - mean;
         }
     }
-    let mut out = gram(&centred);
+    gram_into(&centred, out);
     let norms: Vec<f64> = (0..count).map(|place| out[place * count + place]).collect();
-    for i in 0..count {
-        let (norm, point) = (norms[i], &points[i * dimensions..][..dimensions]);
+    let mut close = Vec::new();
+    for (i, (row, norm)) in out.chunks_exact_mut(count).zip(&norms).enumerate() {
         // Both triangles hold the same products, so each row is worked on where it lies.
-        for (j, (value, other)) in out[i * count..][..count].iter_mut().zip(&norms).enumerate() {
+        let mut cancelled = 0_u32;
+        for (value, other) in row.iter_mut().zip(&norms) {
             let both = norm + other;
             let square = both - 2.0 * *value;
-            *value = if square < CANCELLED * both {
-                square_distance(point, &points[j * dimensions..][..dimensions]).sqrt()
-            } else {
-                square.sqrt()
-            };
+            let is_lost = square < CANCELLED * both;
+            cancelled += u32::from(is_lost);
+            *value = if is_lost { -1.0 } else { square.sqrt() };
+        }
+        row[i] = 0.0;
+        if cancelled > 0 {
+            close.extend((0..i).filter(|&j| row[j] < 0.0).map(|j| (i, j)));
         }
     }
-    if sum(&norms).is_finite() {
-        return Ok(out);
+    for (&(i, j), square) in close.iter().zip(square_distances(points, dimensions, &close)) {
+        out[i * count + j] = square.sqrt();
+        out[j * count + i] = square.sqrt();
+    }
+    Ok(())
+}
+
+/// Refuses points that [`distances_into`] would refuse for a number that is not finite.
+///
+/// # Errors
+/// `InvalidData`.
+pub fn all_finite(points: &[f64]) -> Result<()> {
+    if points.iter().all(|value| value.is_finite()) {
+        return Ok(());
     }
     fail!(InvalidData, "points with numbers that are not finite have no distances")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{distances, square_distance};
+    use super::distances;
     use crate::error::Code;
 
     fn noise(state: &mut u64) -> f64 {
@@ -83,7 +115,8 @@ mod tests {
             assert_eq!(out[i * count + i], 0.0);
             for j in 0..count {
                 let point = |index: usize| &points[index * dimensions..][..dimensions];
-                let direct = square_distance(point(i), point(j)).sqrt();
+                let squares = point(i).iter().zip(point(j)).map(|(left, right)| (left - right) * (left - right));
+                let direct = squares.sum::<f64>().sqrt();
                 assert_eq!(out[i * count + j].to_bits(), out[j * count + i].to_bits());
                 assert_eq!(direct == 0.0, out[i * count + j] == 0.0);
                 if direct > 0.0 {

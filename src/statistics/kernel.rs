@@ -88,26 +88,76 @@ pub(super) fn sum(values: &[f64]) -> f64 {
     ((a + e) + (b + f)) + ((c + g) + (d + h)) + rest.iter().sum::<f64>()
 }
 
-/// The squared Euclidean distance of two rows, in the order of [`sum`].
-pub(super) fn square_distance(left: &[f64], right: &[f64]) -> f64 {
-    let ((lefts, left), (rights, right)) = (left.as_chunks::<8>(), right.as_chunks::<8>());
-    let mut sums = [0.0; 8];
-    for (left, right) in lefts.iter().zip(rights) {
-        for lane in 0..8 {
-            let difference = left[lane] - right[lane];
-            sums[lane] += difference * difference;
+/// The squared Euclidean distances of pairs of points of a table `[points, dimensions]`, each in the order of a product,
+/// numbers behind the last whole eight added one by one.
+pub(super) fn square_distances(table: &[f64], dimensions: usize, pairs: &[(usize, usize)]) -> Vec<f64> {
+    Arch::new().dispatch(SquareDistances { table, dimensions, pairs })
+}
+
+struct SquareDistances<'a> {
+    table: &'a [f64],
+    dimensions: usize,
+    pairs: &'a [(usize, usize)],
+}
+
+impl WithSimd for SquareDistances<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "it must be compiled with the instructions that were found")]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
+        match S::F64_LANES {
+            8 => self.all::<S, 1>(simd),
+            4 => self.all::<S, 2>(simd),
+            2 => self.all::<S, 4>(simd),
+            _ => self.all::<S, 8>(simd),
         }
     }
-    let [a, b, c, d, e, f, g, h] = sums;
-    let rest: f64 = left.iter().zip(right).map(|(left, right)| (left - right) * (left - right)).sum();
-    ((a + e) + (b + f)) + ((c + g) + (d + h)) + rest
+}
+
+impl SquareDistances<'_> {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as above")]
+    fn all<S: Simd, const PARTS: usize>(self, simd: S) -> Vec<f64> {
+        let point = |index: usize| self.table[index * self.dimensions..][..self.dimensions].as_chunks::<LANES>();
+        let pair = |&(left, right): &(usize, usize)| {
+            let ((lefts, left), (rights, right)) = (point(left), point(right));
+            let mut sums = [simd.splat_f64s(0.0); PARTS];
+            for (left, right) in lefts.iter().zip(rights) {
+                let (left, right) = (S::as_simd_f64s(left).0, S::as_simd_f64s(right).0);
+                for part in 0..PARTS {
+                    let difference = simd.sub_f64s(left[part], right[part]);
+                    sums[part] = simd.add_f64s(sums[part], simd.mul_f64s(difference, difference));
+                }
+            }
+            let rest = left.iter().zip(right).map(|(left, right)| (left - right) * (left - right));
+            rest.fold(added::<S, PARTS>(sums), |sum, square| sum + square)
+        };
+        self.pairs.iter().map(pair).collect()
+    }
+}
+
+/// The eight lanes of a sum, added up.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+fn added<S: Simd, const PARTS: usize>(parts: [S::f64s; PARTS]) -> f64 {
+    let mut lanes = [0.0; LANES];
+    S::as_mut_simd_f64s(&mut lanes).0.copy_from_slice(&parts);
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (b + f)) + ((c + g) + (d + h))
 }
 
 /// Products of every row with every row, `[count, count]`, symmetric to the bit.
 pub(super) fn gram(rows: &Rows) -> Vec<f64> {
+    let mut out = vec![0.0; rows.count * rows.count];
+    gram_into(rows, &mut out);
+    out
+}
+
+/// [`gram`] into memory that is there already.
+pub(super) fn gram_into(rows: &Rows, out: &mut [f64]) {
     let count = rows.count;
-    let mut out = vec![0.0; count * count];
-    products_into(rows, rows, true, &mut out);
+    products_into(rows, rows, true, out);
     // The lower triangle is a copy of the upper one, a tile at a time so that both sides stay in the cache.
     for down in (0..count).step_by(CACHE_TILE) {
         for across in (0..=down).step_by(CACHE_TILE) {
@@ -118,7 +168,6 @@ pub(super) fn gram(rows: &Rows) -> Vec<f64> {
             }
         }
     }
-    out
 }
 
 /// Products of every row of `left` with every row of `right` (equal lengths), `[left count, right count]`.
@@ -208,20 +257,12 @@ fn tile<S: Simd, const SIDE: usize, const PARTS: usize>(
             }
         }
     }
-    sums.map(|row| {
-        row.map(|parts| {
-            let mut lanes = [0.0; LANES];
-            let (vectors, _) = S::as_mut_simd_f64s(&mut lanes);
-            vectors.copy_from_slice(&parts);
-            let [a, b, c, d, e, f, g, h] = lanes;
-            ((a + e) + (b + f)) + ((c + g) + (d + h))
-        })
-    })
+    sums.map(|row| row.map(added::<S, PARTS>))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Rows, gram, products, square_distance, sum};
+    use super::{Rows, gram, products, square_distances, sum};
 
     fn rows(count: usize, length: usize, seed: u64) -> Rows {
         let mut state = seed;
@@ -268,6 +309,6 @@ mod tests {
         assert_eq!((out.count(), out.length()), (11, 3));
         assert_eq!((out.row(0), out.row(10)), ([0.0, 11.0, 22.0].as_slice(), [10.0, 21.0, 32.0].as_slice()));
         assert_eq!(sum(&table), 528.0);
-        assert_eq!(square_distance(&table[..11], &table[11..22]), 11.0 * 121.0);
+        assert_eq!(square_distances(&table, 11, &[(0, 1), (2, 0), (1, 1)]), [11.0 * 121.0, 44.0 * 121.0, 0.0]);
     }
 }

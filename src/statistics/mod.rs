@@ -11,7 +11,7 @@ mod ranks;
 mod repair;
 mod sample;
 
-pub use distance::distances;
+pub use distance::{all_finite, distances, distances_into};
 pub use repair::repair;
 pub use sample::{Missing, Sample};
 

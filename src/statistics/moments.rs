@@ -1,6 +1,6 @@
 //! Covariance, Ledoit–Wolf shrinkage and Pearson's correlation.
 
-use super::kernel::{Rows, gram, products, sum};
+use super::kernel::{Rows, gram, gram_into, products, sum};
 use super::sample::{Sample, by_pairs};
 
 /// A pair's sum of squares below this share of the sums it is the difference of is rounding, not variation.
@@ -33,20 +33,21 @@ fn centre_observed(rows: &mut Rows, observed: &Rows) {
     }
 }
 
-pub(super) fn covariance(sample: Sample) -> Vec<f64> {
+/// The covariance into `[assets, assets]`; see [`Sample::covariance`].
+pub(super) fn covariance(sample: Sample, out: &mut [f64]) {
     let Sample { mut values, observed } = sample;
     let Some(observed) = observed else {
         centre(&mut values);
         let divisor = (values.length() - 1) as f64;
-        let mut out = gram(&values);
-        for value in &mut out {
+        gram_into(&values, out);
+        for value in out {
             *value /= divisor;
         }
-        return out;
+        return;
     };
     centre_observed(&mut values, &observed);
     let assets = values.count();
-    let mut out = gram(&values);
+    gram_into(&values, out);
     let counts = gram(&observed);
     // Means over the common rows differ from the assets' own; what that adds is taken off.
     let sums = products(&values, &observed);
@@ -60,9 +61,9 @@ pub(super) fn covariance(sample: Sample) -> Vec<f64> {
             out[there] = value;
         }
     }
-    out
 }
 
+/// Pearson's correlation; see [`Sample::correlation`].
 pub(super) fn pearson(sample: Sample) -> Vec<f64> {
     let Sample { mut values, observed } = sample;
     let assets = values.count();
@@ -93,13 +94,13 @@ pub(super) fn pearson(sample: Sample) -> Vec<f64> {
     })
 }
 
-/// Ledoit–Wolf shrinkage of rows `[assets, rows]`; see [`Sample::ledoit_wolf`].
-pub(super) fn ledoit_wolf(mut values: Rows) -> (Vec<f64>, f64) {
+/// Ledoit–Wolf shrinkage of rows `[assets, rows]` into `[assets, assets]`, and its weight; see [`Sample::ledoit_wolf`].
+pub(super) fn ledoit_wolf(mut values: Rows, out: &mut [f64]) -> f64 {
     centre(&mut values);
     let (assets, rows) = (values.count(), values.length());
     let (p, n) = (assets as f64, rows as f64);
-    let mut out = gram(&values);
-    for value in &mut out {
+    gram_into(&values, out);
+    for value in &mut *out {
         *value /= n;
     }
     let trace: f64 = (0..assets).map(|asset| out[asset * assets + asset]).sum();
@@ -122,5 +123,5 @@ pub(super) fn ledoit_wolf(mut values: Rows) -> (Vec<f64>, f64) {
             *value += weight * mean;
         }
     }
-    (out, weight)
+    weight
 }

@@ -77,7 +77,19 @@ impl Sample {
     /// Sample covariance, divisor rows − 1. A pair's covariance is about its means over the rows it has in common, as in
     /// pandas. NaN where a pair has fewer than two such rows; exactly 0 for an asset of one repeated return.
     pub fn covariance(self) -> Vec<f64> {
-        moments::covariance(self)
+        let mut out = vec![0.0; self.assets() * self.assets()];
+        moments::covariance(self, &mut out);
+        out
+    }
+
+    /// [`Self::covariance`] into memory that is there already, `[assets, assets]`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where `out` is of another length.
+    pub fn covariance_into(self, out: &mut [f64]) -> Result<()> {
+        self.fits(out)?;
+        moments::covariance(self, out);
+        Ok(())
     }
 
     /// The covariance of divisor rows (not rows − 1), shrunk towards the identity times its mean variance (Ledoit and
@@ -89,10 +101,38 @@ impl Sample {
     /// # Errors
     /// `InvalidData` where returns are missing: the estimator needs every row of every asset.
     pub fn ledoit_wolf(self) -> Result<(Vec<f64>, f64)> {
+        let mut out = vec![0.0; self.assets() * self.assets()];
+        let weight = self.ledoit_wolf_into(&mut out)?;
+        Ok((out, weight))
+    }
+
+    /// [`Self::ledoit_wolf`] into memory that is there already, `[assets, assets]`; gives the weight.
+    ///
+    /// # Errors
+    /// As there, and `InvalidArgument` where `out` is of another length; `out` is untouched then.
+    pub fn ledoit_wolf_into(self, out: &mut [f64]) -> Result<f64> {
+        self.fits(out)?;
+        self.has_complete_rows()?;
+        Ok(moments::ledoit_wolf(self.values, out))
+    }
+
+    /// Refuses a sample in which a return is missing.
+    ///
+    /// # Errors
+    /// `InvalidData`.
+    pub fn has_complete_rows(&self) -> Result<()> {
         if self.observed.is_some() {
             fail!(InvalidData, "Ledoit-Wolf shrinkage needs complete rows, and returns are missing");
         }
-        Ok(moments::ledoit_wolf(self.values))
+        Ok(())
+    }
+
+    fn fits(&self, out: &[f64]) -> Result<()> {
+        let needed = self.assets() * self.assets();
+        if out.len() != needed {
+            fail!(InvalidArgument, "the output has room for {} numbers; {needed} are needed", out.len());
+        }
+        Ok(())
     }
 
     /// Correlation, from −1 to 1, with a diagonal of 1. NaN for a pair with fewer than two rows in common, or with a
