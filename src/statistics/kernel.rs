@@ -13,6 +13,10 @@ const TILE: usize = 4;
 /// Rows of one side of a cache tile: 48 rows of 760 numbers fit half of a one-megabyte second-level cache.
 const CACHE_TILE: usize = 12 * TILE;
 
+/// Numbers of each row that a register tile takes in one go: those of its eight rows fit a first-level cache of 32
+/// kilobytes, so that one side stays there while the other changes. Sums go on where they were left.
+const STRETCH: usize = 48 * LANES;
+
 /// Rows of equal length, zeros behind the end of each and rows of zeros behind the last.
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
@@ -210,20 +214,28 @@ impl Products<'_> {
     #[allow(clippy::inline_always, reason = "as above")]
     fn fill<S: Simd, const SIDE: usize, const PARTS: usize>(self, simd: S) {
         let Self { left, right, upper, out } = self;
+        let zeros = [[[simd.splat_f64s(0.0); PARTS]; SIDE]; SIDE];
+        let mut sums = vec![zeros; CACHE_TILE / SIDE];
         for first in (0..right.tiles()).step_by(CACHE_TILE) {
             let last = (first + CACHE_TILE).min(right.tiles());
             for i in (0..left.tiles()).step_by(SIDE) {
                 if upper && i >= last {
                     break;
                 }
-                let lefts = core::array::from_fn(|side| left.padded(i + side));
                 let start = if upper { first.max(i) } else { first };
-                for j in (start..last).step_by(SIDE) {
-                    let rights = core::array::from_fn(|side| right.padded(j + side));
-                    let sums = tile::<S, SIDE, PARTS>(simd, lefts, rights);
+                sums.fill(zeros);
+                for begin in (0..left.stride).step_by(STRETCH) {
+                    let stretch = begin..(begin + STRETCH).min(left.stride);
+                    let lefts = core::array::from_fn(|side| &left.padded(i + side)[stretch.clone()]);
+                    for (j, sums) in (start..last).step_by(SIDE).zip(&mut sums) {
+                        let rights = core::array::from_fn(|side| &right.padded(j + side)[stretch.clone()]);
+                        tile::<S, SIDE, PARTS>(simd, lefts, rights, sums);
+                    }
+                }
+                for (j, sums) in (start..last).step_by(SIDE).zip(&sums) {
                     for (i, sums) in (i..left.count).zip(sums) {
                         for (j, sum) in (j..right.count).zip(sums) {
-                            out[i * right.count + j] = sum;
+                            out[i * right.count + j] = added::<S, PARTS>(*sum);
                         }
                     }
                 }
@@ -232,32 +244,33 @@ impl Products<'_> {
     }
 }
 
-/// SIDE x SIDE sums of products at once, so that each number that is loaded is used SIDE times; the eight lanes of a sum
-/// lie in PARTS vectors.
+/// Goes on with SIDE x SIDE sums of products at once, so that each number that is loaded is used SIDE times; the eight
+/// lanes of a sum lie in PARTS vectors.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
 fn tile<S: Simd, const SIDE: usize, const PARTS: usize>(
     simd: S,
     left: [&[f64]; SIDE],
     right: [&[f64]; SIDE],
-) -> [[f64; SIDE]; SIDE] {
+    sums: &mut [[[S::f64s; PARTS]; SIDE]; SIDE],
+) {
     let left = left.map(|row| S::as_simd_f64s(row).0.as_chunks::<PARTS>().0);
     let right = right.map(|row| S::as_simd_f64s(row).0.as_chunks::<PARTS>().0);
     let steps = left[0].len();
     let (left, right) = (left.map(|row| &row[..steps]), right.map(|row| &row[..steps]));
-    let mut sums = [[[simd.splat_f64s(0.0); PARTS]; SIDE]; SIDE];
+    let mut held = *sums;
     for step in 0..steps {
         for part in 0..PARTS {
             let left = left.map(|row| row[step][part]);
             for j in 0..SIDE {
                 let right = right[j][step][part];
                 for i in 0..SIDE {
-                    sums[i][j][part] = simd.add_f64s(sums[i][j][part], simd.mul_f64s(left[i], right));
+                    held[i][j][part] = simd.add_f64s(held[i][j][part], simd.mul_f64s(left[i], right));
                 }
             }
         }
     }
-    sums.map(|row| row.map(added::<S, PARTS>))
+    *sums = held;
 }
 
 #[cfg(test)]

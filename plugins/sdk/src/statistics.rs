@@ -46,7 +46,8 @@ impl Missing {
     }
 }
 
-/// The service. Equal inputs give equal bits on every machine. Matrices are `[assets, assets]`, row-major.
+/// The service. Equal inputs give equal bits on every machine. Matrices are `[assets, assets]`, row-major; each is written
+/// over what `out` held, whose memory is used again, and is of no use where a call fails.
 #[derive(Clone, Copy)]
 pub struct Statistics(&'static wf_statistics_service);
 
@@ -71,13 +72,14 @@ impl Statistics {
         assets: usize,
         estimator: Covariance,
         missing: Missing,
-    ) -> Result<Vec<f64>, Error> {
+        out: &mut Vec<f64>,
+    ) -> Result<(), Error> {
         let estimator = match estimator {
             Covariance::Sample => WF_COVARIANCE_SAMPLE,
             Covariance::LedoitWolf => WF_COVARIANCE_LEDOIT_WOLF,
         };
         let rows = rows(returns, assets)?;
-        square(assets, |out, capacity| {
+        square(assets, out, |out, capacity| {
             let returns = returns.as_ptr();
             // SAFETY: rows x assets numbers are there; `out` has room for `capacity`.
             unsafe { (self.0.covariance)(returns, rows, assets, estimator, missing.constant(), out, capacity) }
@@ -95,14 +97,15 @@ impl Statistics {
         assets: usize,
         coefficient: Coefficient,
         missing: Missing,
-    ) -> Result<Vec<f64>, Error> {
+        out: &mut Vec<f64>,
+    ) -> Result<(), Error> {
         let coefficient = match coefficient {
             Coefficient::Pearson => WF_CORRELATION_PEARSON,
             Coefficient::Spearman => WF_CORRELATION_SPEARMAN,
             Coefficient::Kendall => WF_CORRELATION_KENDALL,
         };
         let rows = rows(returns, assets)?;
-        square(assets, |out, capacity| {
+        square(assets, out, |out, capacity| {
             let returns = returns.as_ptr();
             // SAFETY: as in `covariance`.
             unsafe { (self.0.correlation)(returns, rows, assets, coefficient, missing.constant(), out, capacity) }
@@ -128,9 +131,9 @@ impl Statistics {
     ///
     /// # Errors
     /// Where the length is not `count` points, and where a number is not finite.
-    pub fn distances(self, points: &[f64], count: usize) -> Result<Vec<f64>, Error> {
+    pub fn distances(self, points: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), Error> {
         let dimensions = rows(points, count)?;
-        square(count, |out, capacity| {
+        square(count, out, |out, capacity| {
             // SAFETY: count x dimensions numbers are there; `out` has room for `capacity`.
             unsafe { (self.0.distances)(points.as_ptr(), count, dimensions, out, capacity) }
         })
@@ -145,13 +148,12 @@ fn rows(numbers: &[f64], side: usize) -> Result<usize, Error> {
     }
 }
 
-/// Room for a square matrix that `fill` writes.
-fn square(count: usize, fill: impl FnOnce(*mut f64, usize) -> i32) -> Result<Vec<f64>, Error> {
+/// Makes room for a square matrix that `fill` writes.
+fn square(count: usize, out: &mut Vec<f64>, fill: impl FnOnce(*mut f64, usize) -> i32) -> Result<(), Error> {
     let cells = count.checked_mul(count).filter(|cells| *cells > 0);
     let cells = cells.ok_or_else(|| Error::new(format!("a matrix of {count} rows cannot be")))?;
-    let mut out = vec![0.0; cells];
-    taken(fill(out.as_mut_ptr(), cells))?;
-    Ok(out)
+    out.resize(cells, 0.0);
+    taken(fill(out.as_mut_ptr(), cells))
 }
 
 /// An error of what the service answered.
