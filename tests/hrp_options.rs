@@ -166,6 +166,22 @@ fn a_risk_that_cannot_be_inverted_names_its_asset() {
 }
 
 #[test]
+fn returns_too_large_to_be_squared_are_told() {
+    let mut returns = noise(20, 3);
+    for (_, value) in returns.iter_mut().enumerate().filter(|(place, _)| place % 3 > 0) {
+        *value = value.abs() * 1e200;
+    }
+    for variant in ["lopez_de_prado", "skfolio"] {
+        let error = model(&json!({"variant": variant})).unwrap().weights(&past(&returns, 3)).unwrap_err();
+        assert_eq!(error.code(), Code::InvalidData);
+        assert!(
+            error.to_string().contains("correlation of B and C is no number; their returns may be too large"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_model_gives_the_same_bits_from_many_threads_and_after_other_sizes() {
     let model = model(&json!({"variant": "skfolio"})).unwrap();
     let pasts: Vec<Past> = [30, 7, 19].map(|assets| past(&noise(90, assets), assets)).into();

@@ -1,5 +1,4 @@
-//! Recursive bisection: each half of the leaf order gets weight against its risk (López de Prado 2016, section
-//! "Recursive bisection", steps 3.a to 3.g).
+//! Recursive bisection: each half of the leaf order gets weight against its risk (López de Prado 2016, stage 3).
 
 use walkforge_plugin::Error;
 

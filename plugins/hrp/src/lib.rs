@@ -1,5 +1,5 @@
 //! Hierarchical risk parity (López de Prado 2016, "Building Diversified Portfolios that Outperform Out of Sample",
-//! Journal of Portfolio Management 42(4), the section on tree clustering, quasi-diagonalization and recursive bisection).
+//! Journal of Portfolio Management 42(4), stages 1 to 3: tree clustering, quasi-diagonalization, recursive bisection).
 //!
 //! From the returns of the lookback: correlation ρ, distance d = √((1 − ρ)/2), clusters, the order of their leaves, and
 //! weight split between the halves of that order against their risk.
@@ -174,6 +174,13 @@ impl Hrp {
         for value in &mut *distance {
             // Rounding can carry a correlation a little beyond 1.
             *value = ((1.0 - *value) / 2.0).clamp(0.0, 1.0).sqrt();
+        }
+        if let Some(place) = distance.iter().position(|value| !value.is_finite()) {
+            return Err(Error::data(format!(
+                "the correlation of {} and {} is no number; their returns may be too large",
+                names[place / assets],
+                names[place % assets]
+            )));
         }
         let clustered = match self.options.distance {
             Distance::Correlation => distance,

@@ -25,7 +25,7 @@ pub struct Merge {
     pub height: f64,
 }
 
-/// Clusters symmetric distances `[n, n]`. Gives n − 1 merges; the k-th makes cluster n + k.
+/// Clusters symmetric, finite distances `[n, n]`. Gives n − 1 merges; the k-th makes cluster n + k.
 ///
 /// Equal distances are resolved as SciPy resolves them: single linkage grows a minimum spanning tree from node 0, the
 /// others follow chains of nearest neighbours (both in Müllner 2011, "Modern hierarchical, agglomerative clustering
@@ -126,10 +126,11 @@ fn neighbour_chain(distances: &[f64], n: usize, rule: impl Fn(f64, f64, &Sizes) 
             let tip = chain[chain.len() - 1];
             let row = &distances[tip * n..][..n];
             let least = nearest(row, &hidden);
-            // The link before the tip wins over others as near, or a chain could run in circles.
+            // The link before the tip wins over others as near, or a chain could run in circles. No chain is longer than
+            // there are nodes, but where a distance is no number; such a tree is wrong, but it ends.
             let before = chain.len().checked_sub(2).map(|place| chain[place]);
             match before {
-                Some(before) if row[before] <= least => {
+                Some(before) if row[before] <= least || chain.len() > n => {
                     chain.truncate(chain.len() - 2);
                     break (tip, before, row[before]);
                 }
