@@ -32,7 +32,7 @@ from skfolio.seriation import HierarchicalSeriation  # noqa: E402
 
 ROWS = 756
 # Assets, turns, decisions of ours in a turn.
-SIZES = [(20, 9, 51), (100, 9, 21), (500, 7, 7), (1000, 5, 5)]
+SIZES = [(20, 9, 51), (100, 9, 21), (500, 5, 5), (1000, 3, 5)]
 # Riskfolio-Lib takes minutes beyond.
 MOST_FOR_RISKFOLIO = 100
 

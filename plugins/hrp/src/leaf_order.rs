@@ -141,7 +141,6 @@ impl<'a> Turns<'a> {
         // Rounded to single precision, as SciPy's bound is.
         let shortest = shortest.fold(f64::INFINITY, |least, distance| least.min(*distance)) as f32;
         let mut nearest = vec![0.0; inner.len()];
-        let mut whole = vec![0.0; inner.len()];
         for u in left.outer.clone() {
             nearest.fill(f32::INFINITY);
             for m in left.inner.clone() {
@@ -154,22 +153,19 @@ impl<'a> Turns<'a> {
             let from_u = self.costs[u * n..][left.inner.clone()].to_vec();
             for w in right.outer.clone() {
                 let from_w = &self.costs[w * n..][inner.clone()];
-                for ((whole, nearest), cost) in whole.iter_mut().zip(&nearest).zip(from_w) {
-                    *whole = nearest + cost;
-                }
-                let limit = least(&whole) * SLACK;
+                let limit = least_sum(&nearest, from_w) * SLACK;
                 let (mut cost, mut guarded) = (f32::INFINITY, f32::INFINITY);
-                for (place, k) in inner.clone().enumerate().filter(|(place, _)| whole[*place] <= limit) {
+                within(&nearest, from_w, 0.0, limit, |place| {
+                    let k = inner.start + place;
                     let distances = &self.distances[k * n..][left.inner.clone()];
-                    for (from_u, distance) in from_u.iter().zip(distances) {
-                        let both = from_u + from_w[place];
-                        let sum = (f64::from(both) + distance) as f32;
-                        let bound = both + shortest;
-                        cost = if sum < cost { sum } else { cost };
-                        let sum = if sum < bound { bound } else { sum };
-                        guarded = if sum < guarded { sum } else { guarded };
-                    }
-                }
+                    let rounded = &self.rounded[k * n..][left.inner.clone()];
+                    within(&from_u, rounded, from_w[place], limit, |m| {
+                        let both = from_u[m] + from_w[place];
+                        let sum = (f64::from(both) + distances[m]) as f32;
+                        cost = cost.min(sum);
+                        guarded = guarded.min(sum.max(both + shortest));
+                    });
+                });
                 // Where rounding put SciPy's bound above a sum, SciPy may have passed over that sum.
                 if guarded > cost {
                     cost = self.as_bounded(left, right, (u, w), shortest);
@@ -209,16 +205,37 @@ impl<'a> Turns<'a> {
     }
 }
 
-/// The least of some numbers.
-fn least(numbers: &[f32]) -> f32 {
-    let (chunks, rest) = numbers.as_chunks::<8>();
+/// The least sum of two numbers that lie side by side.
+fn least_sum(left: &[f32], right: &[f32]) -> f32 {
+    let ((lefts, left), (rights, right)) = (left.as_chunks::<8>(), right.as_chunks::<8>());
     let mut least = [f32::INFINITY; 8];
-    for chunk in chunks {
+    for (left, right) in lefts.iter().zip(rights) {
         for lane in 0..8 {
-            least[lane] = if chunk[lane] < least[lane] { chunk[lane] } else { least[lane] };
+            let sum = left[lane] + right[lane];
+            least[lane] = if sum < least[lane] { sum } else { least[lane] };
         }
     }
-    rest.iter().chain(&least).copied().fold(f32::INFINITY, f32::min)
+    left.iter().zip(right).map(|(left, right)| left + right).chain(least).fold(f32::INFINITY, f32::min)
+}
+
+/// Calls `each` with the places where two numbers that lie side by side and `more` are together at most `limit`. Eight
+/// places are looked at in one go, for few are.
+fn within(left: &[f32], right: &[f32], more: f32, limit: f32, mut each: impl FnMut(usize)) {
+    let ((lefts, left), (rights, right)) = (left.as_chunks::<8>(), right.as_chunks::<8>());
+    for (chunk, (left, right)) in lefts.iter().zip(rights).enumerate() {
+        let mut hit = [false; 8];
+        for lane in 0..8 {
+            hit[lane] = left[lane] + right[lane] + more <= limit;
+        }
+        if hit != [false; 8] {
+            (0..8).filter(|lane| hit[*lane]).for_each(|lane| each(chunk * 8 + lane));
+        }
+    }
+    for (place, (left, right)) in left.iter().zip(right).enumerate() {
+        if left + right + more <= limit {
+            each(lefts.len() * 8 + place);
+        }
+    }
 }
 
 #[cfg(test)]
