@@ -34,7 +34,7 @@ ROWS = 756
 # Assets, turns, decisions of ours in a turn.
 SIZES = [(20, 9, 51), (100, 9, 21), (500, 5, 5), (1000, 3, 5)]
 # Riskfolio-Lib takes minutes beyond.
-MOST_FOR_RISKFOLIO = 100
+MOST_FOR_RISKFOLIO = 500
 
 
 def made_up(assets):
