@@ -15,4 +15,5 @@ pub mod portfolio;
 pub mod report;
 pub mod run;
 pub mod settings;
+pub mod statistics;
 pub mod windows;

@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 /// A module may use only those before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "error",
     "settings",
+    "statistics",
     "panel",
     "windows",
     "portfolio",

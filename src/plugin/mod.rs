@@ -9,6 +9,7 @@ mod load;
 mod memory;
 mod probe;
 pub(crate) mod process;
+mod services;
 
 pub use adapter::Plugin;
 pub use load::{Search, register};
