@@ -24,7 +24,7 @@
 //!   PyPortfolioOpt's `CovarianceShrinkage` is yearly, a factor that leaves weights as they are.
 //! - skfolio's distance is made from returns, not from its prior's covariance, so `covariance = ledoit_wolf` changes the
 //!   risks and not the tree, as here. Where its sample covariance has no Cholesky factor (more assets than returns) it
-//!   moves it to a nearby matrix that has one; here it is used as it is.
+//!   moves it to a nearby matrix that has one; here it is used as it is, which moves weights by some 1e-17 at a thousand.
 //! - `risk` is skfolio's `risk_measure` VARIANCE, `STANDARD_DEVIATION`, `MEAN_ABSOLUTE_DEVIATION`, `SEMI_DEVIATION` and `CVAR`,
 //!   and Riskfolio-Lib's `rm` "MV", "vol", "MAD", "MSV" and "CVaR": the latter's "MV" is the variance, of which it takes
 //!   the root and squares it again. Both peers' semi-deviation has the divisor rows − 1.
