@@ -102,7 +102,6 @@ impl Code {
 }
 
 /// An error: what failed, said for the person who has to mend it, and what caused it.
-#[derive(Debug)]
 pub struct Error {
     code: Code,
     message: String,
@@ -117,8 +116,9 @@ impl Error {
 
     /// An error that another one caused; unlike [`Error::context`] it has a code of its own.
     #[must_use]
-    pub fn caused_by(self, cause: Error) -> Self {
-        Self { cause: Some(Box::new(cause)), ..self }
+    pub fn caused_by(mut self, cause: Error) -> Self {
+        self.cause = Some(Box::new(cause));
+        self
     }
 
     /// The same error seen from one level up; the code stays that of the root cause.
@@ -146,6 +146,28 @@ impl Error {
     /// The error that caused this one.
     pub fn cause(&self) -> Option<&Error> {
         self.cause.as_deref()
+    }
+
+    /// Takes away the error that caused this one.
+    pub(crate) fn take_cause(&mut self) -> Option<Error> {
+        self.cause.take().map(|cause| *cause)
+    }
+}
+
+/// Causes are freed one after another: freed inside each other, a long chain would overflow the stack.
+impl Drop for Error {
+    fn drop(&mut self) {
+        let mut next = self.cause.take();
+        while let Some(mut cause) = next {
+            next = cause.cause.take();
+        }
+    }
+}
+
+/// Code and text, in a loop for the same reason.
+impl fmt::Debug for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}: {self}", self.code)
     }
 }
 
@@ -182,6 +204,17 @@ mod tests {
         assert_eq!(error.to_string(), "cannot read prices.csv: row 3 is short");
         assert_eq!(error.code(), Code::InvalidData);
         assert_eq!(error.cause().map(Error::message), Some("row 3 is short"));
+    }
+
+    #[test]
+    fn a_chain_of_any_length_is_shown_and_freed() {
+        let mut error = Error::new(Code::Plugin, "root");
+        for _ in 0..200_000 {
+            error = error.context("x");
+        }
+        assert_eq!(error.to_string().len(), 200_000 * 3 + 4);
+        assert!(format!("{error:?}").ends_with(": x: root"));
+        drop(error);
     }
 
     #[test]

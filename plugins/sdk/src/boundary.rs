@@ -1,5 +1,6 @@
 //! The C side of the SDK: the table of an [`Estimator`](crate::Estimator), pointers made slices, panics made errors.
 
+use core::any::Any;
 use core::ffi::c_void;
 use core::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -122,19 +123,27 @@ pub(crate) unsafe fn service<T>(name: &str, minimum_version: u32) -> Result<&'st
     service.ok_or_else(|| Error::new(format!("the host has no service '{name}'")))
 }
 
+/// What a panic said. What it carried may panic itself when it is dropped, and what comes of that is left alone: nothing
+/// may leave the plugin.
+fn words(panic: Box<dyn Any + Send>) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+        .to_owned();
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        core::mem::forget(another);
+    }
+    text
+}
+
 /// Runs `body`; hands an error or a caught panic to the host.
 fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<(), Error>) -> i32 {
     let failed = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return WF_OK,
         Ok(Err(failed)) => failed,
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            Error::new(format!("the plugin panicked: {text}"))
-        }
+        Err(panic) => Error::new(format!("the plugin panicked: {}", words(panic))),
     };
     if let (false, Some(host)) = (error.is_null(), HOST.get()) {
         // SAFETY: the slot is frozen in every version; `error` is not null and the host owns what is written there.
