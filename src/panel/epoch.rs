@@ -1,6 +1,6 @@
 //! Dates as whole days since 1970-01-01: how they cross the C boundary and how they are stored.
 
-use jiff::ToSpan;
+use jiff::Span;
 use jiff::civil::{Date, date};
 
 const EPOCH: Date = date(1970, 1, 1);
@@ -13,7 +13,8 @@ pub fn days_of(day: Date) -> i32 {
 
 /// The date so many days after 1970-01-01, where the calendar (years -9999 to 9999) has it.
 pub fn date_of(days: i32) -> Option<Date> {
-    EPOCH.checked_add(i64::from(days).days()).ok()
+    let span = Span::new().try_days(days).ok()?;
+    EPOCH.checked_add(span).ok()
 }
 
 #[cfg(test)]
