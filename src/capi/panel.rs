@@ -1,5 +1,6 @@
 //! `wf_panel`: dated returns, from arrays or a file.
 
+use core::mem::offset_of;
 use std::path::Path;
 
 use walkforge_plugin_abi::{wf_error, wf_string};
@@ -40,8 +41,8 @@ pub struct wf_panel_arrays {
     pub asset_stride: usize,
 }
 
-/// Size of the first version of `wf_panel_arrays`.
-const FIRST: usize = size_of::<wf_panel_arrays>();
+/// Size of the first version of `wf_panel_arrays`, whose last field this was.
+const FIRST: usize = offset_of!(wf_panel_arrays, asset_stride) + size_of::<usize>();
 
 impl Handled for Panel {
     const NAME: &'static str = "wf_panel";
