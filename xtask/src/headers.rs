@@ -1,4 +1,5 @@
-//! The two C headers: `walkforge_plugin.h` from the crate of plugin types, `walkforge.h` from the library's C functions.
+//! The two C headers: `walkforge_plugin.h` from the crate of plugin types, `walkforge.h` from the library's C functions;
+//! and `symbols.txt`, the functions that the library exports.
 
 use std::path::{Path, PathBuf};
 use std::slice;
@@ -13,20 +14,24 @@ pub fn generate(root: &Path) -> Result<Vec<(&'static str, String)>, String> {
     let plugin = root.join("plugins/abi/src/lib.rs");
     let mut library = sources(&root.join("src/capi"))?;
     library.sort();
-    Ok(vec![
-        ("walkforge_plugin.h", header("WALKFORGE_PLUGIN_H", None, &plugin, types(slice::from_ref(&plugin))?, PLUGIN)?),
-        (
-            "walkforge.h",
-            // The generator follows `mod` into the other files; given one by one they would be declared twice.
-            header(
-                "WALKFORGE_H",
-                Some("walkforge_plugin.h"),
-                &root.join("src/capi/mod.rs"),
-                types(&library)?,
-                LIBRARY,
-            )?,
-        ),
-    ])
+    let plugins = header("WALKFORGE_PLUGIN_H", None, &plugin, types(slice::from_ref(&plugin))?, PLUGIN)?;
+    // The generator follows `mod` into the other files; given one by one they would be declared twice.
+    let entry = root.join("src/capi/mod.rs");
+    let library = header("WALKFORGE_H", Some("walkforge_plugin.h"), &entry, types(&library)?, LIBRARY)?;
+    let symbols = functions(&library).iter().map(|name| format!("{name}\n")).collect::<Vec<_>>().concat();
+    Ok(vec![("walkforge_plugin.h", plugins), ("walkforge.h", library), ("symbols.txt", symbols)])
+}
+
+/// Names of the functions that a header declares, sorted.
+fn functions(header: &str) -> Vec<&str> {
+    let code = header.lines().filter(|line| !line.starts_with("//") && !line.starts_with("/*"));
+    let mut out: Vec<&str> = code
+        .flat_map(|line| line.match_indices("wf_").map(|(at, _)| &line[at..]))
+        .filter_map(|rest| rest.split_once('(').map(|(name, _)| name))
+        .filter(|name| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_'))
+        .collect();
+    out.sort_unstable();
+    out
 }
 
 /// Writes them to `include/`.

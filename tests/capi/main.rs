@@ -1,0 +1,7 @@
+//! The gates of the C ABI: what C and C++ programs see of the library, and what it stands up to. Each gate compiles the
+//! sources beside it with gcc and clang and runs them against the library that cargo built for these tests.
+
+mod headers;
+mod layout;
+mod symbols;
+mod tools;
