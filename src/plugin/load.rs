@@ -119,7 +119,9 @@ fn load_file(path: &Path) -> Result<Plugin> {
         fail!(NotFound, "plugin file {source} is not there");
     }
     let refused = |error: libloading::Error| {
-        Error::new(Code::PluginAbi, format!("plugin file {source} cannot be loaded: {error}"))
+        // What the loader says, such as the symbol that is missing, is the cause of the library's own words.
+        let why = std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string);
+        Error::new(Code::PluginAbi, format!("plugin file {source} cannot be loaded: {why}"))
     };
     // A bare file name would be sought along the system's folders instead of where it was found.
     let full = std::path::absolute(path).map_err(|error| Error::io("find", path, &error))?;
