@@ -49,7 +49,11 @@ const PLUGIN: &str = "/*\n * What crosses between walkforge and a plugin.\n *\n 
 * Every struct starts with its size, fields are added at the end only. A fallible function returns WF_OK or a\n \
 * WF_E_* code, and on failure leaves its out-parameters untouched and stores an error of `host->error_new` in\n \
 * `*error` where that is not null. Pointers that a call hands over are valid during that call only, unless said\n \
-* otherwise. No exception and no panic may leave a plugin.\n */";
+* otherwise. No exception and no panic may leave a plugin.\n *\n \
+* Build one with: cc -std=c11 -shared -fPIC -Wl,--version-script=plugin.map NAME.c -o libwalkforge_NAME.so, where\n \
+* plugin.map is `{ global: wf_plugin_init*; local: *; };`, so that nothing else of it is seen (in C++ the init function\n \
+* is extern \"C\"). It links against nothing of walkforge: what it needs of the host comes through `host`. Examples in C\n \
+* and in C++: plugins/examples.\n */";
 
 const LIBRARY: &str = "/*\n * walkforge: walk-forward training and validation of portfolio models, without look-ahead.\n *\n \
 * A fallible function returns WF_OK or a WF_E_* code and takes a last `wf_error **error`, which may be null. On\n \
