@@ -16,7 +16,7 @@
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
-        ++checks;                                                                                                      \
+        __atomic_fetch_add(&checks, 1, __ATOMIC_RELAXED);                                                              \
         if (!(condition)) {                                                                                            \
             fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
             exit(1);                                                                                                   \
