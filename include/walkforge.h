@@ -69,6 +69,10 @@ typedef struct wf_panel_arrays {
     size_t row_stride;
     // Values from one asset to the next; 0 for 1. `row_stride` 1 and `asset_stride` `rows` is column by column.
     size_t asset_stride;
+    // 1 where an asset may be held after a decision at that row, else 0, laid out as `values`. Null: every asset may.
+    const uint8_t *members;
+    // Rows after its last value for which an asset may still be held; 0 to hold only what has a value.
+    size_t stale_rows;
 } wf_panel_arrays;
 
 // How far a run is.
@@ -206,8 +210,8 @@ int32_t wf_panel_new(const struct wf_panel_arrays *arrays,
                      struct wf_panel **panel,
                      wf_error **error);
 
-// Reads a panel from a CSV file: a date column (YYYY-MM-DD) first, then one column an asset. `kind` is `WF_PRICES` or
-// `WF_RETURNS`.
+// Reads a panel from a file: a date column first, then one column an asset. Parquet where the name ends in `.parquet`
+// or `.pq`, else CSV with dates as YYYY-MM-DD. `kind` is `WF_PRICES` or `WF_RETURNS`.
 //
 // Contract:
 // `path` is text; `panel` is writable, `error` null or writable.
@@ -215,6 +219,18 @@ int32_t wf_panel_read(wf_string path,
                       int32_t kind,
                       struct wf_panel **panel,
                       wf_error **error);
+
+// Adds a feature plane, which is copied: numbers that models may look at beside returns, such as volume, NaN where
+// missing. Strides as in `wf_panel_arrays`.
+//
+// Contract:
+// `panel` is one of ours; `name` is text; `values` is as large as panel and strides say; `error` is null or writable.
+int32_t wf_panel_add_feature(struct wf_panel *panel,
+                             wf_string name,
+                             const double *values,
+                             size_t row_stride,
+                             size_t asset_stride,
+                             wf_error **error);
 
 // The number of rows (dates) and of assets.
 //
@@ -243,7 +259,8 @@ int32_t wf_panel_asset(const struct wf_panel *panel,
                        wf_string *name,
                        wf_error **error);
 
-// SHA-256 of the data as 64 hexadecimal digits, whatever the order of the assets; valid until the panel is freed.
+// SHA-256 of the data as 64 hexadecimal digits, whatever the order of the assets; valid until the panel is
+// changed or freed.
 //
 // Contract:
 // `panel` is one of ours; `fingerprint` is writable, `error` null or writable.
@@ -283,7 +300,7 @@ void wf_plugin_free(struct wf_plugin *plugin);
 
 // Prepares a run: settings checked, plugins loaded, windows cut. Nothing is computed yet. `format` is `WF_TOML` or
 // `WF_JSON`; paths in the experiment are relative to `folder` (empty: the current one). With a `panel`, which is copied,
-// the experiment needs no `[data]`; with null the file is read that it names.
+// the experiment has no `[data]`; with null the file is read that it names.
 //
 // Contract:
 // `runtime` is one of ours; `panel` is null or one of ours; texts are text; `run` is writable, `error` null or writable.

@@ -112,6 +112,14 @@ typedef struct wf_string {
     size_t length;
 } wf_string;
 
+// A further number by date and asset that a user gave beside returns, such as volume.
+typedef struct wf_feature {
+    // Its name.
+    struct wf_string name;
+    // Its values, `[rows, assets]`, row-major; NaN where missing.
+    const double *values;
+} wf_feature;
+
 // What a model is shown: copies of rows that end at the as-of row.
 typedef struct wf_past {
     // Size of this struct in bytes.
@@ -130,6 +138,10 @@ typedef struct wf_past {
     const uint8_t *members;
     // Who asks, for the services of the host.
     const struct wf_context *context;
+    // Number of feature planes, 0 where the data have none.
+    size_t feature_count;
+    // Feature planes in order of their names, `[feature_count]`.
+    const struct wf_feature *features;
 } wf_past;
 
 // What a model needs to be shown at a decision.
@@ -229,6 +241,12 @@ typedef struct wf_plugin_api {
                        double *out,
                        size_t capacity,
                        struct wf_error **error);
+    // Scores of the assets in `past`, `[assets]`, the higher the better. May be null: the model gives none.
+    int32_t (*scores)(const void *model,
+                      const struct wf_past *past,
+                      double *out,
+                      size_t capacity,
+                      struct wf_error **error);
 } wf_plugin_api;
 
 // The one symbol of a plugin: `wf_plugin_init_<name>`, else `wf_plugin_init`. It sets the fields of `out` one by one, the

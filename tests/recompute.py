@@ -1,7 +1,9 @@
-"""Recomputes a run from its weights and the prices alone, and compares to 1e-12: every return, cost and turnover, and
-the Sharpe ratio, drawdown and turnover of run.json.
+"""Recomputes a run from its weights and the prices alone, and compares to 1e-12: every return, cost and turnover, the
+Sharpe ratio, drawdown and turnover of run.json in total and of each test span, and the gaps it counted. Given the same
+run without bounds, it also projects that run's weights onto the bounds, and compares every weight and every entry of
+what the constraints moved.
 
-Usage: python3 tests/recompute.py RUN_DIR PRICES.csv COST_BPS EXECUTION_LAG
+Usage: python3 tests/recompute.py RUN_DIR PRICES.csv COST_BPS EXECUTION_LAG [RUN_DIR_WITHOUT_BOUNDS]
 """
 
 import csv
@@ -11,74 +13,176 @@ import statistics
 import sys
 from collections import defaultdict
 
+worst = 0.0
+compared = 0
+
+
+def near(what, ours, theirs):
+    global worst, compared
+    compared += 1
+    worst = max(worst, abs(ours - theirs))
+    if not abs(ours - theirs) <= 1e-12 * max(1.0, abs(theirs)):
+        sys.exit(f"{what}: {ours} recomputed, {theirs} written")
+
+
+def same(what, ours, theirs):
+    global compared
+    compared += 1
+    if ours != theirs:
+        sys.exit(f"{what}: {ours} recomputed, {theirs} written")
+
+
+class Prices:
+    def __init__(self, file_name):
+        with open(file_name, newline="") as file:
+            header, *rows = csv.reader(file)
+        self.names, self.dates = header[1:], [row[0] for row in rows]
+        self.prices = [[float(cell) if cell else None for cell in row[1:]] for row in rows]
+        self.row_of = {date: row for row, date in enumerate(self.dates)}
+        # A gap earns nothing; the day the price is back earns all of the move.
+        self.earned, last = [], [None] * len(self.names)
+        for row in self.prices:
+            self.earned.append(
+                [now / before - 1 if now and before else 0.0 for now, before in zip(row, last)]
+            )
+            last = [now or before for now, before in zip(row, last)]
+
+
+def read_weights(folder, prices):
+    """By model and decision row: the window and the weights."""
+    targets = defaultdict(dict)
+    with open(f"{folder}/weights.csv", newline="") as file:
+        for line in csv.DictReader(file):
+            row = prices.row_of[line["date"]]
+            window, weights = targets[line["model"]].setdefault(row, (int(line["window"]), {}))
+            assert window == int(line["window"]), f"two windows decide on {line['date']}"
+            weights[line["asset"]] = float(line["weight"])
+    return {
+        model: {row: (window, [weights[name] for name in prices.names]) for row, (window, weights) in decided.items()}
+        for model, decided in targets.items()
+    }
+
+
+class Books:
+    """A portfolio over rows, from cash; wherever a row does not follow the one before, from cash again."""
+
+    def __init__(self, prices, targets, cost_bps, lag):
+        self.prices, self.targets, self.cost_bps, self.lag = prices, targets, cost_bps, lag
+        self.previous, self.net, self.turnovers = None, [], []
+        self.wealth, self.top, self.deepest = 1.0, 1.0, 0.0
+        self.gap_days, self.gap_moves = 0, 0
+
+    def advance(self, row):
+        if self.previous is None or row != self.previous + 1:
+            self.held = [0.0] * len(self.prices.names)
+        self.previous = row
+        traded = 0.0
+        target = self.targets.get(row - 1 - self.lag)
+        if target is not None:
+            traded = math.fsum(abs(new - old) for new, old in zip(target, self.held))
+            self.held = target
+        for weight, now, before in zip(self.held, self.prices.prices[row], self.prices.prices[row - 1]):
+            if weight and now is None:
+                self.gap_days += 1
+            elif weight and before is None:
+                self.gap_moves += 1
+        earned = self.prices.earned[row]
+        gross = math.fsum(weight * value for weight, value in zip(self.held, earned))
+        self.held = [weight * (1 + value) / (1 + gross) for weight, value in zip(self.held, earned)]
+        cost = self.cost_bps * 1e-4 * traded
+        self.net.append(gross - cost)
+        self.turnovers.append(traded / 2)
+        self.wealth *= 1 + gross - cost
+        self.top = max(self.top, self.wealth)
+        self.deepest = min(self.deepest, self.wealth / self.top - 1)
+        return gross, cost, gross - cost, traded / 2
+
+    def compare(self, what, written):
+        sharpe = statistics.fmean(self.net) / statistics.stdev(self.net) * math.sqrt(252)
+        near(f"sharpe of {what}", sharpe, written["sharpe"])
+        near(f"drawdown of {what}", self.deepest, written["max_drawdown"])
+        near(f"turnover of {what}", statistics.fmean(self.turnovers) * 252, written["turnover"])
+
+
+def projected(values, members, most):
+    """The nearest weights that sum to 1 between 0 and `most`: all shifted alike and cut, the shift found by bisection."""
+    low, high = -1.0, 1.0
+    for _ in range(200):
+        shift = (low + high) / 2
+        total = math.fsum(min(max(value - shift, 0.0), most) for value, member in zip(values, members) if member)
+        low, high = (shift, high) if total >= 1 else (low, shift)
+    return [min(max(value - low, 0.0), most) if member else 0.0 for value, member in zip(values, members)]
+
+
+def compare_bounds(document, prices, targets, free):
+    """Every weight is the projection of the run without bounds; run.json tells what that moved, decision by decision."""
+    most = document["settings"]["portfolio"]["max_weight"]
+    assert most < 1, "the run has no bound to compare"
+    for model, decided in targets.items():
+        same(f"decisions of {model}", sorted(free[model]), sorted(decided))
+        told = {}
+        for number, window in enumerate(document["windows"]):
+            entries = window["models"][model]["constraints"]["test"].get("bounds", {"entries": []})["entries"]
+            told.update({(number, date): moved for date, moved in entries})
+        count, total = 0, 0.0
+        for row, (window, weights) in decided.items():
+            members = [price is not None for price in prices.prices[row]]
+            ours = projected(free[model][row][1], members, most)
+            for name, one, two in zip(prices.names, ours, weights):
+                near(f"weight of {name} in {model} on {prices.dates[row]}", one, two)
+            moved = math.fsum(abs(one - two) for one, two in zip(ours, free[model][row][1]))
+            near(f"weight moved in {model} on {prices.dates[row]}", moved, told.get((window, prices.dates[row]), 0.0))
+            count += (window, prices.dates[row]) in told
+            total += moved
+        written = document["summary"][model]["constraints"].get("bounds", {"decisions": 0, "moved": 0.0})
+        same(f"decisions of {model} changed by bounds", count, written["decisions"])
+        near(f"weight moved in {model}", total, written["moved"])
+
 
 def main():
     folder, prices_file, cost_bps, lag = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
-    with open(prices_file, newline="") as file:
-        header, *rows = csv.reader(file)
-    names, dates = header[1:], [row[0] for row in rows]
-    prices = [[float(cell) for cell in row[1:]] for row in rows]
-    row_of = {date: row for row, date in enumerate(dates)}
-
-    targets = defaultdict(lambda: defaultdict(dict))
-    with open(f"{folder}/weights.csv", newline="") as file:
-        for line in csv.DictReader(file):
-            targets[line["model"]][row_of[line["date"]]][line["asset"]] = float(line["weight"])
+    prices = Prices(prices_file)
+    targets = read_weights(folder, prices)
     paths = defaultdict(list)
     with open(f"{folder}/returns.csv", newline="") as file:
         for line in csv.DictReader(file):
             paths[line["model"]].append(line)
     with open(f"{folder}/run.json") as file:
-        summary = json.load(file)["summary"]
-
-    worst = 0.0
-    compared = 0
-
-    def near(what, ours, theirs):
-        nonlocal worst, compared
-        compared += 1
-        worst = max(worst, abs(ours - theirs))
-        if not abs(ours - theirs) <= 1e-12 * max(1.0, abs(theirs)):
-            sys.exit(f"{what}: {ours} recomputed, {theirs} written")
-
+        document = json.load(file)
+    summary, settings = document["summary"], document["settings"]
+    same("data", [document["data"]["first_date"], document["data"]["last_date"]], [prices.dates[0], prices.dates[-1]])
     assert set(targets) == set(paths) == set(summary), "the three files name different models"
+    most = settings["portfolio"]["max_weight"]
+    for model, decided in targets.items():
+        for row, (_, weights) in decided.items():
+            assert abs(math.fsum(weights) - 1) < 1e-9 and min(weights) >= 0 and max(weights) <= most + 1e-12
+            assert all(price is not None for price, weight in zip(prices.prices[row], weights) if weight)
     for model, path in paths.items():
-        held, previous = [0.0] * len(names), None
-        net, turnovers, wealth, top, deepest = [], [], 1.0, 1.0, 0.0
+        held = {row: weights for row, (_, weights) in targets[model].items()}
+        books = Books(prices, held, cost_bps, lag)
         for line in path:
-            row = row_of[line["date"]]
-            if previous is not None and row != previous + 1:
-                held = [0.0] * len(names)  # after a gap in the test dates the portfolio starts in cash
-            previous = row
-            earned = [after / before - 1 for before, after in zip(prices[row - 1], prices[row])]
-            traded = 0.0
-            target = targets[model].get(row - 1 - lag)
-            if target is not None:
-                after = [target[name] for name in names]
-                assert abs(math.fsum(after) - 1) < 1e-9 and min(after) >= 0
-                traded = math.fsum(abs(new - old) for new, old in zip(after, held))
-                held = after
-            gross = math.fsum(weight * value for weight, value in zip(held, earned))
-            held = [weight * (1 + value) / (1 + gross) for weight, value in zip(held, earned)]
-            cost = cost_bps * 1e-4 * traded
-            where = f"{model} on {line['date']}"
-            near(f"gross of {where}", gross, float(line["gross"]))
-            near(f"cost of {where}", cost, float(line["cost"]))
-            near(f"net of {where}", gross - cost, float(line["net"]))
-            near(f"turnover of {where}", traded / 2, float(line["turnover"]))
-            net.append(gross - cost)
-            turnovers.append(traded / 2)
-            wealth *= 1 + gross - cost
-            top = max(top, wealth)
-            deepest = min(deepest, wealth / top - 1)
+            ours = books.advance(prices.row_of[line["date"]])
+            for what, value in zip(["gross", "cost", "net", "turnover"], ours):
+                near(f"{what} of {model} on {line['date']}", value, float(line[what]))
         written = summary[model]
-        near(f"sharpe of {model}", statistics.fmean(net) / statistics.stdev(net) * math.sqrt(252), written["sharpe"])
-        near(f"drawdown of {model}", deepest, written["max_drawdown"])
-        near(f"turnover of {model}", statistics.fmean(turnovers) * 252, written["turnover"])
+        books.compare(model, written)
+        gaps = {"days_without_price": books.gap_days, "moves_after_gap": books.gap_moves}
+        same(f"gaps of {model}", gaps, written["gaps"])
+        # Where test spans overlap, weights.csv holds only what each contributed.
+        if settings["windows"]["step_months"] >= settings["windows"]["test_months"]:
+            for number, window in enumerate(document["windows"]):
+                own = {row: weights for row, (of, weights) in targets[model].items() if of == number}
+                books_of_window = Books(prices, own, cost_bps, lag)
+                for row in range(prices.row_of[window["test"]["start"]], prices.row_of[window["test"]["end"]] + 1):
+                    books_of_window.advance(row)
+                books_of_window.compare(f"{model} in window {number}", window["models"][model]["test"])
         print(
             f"{model}: {len(path)} days, Sharpe {written['sharpe']:.3f}, growth {written['cagr']:.1%} a year, "
             f"drawdown {written['max_drawdown']:.1%}, turnover {written['turnover']:.0%} a year"
+            + (f", {books.gap_days} asset-days without a price, {books.gap_moves} moves after" if books.gap_days else "")
         )
+    if len(sys.argv) > 5:
+        compare_bounds(document, prices, targets, read_weights(sys.argv[5], prices))
     print(f"recomputed {compared} figures in Python, largest difference {worst:.1e}: {folder}")
 
 

@@ -9,10 +9,10 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value as Json, json};
 use walkforge::error::{Code, Error, Result};
+use walkforge::evaluate::{METRICS, Value};
 use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory};
 use walkforge::plugin::Search;
-use walkforge::portfolio::Constraints;
-use walkforge::run::{Experiment, Run, Runtime, allocate, write_directory};
+use walkforge::run::{Experiment, Run, RunDirectory, Runtime, allocate, scores};
 use walkforge::settings::Values;
 use walkforge::windows::{Span, windows};
 
@@ -89,26 +89,71 @@ fn main() -> ExitCode {
 fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> Result<()> {
     let started = Instant::now();
     let experiment = Experiment::from_file(experiment, set)?;
+    let threads = experiment.threads;
+    let bar = progress_bar();
+    bar.set_message("reading data and plugins");
     let panel = experiment.panel()?;
-    let runtime = Runtime::new(Search::standard(), experiment.threads)?;
+    let runtime = Runtime::new(Search::standard(), threads)?;
     let mut run = Run::new(experiment, panel, &runtime)?;
-    let bar = if std::io::stderr().is_terminal() {
-        indicatif::ProgressBar::new(run.windows.len() as u64)
-    } else {
-        indicatif::ProgressBar::hidden()
+    // Claimed before anything is computed, so that no work is done for a directory that cannot take it.
+    let Some(directory) = RunDirectory::claim(out, &run)? else {
+        bar.finish_and_clear();
+        eprintln!("{} holds this run already, finished; nothing was computed or changed", out.display());
+        return Ok(());
     };
+    let models = run.models.len();
+    bar.set_length(run.windows.len() as u64);
+    show(&bar, "{msg} {wide_bar} {pos}/{len} windows, {elapsed}, {eta} left");
+    bar.set_message(format!("walking {models} models"));
     while run.progress().done < run.windows.len() {
         bar.set_position(run.step()?.done as u64);
     }
+    bar.set_message("scoring and writing");
+    directory.write(&run, started.elapsed().as_secs_f64())?;
     bar.finish_and_clear();
-    write_directory(&run, out, started.elapsed().as_secs_f64())?;
-    eprintln!(
-        "{} windows, {} models, {} out-of-sample days: {}",
-        run.windows.len(),
-        run.paths.len(),
-        run.paths[0].rows.len(),
-        out.display()
-    );
+    print_outcome(&run)?;
+    eprintln!("report: {}", out.join("report.html").display());
+    Ok(())
+}
+
+/// Windows done, time, and what is being done; nothing where nobody watches.
+fn progress_bar() -> indicatif::ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let bar = indicatif::ProgressBar::new(0);
+    show(&bar, "{msg}");
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar
+}
+
+fn show(bar: &indicatif::ProgressBar, template: &str) {
+    if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+}
+
+/// One line a model on stderr.
+fn print_outcome(run: &Run) -> Result<()> {
+    let scores = scores(run)?;
+    let width = run.models.iter().map(|model| model.name.len()).max().unwrap_or(0);
+    for (model, scored) in run.models.iter().zip(&scores.total) {
+        let figure = |name: &str, scale: f64, digits: usize| {
+            let found = METRICS.iter().zip(&scored.metrics).find(|(metric, _)| metric.name == name);
+            match found {
+                Some((_, Value::Number(number))) => format!("{:.digits$}", number * scale),
+                _ => "-".to_owned(),
+            }
+        };
+        eprintln!(
+            "{:width$}  net Sharpe {:>6}  CAGR {:>6} %  drawdown {:>6} %  turnover {:>6} % a year",
+            model.name,
+            figure("sharpe", 1.0, 2),
+            figure("cagr", 100.0, 1),
+            figure("max_drawdown", 100.0, 1),
+            figure("turnover", 100.0, 0),
+        );
+    }
     Ok(())
 }
 
@@ -201,8 +246,8 @@ fn print_weights(model: &str, data: &std::path::Path, as_of: Option<&str>, set: 
     let factory: Box<dyn Factory> =
         if model == EQUAL_WEIGHT { Box::new(EqualWeight) } else { Box::new(Search::standard().load(model)?) };
     let settings = Values::check("model", factory.settings(), &given)?;
-    let constraints = Constraints { max_weight: experiment.max_weight };
-    let weights = allocate(&panel, &*factory, &settings, constraints, row)?;
+    let constraints = experiment.rules.constraints(panel.assets())?;
+    let weights = allocate(&panel, &*factory, &settings, &constraints, row)?;
     let mut text = String::from("asset,weight\n");
     for &column in panel.output_order() {
         // Writing to a string cannot fail.

@@ -8,6 +8,7 @@ use walkforge_plugin_abi::{WF_OK, wf_error, wf_string};
 
 use crate::error::{Code, Error, Result, fail};
 use crate::plugin::error::into_c;
+pub(super) use crate::plugin::error::string;
 
 /// Runs `body`. An error or a caught panic is written to `error` where that is not null; the code is returned.
 pub(super) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>) -> i32 {
@@ -279,11 +280,6 @@ pub(super) unsafe fn utf8<'a>(name: &str, text: wf_string) -> Result<&'a str> {
     let bytes = unsafe { slice(name, text.data.cast::<u8>(), text.length)? };
     core::str::from_utf8(bytes)
         .map_err(|error| Error::new(Code::InvalidArgument, format!("'{name}' is not UTF-8: {error}")))
-}
-
-/// Text that we own, as it crosses the boundary; valid as long as its owner.
-pub(super) fn string(text: &str) -> wf_string {
-    wf_string { data: text.as_ptr().cast(), length: text.len() }
 }
 
 /// A struct of the caller's whose size may be older than ours: the tail that is missing has its default.

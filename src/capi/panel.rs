@@ -39,6 +39,10 @@ pub struct wf_panel_arrays {
     pub row_stride: usize,
     /// Values from one asset to the next; 0 for 1. `row_stride` 1 and `asset_stride` `rows` is column by column.
     pub asset_stride: usize,
+    /// 1 where an asset may be held after a decision at that row, else 0, laid out as `values`. Null: every asset may.
+    pub members: *const u8,
+    /// Rows after its last value for which an asset may still be held; 0 to hold only what has a value.
+    pub stale_rows: usize,
 }
 
 /// Size of the first version of `wf_panel_arrays`, whose last field this was.
@@ -66,6 +70,43 @@ pub(super) unsafe fn read<R>(panel: *const wf_panel, body: impl FnOnce(&Panel) -
     unsafe { Handle::read(panel.cast::<Handle<Panel>>(), body) }
 }
 
+/// Where the cell of a row and an asset lies in the caller's memory.
+struct Layout {
+    rows: usize,
+    assets: usize,
+    row_stride: usize,
+    asset_stride: usize,
+    /// Cells from the first to the last.
+    reached: usize,
+}
+
+impl Layout {
+    fn new(rows: usize, assets: usize, row_stride: usize, asset_stride: usize) -> Result<Self> {
+        let row_stride = if row_stride == 0 { assets } else { row_stride };
+        let asset_stride = asset_stride.max(1);
+        let reach = |count: usize, stride: usize| count.saturating_sub(1).checked_mul(stride);
+        let reached = reach(rows, row_stride)
+            .zip(reach(assets, asset_stride))
+            .and_then(|(down, across)| down.checked_add(across)?.checked_add(1));
+        let cells = rows.checked_mul(assets).filter(|&cells| cells <= isize::MAX as usize / size_of::<f64>());
+        let (Some(reached), Some(cells)) = (reached, cells) else {
+            fail!(InvalidArgument, "{rows} rows of {assets} assets with these strides are more than memory can hold");
+        };
+        Ok(Self { rows, assets, row_stride, asset_stride, reached: if cells == 0 { 0 } else { reached } })
+    }
+
+    /// Copies the cells, row by row.
+    ///
+    /// # Safety
+    /// `data` is null or reaches to the last cell.
+    unsafe fn copy<T: Copy>(&self, name: &str, data: *const T) -> Result<Vec<T>> {
+        // SAFETY: as demanded of the caller.
+        let cells = unsafe { slice(name, data, self.reached)? };
+        let at = |row: usize, asset: usize| cells[row * self.row_stride + asset * self.asset_stride];
+        Ok((0..self.rows).flat_map(|row| (0..self.assets).map(move |asset| at(row, asset))).collect())
+    }
+}
+
 /// Makes a panel from arrays, which are copied.
 ///
 /// # Safety
@@ -90,6 +131,8 @@ pub unsafe extern "C" fn wf_panel_new(
             values: core::ptr::null(),
             row_stride: 0,
             asset_stride: 0,
+            members: core::ptr::null(),
+            stale_rows: 0,
         };
         // SAFETY: as demanded of the caller.
         let (given, dates, names) = unsafe {
@@ -112,29 +155,22 @@ pub unsafe extern "C" fn wf_panel_new(
             // SAFETY: as demanded of the caller.
             .map(|(asset, &name)| unsafe { utf8(&format!("arrays.names[{asset}]"), name) }.map(str::to_owned))
             .collect::<Result<Vec<_>>>()?;
-        let row_stride = if given.row_stride == 0 { given.assets } else { given.row_stride };
-        let asset_stride = given.asset_stride.max(1);
-        let reach = |count: usize, stride: usize| count.saturating_sub(1).checked_mul(stride);
-        let reached = reach(given.rows, row_stride)
-            .zip(reach(given.assets, asset_stride))
-            .and_then(|(down, across)| down.checked_add(across)?.checked_add(1));
-        let Some(reached) = reached else {
-            fail!(InvalidArgument, "'arrays' reaches over more values than memory can hold");
-        };
-        let empty = given.rows == 0 || given.assets == 0;
+        let layout = Layout::new(given.rows, given.assets, given.row_stride, given.asset_stride)?;
         // SAFETY: as demanded of the caller.
-        let values = unsafe { slice("arrays.values", given.values, if empty { 0 } else { reached })? };
-        let values: Vec<f64> = (0..given.rows)
-            .flat_map(|row| (0..given.assets).map(move |asset| values[row * row_stride + asset * asset_stride]))
-            .collect();
-        let made = Panel::from_arrays(kind, dates, &names, &values)?;
+        let values = unsafe { layout.copy("arrays.values", given.values)? };
+        let mut made = Panel::from_arrays(kind, dates, &names, &values)?.with_stale_rows(given.stale_rows);
+        if !given.members.is_null() {
+            // SAFETY: as demanded of the caller.
+            let members = unsafe { layout.copy("arrays.members", given.members)? };
+            made = made.with_members(&members.iter().map(|&member| member != 0).collect::<Vec<_>>())?;
+        }
         // SAFETY: as demanded of the caller.
         unsafe { put("panel", panel, Handle::give(made, ()).cast()) }
     })
 }
 
-/// Reads a panel from a CSV file: a date column (YYYY-MM-DD) first, then one column an asset. `kind` is `WF_PRICES` or
-/// `WF_RETURNS`.
+/// Reads a panel from a file: a date column first, then one column an asset. Parquet where the name ends in `.parquet`
+/// or `.pq`, else CSV with dates as YYYY-MM-DD. `kind` is `WF_PRICES` or `WF_RETURNS`.
 ///
 /// # Safety
 /// `path` is text; `panel` is writable, `error` null or writable.
@@ -149,9 +185,36 @@ pub unsafe extern "C" fn wf_panel_read(
         wanted("panel", panel)?;
         // SAFETY: as demanded of the caller.
         let path = unsafe { utf8("path", path)? };
-        let made = Panel::from_csv(kind_of(kind)?, Path::new(path))?;
+        let made = Panel::from_file(kind_of(kind)?, Path::new(path))?;
         // SAFETY: as demanded of the caller.
         unsafe { put("panel", panel, Handle::give(made, ()).cast()) }
+    })
+}
+
+/// Adds a feature plane, which is copied: numbers that models may look at beside returns, such as volume, NaN where
+/// missing. Strides as in `wf_panel_arrays`.
+///
+/// # Safety
+/// `panel` is one of ours; `name` is text; `values` is as large as panel and strides say; `error` is null or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wf_panel_add_feature(
+    panel: *mut wf_panel,
+    name: wf_string,
+    values: *const f64,
+    row_stride: usize,
+    asset_stride: usize,
+    error: *mut *mut wf_error,
+) -> i32 {
+    guard(error, || {
+        // SAFETY: as demanded of the caller.
+        unsafe {
+            let name = utf8("name", name)?;
+            Handle::change(panel.cast::<Handle<Panel>>(), |panel| {
+                let layout = Layout::new(panel.dates().len(), panel.assets().len(), row_stride, asset_stride)?;
+                // In place, so that names which the caller has asked for stay where they are.
+                panel.add_feature(name, &layout.copy("values", values)?)
+            })
+        }
     })
 }
 
@@ -225,7 +288,8 @@ pub unsafe extern "C" fn wf_panel_asset(
     })
 }
 
-/// SHA-256 of the data as 64 hexadecimal digits, whatever the order of the assets; valid until the panel is freed.
+/// SHA-256 of the data as 64 hexadecimal digits, whatever the order of the assets; valid until the panel is
+/// changed or freed.
 ///
 /// # Safety
 /// `panel` is one of ours; `fingerprint` is writable, `error` null or writable.

@@ -103,7 +103,7 @@ fn model_at(run: &Run, model: usize) -> Result<usize> {
 
 /// Prepares a run: settings checked, plugins loaded, windows cut. Nothing is computed yet. `format` is `WF_TOML` or
 /// `WF_JSON`; paths in the experiment are relative to `folder` (empty: the current one). With a `panel`, which is copied,
-/// the experiment needs no `[data]`; with null the file is read that it names.
+/// the experiment has no `[data]`; with null the file is read that it names.
 ///
 /// # Safety
 /// `runtime` is one of ours; `panel` is null or one of ours; texts are text; `run` is writable, `error` null or writable.
@@ -136,6 +136,9 @@ pub unsafe extern "C" fn wf_run_new(
         let data = if panel.is_null() {
             experiment.panel()?
         } else {
+            if experiment.names_data() {
+                fail!(InvalidSetting, "section 'data' is given beside a panel; leave out one of the two");
+            }
             // SAFETY: as demanded of the caller.
             unsafe { read(panel, |panel| Ok(panel.clone()))? }
         };
@@ -250,12 +253,7 @@ pub unsafe extern "C" fn wf_run_model_name(
 ) -> i32 {
     guard(error, || {
         // SAFETY: as demanded of the caller.
-        unsafe {
-            seen(run, |run| match run.models().nth(model_at(run, model)?) {
-                Some((found, _, _)) => put("name", name, string(found)),
-                None => fail!(Internal, "model {model} has no name"),
-            })
-        }
+        unsafe { seen(run, |run| put("name", name, string(&run.models[model_at(run, model)?].name))) }
     })
 }
 

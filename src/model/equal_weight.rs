@@ -35,6 +35,10 @@ impl Estimator for EqualWeight {
         Requirements { lookback: 1, min_history: 0 }
     }
 
+    fn fits(&self) -> bool {
+        false
+    }
+
     fn fit(&mut self, _train: &Past, _validation: Option<&Past>) -> Result<()> {
         Ok(())
     }

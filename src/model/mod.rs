@@ -25,11 +25,19 @@ pub trait Estimator: Send + Sync {
     /// What the model needs to be shown at a decision.
     fn requirements(&self) -> Requirements;
 
+    /// Whether there is anything to fit: where not, `fit` does nothing, and scores on the train span say nothing either.
+    fn fits(&self) -> bool;
+
     /// Fits the model on its train span; the validation span is for choices such as early stopping.
     fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()>;
 
     /// Weights of the assets in `past`, `[assets]`; they sum to 1.
     fn weights(&self, past: &Past) -> Result<Vec<f64>>;
+
+    /// Scores of the assets in `past`, `[assets]`, the higher the better, where the model gives any.
+    fn scores(&self, _past: &Past) -> Result<Option<Vec<f64>>> {
+        Ok(None)
+    }
 }
 
 /// A kind of model: its settings, and how to make one.

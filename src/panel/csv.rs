@@ -1,14 +1,14 @@
 //! Panels from CSV files: a date column first, then one column an asset. Every complaint names file, row and column.
 
+use std::cell::RefCell;
 use std::path::Path;
 
-use jiff::civil::Date;
+use ::csv::StringRecord;
 
+use super::grid::Grid;
+use super::table::{calendar_date, number, read_csv};
 use super::{Kind, Panel};
-use crate::error::{Code, Error, Result, fail};
-
-/// Texts that stand for a missing value, beside an empty cell.
-const MISSING: [&str; 3] = ["NaN", "nan", "NA"];
+use crate::error::{Error, Result, fail};
 
 impl Panel {
     /// Reads a CSV file: dates `YYYY-MM-DD` in the first column, one column an asset; a cell that is empty, `NaN` or
@@ -24,67 +24,29 @@ impl Panel {
 }
 
 fn parse(kind: Kind, bytes: &[u8]) -> Result<Panel> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        Error::new(Code::InvalidData, format!("it is not text: byte {} is not UTF-8", error.valid_up_to()))
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if let Some(position) = text.find('\0') {
-        fail!(InvalidData, "it is not text: byte {position} is zero");
-    }
-    let mut reader = ::csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(::csv::Trim::All)
-        .from_reader(text.as_bytes());
-    let mut records = reader.records();
-    let unreadable = |error: ::csv::Error| Error::new(Code::InvalidData, error.to_string());
-    let Some(header) = records.next().transpose().map_err(unreadable)? else {
-        fail!(InvalidData, "the file is empty; the first row must name the date column and the assets");
-    };
-    let names: Vec<String> = header.iter().skip(1).map(str::to_owned).collect();
-    if names.is_empty() {
-        fail!(InvalidData, "row 1 names no asset: a date column and at least one asset column are needed");
-    }
+    Panel::build(kind, &grid(bytes)?)
+}
+
+/// The numbers of a CSV file, with the lines they stand on.
+pub(super) fn grid(bytes: &[u8]) -> Result<Grid> {
+    let names = RefCell::new(Vec::new());
     let (mut dates, mut values, mut lines) = (Vec::new(), Vec::new(), Vec::new());
-    for record in records {
-        let record = record.map_err(unreadable)?;
-        let line = record.position().map_or(0, ::csv::Position::line);
-        if record.len() != header.len() {
-            fail!(InvalidData, "row {line} has {} cells, row 1 has {}", record.len(), header.len());
+    let header = |header: &StringRecord| {
+        *names.borrow_mut() = header.iter().skip(1).map(str::to_owned).collect::<Vec<_>>();
+        if names.borrow().is_empty() {
+            fail!(InvalidData, "row 1 names no asset: a date column and at least one asset column are needed");
         }
-        dates.push(date(record.get(0).unwrap_or_default(), line)?);
-        for (cell, name) in record.iter().skip(1).zip(&names) {
+        Ok(())
+    };
+    read_csv(bytes, header, |line, cells| {
+        dates.push(calendar_date(&cells[0], line, "date")?);
+        for (cell, name) in cells.iter().skip(1).zip(names.borrow().iter()) {
             values.push(number(cell, line, name)?);
         }
         lines.push(line);
-    }
-    Panel::build(kind, dates, &names, &values, &|row| format!("row {}", lines[row]))
-}
-
-fn date(cell: &str, line: u64) -> Result<Date> {
-    let shaped = cell.len() == 10
-        && cell.bytes().enumerate().all(
-            |(place, byte)| {
-                if matches!(place, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() }
-            },
-        );
-    match (shaped, cell.parse()) {
-        (true, Ok(date)) => Ok(date),
-        _ => fail!(InvalidData, "row {line}, date column: found '{cell}', allowed is a calendar date as YYYY-MM-DD"),
-    }
-}
-
-fn number(cell: &str, line: u64, name: &str) -> Result<f64> {
-    if cell.is_empty() || MISSING.contains(&cell) {
-        return Ok(f64::NAN);
-    }
-    match cell.parse::<f64>() {
-        Ok(value) => Ok(value),
-        Err(_) => fail!(
-            InvalidData,
-            "row {line}, column {name}: found '{cell}', allowed is a number, or nothing where it is missing"
-        ),
-    }
+        Ok(())
+    })?;
+    Ok(Grid { dates, names: names.into_inner(), values, lines: Some(lines) })
 }
 
 #[cfg(test)]
@@ -149,7 +111,7 @@ mod tests {
         refused(b"date,A\n2020-01-02,1e-300\n2020-01-03,1e300\n", "row 3, column A: the return since");
         refused(b"date,A\n2020-01-02,cheap\n", "row 2, column A: found 'cheap'");
         refused(b"date,A,B\n2020-01-02,1\n", "row 2 has 2 cells, row 1 has 3");
-        refused(b"date,A\n2020-02-30,1\n", "row 2, date column: found '2020-02-30'");
+        refused(b"date,A\n2020-02-30,1\n", "row 2, column date: found '2020-02-30'");
         refused(b"date,A\n2020-01-02,\x001\n", "byte 18 is zero");
         refused(b"\x7fELF\xff\xfe", "byte 4 is not UTF-8");
     }

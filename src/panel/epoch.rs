@@ -13,8 +13,7 @@ pub fn days_of(day: Date) -> i32 {
 
 /// The date so many days after 1970-01-01, where the calendar (years -9999 to 9999) has it.
 pub fn date_of(days: i32) -> Option<Date> {
-    let span = Span::new().try_days(days).ok()?;
-    EPOCH.checked_add(span).ok()
+    EPOCH.checked_add(Span::new().try_days(i64::from(days)).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -5,19 +5,31 @@
 //! for models; it is never filled. Profit and loss uses [`Panel::held_returns`], where a gap earns nothing and the day
 //! the price returns earns the whole move.
 
+mod changed;
 mod csv;
 mod epoch;
+mod features;
+mod grid;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod past;
+mod table;
+mod universe;
 
+pub use changed::Change;
 pub use epoch::{date_of, days_of};
+pub use features::Feature;
 pub use past::Past;
+pub use universe::Membership;
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Result, fail};
+use crate::error::{Error, Result, fail};
+use grid::Grid;
+use universe::Universe;
 
 /// What the numbers of a panel are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,66 +49,54 @@ pub struct Panel {
     output_order: Vec<usize>,
     returns: Vec<f64>,
     held: Vec<f64>,
+    /// Where the source has a value.
+    present: Vec<bool>,
+    universe: Universe,
+    without_values: Vec<String>,
     members: Vec<bool>,
+    features: Vec<Feature>,
+    /// Of kind, dates, names and values alone.
+    digest: String,
     fingerprint: String,
 }
 
+/// Reads numbers by date and name: Parquet where the file's name ends so, else CSV.
+fn read_grid(path: &Path) -> Result<Grid> {
+    let place = |error: Error| error.context(format!("cannot use {}", path.display()));
+    if path.extension().is_some_and(|ending| ending == "parquet" || ending == "pq") {
+        #[cfg(feature = "parquet")]
+        return parquet::grid(path).map_err(place);
+        #[cfg(not(feature = "parquet"))]
+        fail!(InvalidData, "cannot use {}: this build reads no Parquet files; convert it to CSV", path.display());
+    }
+    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, &error))?;
+    csv::grid(&bytes).map_err(place)
+}
+
 impl Panel {
+    /// Reads a panel from a file: Parquet where its name ends in `.parquet` or `.pq`, else CSV.
+    ///
+    /// # Errors
+    /// As [`Panel::from_csv`].
+    pub fn from_file(kind: Kind, path: &Path) -> Result<Self> {
+        let grid = read_grid(path)?;
+        Self::build(kind, &grid).map_err(|error| error.context(format!("cannot use {}", path.display())))
+    }
+
     /// A panel from arrays: `values` is `[dates, assets]`, row-major, NaN where missing.
     ///
     /// # Errors
     /// `InvalidData`, naming row (from 1) and asset: dates not strictly increasing, an asset twice or without a name, a
     /// price that is not above zero, a return below -1, an infinite value, sizes that do not agree, no row or no asset.
     pub fn from_arrays(kind: Kind, dates: Vec<Date>, assets: &[String], values: &[f64]) -> Result<Self> {
-        let place = |row: usize| format!("row {}", row + 1);
-        Self::build(kind, dates, assets, values, &place)
+        Self::build(kind, &Grid { dates, names: assets.to_vec(), values: values.to_vec(), lines: None })
     }
 
-    /// Builds a panel; `place` says where a row stands in its source, for error messages.
-    fn build(
-        kind: Kind,
-        dates: Vec<Date>,
-        names: &[String],
-        values: &[f64],
-        place: &dyn Fn(usize) -> String,
-    ) -> Result<Self> {
-        let (rows, columns) = (dates.len(), names.len());
-        if rows == 0 || columns == 0 {
-            fail!(
-                InvalidData,
-                "a panel needs at least one date and one asset, found {rows} dates and {columns} assets"
-            );
-        }
-        if Some(values.len()) != rows.checked_mul(columns) {
-            fail!(
-                InvalidData,
-                "{rows} dates of {columns} assets need {rows} x {columns} values, found {}",
-                values.len()
-            );
-        }
-        let mut positions = BTreeMap::new();
-        for (column, name) in names.iter().enumerate() {
-            if name.is_empty() {
-                fail!(InvalidData, "asset {} has no name", column + 1);
-            }
-            if let Some(earlier) = positions.insert(name.as_str(), column) {
-                fail!(InvalidData, "asset {name} is there twice, as asset {} and {}", earlier + 1, column + 1);
-            }
-        }
-        for (row, pair) in dates.windows(2).enumerate() {
-            if pair[1] <= pair[0] {
-                let found = if pair[1] == pair[0] { "the same date as" } else { "before" };
-                fail!(
-                    InvalidData,
-                    "{}: date {} is {found} the row above ({}); dates must increase",
-                    place(row + 1),
-                    pair[1],
-                    pair[0]
-                );
-            }
-        }
-        for (row, line) in values.chunks_exact(columns).enumerate() {
-            for (value, name) in line.iter().zip(names) {
+    fn build(kind: Kind, grid: &Grid) -> Result<Self> {
+        let canonical = grid.canonical()?;
+        let columns = canonical.len();
+        for (row, line) in grid.values.chunks_exact(columns).enumerate() {
+            for (value, name) in line.iter().zip(&grid.names) {
                 let allowed = match kind {
                     Kind::Prices => value.is_nan() || (value.is_finite() && *value > 0.0),
                     Kind::Returns => value.is_nan() || (value.is_finite() && *value >= -1.0),
@@ -109,19 +109,17 @@ impl Panel {
                     fail!(
                         InvalidData,
                         "{}, column {name}: found {value}, allowed is {wanted}, or nothing where it is missing",
-                        place(row)
+                        grid.place(row)
                     );
                 }
             }
         }
-        let canonical: Vec<usize> = positions.values().copied().collect();
-        let assets: Vec<String> = positions.keys().map(|&name| name.to_owned()).collect();
+        let assets: Vec<String> = canonical.iter().map(|&column| grid.names[column].clone()).collect();
         let mut output_order = vec![0; columns];
         for (position, &column) in canonical.iter().enumerate() {
             output_order[column] = position;
         }
-        let sorted: Vec<f64> =
-            values.chunks_exact(columns).flat_map(|line| canonical.iter().map(|&column| line[column])).collect();
+        let sorted = grid.ordered(&canonical);
         let (returns, held) = match kind {
             Kind::Prices => returns_of_prices(&sorted, columns),
             Kind::Returns => {
@@ -133,13 +131,59 @@ impl Panel {
             fail!(
                 InvalidData,
                 "{}, column {}: the return since the last price is too large for a number",
-                place(at / columns),
+                grid.place(at / columns),
                 assets[at % columns]
             );
         }
-        let members = sorted.iter().map(|value| !value.is_nan()).collect();
-        let fingerprint = fingerprint(kind, &dates, &assets, &sorted);
-        Ok(Self { kind, dates, assets, output_order, returns, held, members, fingerprint })
+        let mut panel = Self {
+            kind,
+            digest: digest(kind, &grid.dates, &assets, &sorted),
+            dates: grid.dates.clone(),
+            assets,
+            output_order,
+            returns,
+            held,
+            present: sorted.iter().map(|value| !value.is_nan()).collect(),
+            universe: Universe::default(),
+            without_values: Vec::new(),
+            members: Vec::new(),
+            features: Vec::new(),
+            fingerprint: String::new(),
+        };
+        panel.settle();
+        Ok(panel)
+    }
+
+    /// Works out members and fingerprint anew, after a change of what they depend on.
+    fn settle(&mut self) {
+        self.members = self.universe.members(&self.present, self.assets.len());
+        self.fingerprint = self.digest.clone();
+        if self.universe != Universe::default() || !self.features.is_empty() {
+            let mut hash = Sha256::new();
+            hash.update(&self.digest);
+            hash.update(self.members.iter().map(|&member| u8::from(member)).collect::<Vec<_>>());
+            for feature in &self.features {
+                hash.update((feature.name.len() as u64).to_le_bytes());
+                hash.update(&feature.name);
+                hash_values(&mut hash, &feature.values);
+            }
+            self.fingerprint = hex(&hash.finalize());
+        }
+    }
+
+    /// The column of an asset.
+    fn position(&self, asset: &str) -> Option<usize> {
+        self.assets.binary_search_by(|known| known.as_str().cmp(asset)).ok()
+    }
+
+    /// Cells in the source's order, brought into canonical order.
+    fn sorted<T: Copy>(&self, cells: &[T]) -> Vec<T> {
+        let columns = self.assets.len();
+        let mut canonical = vec![0; columns];
+        for (column, &position) in self.output_order.iter().enumerate() {
+            canonical[position] = column;
+        }
+        cells.chunks_exact(columns).flat_map(|row| canonical.iter().map(|&column| row[column])).collect()
     }
 
     /// What the source held.
@@ -177,8 +221,13 @@ impl Panel {
         &self.members[row * self.assets.len()..][..self.assets.len()]
     }
 
-    /// SHA-256 of kind, dates, names and values in canonical order, as hex; equal data give equal fingerprints
-    /// whatever the order of the columns.
+    /// Whether the source holds a price or return for each asset at `row`, `[assets]`.
+    pub fn has_value(&self, row: usize) -> &[bool] {
+        &self.present[row * self.assets.len()..][..self.assets.len()]
+    }
+
+    /// SHA-256 of kind, dates, names and values in canonical order, and of membership and feature planes where there
+    /// are any, as hex; equal data give equal fingerprints whatever the order of the columns.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -207,7 +256,7 @@ fn returns_of_prices(prices: &[f64], columns: usize) -> (Vec<f64>, Vec<f64>) {
     (returns, held)
 }
 
-fn fingerprint(kind: Kind, dates: &[Date], assets: &[String], values: &[f64]) -> String {
+fn digest(kind: Kind, dates: &[Date], assets: &[String], values: &[f64]) -> String {
     let mut hash = Sha256::new();
     hash.update(match kind {
         Kind::Prices => b"prices ",
@@ -221,12 +270,20 @@ fn fingerprint(kind: Kind, dates: &[Date], assets: &[String], values: &[f64]) ->
         hash.update((name.len() as u64).to_le_bytes());
         hash.update(name);
     }
+    hash_values(&mut hash, values);
+    hex(&hash.finalize())
+}
+
+fn hash_values(hash: &mut Sha256, values: &[f64]) {
     for value in values {
         // Every NaN means the same: missing.
         let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
         hash.update(bits.to_le_bytes());
     }
-    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
         for digit in [byte >> 4, byte & 15] {
             text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
         }

@@ -16,6 +16,8 @@ pub struct Past {
     names: Vec<String>,
     returns: Vec<f64>,
     members: Vec<bool>,
+    features: Vec<Vec<f64>>,
+    feature_names: Vec<String>,
 }
 
 impl Past {
@@ -48,6 +50,16 @@ impl Past {
     pub fn members(&self) -> &[bool] {
         &self.members
     }
+
+    /// Feature planes in order of their names, each `[rows, assets]`, row-major, NaN where missing.
+    pub fn features(&self) -> &[Vec<f64>] {
+        &self.features
+    }
+
+    /// The names of those planes.
+    pub fn feature_names(&self) -> &[String] {
+        &self.feature_names
+    }
 }
 
 impl Panel {
@@ -73,6 +85,15 @@ impl Panel {
             assets: assets.to_vec(),
             names: assets.iter().map(|&column| self.assets[column].clone()).collect(),
             returns: rows.clone().flat_map(|row| assets.iter().map(move |&column| self.returns(row)[column])).collect(),
+            features: self
+                .features()
+                .iter()
+                .map(|feature| {
+                    let row = |row: usize| &feature.values[row * self.assets.len()..][..self.assets.len()];
+                    rows.clone().flat_map(|at| assets.iter().map(move |&column| row(at)[column])).collect()
+                })
+                .collect(),
+            feature_names: self.features().iter().map(|feature| feature.name.clone()).collect(),
             members: rows.clone().flat_map(|row| assets.iter().map(move |&column| self.members(row)[column])).collect(),
             rows,
         })

@@ -4,9 +4,9 @@ use core::ffi::c_void;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
-use walkforge_plugin_abi::{wf_past, wf_plugin_api, wf_requirements, wf_string};
+use walkforge_plugin_abi::{wf_error, wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
 
-use super::error::{check, text};
+use super::error::{check, string, text};
 use super::host::{context_handle, settings_handle};
 use crate::error::{Code, Error, Result, fail};
 use crate::model::{Context, Estimator, Factory, Requirements};
@@ -164,6 +164,10 @@ impl Estimator for Instance {
         self.needs
     }
 
+    fn fits(&self) -> bool {
+        self.table.api.fit.is_some()
+    }
+
     fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()> {
         let Some(fit) = self.table.api.fit else { return Ok(()) };
         let train = Shown::new(train, &self.context);
@@ -180,22 +184,38 @@ impl Estimator for Instance {
 
     fn weights(&self, past: &Past) -> Result<Vec<f64>> {
         let name = &self.table.name;
-        let weights = self.table.api.weights.ok_or_else(|| missing(name, "weights"))?;
+        let call = self.table.api.weights.ok_or_else(|| missing(name, "weights"))?;
+        let out = self.answer("weights", "weight", call, past)?;
+        let sum: f64 = out.iter().sum();
+        if (sum - 1.0).abs() > SUM_TOLERANCE {
+            fail!(Plugin, "the weights of plugin '{name}' sum to {sum}; allowed is 1 within {SUM_TOLERANCE}");
+        }
+        Ok(out)
+    }
+
+    fn scores(&self, past: &Past) -> Result<Option<Vec<f64>>> {
+        self.table.api.scores.map(|call| self.answer("scores", "score", call, past)).transpose()
+    }
+}
+
+/// A function that answers with a number for each asset.
+type Answer = unsafe extern "C" fn(*const c_void, *const wf_past, *mut f64, usize, *mut *mut wf_error) -> i32;
+
+impl Instance {
+    /// Asks for a number an asset; each must be finite.
+    fn answer(&self, call: &str, what: &str, function: Answer, past: &Past) -> Result<Vec<f64>> {
+        let name = &self.table.name;
         let mut out = vec![f64::NAN; past.assets().len()];
         let shown = Shown::new(past, &self.context);
         let view = shown.as_c();
         let mut error = core::ptr::null_mut();
         // SAFETY: the past lives during the call, `out` has room for as many numbers as it says.
         unsafe {
-            let status = weights(self.handle, &raw const view, out.as_mut_ptr(), out.len(), &raw mut error);
-            check(name, "weights", status, error)?;
+            let status = function(self.handle, &raw const view, out.as_mut_ptr(), out.len(), &raw mut error);
+            check(name, call, status, error)?;
         }
-        if let Some(at) = out.iter().position(|weight| !weight.is_finite()) {
-            fail!(Plugin, "plugin '{name}' gave {} as the weight of {}; it must be finite", out[at], past.names()[at]);
-        }
-        let sum: f64 = out.iter().sum();
-        if (sum - 1.0).abs() > SUM_TOLERANCE {
-            fail!(Plugin, "the weights of plugin '{name}' sum to {sum}; allowed is 1 within {SUM_TOLERANCE}");
+        if let Some(at) = out.iter().position(|value| !value.is_finite()) {
+            fail!(Plugin, "plugin '{name}' gave {} as the {what} of {}; it must be finite", out[at], past.names()[at]);
         }
         Ok(out)
     }
@@ -208,6 +228,7 @@ struct Shown<'a> {
     dates: Vec<i32>,
     names: Vec<wf_string>,
     members: Vec<u8>,
+    features: Vec<wf_feature>,
 }
 
 impl<'a> Shown<'a> {
@@ -216,10 +237,12 @@ impl<'a> Shown<'a> {
             past,
             context,
             dates: past.dates().iter().map(|&date| days_of(date)).collect(),
-            names: past
-                .names()
+            names: past.names().iter().map(|name| string(name)).collect(),
+            features: past
+                .features()
                 .iter()
-                .map(|name| wf_string { data: name.as_ptr().cast(), length: name.len() })
+                .zip(past.feature_names())
+                .map(|(values, name)| wf_feature { name: string(name), values: values.as_ptr() })
                 .collect(),
             members: past.members().iter().map(|&member| u8::from(member)).collect(),
         }
@@ -235,6 +258,8 @@ impl<'a> Shown<'a> {
             returns: self.past.returns().as_ptr(),
             members: self.members.as_ptr(),
             context: context_handle(self.context),
+            feature_count: self.features.len(),
+            features: self.features.as_ptr(),
         }
     }
 }

@@ -19,6 +19,11 @@ pub(crate) unsafe fn from_c(error: *mut wf_error) -> Option<Error> {
     (!error.is_null()).then(|| *unsafe { Box::from_raw(error.cast::<Error>()) })
 }
 
+/// Text of ours as it crosses the boundary; valid as long as its owner.
+pub(crate) fn string(text: &str) -> wf_string {
+    wf_string { data: text.as_ptr().cast(), length: text.len() }
+}
+
 /// Copies text that crossed the boundary; damaged UTF-8 is replaced, null is empty.
 ///
 /// # Safety

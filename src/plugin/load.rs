@@ -161,6 +161,7 @@ pub unsafe fn register(init: wf_plugin_init, source: &str) -> Result<Plugin> {
         requirements: None,
         fit: None,
         weights: None,
+        scores: None,
     };
     let mut error = core::ptr::null_mut();
     // SAFETY: the host table is static; `api` starts with its size; `error` is ours.

@@ -3,5 +3,5 @@
 mod constraints;
 mod path;
 
-pub use constraints::{Change, Constraints};
+pub use constraints::{Change, Constraints, Group, Known, TopBy};
 pub use path::{Book, Path};

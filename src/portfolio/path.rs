@@ -35,6 +35,8 @@ impl Path {
 pub struct Book {
     weights: Vec<f64>,
     orders: VecDeque<(usize, Vec<f64>)>,
+    /// The weights after the drift of the last `lag` + 1 rows, oldest first.
+    past: VecDeque<(usize, Vec<f64>)>,
     cost_bps: f64,
     lag: usize,
 }
@@ -43,12 +45,14 @@ impl Book {
     /// A book in cash. `cost_bps` is charged on Σ|w − w⁻|, in basis points; a decision at row t is executed at the
     /// close of row t + `lag` and held from the row after.
     pub fn new(assets: usize, cost_bps: f64, lag: usize) -> Self {
-        Self { weights: vec![0.0; assets], orders: VecDeque::new(), cost_bps, lag }
+        Self { weights: vec![0.0; assets], orders: VecDeque::new(), past: VecDeque::new(), cost_bps, lag }
     }
 
-    /// The weights after the last row's drift, `[assets]`; all 0 before anything is held.
-    pub fn drifted(&self) -> &[f64] {
-        &self.weights
+    /// The weights after the drift of `row`, which is one of the last `lag` + 1 rows, `[assets]`; all 0 before anything
+    /// was held.
+    pub fn drifted(&self, row: usize) -> &[f64] {
+        let found = self.past.iter().find(|(past, _)| *past >= row);
+        found.map_or(&self.weights, |(_, weights)| weights)
     }
 
     /// Takes a decision made at the close of `row`; decisions come in the order of their rows.
@@ -76,6 +80,10 @@ impl Book {
         for (weight, earned) in self.weights.iter_mut().zip(held) {
             *weight = *weight * (1.0 + earned) / (1.0 + gross);
         }
+        if self.past.len() > self.lag {
+            self.past.pop_front();
+        }
+        self.past.push_back((row, self.weights.clone()));
         let cost = self.cost_bps * 1e-4 * traded;
         path.rows.push(row);
         path.gross.push(gross);
@@ -126,6 +134,18 @@ mod tests {
         let path = walk(1, &[(0, [0.5, 0.5]), (1, [0.5, 0.5])]);
         near(&path.gross, &[0.0, 0.1, 0.0]);
         near(&path.turnover, &[0.0, 0.5, 0.5 * (0.6 / 1.1 - 0.5 + 0.5 - 0.5 / 1.1)]);
+    }
+
+    #[test]
+    fn what_was_held_is_known_as_far_back_as_a_decision_may_lie() {
+        let (mut book, mut path) = (Book::new(2, 0.0, 1), Path::default());
+        book.decide(0, vec![0.5, 0.5]);
+        for (row, held) in HELD.iter().enumerate().skip(1) {
+            assert_eq!(book.drifted(row), if row < 3 { [0.0, 0.0] } else { [0.5 / 1.1, 0.6 / 1.1] });
+            book.advance(row, held, &mut path).unwrap();
+        }
+        near(book.drifted(2), &[0.5 / 1.1, 0.6 / 1.1]);
+        near(book.drifted(3), &[0.75 / 1.05, 0.3 / 1.05]);
     }
 
     #[test]

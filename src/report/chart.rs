@@ -1,24 +1,24 @@
-//! Charts as inline SVG whose colours are the page's variables, so that they follow light and dark.
+//! Line charts. Lines are an SVG that is stretched to its box; texts are HTML at places given in percent, so that they
+//! keep their size from a phone to a wide screen. Colours are the page's variables and follow light and dark.
 
 use std::fmt::Write as _;
 
 use jiff::civil::Date;
 
-use super::escape;
+use super::axis::{Across, number, ticks};
+use super::{escape, ordered};
 
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 260.0;
-const LEFT: f64 = 52.0;
-const BOTTOM: f64 = 22.0;
-const TOP: f64 = 8.0;
-/// More points than this a line cannot be told apart on a page.
-const MOST_POINTS: usize = 1400;
-
-/// A shaded span of days.
-pub(super) struct Band {
-    pub(super) start: Date,
-    pub(super) end: Date,
-}
+/// Units of the drawing; whole numbers keep paths short.
+pub(super) const WIDTH: f64 = 10_000.0;
+const HEIGHT: f64 = 3_000.0;
+/// A line is drawn from the lowest and highest value of each of so many spans.
+const SPANS: usize = 600;
+/// More windows than this make stripes, not shades.
+pub(super) const MOST_BANDS: usize = 80;
+/// Days without a test date that part a line.
+const PARTED: f64 = 20.0;
+/// Colours of lines; after the last, they come again, dashed.
+const COLOURS: usize = 7;
 
 /// A named series, one value a day; NaN leaves a gap.
 pub(super) struct Line {
@@ -31,191 +31,208 @@ pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
     pub(super) note: &'a str,
     pub(super) days: &'a [Date],
-    pub(super) bands: &'a [Band],
+    pub(super) bands: &'a [(Date, Date)],
     pub(super) logarithmic: bool,
     pub(super) percent: bool,
     pub(super) lines: Vec<Line>,
 }
 
-fn number(day: Date) -> f64 {
-    Date::new(1970, 1, 1).map_or(0.0, |epoch| epoch.duration_until(day).as_secs_f64() / 86_400.0)
-}
-
-/// Places days from left to right.
-struct Across {
-    first: f64,
-    last: f64,
-}
-
-impl Across {
-    fn new(days: &[Date]) -> Self {
-        let first = days.first().map_or(0.0, |day| number(*day));
-        Self { first, last: days.last().map_or(1.0, |day| number(*day)).max(first + 1.0) }
-    }
-
-    fn x(&self, day: Date) -> f64 {
-        LEFT + (number(day) - self.first) / (self.last - self.first) * (WIDTH - LEFT - 4.0)
-    }
-
-    /// Years under the axis, at most about eight.
-    fn axis(&self, days: &[Date]) -> String {
-        let (Some(first), Some(last)) = (days.first(), days.last()) else { return String::new() };
-        let step = ((last.year() - first.year()) / 8 + 1).max(1);
-        let mut out = String::new();
-        for year in (first.year()..=last.year()).filter(|year| year % step == 0) {
-            let Ok(day) = Date::new(year, 1, 1) else { continue };
-            let x = self.x(day);
-            if (LEFT..WIDTH - 24.0).contains(&x) {
-                let _ = write!(out, "<text x={x:.0} y={:.0} text-anchor=middle>{year}</text>", HEIGHT - 4.0);
-            }
-        }
-        out
-    }
-}
-
 impl Chart<'_> {
-    pub(super) fn svg(&self) -> String {
+    pub(super) fn html(&self) -> String {
         let scale = |value: f64| if self.logarithmic { value.ln() } else { value };
-        let finite =
-            || self.lines.iter().flat_map(|line| &line.values).map(|value| scale(*value)).filter(|v| v.is_finite());
-        let (mut low, mut high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        let all = self.lines.iter().flat_map(|line| &line.values).map(|value| scale(*value));
+        let (mut low, mut high) =
+            all.filter(|v| v.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        let mut out = format!("<section class=\"chart\"><h2>{}</h2><p>{}</p>", self.title, self.note);
         if low > high {
-            (low, high) = (0.0, 1.0);
+            out += "<p>There are too few days to show it.</p></section>\n";
+            return out;
         }
-        if high - low < 1e-9 {
-            (low, high) = (low - 0.5, high + 0.5);
-        }
-        let y = |value: f64| TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM);
+        let room = ((high - low) * 0.02).max(1e-9);
+        (low, high) = (low - room, if self.percent && high == 0.0 { 0.0 } else { high + room });
+        let down = |value: f64| (high - value) / (high - low);
         let across = Across::new(self.days);
-        let mut out = format!(
-            "<section><h2>{}</h2><p>{}</p><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=img aria-label=\"{}\">",
-            self.title, self.note, self.title
-        );
-        for band in self.bands.iter().step_by(2) {
-            let (left, right) = (across.x(band.start).max(LEFT), across.x(band.end).min(WIDTH - 4.0));
-            let (width, height) = ((right - left).max(0.0), HEIGHT - TOP - BOTTOM);
-            let _ = write!(out, "<rect x={left:.1} y={TOP} width={width:.1} height={height} fill=\"var(--band)\"/>");
-        }
-        for tick in ticks(low, high, self.logarithmic) {
-            let (place, label) =
-                (y(scale(tick)), if self.percent { format!("{:.0} %", tick * 100.0) } else { trim(tick) });
-            let _ = write!(
-                out,
-                "<line x1={LEFT} x2={WIDTH} y1={place:.1} y2={place:.1} stroke=\"var(--rule)\"/>\
-                 <text x={:.0} y={:.1} text-anchor=end>{label}</text>",
-                LEFT - 6.0,
-                place + 4.0
-            );
-        }
-        let stride = self.days.len().div_ceil(MOST_POINTS).max(1);
-        for (place, line) in self.lines.iter().enumerate() {
-            let (mut path, mut pen_up) = (String::new(), true);
-            let last = self.days.len().saturating_sub(1);
-            for (at, (day, value)) in self.days.iter().zip(&line.values).enumerate() {
-                let value = scale(*value);
-                if !value.is_finite() {
-                    pen_up = true;
-                } else if at % stride == 0 || at == last {
-                    let _ = write!(path, "{}{:.1} {:.1}", if pen_up { 'M' } else { 'L' }, across.x(*day), y(value));
-                    pen_up = false;
-                }
-            }
-            let _ = write!(out, "<path d=\"{path}\" fill=none stroke=\"var(--s{})\" stroke-width=1.5 />", place % 6);
-        }
-        out += &across.axis(self.days);
-        out += "</svg><div class=key>";
-        for (place, line) in self.lines.iter().enumerate() {
-            let _ =
-                write!(out, "<span><i style=\"background:var(--s{})\"></i>{}</span>", place % 6, escape(&line.name));
-        }
-        out += "</div></section>";
-        out
-    }
-}
-
-/// Round values between the bounds; on a logarithmic scale the bounds are logarithms and the values are 1, 2 and 5
-/// times powers of ten.
-fn ticks(low: f64, high: f64, logarithmic: bool) -> Vec<f64> {
-    if logarithmic {
-        let all = (-12..=12).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10.0_f64.powi(power)));
-        return all.filter(|tick| (low..=high).contains(&tick.ln())).collect();
-    }
-    let rough = (high - low) / 5.0;
-    let power = 10.0_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|step| step * power).into_iter().find(|step| *step >= rough).unwrap_or(rough);
-    let first = (low / step).ceil() as i64;
-    (first..=(high / step).floor() as i64).map(|count| count as f64 * step).collect()
-}
-
-fn trim(value: f64) -> String {
-    let text = format!("{value:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Stacked weights at each rebalance, the largest assets on average first, the rest in one shade.
-pub(super) fn shares(title: &str, days: &[Date], weights: &[&[f64]], assets: &[String]) -> String {
-    const SHOWN: usize = 12;
-    let across = Across::new(days);
-    let mut order: Vec<usize> = (0..assets.len()).collect();
-    let total = |asset: &usize| weights.iter().map(|row| row[*asset]).sum::<f64>();
-    order.sort_by(|one, two| total(two).total_cmp(&total(one)));
-    let groups: Vec<(String, Vec<usize>)> = order
-        .iter()
-        .take(SHOWN)
-        .map(|&asset| (assets[asset].clone(), vec![asset]))
-        .chain((order.len() > SHOWN).then(|| (format!("{} others", order.len() - SHOWN), order[SHOWN..].to_vec())))
-        .collect();
-    let mut out = format!(
-        "<section><h2>{title}</h2><p>Targets at each rebalance.</p>\
-         <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=img aria-label=\"{title}\">"
-    );
-    let mut base = vec![0.0; weights.len()];
-    let y = |share: f64| TOP + (1.0 - share) * (HEIGHT - TOP - BOTTOM);
-    for (place, (_, members)) in groups.iter().enumerate() {
-        let under = base.clone();
-        for (sum, row) in base.iter_mut().zip(weights) {
-            *sum += members.iter().map(|asset| row[*asset]).sum::<f64>();
-        }
-        let mut path = String::new();
-        for (at, day) in days.iter().enumerate() {
-            let _ = write!(path, "{}{:.1} {:.1}", if at == 0 { 'M' } else { 'L' }, across.x(*day), y(base[at]));
-        }
-        for (at, day) in days.iter().enumerate().rev() {
-            let _ = write!(path, "L{:.1} {:.1}", across.x(*day), y(under[at]));
-        }
-        let _ = write!(out, "<path d=\"{path}Z\" fill=\"{}\"/>", shade(place));
-    }
-    for share in [0.0, 0.5, 1.0] {
+        out += &self.key();
         let _ = write!(
             out,
-            "<text x={:.0} y={:.1} text-anchor=end>{:.0} %</text>",
-            LEFT - 6.0,
-            y(share) + 4.0,
-            share * 100.0
+            "<div class=\"plot\" role=\"img\" aria-label=\"{}\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+             preserveAspectRatio=\"none\">",
+            self.title
         );
+        if self.bands.len() <= MOST_BANDS {
+            for (start, end) in self.bands.iter().step_by(2) {
+                let (left, right) = (across.place(*start) * WIDTH, across.place(*end) * WIDTH);
+                let width = (right - left).max(0.0);
+                let _ = write!(
+                    out,
+                    "<rect class=\"band\" x=\"{left:.0}\" y=\"0\" width=\"{width:.0}\" height=\"{HEIGHT}\"/>"
+                );
+            }
+        }
+        let ticks = ticks(low, high, self.logarithmic, self.percent);
+        for (tick, _) in &ticks {
+            let y = down(scale(*tick)) * HEIGHT;
+            let class = if *tick == 0.0 && !self.logarithmic { "zero" } else { "rule" };
+            let _ = write!(out, "<path class=\"{class}\" d=\"M0 {y:.0}H{WIDTH}\"/>");
+        }
+        // The benchmark comes last: through its dashes a line under it still shows.
+        for (place, line) in ordered(&self.lines) {
+            let points = self.days.iter().zip(&line.values).map(|(day, value)| (*day, scale(*value)));
+            let path = path(&thinned(&points.collect::<Vec<_>>()), |day, value| {
+                (across.place(day) * WIDTH, down(value) * HEIGHT)
+            });
+            let _ = write!(out, "<path class=\"{}\" d=\"{path}\"/>", line_class(place));
+        }
+        out += "</svg>";
+        for (tick, label) in &ticks {
+            let _ = write!(out, "<span class=\"y\" style=\"top:{:.1}%\">{label}</span>", down(scale(*tick)) * 100.0);
+        }
+        out += &labels_below(across, self.days);
+        out += "</div></section>\n";
+        out
     }
-    out += &across.axis(days);
-    out += "</svg><div class=key>";
-    for (place, (name, _)) in groups.iter().enumerate() {
-        let _ = write!(out, "<span><i style=\"background:{}\"></i>{}</span>", shade(place), escape(name));
+
+    /// Name, look and last value of each line.
+    fn key(&self) -> String {
+        let mut out = String::from("<ul class=\"key\">");
+        for (place, line) in ordered(&self.lines) {
+            let last = match line.values.iter().rev().find(|value| value.is_finite()) {
+                Some(value) if self.percent => format!("{:.1}\u{a0}%", value * 100.0),
+                Some(value) => format!("{value:.2}"),
+                None => "–".to_owned(),
+            };
+            let _ = write!(out, "<li>{} {} <b>{}</b></li>", swatch(place), escape(&line.name), last.replace('-', "−"));
+        }
+        out + "</ul>"
     }
-    out += "</div></section>";
+}
+
+/// The class of a line: its colour, and dashes for the benchmark and once colours come again.
+fn line_class(place: usize) -> String {
+    let dashes = if place == 0 {
+        " dashed"
+    } else if place >= COLOURS {
+        " dotted"
+    } else {
+        ""
+    };
+    format!("line s{}{dashes}", place % COLOURS)
+}
+
+/// A piece of a model's line, to stand beside its name.
+pub(super) fn swatch(place: usize) -> String {
+    let class = line_class(place);
+    format!(
+        "<svg class=\"swatch\" viewBox=\"0 0 24 8\" aria-hidden=\"true\"><path class=\"{class}\" d=\"M0 4H24\"/></svg>"
+    )
+}
+
+pub(super) fn labels_below(across: Across, days: &[Date]) -> String {
+    let mut out = String::new();
+    for (place, label) in across.labels(days) {
+        let _ = write!(out, "<span class=\"x\" style=\"left:{:.1}%\">{label}</span>", place * 100.0);
+    }
     out
 }
 
-/// Neighbouring shades differ in hue and lightness, so that they can be told apart without colour vision.
-fn shade(place: usize) -> String {
-    format!("hsl({} 45% {}%)", place * 137 % 360, 42 + place % 3 * 12)
+/// The lowest and highest value of each of [`SPANS`] spans, in order, and the last: no extreme is lost, and a page
+/// cannot show more. `None` parts the line.
+fn thinned(points: &[(Date, f64)]) -> Vec<Option<(Date, f64)>> {
+    let mut out: Vec<Option<(Date, f64)>> = Vec::new();
+    let mut previous: Option<Date> = None;
+    for span in points.chunks(points.len().div_ceil(SPANS).max(1)) {
+        let parted = |day: Date| previous.is_some_and(|previous| number(day) - number(previous) > PARTED);
+        if span.first().is_some_and(|(day, value)| parted(*day) || !value.is_finite()) {
+            out.push(None);
+        }
+        previous = span.last().map(|(day, _)| *day);
+        let finite = || span.iter().enumerate().filter(|(_, (_, value))| value.is_finite());
+        let by_value = |one: &(usize, &(Date, f64)), two: &(usize, &(Date, f64))| one.1.1.total_cmp(&two.1.1);
+        let (low, high) = (finite().min_by(by_value), finite().max_by(by_value));
+        if let (Some((low, _)), Some((high, _))) = (low, high) {
+            out.push(Some(span[low.min(high)]));
+            if low != high {
+                out.push(Some(span[low.max(high)]));
+            }
+        }
+    }
+    if let Some(last) = points.last().filter(|(_, value)| value.is_finite()) {
+        out.push(Some(*last));
+    }
+    out
+}
+
+/// A path of relative steps between whole numbers.
+fn path(points: &[Option<(Date, f64)>], place: impl Fn(Date, f64) -> (f64, f64)) -> String {
+    let (mut out, mut pen): (String, Option<(i64, i64)>) = (String::new(), None);
+    for point in points {
+        let Some((day, value)) = point else {
+            pen = None;
+            continue;
+        };
+        let (x, y) = place(*day, *value);
+        let now = (x.round() as i64, y.round() as i64);
+        let _ = match pen {
+            None => write!(out, "M{} {}", now.0, now.1),
+            Some(before) if before == now => Ok(()),
+            Some(before) => write!(out, "l{} {}", now.0 - before.0, now.1 - before.1),
+        };
+        pen = Some(now);
+    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ticks, trim};
+    use super::{Chart, Line, path, thinned};
+    use jiff::ToSpan;
+    use jiff::civil::{Date, date};
+
+    fn days(count: usize) -> Vec<Date> {
+        (0..count as i64).map(|day| date(2000, 1, 3).checked_add(day.days()).unwrap()).collect()
+    }
 
     #[test]
-    fn ticks_are_round_and_inside() {
-        assert_eq!(ticks(-0.5, 0.0, false).len(), 6);
-        assert_eq!(ticks(0.5_f64.ln(), 60.0_f64.ln(), true), [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0]);
-        assert_eq!((trim(2.50), trim(10.0)), ("2.5".to_owned(), "10".to_owned()));
+    fn thinning_keeps_every_extreme_and_the_last_point() {
+        let points: Vec<(Date, f64)> = days(9000)
+            .into_iter()
+            .enumerate()
+            .map(|(at, day)| (day, if at == 4321 { -9.0 } else { at as f64 }))
+            .collect();
+        let thin = thinned(&points);
+        assert!(thin.len() < 1300);
+        assert!(thin.contains(&Some(points[4321])) && thin.contains(&Some(points[8999])));
+    }
+
+    #[test]
+    fn a_line_is_parted_where_no_day_was_tested_and_where_a_value_is_missing() {
+        let mut points: Vec<(Date, f64)> = days(4).into_iter().map(|day| (day, 1.0)).collect();
+        points.push((date(2000, 6, 1), 1.0));
+        let place = |day: Date, value: f64| (f64::from(day.day()), value);
+        assert_eq!(path(&thinned(&points), place), "M3 1l1 0l1 0l1 0M1 1");
+        points[1].1 = f64::NAN;
+        assert_eq!(path(&thinned(&points), place), "M3 1M5 1l1 0M1 1");
+    }
+
+    #[test]
+    fn a_chart_shades_every_other_window_and_ties_names_to_lines() {
+        let days = days(3);
+        let bands = [(days[0], days[0]), (days[1], days[1]), (days[2], days[2])];
+        let line = |name: &str| Line { name: name.to_owned(), values: vec![1.0, 2.0, 3.0] };
+        let chart = Chart {
+            title: "Wealth",
+            note: "",
+            days: &days,
+            bands: &bands,
+            logarithmic: true,
+            percent: false,
+            lines: vec![line("equal"), line("a<b")],
+        };
+        let html = chart.html();
+        assert_eq!(html.matches("class=\"band\"").count(), 2);
+        assert!(html.contains("a&lt;b <b>3.00</b>") && !html.contains("a<b"));
+        assert_eq!((html.matches("line s0 dashed").count(), html.matches("line s1\"").count()), (2, 2));
+        let nothing = Chart { lines: vec![Line { name: "x".to_owned(), values: vec![f64::NAN; 3] }], ..chart };
+        assert!(nothing.html().contains("too few days"));
     }
 }

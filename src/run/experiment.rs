@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json, json};
 
+use super::Rules;
 use crate::error::{Code, Error, Result, fail};
 use crate::model::EQUAL_WEIGHT;
-use crate::panel::{Kind as PanelKind, Panel};
+use crate::panel::{Kind as PanelKind, Membership, Panel};
 use crate::settings::{Kind, Setting, Values, unknown};
-use crate::windows::{Rebalance, WindowSettings};
+use crate::windows::WindowSettings;
 
 /// A model of an experiment.
 #[derive(Clone, Debug)]
@@ -21,63 +22,98 @@ pub struct ModelEntry {
     pub settings: Map<String, Json>,
 }
 
+/// What models are computed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+}
+
+impl Device {
+    /// Reads `auto` or `cpu`.
+    ///
+    /// # Errors
+    /// `InvalidSetting` with what is allowed; CUDA devices are refused, as this build has none.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "auto" | "cpu" => Ok(Self::Cpu),
+            cuda if cuda.strip_prefix("cuda:").is_some_and(|number| number.parse::<u32>().is_ok()) => fail!(
+                InvalidSetting,
+                "setting 'device': found \"{cuda}\", but this build has no CUDA; allowed are auto, cpu"
+            ),
+            _ => fail!(InvalidSetting, "setting 'device': found \"{text}\", allowed are auto, cpu"),
+        }
+    }
+
+    /// Its name in `run.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
 /// A checked experiment.
 #[derive(Clone, Debug)]
 pub struct Experiment {
+    /// What every random choice of a run is derived from.
+    pub seed: u64,
     /// Number of threads; 0 for one a core.
     pub threads: usize,
+    /// What models are computed on.
+    pub device: Device,
     /// Price or return file and which of the two it is, with the path as the file says it.
     pub data: Option<(PanelKind, PathBuf)>,
+    /// Membership file, as the file says it.
+    pub membership: Option<PathBuf>,
+    /// Rows after its last price for which an asset may still be held.
+    pub stale_rows: usize,
+    /// Feature planes by name, `[data.features]`, and their files.
+    pub features: Vec<(String, PathBuf)>,
     /// How windows are cut.
     pub windows: WindowSettings,
-    /// When the portfolio is rebalanced.
-    pub rebalance: Rebalance,
-    /// Rows between decision and execution.
-    pub execution_lag: usize,
-    /// Largest weight of one asset.
-    pub max_weight: f64,
-    /// Cost of trading in basis points of Σ|Δw|.
-    pub cost_bps: f64,
+    /// Rebalancing, costs and constraints.
+    pub rules: Rules,
     /// The models beside equal weight, in the file's order.
     pub models: Vec<ModelEntry>,
     folder: PathBuf,
     windows_values: Values,
-    portfolio_values: Values,
 }
 
 /// The declarations of `[data]`.
 pub fn data_settings() -> Vec<Setting> {
     vec![
-        Setting::new("prices", Kind::Text, Json::Null, "CSV file of prices, relative to the experiment file"),
-        Setting::new("returns", Kind::Text, Json::Null, "CSV file of simple returns, instead of prices"),
-    ]
-}
-
-/// The declarations of `[portfolio]`.
-pub fn portfolio_settings() -> Vec<Setting> {
-    vec![
         Setting::new(
-            "rebalance",
+            "prices",
             Kind::Text,
-            "monthly",
-            "daily, weekly, monthly, quarterly, or a number of rows: the last row of each period is a decision row",
+            Json::Null,
+            "file of prices (CSV or Parquet), relative to the experiment file",
+        ),
+        Setting::new("returns", Kind::Text, Json::Null, "file of simple returns, instead of prices"),
+        Setting::new(
+            "membership",
+            Kind::Text,
+            Json::Null,
+            "CSV file of ticker, start and end (both days inside): who may be held when; without it, who has a price",
         ),
         Setting::new(
-            "execution_lag",
-            Kind::Integer(0, 20),
+            "stale_rows",
+            Kind::Integer(0, 100_000),
             0,
-            "rows from decision to execution: 0 is held from the next row, 1 from the row after",
+            "rows after its last price for which an asset may still be held",
         ),
-        Setting::new("max_weight", Kind::Real(1e-6, 1.0), 1.0, "largest weight of one asset"),
-        Setting::new("cost_bps", Kind::Real(0.0, 10_000.0), 10.0, "cost in basis points of the sum of |w - w before|"),
     ]
 }
 
 fn top_settings() -> Vec<Setting> {
-    vec![Setting::new("threads", Kind::Integer(0, 4096), 0, "threads to compute with; 0 for one a core")]
+    vec![
+        Setting::new("seed", Kind::Integer(0, i64::MAX), 0, "what every random choice of a run is derived from"),
+        Setting::new("threads", Kind::Integer(0, 4096), 0, "threads to compute with; 0 for one a core"),
+        Setting::new("device", Kind::Text, "auto", "what models are computed on: auto or cpu; this build has no CUDA"),
+    ]
 }
 
-const SECTIONS: [&str; 5] = ["data", "windows", "portfolio", "models", "threads"];
+const SECTIONS: [&str; 3] = ["data", "windows", "portfolio"];
 
 impl Experiment {
     /// Reads an experiment file and applies `section.key=value` overrides.
@@ -110,18 +146,22 @@ impl Experiment {
     /// `InvalidSetting` that names the setting.
     pub fn from_json(tree: &Json, folder: PathBuf) -> Result<Self> {
         let Some(root) = tree.as_object() else { fail!(InvalidSetting, "an experiment must be a table, found {tree}") };
+        let declared = top_settings();
+        let known: Vec<&str> =
+            SECTIONS.into_iter().chain(["models"]).chain(declared.iter().map(|top| top.name.as_str())).collect();
         for key in root.keys() {
-            if !SECTIONS.contains(&key.as_str()) {
-                return Err(unknown(key, key, &SECTIONS));
+            if !known.contains(&key.as_str()) {
+                return Err(unknown(key, key, &known));
             }
         }
         let mut top = root.clone();
-        top.retain(|key, _| key == "threads");
-        let top = Values::check("", &top_settings(), &top)?;
-        let data = Values::check("data", &data_settings(), &section(root, "data")?)?;
+        top.retain(|key, _| declared.iter().any(|setting| setting.name == *key));
+        let top = Values::check("", &declared, &top)?;
+        let mut given = section(root, "data")?;
+        let features = features(given.remove("features"))?;
+        let data_values = Values::check("data", &data_settings(), &given)?;
         let windows_values = Values::check("windows", &WindowSettings::declared(), &section(root, "windows")?)?;
-        let portfolio = Values::check("portfolio", &portfolio_settings(), &section(root, "portfolio")?)?;
-        let data = match (data.text("prices"), data.text("returns")) {
+        let data = match (data_values.text("prices"), data_values.text("returns")) {
             (Ok(_), Ok(_)) => {
                 fail!(InvalidSetting, "settings 'data.prices' and 'data.returns' are both given; one is allowed")
             }
@@ -130,17 +170,18 @@ impl Experiment {
             (Err(_), Err(_)) => None,
         };
         Ok(Self {
+            membership: data_values.text("membership").ok().map(PathBuf::from),
+            stale_rows: data_values.count("stale_rows")?,
+            features,
+            seed: top.count("seed")? as u64,
             threads: top.count("threads")?,
+            device: Device::parse(top.text("device")?)?,
             data,
             windows: WindowSettings::from_values(&windows_values)?,
-            rebalance: Rebalance::parse(portfolio.text("rebalance")?)?,
-            execution_lag: portfolio.count("execution_lag")?,
-            max_weight: portfolio.real("max_weight")?,
-            cost_bps: portfolio.real("cost_bps")?,
+            rules: Rules::from_section(section(root, "portfolio")?)?,
             models: models(root)?,
             folder,
             windows_values,
-            portfolio_values: portfolio,
         })
     }
 
@@ -149,18 +190,50 @@ impl Experiment {
     /// # Errors
     /// `InvalidSetting` where none is named, and what reading gives.
     pub fn panel(&self) -> Result<Panel> {
-        match &self.data {
-            Some((kind, path)) => Panel::from_csv(*kind, &self.folder.join(path)),
-            None => {
-                fail!(InvalidSetting, "setting 'data.prices' is missing: name a CSV file there, or in 'data.returns'")
-            }
+        let Some((kind, path)) = &self.data else {
+            fail!(InvalidSetting, "setting 'data.prices' is missing: name a file there, or in 'data.returns'");
+        };
+        let mut panel = Panel::from_file(*kind, &self.folder.join(path))?.with_stale_rows(self.stale_rows);
+        if let Some(path) = &self.membership {
+            panel = panel.with_membership(&Membership::from_csv(&self.folder.join(path))?);
         }
+        for (name, path) in &self.features {
+            panel = panel.with_feature_file(name, &self.folder.join(path))?;
+        }
+        Ok(panel)
     }
 
-    /// The settings that results depend on, defaults filled in.
-    pub fn effective(&self) -> Json {
-        json!({"windows": self.windows_values.to_json(), "portfolio": self.portfolio_values.to_json()})
+    /// Whether it names data of its own, which an embedding program that brings a panel must not.
+    pub fn names_data(&self) -> bool {
+        self.data.is_some() || self.membership.is_some() || self.stale_rows > 0 || !self.features.is_empty()
     }
+
+    /// The settings that results depend on, defaults filled in. The kind of device is one of them, as arithmetic rounds
+    /// differently on another kind; which device of that kind, and how many threads, changes nothing and is not here.
+    pub fn effective(&self) -> Json {
+        json!({
+            "seed": self.seed,
+            "device": self.device.name(),
+            "windows": self.windows_values.to_json(),
+            "portfolio": self.rules.effective(),
+        })
+    }
+}
+
+/// `[data.features]`: a file for each name.
+fn features(table: Option<Json>) -> Result<Vec<(String, PathBuf)>> {
+    let table = match table {
+        None => return Ok(Vec::new()),
+        Some(Json::Object(table)) => table,
+        Some(found) => fail!(InvalidSetting, "'data.features': found {found}, allowed is a table of names and files"),
+    };
+    table
+        .into_iter()
+        .map(|(name, file)| match file {
+            Json::String(file) => Ok((name, PathBuf::from(file))),
+            found => fail!(InvalidSetting, "setting 'data.features.{name}': found {found}, allowed is a file's path"),
+        })
+        .collect()
 }
 
 fn section(root: &Map<String, Json>, name: &str) -> Result<Map<String, Json>> {
@@ -257,7 +330,27 @@ mod tests {
         refused("[[models]]\nname = \"a/b\"\n", &[], "found \"a/b\"");
         refused("[[models]]\nname = \"a\"\nplugins = \"b\"\n", &[], "did you mean 'plugin'?");
         refused("[data]\nprices = \"a\"\nreturns = \"b\"\n", &[], "both given");
+        refused("[data.features]\nvolume = 3\n", &[], "'data.features.volume': found 3, allowed is a file's path");
+        refused("[data]\nfeatures = 3\n", &[], "'data.features': found 3");
+        refused("[data]\nmember = \"a\"\n", &[], "did you mean 'membership'?");
         refused("not toml", &[], "it is not TOML");
+        refused("sed = 1\n", &[], "setting 'sed' is unknown; did you mean 'seed'?");
+        refused("", &["seed=-1"], "setting 'seed': found -1, allowed is a whole number of at least 0");
+        refused("", &["device=cuda:0"], "found \"cuda:0\", but this build has no CUDA; allowed are auto, cpu");
+        refused("device = \"gpu\"\n", &[], "setting 'device': found \"gpu\", allowed are auto, cpu");
+        refused("[train]\nmax_epochs = 1\n", &[], "setting 'train' is unknown");
+    }
+
+    #[test]
+    fn results_depend_on_the_seed_and_the_kind_of_device_but_not_on_threads() {
+        let effective = |overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
+            Experiment::from_toml("", "".into(), &overrides).unwrap().effective()
+        };
+        let plain = effective(&[]);
+        assert_eq!((&plain["seed"], &plain["device"]), (&0.into(), &"cpu".into()));
+        assert_eq!(effective(&["threads=3", "device=cpu"]), plain);
+        assert_eq!(effective(&["seed=7"])["seed"], 7);
     }
 
     #[test]
@@ -265,7 +358,9 @@ mod tests {
         let overrides = ["windows.step_months=1".to_owned(), "portfolio.rebalance=weekly".to_owned()];
         let experiment = Experiment::from_toml("[[models]]\nname = \"hrp\"\n", "".into(), &overrides).unwrap();
         assert_eq!(experiment.windows.step_months, 1);
-        assert_eq!(experiment.rebalance, crate::windows::Rebalance::Weekly);
+        assert_eq!(experiment.rules.rebalance, crate::windows::Rebalance::Weekly);
         assert_eq!(experiment.models[0].plugin, "hrp");
+        let every_ten = Experiment::from_toml("", "".into(), &["portfolio.rebalance=10".to_owned()]).unwrap();
+        assert_eq!(every_ten.rules.rebalance, crate::windows::Rebalance::EveryRows(10));
     }
 }

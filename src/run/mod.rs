@@ -1,13 +1,25 @@
 //! The experiment: every model over every window, then the books of the out-of-sample path. The one room that sees all
 //! stages.
 
+mod books;
+mod directory;
+mod document;
 mod experiment;
+mod overview;
+mod rules;
 mod runtime;
 mod score;
+mod tables;
 mod walk;
-mod write;
+mod window;
 
-pub use experiment::{Experiment, ModelEntry, data_settings, portfolio_settings};
+pub use directory::{RunDirectory, write_directory};
+pub use experiment::{Device, Experiment, ModelEntry, data_settings};
+pub use rules::{Rules, group_settings, portfolio_settings};
 pub use runtime::Runtime;
-pub use walk::{ModelWindow, Progress, Run, Shown, Target, allocate};
-pub use write::write_directory;
+pub use score::{Gaps, Scored, Scores, WindowScores, scores};
+pub use walk::{ModelInfo, Progress, Run, Target};
+pub use window::{Decision, ModelWindow, Shown, allocate};
+
+/// What a step says whose caller set the cancel flag.
+const CANCELLED: &str = "the run was cancelled; further steps go on with it";

@@ -62,7 +62,12 @@ static int32_t undescribed_init(const wf_host *host, wf_plugin_api *out, wf_erro
 }
 
 /* Valid structs that a caller hands over. */
-static inline void fill_wf_panel_arrays(wf_panel_arrays *out) { *out = tiny_arrays(); }
+static inline void fill_wf_panel_arrays(wf_panel_arrays *out) {
+    static uint8_t members[TINY_ROWS * TINY_ASSETS];
+    memset(members, 1, sizeof members);
+    *out = tiny_arrays();
+    out->members = members;
+}
 static inline void fill_wf_runtime_options(wf_runtime_options *out) {
     memset(out, 0, sizeof *out);
     out->struct_size = sizeof *out;
@@ -84,6 +89,11 @@ static inline void fill_wf_path(wf_path *out) {
 /* Handles to be freed by the call. */
 static inline wf_runtime *make_wf_runtime(void) { return tiny_runtime(NULL); }
 static inline wf_panel *make_wf_panel(void) { return tiny_panel(); }
+static wf_panel *changing;
+static inline wf_panel *renewed_panel(void) {
+    wf_panel_free(changing);
+    return changing = tiny_panel();
+}
 static inline wf_windows *make_wf_windows(void) {
     wf_windows *out = NULL;
     CHECK(wf_windows_new(fixture.panel, text(TINY_WINDOWS), &out, NULL) == WF_OK);
@@ -191,6 +201,7 @@ static void tear_down(void) {
     wf_run_free(fixture.run);
     wf_run_free(fixture.fresh);
     wf_error_free(fixture.error);
+    wf_panel_free(changing);
 }
 
 static uint64_t state;

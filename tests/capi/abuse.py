@@ -44,6 +44,7 @@ VALID = {
     ("wf_run_read", "file"): 'text("tiny.toml")',
     ("wf_run_metric", "name"): 'text("sharpe")',
     ("wf_run_save", "folder"): 'text("saved")',
+    ("wf_panel_add_feature", "name"): "fresh_name()",
     ("wf_runtime_register", "name"): "fresh_name()",
     ("wf_windows_new", "experiment"): "text(TINY_WINDOWS)",
     ("wf_panel_read", "kind"): "WF_PRICES",
@@ -51,6 +52,8 @@ VALID = {
     ("wf_run_weights", "row"): "fixture.due_row",
     ("wf_run_weights", "model"): "1",
 }
+# Arrays that a call reads.
+ARRAYS = {("wf_panel_add_feature", "values"): "tiny_prices"}
 # Fields of structs that a caller hands over, where another value than these is unusable: (struct, field) to what null,
 # misaligned, 0 and too much do. What is not here may do anything but crash.
 FIELDS = {
@@ -62,6 +65,7 @@ FIELDS = {
     ("wf_panel_arrays", "assets"): {"0": BAD, "huge": BAD},
     ("wf_panel_arrays", "row_stride"): {"0": GOOD, "huge": BAD},
     ("wf_panel_arrays", "asset_stride"): {"0": GOOD, "huge": BAD},
+    ("wf_panel_arrays", "members"): {"null": GOOD},
     ("wf_path", "capacity"): {"0": CONDITIONAL, "1": CONDITIONAL},
     ("wf_path", "rows"): {"null": GOOD, "misaligned": CONDITIONAL},
     ("wf_path", "gross"): {"null": GOOD, "misaligned": CONDITIONAL},
@@ -94,7 +98,9 @@ def handle(parsed, function, param, kind):
     """A handle that the call uses."""
     name = param.name
     null = OPTIONAL.get((function.name, name), BAD)
-    choices = [Choice("valid", f"{name} = fixture.{kind[3:]};", GOOD), Choice("null", f"{name} = NULL;", null)]
+    # A panel that grows with every call would be another one for all that follow.
+    valid = "renewed_panel()" if param.type == "wf_panel*" else f"fixture.{kind[3:]}"
+    choices = [Choice("valid", f"{name} = {valid};", GOOD), Choice("null", f"{name} = NULL;", null)]
     if kind == "wf_error":  # not a tagged handle: only null and errors may be passed
         return Param(f"const wf_error *{name} = NULL;", [choices[0], Choice("null", choices[1].code, GOOD)], "", "")
     if kind == "wf_run":
@@ -192,6 +198,8 @@ def struct_in(parsed, function, param, kind):
             choices.append(Choice(f"{what} null", put(field.name, "NULL"), said.get("null", ANY)))
         elif field.type.endswith("*"):
             choices.append(Choice(f"{what} null", put(field.name, "NULL"), said.get("null", ANY)))
+            if field.type == "const uint8_t*":
+                continue  # a byte lies well anywhere
             twist = f"misaligned((void *)(uintptr_t){store}.value.{field.name})"
             choices.append(Choice(f"{what} misaligned", put(field.name, twist), said.get("misaligned", ANY)))
         elif field.type == "size_t":
@@ -217,6 +225,8 @@ def number(function, param, before):
     name, fallible = param.name, function.result == "int32_t" and before is not None
     if name == "capacity":
         values = [("BUFFER", GOOD), ("SIZE_MAX", GOOD), ("0", CONDITIONAL), ("1", CONDITIONAL)]
+    elif name.endswith("_stride"):
+        values = [("0", GOOD), ("1", ANY), ("SIZE_MAX", BAD), ("SIZE_MAX / 2", BAD)]
     else:
         valid = VALID.get((function.name, name), "0")
         beyond = BAD if fallible else ANY
@@ -252,6 +262,15 @@ def understood(parsed, function, place):
     if kind.endswith("*") and target in ("size_t", "int32_t", "double", "wf_string") and "const" not in kind:
         is_buffer = after is not None and after.name == "capacity"
         return out(function, param, target, is_buffer)
+    if kind == "const double*":
+        if (function.name, name) not in ARRAYS:
+            sys.exit(f"abuse.py: a valid array for '{name}' of {function.name} is needed in ARRAYS")
+        choices = [
+            Choice("valid", f"{name} = {ARRAYS[function.name, name]};", GOOD),
+            Choice("null", f"{name} = NULL;", BAD),
+            Choice("misaligned", f"{name} = (const double *)misaligned({ARRAYS[function.name, name]});", BAD),
+        ]
+        return Param(f"const double *{name} = NULL;", choices, "", "")
     if kind == "wf_string":
         if (function.name, name) not in VALID:
             sys.exit(f"abuse.py: a valid text for '{name}' of {function.name} is needed in VALID")
@@ -312,7 +331,7 @@ def write(parsed, function, lines):
 def main():
     parsed = header.read(sys.argv[1])
     named = {(function.name, param.name) for function in parsed.functions for param in function.params}
-    for key in list(OPTIONAL) + list(VALID):
+    for key in list(OPTIONAL) + list(VALID) + list(ARRAYS):
         assert key in named, f"abuse.py: the header has no {key}"
     for kind, field in FIELDS:
         assert field in [other.name for other in parsed.structs[kind]], f"abuse.py: the header has no {kind}.{field}"

@@ -44,6 +44,16 @@ static void panels(wf_runtime *runtime) {
     take(error, WF_E_INVALID_ARGUMENT, "asset 3");
     CHECK(wf_panel_fingerprint(panel, &print, NULL) == WF_OK && print.length == 64);
 
+    /* A change leaves the names where they were. */
+    other = tiny_panel();
+    CHECK(wf_panel_asset(other, 1, &name, NULL) == WF_OK);
+    CHECK(wf_panel_add_feature(other, text("volume"), tiny_prices, 0, 0, NULL) == WF_OK);
+    CHECK(name.length == 3 && memcmp(name.data, "ZED", 3) == 0);
+    CHECK(wf_panel_add_feature(other, text("volume"), tiny_prices, 0, 0, &error) == WF_E_INVALID_DATA);
+    take(error, WF_E_INVALID_DATA, "there already");
+    CHECK(wf_panel_fingerprint(other, &again, NULL) == WF_OK && memcmp(print.data, again.data, 64) != 0);
+    wf_panel_free(other);
+
     /* The same values column by column are the same panel. */
     for (index = 0; index < TINY_ROWS * TINY_ASSETS; ++index) {
         turned[index % TINY_ASSETS * TINY_ROWS + index / TINY_ASSETS] = tiny_prices[index];

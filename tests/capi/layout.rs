@@ -7,7 +7,8 @@ use std::process::Command;
 
 use walkforge::capi::{wf_panel_arrays, wf_path, wf_progress, wf_runtime_options, wf_window};
 use walkforge_plugin_abi::{
-    wf_cancel_service, wf_host, wf_log_service, wf_past, wf_plugin_api, wf_requirements, wf_settings_service, wf_string,
+    wf_cancel_service, wf_feature, wf_host, wf_log_service, wf_past, wf_plugin_api, wf_requirements,
+    wf_settings_service, wf_string,
 };
 
 use crate::tools::{COMPILERS, compiler, folder, generate, header, run, text};
@@ -34,7 +35,9 @@ macro_rules! layouts {
 
 fn ours() -> BTreeMap<String, (usize, usize)> {
     layouts! {
-        wf_panel_arrays { struct_size, kind, rows, assets, dates, names, values, row_stride, asset_stride }
+        wf_panel_arrays {
+            struct_size, kind, rows, assets, dates, names, values, row_stride, asset_stride, members, stale_rows
+        }
         wf_progress { struct_size, done, windows, finished }
         wf_path { struct_size, capacity, rows, gross, cost, net, turnover }
         wf_runtime_options { struct_size, threads, plugin_path, log, log_data, parallel_for, parallel_data }
@@ -42,13 +45,14 @@ fn ours() -> BTreeMap<String, (usize, usize)> {
             struct_size, index, train_start, train_end, validation_start, validation_end, test_start, test_end
         }
         wf_string { data, length }
-        wf_past { struct_size, rows, assets, dates, names, returns, members, context }
+        wf_past { struct_size, rows, assets, dates, names, returns, members, context, feature_count, features }
+        wf_feature { name, values }
         wf_requirements { struct_size, lookback, min_history }
         wf_host { struct_size, abi_major, abi_minor, error_new, get_service }
         wf_settings_service { struct_size, get_integer, get_real, get_boolean, get_text }
         wf_log_service { struct_size, write }
         wf_cancel_service { struct_size, requested }
-        wf_plugin_api { struct_size, abi_major, abi_minor, describe, create, destroy, requirements, fit, weights }
+        wf_plugin_api { struct_size, abi_major, abi_minor, describe, create, destroy, requirements, fit, weights, scores }
     }
 }
 

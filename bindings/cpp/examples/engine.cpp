@@ -157,7 +157,7 @@ int failed(const wf::Error &error) {
 struct Outcome {
     std::string model;
     std::size_t days;
-    double equity, gross_apart, net_apart, sharpe;
+    double equity, wealth, gross_apart, net_apart, sharpe;
 };
 
 // Runs the market bar by bar for every model of the experiment, then compares books.
@@ -203,11 +203,12 @@ int backtest(const wf::Runtime &runtime, const Market &market, double cost_bps, 
         const auto name = run->model_name(model);
         const auto sharpe = run->metric(model, "sharpe");
         if (!name || !sharpe) return failed(!name ? name.error() : sharpe.error());
-        Outcome outcome{std::string(*name), 0, accounts[model].equity(), 0.0, 0.0, *sharpe};
+        Outcome outcome{std::string(*name), 0, accounts[model].equity(), 1.0, 0.0, 0.0, *sharpe};
         for (const auto &[day, written] : read_returns(folder + "/returns.csv", *name)) {
             const Day &ours = ledgers[model].at(day);
             outcome.gross_apart = std::max(outcome.gross_apart, std::abs(ours.gross - written.gross));
             outcome.net_apart = std::max(outcome.net_apart, std::abs(ours.gross - ours.cost - written.net));
+            outcome.wealth *= 1.0 + written.net;
             ++outcome.days;
         }
         outcomes.push_back(outcome);
@@ -236,8 +237,8 @@ int main(int count, char **arguments) {
     std::printf("walkforge %.*s in a C++ engine: %zu bars of %zu assets, orders filled at the next close\n",
                 static_cast<int>(wf::version().size()), wf::version().data(), market->dates.size(),
                 market->assets.size());
-    std::printf("%-14s %6s %6s %9s %8s %22s %20s\n", "model", "bps", "days", "equity", "sharpe", "gross apart, worst day",
-                "net apart, worst day");
+    std::printf("%-14s %4s %6s %8s %15s %15s %20s %18s\n", "model", "bps", "days", "sharpe", "money in engine",
+                "wealth in file", "gross apart, worst", "net apart, worst");
     bool agree = true;
     const std::string out = arguments[3];
     for (const double cost_bps : {0.0, 10.0}) {
@@ -245,8 +246,9 @@ int main(int count, char **arguments) {
         const auto folder = out + (cost_bps == 0.0 ? "/free" : "/costs");
         if (const int code = backtest(*runtime, *market, cost_bps, folder, outcomes); code != 0) return code;
         for (const auto &outcome : outcomes) {
-            std::printf("%-14s %6.1f %6zu %9.4f %8.3f %22.1e %20.1e\n", outcome.model.c_str(), cost_bps, outcome.days,
-                        outcome.equity, outcome.sharpe, outcome.gross_apart, outcome.net_apart);
+            std::printf("%-14s %4.0f %6zu %8.3f %15.4f %15.4f %20.1e %18.1e\n", outcome.model.c_str(), cost_bps,
+                        outcome.days, outcome.sharpe, outcome.equity, outcome.wealth, outcome.gross_apart,
+                        outcome.net_apart);
             agree = agree && outcome.days > 0 && outcome.gross_apart <= 1e-9;
             agree = agree && outcome.net_apart <= (cost_bps == 0.0 ? 1e-9 : 1e-6);
         }

@@ -77,6 +77,16 @@ pub struct wf_string {
     pub length: usize,
 }
 
+/// A further number by date and asset that a user gave beside returns, such as volume.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wf_feature {
+    /// Its name.
+    pub name: wf_string,
+    /// Its values, `[rows, assets]`, row-major; NaN where missing.
+    pub values: *const f64,
+}
+
 /// What a model is shown: copies of rows that end at the as-of row.
 #[repr(C)]
 pub struct wf_past {
@@ -96,6 +106,10 @@ pub struct wf_past {
     pub members: *const u8,
     /// Who asks, for the services of the host.
     pub context: *const wf_context,
+    /// Number of feature planes, 0 where the data have none.
+    pub feature_count: usize,
+    /// Feature planes in order of their names, `[feature_count]`.
+    pub features: *const wf_feature,
 }
 
 /// What a model needs to be shown at a decision.
@@ -205,6 +219,16 @@ pub struct wf_plugin_api {
     /// `past->assets`, and every weight is written. Where returns are missing at the as-of row the asset is shown all the
     /// same: decide what that means. Many threads may call it on one model.
     pub weights: Option<
+        unsafe extern "C" fn(
+            model: *const c_void,
+            past: *const wf_past,
+            out: *mut f64,
+            capacity: usize,
+            error: *mut *mut wf_error,
+        ) -> i32,
+    >,
+    /// Scores of the assets in `past`, `[assets]`, the higher the better. May be null: the model gives none.
+    pub scores: Option<
         unsafe extern "C" fn(
             model: *const c_void,
             past: *const wf_past,

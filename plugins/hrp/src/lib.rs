@@ -24,6 +24,8 @@ impl Estimator for Hrp {
         r#""doc": "finite returns an asset needs in the lookback to be weighed; half of the lookback if left out"}]}"#
     );
 
+    const FITS: bool = false;
+
     fn create(settings: &Settings, _context: Context) -> Result<Self, Error> {
         let lookback = settings.count("lookback").ok_or_else(|| Error::new("setting 'lookback' is missing"))?;
         let min_history = settings.count("min_history").unwrap_or(lookback.div_ceil(2).max(2));

@@ -10,7 +10,7 @@ use walkforge_plugin_abi::{
     wf_log_service, wf_past, wf_plugin_api, wf_requirements, wf_settings, wf_settings_service, wf_string,
 };
 
-use crate::{Error, Estimator, Past, Requirements, code};
+use crate::{Error, Estimator, Feature, Past, Requirements, code};
 
 /// The host's table, kept for the life of the process.
 #[derive(Clone, Copy)]
@@ -150,8 +150,9 @@ pub unsafe fn initialise<M: Estimator>(
             create: Some(create::<M>),
             destroy: Some(destroy::<M>),
             requirements: Some(requirements::<M>),
-            fit: Some(fit::<M>),
+            fit: if M::FITS { Some(fit::<M>) } else { None },
             weights: Some(weights::<M>),
+            scores: if M::SCORES { Some(scores::<M>) } else { None },
         };
         // SAFETY: `out` is at least as large as the size it starts with; no more than that is written.
         unsafe {
@@ -223,15 +224,27 @@ unsafe fn with_past<R>(past: *const wf_past, body: impl FnOnce(&Past) -> R) -> R
     unsafe {
         let past = &*past;
         let cells = past.rows * past.assets;
-        let names: Vec<&str> = core::slice::from_raw_parts(past.names, past.assets)
-            .iter()
-            .map(|name| core::str::from_utf8(core::slice::from_raw_parts(name.data.cast(), name.length)).unwrap_or("?"))
-            .collect();
+        let text = |text: &wf_string| {
+            core::str::from_utf8(core::slice::from_raw_parts(text.data.cast(), text.length)).unwrap_or("?")
+        };
+        let names: Vec<&str> = core::slice::from_raw_parts(past.names, past.assets).iter().map(text).collect();
+        let features: Vec<Feature> = if past.feature_count == 0 {
+            Vec::new()
+        } else {
+            core::slice::from_raw_parts(past.features, past.feature_count)
+                .iter()
+                .map(|feature| Feature {
+                    name: text(&feature.name),
+                    values: core::slice::from_raw_parts(feature.values, cells),
+                })
+                .collect()
+        };
         body(&Past {
             dates: core::slice::from_raw_parts(past.dates, past.rows),
             names: &names,
             returns: core::slice::from_raw_parts(past.returns, cells),
             members: core::slice::from_raw_parts(past.members, cells),
+            features: &features,
             context: Context { context: past.context, call: PhantomData },
         })
     }
@@ -258,6 +271,31 @@ unsafe extern "C" fn fit<M: Estimator>(
     })
 }
 
+/// Calls `body` with a model, a past and the host's room for a number an asset.
+///
+/// # Safety
+/// `model` was made by `create::<M>`; `past` is valid; `out` has room for `capacity` numbers.
+unsafe fn answer<M: Estimator>(
+    model: *const c_void,
+    past: *const wf_past,
+    out: *mut f64,
+    capacity: usize,
+    error: *mut *mut wf_error,
+    body: impl FnOnce(&M, &Past, &mut [f64]) -> Result<(), Error>,
+) -> i32 {
+    guard(error, || {
+        // SAFETY: as demanded of the caller.
+        unsafe {
+            let out = core::slice::from_raw_parts_mut(out, capacity);
+            with_past(past, |past| {
+                let room = past.names.len();
+                let out = out.get_mut(..room).ok_or_else(|| Error::new("the host's buffer is too small"))?;
+                body(&*model.cast::<M>(), past, out)
+            })
+        }
+    })
+}
+
 unsafe extern "C" fn weights<M: Estimator>(
     model: *const c_void,
     past: *const wf_past,
@@ -265,15 +303,17 @@ unsafe extern "C" fn weights<M: Estimator>(
     capacity: usize,
     error: *mut *mut wf_error,
 ) -> i32 {
-    guard(error, || {
-        // SAFETY: as in `fit`; `out` has room for `capacity` numbers.
-        unsafe {
-            let out = core::slice::from_raw_parts_mut(out, capacity);
-            with_past(past, |past| {
-                let room = past.names.len();
-                let out = out.get_mut(..room).ok_or_else(|| Error::new("the host's buffer is too small"))?;
-                (*model.cast::<M>()).weights(past, out)
-            })
-        }
-    })
+    // SAFETY: the host passes its own model, a past and a buffer of that capacity.
+    unsafe { answer::<M>(model, past, out, capacity, error, M::weights) }
+}
+
+unsafe extern "C" fn scores<M: Estimator>(
+    model: *const c_void,
+    past: *const wf_past,
+    out: *mut f64,
+    capacity: usize,
+    error: *mut *mut wf_error,
+) -> i32 {
+    // SAFETY: as in `weights`.
+    unsafe { answer::<M>(model, past, out, capacity, error, M::scores) }
 }

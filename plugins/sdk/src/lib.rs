@@ -52,6 +52,15 @@ pub struct Requirements {
     pub min_history: usize,
 }
 
+/// A further number by date and asset that a user gave beside returns, such as volume.
+#[derive(Clone, Copy, Debug)]
+pub struct Feature<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its values, `[rows, assets]`, row-major; NaN where missing.
+    pub values: &'a [f64],
+}
+
 /// What a model is shown: rows that end at the as-of row.
 #[derive(Clone, Copy, Debug)]
 pub struct Past<'a> {
@@ -63,6 +72,8 @@ pub struct Past<'a> {
     pub returns: &'a [f64],
     /// 1 where the asset might be held after a decision at that row, `[rows, assets]`.
     pub members: &'a [u8],
+    /// Feature planes in order of their names.
+    pub features: &'a [Feature<'a>],
     /// Who asks: takes messages, and knows whether the work is still wanted.
     pub context: Context<'a>,
 }
@@ -73,19 +84,31 @@ pub trait Estimator: Sized + Send + Sync {
     /// and, for numbers, `minimum` and `maximum`.
     const DESCRIPTION: &'static str;
 
+    /// Whether there is anything to fit; where not, [`Estimator::fit`] is never called, and no time is spent on scores of
+    /// the train span.
+    const FITS: bool = true;
+
+    /// Whether [`Estimator::scores`] gives any.
+    const SCORES: bool = false;
+
     /// Makes a model from settings that the host has checked against the description.
     fn create(settings: &Settings, context: Context) -> Result<Self, Error>;
 
     /// What the model needs to be shown.
     fn requirements(&self) -> Requirements;
 
-    /// Fits the model; nothing to do by default.
+    /// Fits the model; does nothing by default.
     fn fit(&mut self, _train: &Past, _validation: Option<&Past>) -> Result<(), Error> {
         Ok(())
     }
 
     /// Writes the weights of the assets in `past`, `[assets]`, that sum to 1.
     fn weights(&self, past: &Past, out: &mut [f64]) -> Result<(), Error>;
+
+    /// Writes the scores of the assets in `past`, `[assets]`, the higher the better.
+    fn scores(&self, _past: &Past, _out: &mut [f64]) -> Result<(), Error> {
+        Err(Error::new("the model gives no scores"))
+    }
 }
 
 /// Exports an [`Estimator`] under its init symbol: `export_estimator!(wf_plugin_init_momentum, Momentum);`

@@ -1,0 +1,144 @@
+//! Feature planes: further numbers by date and asset, such as volume, that models may look at beside returns.
+
+use std::path::Path;
+
+use super::grid::Grid;
+use super::{Panel, read_grid};
+use crate::error::{Result, fail};
+
+/// A named plane, `[dates, assets]`, row-major, columns in canonical order, NaN where missing.
+#[derive(Clone, Debug)]
+pub struct Feature {
+    /// Its name.
+    pub name: String,
+    /// Its values.
+    pub values: Vec<f64>,
+}
+
+impl Panel {
+    /// The same panel with a plane read from a CSV or Parquet file of the panel's layout. Dates and assets that the file
+    /// lacks are missing; dates and assets that the panel lacks are an error.
+    ///
+    /// # Errors
+    /// As [`Panel::from_csv`], with file, row and column; and `InvalidData` where the panel has a plane of that name.
+    pub fn with_feature_file(mut self, name: &str, path: &Path) -> Result<Self> {
+        let grid = read_grid(path)?;
+        let place = |error: crate::error::Error| error.context(format!("cannot use {}", path.display()));
+        self.add_grid(name, &grid).map_err(place)?;
+        Ok(self)
+    }
+
+    /// The same panel with a plane in the source's order, `[dates, assets]`, row-major, NaN where missing.
+    ///
+    /// # Errors
+    /// `InvalidData` where sizes do not agree, a value is infinite, or the panel has a plane of that name.
+    pub fn with_feature(mut self, name: &str, values: &[f64]) -> Result<Self> {
+        self.add_feature(name, values)?;
+        Ok(self)
+    }
+
+    /// Adds a plane as [`Panel::with_feature`] does; on failure the panel is as it was.
+    ///
+    /// # Errors
+    /// As [`Panel::with_feature`].
+    pub fn add_feature(&mut self, name: &str, values: &[f64]) -> Result<()> {
+        let names = self.output_order.iter().map(|&column| self.assets[column].clone()).collect();
+        let grid = Grid { dates: self.dates.clone(), names, values: values.to_vec(), lines: None };
+        self.add_grid(name, &grid)
+    }
+
+    fn add_grid(&mut self, name: &str, grid: &Grid) -> Result<()> {
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        if name.is_empty() || !name.chars().all(plain) {
+            fail!(InvalidData, "a feature is named \"{name}\"; allowed are letters, digits and _");
+        }
+        let Err(place) = self.features.binary_search_by(|feature| feature.name.as_str().cmp(name)) else {
+            fail!(InvalidData, "feature '{name}' is there already");
+        };
+        let columns = grid.canonical()?;
+        let mut targets = Vec::with_capacity(columns.len());
+        for &column in &columns {
+            let asset = &grid.names[column];
+            let Some(target) = self.position(asset) else {
+                fail!(InvalidData, "column {asset} of feature '{name}' is no asset of the panel");
+            };
+            targets.push(target);
+        }
+        let assets = self.assets.len();
+        let mut values = vec![f64::NAN; self.dates.len() * assets];
+        for (at, line) in grid.ordered(&columns).chunks_exact(columns.len()).enumerate() {
+            let Ok(row) = self.dates.binary_search(&grid.dates[at]) else {
+                fail!(
+                    InvalidData,
+                    "{}: {} of feature '{name}' is no date of the panel",
+                    grid.place(at),
+                    grid.dates[at]
+                );
+            };
+            for (&target, &value) in targets.iter().zip(line) {
+                if value.is_infinite() {
+                    fail!(
+                        InvalidData,
+                        "{}, column {}: found {value}, allowed is a finite number, or nothing where it is missing",
+                        grid.place(at),
+                        self.assets[target]
+                    );
+                }
+                values[row * assets + target] = value;
+            }
+        }
+        self.features.insert(place, Feature { name: name.to_owned(), values });
+        self.settle();
+        Ok(())
+    }
+
+    /// The feature planes, in order of their names.
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::panel::{Kind, Panel};
+    use jiff::civil::{Date, date};
+    use std::io::Write as _;
+
+    fn panel() -> Panel {
+        let days: Vec<Date> = (1..=3).map(|day| date(2020, 1, day)).collect();
+        Panel::from_arrays(Kind::Prices, days, &["B".into(), "A".into()], &[1., 2., 3., 4., 5., 6.]).unwrap()
+    }
+
+    #[test]
+    fn a_plane_is_aligned_by_date_and_name_and_changes_the_fingerprint() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"day,A\n2020-01-01,7\n2020-01-03,9\n").unwrap();
+        let held = panel().with_feature_file("volume", file.path()).unwrap();
+        let volume = &held.features()[0].values;
+        assert_eq!((volume[0], volume[4]), (7.0, 9.0));
+        assert!(volume[1].is_nan() && volume[2].is_nan() && volume[5].is_nan());
+        assert_ne!(held.fingerprint(), panel().fingerprint());
+        let past = held.past(0..2, &[1]).unwrap();
+        assert!(past.features()[0].iter().all(|value| value.is_nan()) && past.features()[0].len() == 2);
+        // The order in which planes were added does not matter.
+        let one = panel().with_feature("x", &[1.0; 6]).unwrap().with_feature("a", &[2.0; 6]).unwrap();
+        let two = panel().with_feature("a", &[2.0; 6]).unwrap().with_feature("x", &[1.0; 6]).unwrap();
+        assert_eq!(one.fingerprint(), two.fingerprint());
+    }
+
+    #[test]
+    fn what_does_not_fit_the_panel_is_told() {
+        let refused = |text: &str, expected: &str| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            let message = panel().with_feature_file("volume", file.path()).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        };
+        refused("day,C\n2020-01-01,7\n", "column C of feature 'volume' is no asset");
+        refused("day,A\n2020-01-01,7\n2020-01-09,7\n", "row 3: 2020-01-09 of feature 'volume' is no date");
+        refused("day,A\n2020-01-01,inf\n", "row 2, column A: found inf");
+        assert!(panel().with_feature("a b", &[1.0; 6]).is_err());
+        assert!(panel().with_feature("a", &[1.0; 5]).is_err());
+        assert!(panel().with_feature("a", &[1.0; 6]).unwrap().with_feature("a", &[1.0; 6]).is_err());
+    }
+}

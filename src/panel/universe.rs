@@ -1,0 +1,223 @@
+//! Who may be held when: an index's membership intervals, and how long a price counts. Point in time: nothing that
+//! happens after a row decides who is a member there.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ::csv::StringRecord;
+use jiff::civil::Date;
+
+use super::Panel;
+use super::table::{calendar_date, read_csv};
+use crate::error::{Error, Result, fail};
+
+/// Days on which assets belong to a universe: several intervals an asset, first and last day both inside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    intervals: BTreeMap<String, Vec<(Date, Date)>>,
+}
+
+impl Membership {
+    /// From a CSV file whose header names `ticker`, `start` and `end`; further columns are ignored. Both days are
+    /// inside; an empty `end` is a membership that has not ended.
+    ///
+    /// # Errors
+    /// `NotFound` and `Io` where the file cannot be read; `InvalidData` with file, row and column where it cannot be
+    /// used.
+    pub fn from_csv(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, &error))?;
+        Self::parse(&bytes).map_err(|error| error.context(format!("cannot use {}", path.display())))
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut out = Self::default();
+        let columns = Cell::new([0; 3]);
+        let header = |header: &StringRecord| {
+            let mut found = [0; 3];
+            for (place, name) in found.iter_mut().zip(["ticker", "start", "end"]) {
+                let names = || header.iter().collect::<Vec<_>>().join(", ");
+                match header.iter().position(|cell| cell == name) {
+                    Some(column) => *place = column,
+                    None => fail!(
+                        InvalidData,
+                        "row 1 has no column '{name}'; needed are ticker, start and end, found {}",
+                        names()
+                    ),
+                }
+            }
+            columns.set(found);
+            Ok(())
+        };
+        read_csv(bytes, header, |line, cells| {
+            let [ticker, start, end] = columns.get().map(|column| &cells[column]);
+            if ticker.is_empty() {
+                fail!(InvalidData, "row {line}, column ticker: it is empty");
+            }
+            let first = calendar_date(start, line, "start")?;
+            let last = if end.is_empty() { Date::MAX } else { calendar_date(end, line, "end")? };
+            if last < first {
+                fail!(InvalidData, "row {line}: the end {last} is before the start {first}");
+            }
+            out.add(ticker, first, last);
+            Ok(())
+        })?;
+        if out.intervals.is_empty() {
+            fail!(InvalidData, "it has no row below its header");
+        }
+        Ok(out)
+    }
+
+    /// Adds an interval, first and last day both inside.
+    pub fn add(&mut self, asset: &str, first: Date, last: Date) {
+        self.intervals.entry(asset.to_owned()).or_default().push((first, last));
+    }
+
+    /// Whether the asset belongs to the universe on that day.
+    pub fn contains(&self, asset: &str, day: Date) -> bool {
+        self.intervals.get(asset).is_some_and(|list| list.iter().any(|(first, last)| (*first..=*last).contains(&day)))
+    }
+
+    /// The assets with at least one interval, in order of their names.
+    pub fn assets(&self) -> impl Iterator<Item = &str> {
+        self.intervals.keys().map(String::as_str)
+    }
+}
+
+/// What decides membership in a panel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Universe {
+    /// Rows after its last value for which an asset may still be held.
+    pub(super) stale_rows: usize,
+    /// By cell, whether the caller's intervals or mask allow it; `None` where there are none.
+    pub(super) allowed: Option<Vec<bool>>,
+}
+
+impl Universe {
+    /// Members of `[dates, assets]`, from where there are values: a value at the row or at most `stale_rows` before it,
+    /// and allowed.
+    pub(super) fn members(&self, present: &[bool], assets: usize) -> Vec<bool> {
+        let mut age = vec![usize::MAX; assets];
+        let mut out = Vec::with_capacity(present.len());
+        for row in present.chunks_exact(assets) {
+            for (age, present) in age.iter_mut().zip(row) {
+                *age = if *present { 0 } else { age.saturating_add(1) };
+                out.push(*age <= self.stale_rows);
+            }
+        }
+        if let Some(allowed) = &self.allowed {
+            for (member, allowed) in out.iter_mut().zip(allowed) {
+                *member &= allowed;
+            }
+        }
+        out
+    }
+}
+
+impl Panel {
+    /// The same panel for a universe of intervals: a member is inside one of them and has a value at the row or at most
+    /// `stale_rows` before it. Assets of the file that the panel has not are left out, see [`Panel::without_values`].
+    #[must_use]
+    pub fn with_membership(mut self, membership: &Membership) -> Self {
+        let allowed = self
+            .dates
+            .iter()
+            .flat_map(|&day| self.assets.iter().map(move |asset| membership.contains(asset, day)))
+            .collect();
+        self.without_values =
+            membership.assets().filter(|asset| self.position(asset).is_none()).map(str::to_owned).collect();
+        self.universe.allowed = Some(allowed);
+        self.settle();
+        self
+    }
+
+    /// The same panel with a mask in the source's order, `[dates, assets]`, row-major: who may be held after a decision.
+    ///
+    /// # Errors
+    /// `InvalidData` where the sizes do not agree.
+    pub fn with_members(mut self, mask: &[bool]) -> Result<Self> {
+        let (rows, columns) = (self.dates.len(), self.assets.len());
+        if mask.len() != rows * columns {
+            fail!(
+                InvalidData,
+                "members of {rows} dates and {columns} assets need {rows} x {columns} values, found {}",
+                mask.len()
+            );
+        }
+        self.universe.allowed = Some(self.sorted(mask));
+        self.settle();
+        Ok(self)
+    }
+
+    /// The same panel, in which an asset may be held up to so many rows after its last value; 0 at first.
+    #[must_use]
+    pub fn with_stale_rows(mut self, rows: usize) -> Self {
+        self.universe.stale_rows = rows;
+        self.settle();
+        self
+    }
+
+    /// Assets of the membership that the panel has no column for, in order of their names.
+    pub fn without_values(&self) -> &[String] {
+        &self.without_values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Membership;
+    use crate::panel::{Kind, Panel};
+    use jiff::civil::{Date, date};
+
+    const FILE: &str = "ticker,start,end,name\nA,2020-01-02,2020-01-03,first\nB,2020-01-01,,still\nA,2020-01-05,2020-01-05,day\nZ,2020-01-01,2020-01-02,\n";
+
+    fn panel() -> Panel {
+        let days: Vec<Date> = (1..=6).map(|day| date(2020, 1, day)).collect();
+        let nan = f64::NAN;
+        let prices = [10., 1., 10., 1., 10., nan, 10., nan, 10., nan, 10., 2.];
+        Panel::from_arrays(Kind::Prices, days, &["B".into(), "A".into()], &prices).unwrap()
+    }
+
+    fn members(panel: &Panel, asset: usize) -> Vec<bool> {
+        (0..6).map(|row| panel.members(row)[asset]).collect()
+    }
+
+    #[test]
+    fn intervals_hold_on_both_their_days_and_only_with_a_price() {
+        let membership = Membership::parse(FILE.as_bytes()).unwrap();
+        let held = panel().with_membership(&membership);
+        assert_eq!(members(&held, 0), [false, true, false, false, false, false]);
+        assert_eq!(members(&held, 1), [true; 6]);
+        assert_eq!(held.without_values(), ["Z"]);
+        let stale = panel().with_membership(&membership).with_stale_rows(2);
+        assert_eq!(members(&stale, 0), [false, true, true, false, false, false]);
+        assert_eq!(members(&panel().with_stale_rows(2), 0), [true, true, true, true, false, true]);
+        assert_ne!(held.fingerprint(), panel().fingerprint());
+        assert_ne!(held.fingerprint(), stale.fingerprint());
+    }
+
+    #[test]
+    fn a_mask_is_in_the_order_of_the_source() {
+        let mut mask = [true; 12];
+        mask[3] = false; // row 1, second column, which is A
+        let held = panel().with_members(&mask).unwrap();
+        assert_eq!((held.members(1), held.members(0)), (&[false, true][..], &[true, true][..]));
+        assert!(panel().with_members(&mask[1..]).is_err());
+    }
+
+    #[test]
+    fn bad_files_are_refused_with_their_place() {
+        for (text, expected) in [
+            ("", "the file is empty"),
+            ("ticker,start\nA,2020-01-01\n", "row 1 has no column 'end'"),
+            ("ticker,start,end\n", "no row below its header"),
+            ("ticker,start,end\nA,2020-01-02,2020-01-01\n", "row 2: the end 2020-01-01 is before the start"),
+            ("ticker,start,end\nA,soon,2020-01-01\n", "row 2, column start: found 'soon'"),
+            ("ticker,start,end\n,2020-01-01,2020-01-01\n", "row 2, column ticker: it is empty"),
+            ("ticker,start,end\nA,2020-01-01\n", "row 2 has 2 cells, row 1 has 3"),
+        ] {
+            let message = Membership::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

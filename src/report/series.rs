@@ -1,0 +1,69 @@
+//! Series that the charts draw, from net returns and turnover.
+
+use crate::evaluate::DAYS_A_YEAR;
+
+/// Days that a rolling figure looks back.
+pub(super) const ROLLING: usize = 252;
+
+/// Wealth after each day; it starts at 1.
+pub(super) fn wealth(net: &[f64]) -> Vec<f64> {
+    net.iter()
+        .scan(1.0, |wealth, value| {
+            *wealth *= 1.0 + value;
+            Some(*wealth)
+        })
+        .collect()
+}
+
+/// Wealth below its highest so far, as a share of that.
+pub(super) fn drawdown(net: &[f64]) -> Vec<f64> {
+    let mut top = 1.0_f64;
+    let below = |wealth: f64| {
+        top = top.max(wealth);
+        wealth / top - 1.0
+    };
+    wealth(net).into_iter().map(below).collect()
+}
+
+/// NaN until a whole span has passed.
+fn rolling(values: &[f64], of: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    (1..=values.len()).map(|end| if end < ROLLING { f64::NAN } else { of(&values[end - ROLLING..end]) }).collect()
+}
+
+/// Sum over the last days.
+pub(super) fn rolling_sum(values: &[f64]) -> Vec<f64> {
+    rolling(values, |span| span.iter().sum())
+}
+
+/// Sharpe ratio over the last days; NaN where nothing varies.
+pub(super) fn rolling_sharpe(net: &[f64]) -> Vec<f64> {
+    rolling(net, |span| {
+        let mean = span.iter().sum::<f64>() / ROLLING as f64;
+        let squares: f64 = span.iter().map(|value| (value - mean).powi(2)).sum();
+        let deviation = (squares / (ROLLING - 1) as f64).sqrt();
+        if deviation > 0.0 { mean / deviation * DAYS_A_YEAR.sqrt() } else { f64::NAN }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ROLLING, drawdown, rolling_sharpe, rolling_sum, wealth};
+
+    #[test]
+    fn wealth_and_drawdown_count_from_one() {
+        assert_eq!(wealth(&[-0.5, 1.0, 0.5]), [0.5, 1.0, 1.5]);
+        assert_eq!(drawdown(&[-0.5, 1.0, 0.5, -0.5]), [-0.5, 0.0, 0.0, -0.5]);
+    }
+
+    #[test]
+    fn rolling_figures_begin_when_a_whole_span_has_passed() {
+        let net: Vec<f64> = (0..=ROLLING).map(|place| if place % 2 == 0 { 0.01 } else { -0.005 }).collect();
+        let sharpe = rolling_sharpe(&net);
+        assert!(sharpe[ROLLING - 2].is_nan() && sharpe[ROLLING - 1].is_finite());
+        // Half of the days 0.01, half -0.005: mean 0.0025, deviation 0.0075 but for ddof 1.
+        let expected = 0.0025 / (0.0075_f64.powi(2) * 252.0 / 251.0).sqrt() * 252.0_f64.sqrt();
+        assert!((sharpe[ROLLING - 1] - expected).abs() < 1e-12);
+        assert!(rolling_sharpe(&[0.0; ROLLING])[ROLLING - 1].is_nan());
+        assert!((rolling_sum(&vec![0.5; ROLLING])[ROLLING - 1] - 126.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,71 @@
+//! From decisions to a path: each target held to the constraints with what is known at its row, then executed, earned
+//! and charged row by row.
+
+use std::ops::Range;
+
+use super::window::Decision;
+use crate::error::Result;
+use crate::panel::Panel;
+use crate::portfolio::{Book, Change, Constraints, Known, Path};
+
+/// What a path depends on beside the decisions.
+#[derive(Clone, Debug)]
+pub(super) struct Market {
+    pub(super) constraints: Constraints,
+    pub(super) cost_bps: f64,
+    pub(super) lag: usize,
+}
+
+/// A path and how it came about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Walked {
+    pub(super) path: Path,
+    /// Decision rows and the weights that were ordered there.
+    pub(super) targets: Vec<(usize, Vec<f64>)>,
+    /// Decision rows and what constraints changed there.
+    pub(super) changes: Vec<(usize, Change)>,
+}
+
+impl Market {
+    /// A book in cash.
+    pub(super) fn cash(&self, panel: &Panel) -> Book {
+        Book::new(panel.assets().len(), self.cost_bps, self.lag)
+    }
+
+    /// Goes through `rows` with the decisions that are held in them; one that is first held after them is not made.
+    ///
+    /// # Errors
+    /// `Infeasible` with the decision's date where the constraints cannot be met; `InvalidData` where everything is
+    /// lost.
+    pub(super) fn walk(
+        &self,
+        panel: &Panel,
+        book: &mut Book,
+        decisions: &[Decision],
+        rows: Range<usize>,
+    ) -> Result<Walked> {
+        let assets = panel.assets().len();
+        let mut out = Walked::default();
+        let mut due = decisions.iter().filter(|decision| decision.row + 1 + self.lag < rows.end).peekable();
+        for row in rows.clone() {
+            while let Some(decision) = due.next_if(|decision| decision.row < row) {
+                let mut weights = decision.target.clone();
+                let known = Known {
+                    members: panel.members(decision.row),
+                    shown: &decision.shown,
+                    scores: decision.scores.as_deref(),
+                    before: book.drifted(decision.row),
+                };
+                let changes = self
+                    .constraints
+                    .apply(&mut weights, &known)
+                    .map_err(|error| error.context(format!("the decision of {}", panel.dates()[decision.row])))?;
+                out.changes.extend(changes.into_iter().map(|change| (decision.row, change)));
+                out.targets.push((decision.row, weights.clone()));
+                book.decide(decision.row, weights);
+            }
+            book.advance(row, &panel.held_returns()[row * assets..][..assets], &mut out.path)?;
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,244 @@
+//! `run.json`: what the run was, its scores, what constraints changed, and for every decision the highest row shown.
+//! Numbers are written so that reading them back gives the same double.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::score::{Gaps, Scored, Scores};
+use super::walk::Run;
+use crate::evaluate::{METRICS, Value};
+use crate::portfolio::Change;
+use crate::windows::Span;
+
+/// Widest line that keeps a table or list together.
+const WIDEST: usize = 120;
+
+/// What makes two runs the same: library, data, settings and models. It is known before anything is computed, and a
+/// directory that holds the same is not computed again.
+pub(super) fn identity(run: &Run) -> Map<String, Json> {
+    let (panel, day) = (&run.panel, |day: Option<&jiff::civil::Date>| json!(day.map(ToString::to_string)));
+    let models: Vec<Json> = run
+        .models
+        .iter()
+        .map(|model| {
+            json!({"name": model.name, "plugin": model.plugin, "version": model.version, "settings": model.settings})
+        })
+        .collect();
+    let mut out = Map::new();
+    out.insert("schema".to_owned(), json!(1));
+    out.insert("walkforge".to_owned(), json!(env!("CARGO_PKG_VERSION")));
+    let data = json!({
+        "sha256": panel.fingerprint(),
+        "first_date": day(panel.dates().first()),
+        "last_date": day(panel.dates().last()),
+        "dates": panel.dates().len(),
+        "assets": panel.assets().len(),
+    });
+    out.insert("data".to_owned(), data);
+    out.insert("settings".to_owned(), run.experiment.effective());
+    out.insert("models".to_owned(), json!(models));
+    out
+}
+
+/// The whole of `run.json` but for `machine`.
+pub(super) fn document(run: &Run, scores: &Scores) -> Map<String, Json> {
+    let mut out = identity(run);
+    let summary: Map<String, Json> = run
+        .models
+        .iter()
+        .zip(scores.total.iter().zip(&scores.gaps))
+        .map(|(entry, (total, gaps))| {
+            let mut scored = metrics(&total.metrics);
+            scored.insert("constraints".to_owned(), json!(totals(&total.changes)));
+            scored.insert("gaps".to_owned(), gap_counts(gaps));
+            (entry.name.clone(), Json::Object(scored))
+        })
+        .collect();
+    out.insert("summary".to_owned(), Json::Object(summary));
+    out.insert("windows".to_owned(), (0..run.windows.len()).map(|window| window_entry(run, scores, window)).collect());
+    out
+}
+
+fn window_entry(run: &Run, scores: &Scores, place: usize) -> Json {
+    let (dates, window) = (run.panel.dates(), &run.windows[place]);
+    let span = |span: &Span| {
+        let dates = &dates[span.rows.clone()];
+        let day = |date: Option<&jiff::civil::Date>| date.map(ToString::to_string);
+        json!({"start": day(dates.first()), "end": day(dates.last()), "rows": dates.len()})
+    };
+    let mut models = Map::new();
+    for (model, entry) in run.models.iter().enumerate() {
+        let (scored, shown) = (&scores.windows[model][place], &run.results[model][place].shown);
+        let decisions: Vec<Json> = shown
+            .decisions
+            .iter()
+            .map(|(row, highest)| json!({"as_of": dates[*row].to_string(), "highest_row_shown": highest, "row": row}))
+            .collect();
+        let changed = |scored: &Scored| json!(entries(&scored.changes, &|row| dates[row].to_string()));
+        models.insert(
+            entry.name.clone(),
+            json!({
+                "train": metrics(&scored.train.metrics),
+                "validation": metrics(&scored.validation.metrics),
+                "test": metrics(&scored.test.metrics),
+                "constraints": {
+                    "train": changed(&scored.train),
+                    "validation": changed(&scored.validation),
+                    "test": changed(&scored.test),
+                },
+                "integrity": {"fit_highest_row_shown": shown.fit, "decisions": decisions},
+            }),
+        );
+    }
+    json!({
+        "window": window.index,
+        "train": span(&window.train),
+        "validation": span(&window.validation),
+        "test": span(&window.test),
+        "models": models,
+    })
+}
+
+/// Metrics by name: numbers, dates, and null where a metric is undefined, with the reason under `undefined`.
+fn metrics(values: &[Value]) -> Map<String, Json> {
+    let (mut written, mut reasons) = (Map::new(), Map::new());
+    for (metric, value) in METRICS.iter().zip(values) {
+        let value = match value {
+            Value::Number(number) => json!(number),
+            Value::Day(day) => json!(day.to_string()),
+            Value::Undefined(reason) => {
+                reasons.insert(metric.name.to_owned(), json!(reason));
+                Json::Null
+            }
+        };
+        written.insert(metric.name.to_owned(), value);
+    }
+    written.insert("undefined".to_owned(), Json::Object(reasons));
+    written
+}
+
+fn gap_counts(gaps: &Gaps) -> Json {
+    json!({"days_without_price": gaps.days_without_price, "moves_after_gap": gaps.moves_after_gap})
+}
+
+/// By rule: on how many decisions it changed something, and how much weight it moved in all (Σ|after − before|).
+fn totals(changes: &[(usize, Change)]) -> Map<String, Json> {
+    let mut out = Map::new();
+    for (rule, of_rule) in by_rule(changes) {
+        out.insert(rule.to_owned(), json!({"decisions": of_rule.len(), "moved": moved(&of_rule)}));
+    }
+    out
+}
+
+/// The same with the list of decision dates and the weight moved on each.
+fn entries(changes: &[(usize, Change)], day: &dyn Fn(usize) -> String) -> Map<String, Json> {
+    let mut out = Map::new();
+    for (rule, of_rule) in by_rule(changes) {
+        let list: Vec<Json> = of_rule.iter().map(|(row, moved)| json!([day(*row), moved])).collect();
+        let entry = json!({"decisions": of_rule.len(), "moved": moved(&of_rule), "entries": list});
+        out.insert(rule.to_owned(), entry);
+    }
+    out
+}
+
+/// Decision rows and weight moved of each rule, the rules in the order in which they first changed something.
+pub(super) fn by_rule(changes: &[(usize, Change)]) -> Vec<(&'static str, Vec<(usize, f64)>)> {
+    let mut out: Vec<(&'static str, Vec<(usize, f64)>)> = Vec::new();
+    for (row, change) in changes {
+        let entry = (*row, change.moved);
+        match out.iter_mut().find(|(rule, _)| *rule == change.rule) {
+            Some((_, list)) => list.push(entry),
+            None => out.push((change.rule, vec![entry])),
+        }
+    }
+    out
+}
+
+pub(super) fn moved(of_rule: &[(usize, f64)]) -> f64 {
+    of_rule.iter().map(|(_, moved)| moved).sum()
+}
+
+/// JSON over lines, for people: a table or list that fits on a line stays on it.
+pub(super) fn text(value: &Json) -> String {
+    let mut out = String::new();
+    lay_out(value, 0, "", &mut out);
+    out.push('\n');
+    out
+}
+
+fn lay_out(value: &Json, depth: usize, before: &str, out: &mut String) {
+    let flat = value.to_string();
+    let (open, close, parts): (char, char, Vec<(String, &Json)>) = match value {
+        Json::Object(map) => ('{', '}', map.iter().map(|(key, part)| (format!("{}: ", json!(key)), part)).collect()),
+        Json::Array(list) => ('[', ']', list.iter().map(|part| (String::new(), part)).collect()),
+        _ => (' ', ' ', Vec::new()),
+    };
+    if parts.is_empty() || 2 * depth + before.len() + flat.len() <= WIDEST {
+        out.push_str(&flat);
+        return;
+    }
+    out.push(open);
+    for (place, (key, part)) in parts.iter().enumerate() {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{}\n{:width$}{key}", if place == 0 { "" } else { "," }, "", width = 2 * depth + 2);
+        lay_out(part, depth + 1, key, out);
+    }
+    let _ = write!(out, "\n{:width$}{close}", "", width = 2 * depth);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{entries, metrics, text, totals};
+    use crate::evaluate::{METRICS, Value};
+    use crate::portfolio::Change;
+    use serde_json::{Value as Json, json};
+
+    const CHANGES: [(usize, Change); 4] = [
+        (3, Change { rule: "membership", moved: 0.25 }),
+        (3, Change { rule: "bounds", moved: 0.5 }),
+        (7, Change { rule: "bounds", moved: 0.125 }),
+        (9, Change { rule: "bounds", moved: 0.0 }),
+    ];
+
+    #[test]
+    fn changes_are_summed_by_rule_and_listed_by_decision() {
+        let expected = json!({
+            "membership": {"decisions": 1, "moved": 0.25},
+            "bounds": {"decisions": 3, "moved": 0.625},
+        });
+        assert_eq!(json!(totals(&CHANGES)), expected);
+        let listed = entries(&CHANGES, &|row| format!("day {row}"));
+        assert_eq!(listed["bounds"]["entries"], json!([["day 3", 0.5], ["day 7", 0.125], ["day 9", 0.0]]));
+        assert_eq!(json!(totals(&[])), json!({}));
+    }
+
+    #[test]
+    fn an_undefined_metric_is_null_and_its_reason_stands_beside() {
+        let mut values = vec![Value::Number(0.5); METRICS.len()];
+        values[0] = Value::Undefined("the model fits nothing");
+        let written = metrics(&values);
+        assert_eq!(written.len(), METRICS.len() + 1);
+        assert_eq!(written["sharpe"], Json::Null);
+        assert_eq!(written["undefined"], json!({"sharpe": "the model fits nothing"}));
+        assert_eq!(written["sortino"], json!(0.5));
+    }
+
+    #[test]
+    fn the_text_reads_back_as_the_same_numbers_and_breaks_only_long_lines() {
+        let short = json!({"a": [1, 2.5], "b": "x"});
+        assert_eq!(text(&short), "{\"a\":[1,2.5],\"b\":\"x\"}\n");
+        let long: Vec<f64> = (0..60).map(|place| f64::from(place) / 7.0).collect();
+        let value = json!({"list": long, "quoted \"key\"": {"empty": {}, "none": []}, "tiny": 5e-324});
+        let written = text(&value);
+        assert_eq!(serde_json::from_str::<Json>(&written).unwrap(), value);
+        assert!(written.contains("\n  \"quoted \\\"key\\\"\": {\"empty\":{},\"none\":[]},\n"), "{written}");
+        assert!(written.lines().all(|line| line.len() <= 122));
+        for length in 1..60 {
+            let nested = json!({"name": {"name": {"name": vec![17; length]}}});
+            let written = text(&nested);
+            assert!(written.lines().all(|line| line.len() <= 121), "{written}");
+            assert_eq!(written.lines().count() == 1, nested.to_string().len() <= 120);
+        }
+    }
+}

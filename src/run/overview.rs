@@ -1,0 +1,129 @@
+//! What the report shows of a run: values and facts in words. How they look is the report's business.
+
+use super::document::{by_rule, moved};
+use super::score::{Gaps, Scores};
+use super::walk::{ModelInfo, Run, Target};
+use crate::report::{Changed, Integrity, ModelValues, Rebalance, Values, WindowSpan, WindowValues};
+use crate::windows::Scheme;
+
+pub(super) fn overview(run: &Run, scores: &Scores) -> Values {
+    let panel = &run.panel;
+    let day = |row: usize| panel.dates()[row];
+    let models = run.models.iter().enumerate().map(|(model, entry)| {
+        let rebalance = |target: &Target| Rebalance {
+            date: day(target.row),
+            weights: panel.output_order().iter().map(|&column| target.weights[column]).collect(),
+        };
+        let (total, gaps) = (&scores.total[model], &scores.gaps[model]);
+        ModelValues {
+            name: entry.name.clone(),
+            fits: run.results[model].iter().any(|window| window.train.is_some()),
+            net: run.paths[model].net.clone(),
+            turnover: run.paths[model].turnover.clone(),
+            rebalances: run.targets[model].iter().map(rebalance).collect(),
+            total: total.metrics.clone(),
+            windows: scores.windows[model]
+                .iter()
+                .map(|window| WindowValues {
+                    train: window.train.metrics.clone(),
+                    validation: window.validation.metrics.clone(),
+                    test: window.test.metrics.clone(),
+                })
+                .collect(),
+            changes: by_rule(&total.changes)
+                .into_iter()
+                .map(|(rule, list)| {
+                    let most =
+                        list.iter().fold((0, f64::MIN), |most, entry| if entry.1 > most.1 { *entry } else { most });
+                    Changed { rule, decisions: list.len(), moved: moved(&list), most: (day(most.0), most.1) }
+                })
+                .collect(),
+            gaps: gap_words(gaps),
+        }
+    });
+    let windows = run.windows.iter().zip(&run.stitched).map(|(window, held)| WindowSpan {
+        held: (day(held.start), day(held.end - 1)),
+        test: (day(window.test.rows.start), day(window.test.rows.end - 1)),
+    });
+    Values {
+        facts: facts(run),
+        days: run.stitched.iter().flat_map(|rows| rows.clone().map(day)).collect(),
+        windows: windows.collect(),
+        assets: panel.output_order().iter().map(|&column| panel.assets()[column].clone()).collect(),
+        models: models.collect(),
+        integrity: integrity(run),
+    }
+}
+
+fn gap_words(gaps: &Gaps) -> Option<String> {
+    (*gaps != Gaps::default()).then(|| {
+        format!(
+            "{} asset-days held without a price, each earning 0; {} moves earned when a price came back",
+            gaps.days_without_price, gaps.moves_after_gap
+        )
+    })
+}
+
+fn integrity(run: &Run) -> Integrity {
+    let windows = || run.results.iter().flatten();
+    let decisions = || windows().flat_map(|window| &window.shown.decisions);
+    Integrity {
+        decisions: decisions().count(),
+        nearest: decisions().map(|(row, highest)| *highest as i64 - *row as i64).max().unwrap_or(0),
+        fits: windows().filter(|window| window.train.is_some()).count(),
+    }
+}
+
+/// Name and value of what a reader should know of how the figures came about.
+fn facts(run: &Run) -> Vec<(String, String)> {
+    let (experiment, panel) = (&run.experiment, &run.panel);
+    let settings = &experiment.windows;
+    let (dates, assets) = (panel.dates(), panel.assets().len());
+    let span = match dates {
+        [first, .., last] => format!("{first} to {last}, {} dates", dates.len()),
+        _ => format!("{} date", dates.len()),
+    };
+    let scheme = if settings.scheme == Scheme::Rolling { "rolling" } else { "expanding" };
+    let models: Vec<String> = run
+        .models
+        .iter()
+        .map(
+            |ModelInfo { name, plugin, version, .. }| {
+                if name == plugin { format!("{name} {version}") } else { format!("{name} ({plugin} {version})") }
+            },
+        )
+        .collect();
+    let rebalance = experiment.rules.rebalance_text();
+    let mut out = vec![
+        ("Data", format!("{span}, {assets} {}", if assets == 1 { "asset" } else { "assets" })),
+        (
+            "Windows",
+            format!(
+                "{}, {scheme}: {} months train, {} validation, {} test, step {}",
+                run.windows.len(),
+                settings.train_months,
+                settings.validation_months,
+                settings.test_months,
+                settings.step_months
+            ),
+        ),
+        (
+            "Rebalance",
+            if rebalance.parse::<usize>().is_ok() { format!("every {rebalance} rows") } else { rebalance.to_owned() },
+        ),
+        ("Execution", lag_words(experiment.rules.execution_lag)),
+        ("Costs", format!("{} basis points of the weight bought and sold", experiment.rules.cost_bps)),
+    ];
+    out.extend(experiment.rules.words());
+    out.push(("Models", models.join(", ")));
+    out.push(("Made by", format!("walkforge {}, seed {}", env!("CARGO_PKG_VERSION"), experiment.seed)));
+    out.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn lag_words(lag: usize) -> String {
+    match lag {
+        0 => "decided and traded at the same close (lag 0), held from the next day".to_owned(),
+        1 => "decided at a close, traded at the next one (lag 1), held from the day after that".to_owned(),
+        _ => format!("decided at a close, traded {lag} closes later (lag {lag}), held from the day after that"),
+    }
+}

@@ -1,0 +1,321 @@
+//! One model through one window: fitted on copies of its spans, then asked at each decision row with a copy that ends
+//! there.
+
+use std::ops::Range;
+
+use super::CANCELLED;
+use super::experiment::Experiment;
+use crate::error::{Result, fail};
+use crate::model::{Context, Estimator, Factory};
+use crate::panel::{Panel, Past};
+use crate::portfolio::{Constraints, Known};
+use crate::settings::Values;
+use crate::windows::{Window, decisions, fit_rows};
+
+/// What one model of one window was shown, for the integrity record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Highest row of the fit.
+    pub fit: usize,
+    /// For each decision: its row and the highest row shown.
+    pub decisions: Vec<(usize, usize)>,
+}
+
+/// What a model decided at a row, before constraints; vectors are `[assets]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The row.
+    pub row: usize,
+    /// Weights; 0 for assets that the model was not shown.
+    pub target: Vec<f64>,
+    /// Which assets it was shown.
+    pub shown: Vec<bool>,
+    /// Its scores, NaN for assets that it was not shown; `None` where it gives none.
+    pub scores: Option<Vec<f64>>,
+}
+
+/// What one model made of one window.
+#[derive(Clone, Debug)]
+pub struct ModelWindow {
+    /// Decisions for the train span, shown nothing from before it; `None` where the model fits nothing.
+    pub train: Option<Vec<Decision>>,
+    /// Decisions for the validation span.
+    pub validation: Vec<Decision>,
+    /// Decisions for the test span.
+    pub test: Vec<Decision>,
+    /// The integrity record.
+    pub shown: Shown,
+}
+
+/// A model of a run: its name, kind and checked settings.
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) factory: Box<dyn Factory>,
+    pub(super) settings: Values,
+    pub(super) context: Context,
+}
+
+/// One model through one window.
+pub(super) fn walk(experiment: &Experiment, panel: &Panel, window: &Window, entry: &Entry) -> Result<ModelWindow> {
+    let lag = experiment.rules.execution_lag;
+    let (model, fit) = fitted(experiment, panel, window, entry)?;
+    let dates = panel.dates();
+    let due = |row: usize| experiment.rules.rebalance.is_decision(row, dates[row], dates.get(row + 1).copied());
+    let mut shown = Shown { fit, decisions: Vec::new() };
+    let mut decide = |rows: Vec<usize>, start: usize| -> Result<Vec<Decision>> {
+        rows.into_iter()
+            .map(|row| {
+                if entry.context.cancelled() {
+                    fail!(Cancelled, "{CANCELLED}");
+                }
+                let (decision, highest) = decide(panel, &*model, start, row)?;
+                shown.decisions.push((row, highest));
+                Ok(decision)
+            })
+            .collect()
+    };
+    let train = if model.fits() {
+        let rows = fit_rows(&window.train.rows, lag);
+        // Inputs lie in the train span too, so in its first rows no asset may have enough history.
+        let rows = rows.clone().filter(|&row| {
+            row + 1 + lag < rows.end && due(row) && !eligible(panel, &*model, rows.start, row).is_empty()
+        });
+        Some(decide(rows.collect(), window.train.rows.start)?)
+    } else {
+        None
+    };
+    let validation = decide(decisions(window.validation.rows.clone(), lag, due)?, 0)?;
+    let test = decide(decisions(window.test.rows.clone(), lag, due)?, 0)?;
+    // Nothing after the first test decision's row may have chosen the model.
+    if let Some(first) = test.first().filter(|first| shown.fit > first.row) {
+        fail!(
+            LookAhead,
+            "the fit was shown {}, after the first test decision of {}",
+            dates[shown.fit],
+            dates[first.row]
+        );
+    }
+    Ok(ModelWindow { train, validation, test, shown })
+}
+
+/// A model fitted on a window's train and validation spans, and the highest row that it was shown.
+pub(super) fn fitted(
+    experiment: &Experiment,
+    panel: &Panel,
+    window: &Window,
+    entry: &Entry,
+) -> Result<(Box<dyn Estimator>, usize)> {
+    let lag = experiment.rules.execution_lag;
+    let mut model = entry.factory.create(&entry.settings, &entry.context)?;
+    let train_rows = fit_rows(&window.train.rows, lag);
+    let validation_rows = fit_rows(&window.validation.rows, lag);
+    if train_rows.is_empty() {
+        fail!(
+            InvalidData,
+            "the train span has {} rows; an execution lag of {lag} leaves none",
+            window.train.rows.len()
+        );
+    }
+    let shown = if validation_rows.is_empty() { train_rows.clone() } else { train_rows.start..validation_rows.end };
+    if model.fits() {
+        let assets: Vec<usize> =
+            (0..panel.assets().len()).filter(|&column| shown.clone().any(|row| panel.members(row)[column])).collect();
+        let train = panel.past(train_rows, &assets)?;
+        let validation = if validation_rows.is_empty() { None } else { Some(panel.past(validation_rows, &assets)?) };
+        model.fit(&train, validation.as_ref())?;
+    }
+    Ok((model, shown.end - 1))
+}
+
+/// One decision, from a lookback that starts at `start` at the earliest; and the highest row that the model was shown.
+pub(super) fn decide(panel: &Panel, model: &dyn Estimator, start: usize, row: usize) -> Result<(Decision, usize)> {
+    let date = panel.dates()[row];
+    let past = lookback(panel, model, start, row)?;
+    let highest = past.rows().end - 1;
+    if highest > row {
+        fail!(LookAhead, "the decision of {date} was shown {}", panel.dates()[highest]);
+    }
+    let place = |error: crate::error::Error| error.context(format!("the decision of {date}"));
+    let weights = model.weights(&past).map_err(place)?;
+    let scores = model.scores(&past).map_err(place)?;
+    let assets = panel.assets().len();
+    let spread = |values: &[f64], empty: f64| {
+        let mut out = vec![empty; assets];
+        past.assets().iter().zip(values).for_each(|(&column, value)| out[column] = *value);
+        out
+    };
+    let mut shown = vec![false; assets];
+    past.assets().iter().for_each(|&column| shown[column] = true);
+    let scores = scores.map(|scores| spread(&scores, f64::NAN));
+    Ok((Decision { row, target: spread(&weights, 0.0), shown, scores }, highest))
+}
+
+/// What a model is shown at a decision: its lookback, from row `start` on, of the assets it may weigh.
+fn lookback(panel: &Panel, model: &dyn Estimator, start: usize, row: usize) -> Result<Past> {
+    let needs = model.requirements();
+    let assets = eligible(panel, model, start, row);
+    let rows = lookback_rows(needs.lookback, start, row);
+    if assets.is_empty() {
+        fail!(
+            InvalidData,
+            "no asset can be weighed on {}: none is a member with {} finite returns in the {} rows up to it",
+            panel.dates()[row],
+            needs.min_history,
+            rows.len()
+        );
+    }
+    panel.past(rows, &assets)
+}
+
+/// The columns that a model may weigh at `row`.
+fn eligible(panel: &Panel, model: &dyn Estimator, start: usize, row: usize) -> Vec<usize> {
+    let needs = model.requirements();
+    panel.eligible(lookback_rows(needs.lookback, start, row), needs.min_history)
+}
+
+fn lookback_rows(lookback: usize, start: usize, row: usize) -> Range<usize> {
+    (row + 1).saturating_sub(lookback).max(start)..row + 1
+}
+
+/// One fit on everything known at `row`, and one allocation there from cash, `[assets]`.
+///
+/// # Errors
+/// What settings, data and the plugin give.
+pub fn allocate(
+    panel: &Panel,
+    factory: &dyn Factory,
+    settings: &Values,
+    constraints: &Constraints,
+    row: usize,
+) -> Result<Vec<f64>> {
+    let mut model = factory.create(settings, &Context::default())?;
+    if model.fits() {
+        let everything: Vec<usize> = (0..panel.assets().len()).collect();
+        model.fit(&panel.past(0..row + 1, &everything)?, None)?;
+    }
+    let (Decision { mut target, shown, scores, .. }, _) = decide(panel, &*model, 0, row)?;
+    let cash = vec![0.0; target.len()];
+    let known =
+        Known { members: panel.members(row), shown: &shown, scores: scores.as_deref(), before: cash.as_slice() };
+    constraints.apply(&mut target, &known)?;
+    Ok(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+    use std::path::PathBuf;
+    use std::sync::{Arc, Mutex};
+
+    use jiff::ToSpan;
+    use jiff::civil::{Date, date};
+    use serde_json::Map;
+
+    use super::{Entry, walk};
+    use crate::error::Result;
+    use crate::model::{Context, Estimator, Factory, Requirements};
+    use crate::panel::{Kind, Panel, Past};
+    use crate::run::Experiment;
+    use crate::settings::{Setting, Values};
+    use crate::windows::windows;
+
+    /// A model that writes down which rows it was shown, and weighs everything alike.
+    #[derive(Clone, Default)]
+    struct Witness {
+        fits: bool,
+        fitted: Arc<Mutex<Vec<Range<usize>>>>,
+        asked: Arc<Mutex<Vec<Range<usize>>>>,
+    }
+
+    impl Factory for Witness {
+        fn name(&self) -> &'static str {
+            "witness"
+        }
+
+        fn version(&self) -> &'static str {
+            "1"
+        }
+
+        fn settings(&self) -> &[Setting] {
+            &[]
+        }
+
+        fn create(&self, _settings: &Values, _context: &Context) -> Result<Box<dyn Estimator>> {
+            Ok(Box::new(self.clone()))
+        }
+    }
+
+    impl Estimator for Witness {
+        fn requirements(&self) -> Requirements {
+            Requirements { lookback: 40, min_history: 20 }
+        }
+
+        fn fits(&self) -> bool {
+            self.fits
+        }
+
+        fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()> {
+            self.fitted.lock().unwrap().extend([train.rows()].into_iter().chain(validation.map(Past::rows)));
+            Ok(())
+        }
+
+        fn weights(&self, past: &Past) -> Result<Vec<f64>> {
+            self.asked.lock().unwrap().push(past.rows());
+            Ok(vec![1.0 / past.assets().len() as f64; past.assets().len()])
+        }
+    }
+
+    /// The second window of daily dates from 2020-01-01: train February to April (rows 31 to 120), validation May, test
+    /// June (rows 152 to 181).
+    fn walked(witness: &Witness, lag: usize) -> super::ModelWindow {
+        let text = "[windows]\ntrain_months = 3\nvalidation_months = 1\ntest_months = 1\nstep_months = 1\n";
+        let overrides = [format!("portfolio.execution_lag={lag}"), "portfolio.rebalance=10".to_owned()];
+        let experiment = Experiment::from_toml(text, PathBuf::new(), &overrides).unwrap();
+        let dates: Vec<Date> = (0..200).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect();
+        let prices: Vec<f64> = (0..400).map(|cell| 100.0 + f64::from(cell).sin()).collect();
+        let panel = Panel::from_arrays(Kind::Prices, dates, &["A".into(), "B".into()], &prices).unwrap();
+        let window = windows(panel.dates(), &experiment.windows).unwrap()[1].clone();
+        assert_eq!((&window.train.rows, &window.test.rows), (&(31..121), &(152..182)));
+        let settings = Values::check("", &[], &Map::new()).unwrap();
+        let entry =
+            Entry { name: "witness".into(), factory: Box::new(witness.clone()), settings, context: Context::default() };
+        walk(&experiment, &panel, &window, &entry).unwrap()
+    }
+
+    #[test]
+    fn decisions_over_the_train_span_see_the_train_span_alone() {
+        for (lag, last) in [(0, 110), (5, 100)] {
+            let witness = Witness { fits: true, ..Witness::default() };
+            let walked = walked(&witness, lag);
+            let train = walked.train.unwrap();
+            // Every tenth row is a decision row; row 40 has 10 returns in the span, too few. With a lag of 5 the span
+            // ends at row 115, and what is decided on row 110 would be held from row 116.
+            let rows: Vec<usize> = train.iter().map(|decision| decision.row).collect();
+            assert_eq!(rows, (50..=last).step_by(10).collect::<Vec<_>>(), "lag {lag}");
+            let asked = witness.asked.lock().unwrap();
+            for (row, past) in rows.iter().zip(asked.iter()) {
+                assert_eq!(*past, (row + 1).saturating_sub(40).max(31)..row + 1);
+            }
+            assert_eq!(asked[0], 31..51);
+            // Later decisions may look back beyond their span, and never forward.
+            let reaches_back = asked[rows.len()..].iter().any(|past| past.start < 121);
+            assert!(reaches_back && asked.len() == walked.shown.decisions.len());
+            assert!(
+                walked
+                    .shown
+                    .decisions
+                    .iter()
+                    .zip(asked.iter())
+                    .all(|((row, highest), past)| { row == highest && past.end == row + 1 })
+            );
+            assert_eq!(*witness.fitted.lock().unwrap(), [31..121 - lag, 121..152 - lag]);
+        }
+    }
+
+    #[test]
+    fn no_time_is_spent_on_the_train_span_of_a_model_that_fits_nothing() {
+        let witness = Witness::default();
+        assert!(walked(&witness, 0).train.is_none());
+        assert!(witness.asked.lock().unwrap().iter().all(|past| past.end > 120));
+    }
+}

@@ -1,0 +1,154 @@
+//! The run directory: killed at any moment it can be completed and then equals an uninterrupted one, two processes never
+//! share it, a failed write leaves no half file, and what it cannot take is refused before anything is computed.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const EXPERIMENT: &str = "examples/experiments/hrp.toml";
+const FILES: [&str; 4] = ["report.html", "returns.csv", "run.json", "weights.csv"];
+
+fn command(program: &str) -> Command {
+    let beside = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    let mut command = Command::new(program);
+    command.env("WALKFORGE_PLUGIN_PATH", beside).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// `walkforge run` into `out`, one thread, with settings changed.
+fn run(out: &Path, set: &[&str]) -> Command {
+    let mut command = command(env!("CARGO_BIN_EXE_walkforge"));
+    command.args(["run", EXPERIMENT, "--out", out.to_str().unwrap(), "--set", "threads=1"]);
+    for entry in set {
+        command.args(["--set", entry]);
+    }
+    command
+}
+
+#[track_caller]
+fn good(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[track_caller]
+fn refused(output: &Output, expected: &str) {
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains(expected), "{message}");
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// All files of a finished directory, less what `machine` says.
+fn content(folder: &Path) -> Vec<String> {
+    assert_eq!(names(folder), FILES);
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let without_machine = |text: String| {
+        let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(document.as_object_mut().unwrap().remove("machine").is_some());
+        document.to_string()
+    };
+    FILES.iter().map(|name| if *name == "run.json" { without_machine(read(name)) } else { read(name) }).collect()
+}
+
+/// Starts a run and waits until it has claimed its directory.
+fn started(out: &Path, set: &[&str]) -> Child {
+    let mut child = run(out, set).spawn().unwrap();
+    let patience = Instant::now();
+    while !out.join(".lock").exists() {
+        assert!(child.try_wait().unwrap().is_none() && patience.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child
+}
+
+#[test]
+fn a_run_that_was_killed_is_completed_and_equals_one_that_was_not() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (whole, cut) = (scratch.path().join("whole"), scratch.path().join("cut"));
+    let set = ["windows.step_months=1"];
+    good(&mut run(&whole, &set));
+    // Ctrl-C, then the death that nobody can catch, each in the middle of the walk.
+    for signal in ["INT", "KILL"] {
+        let mut child = started(&cut, &set);
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), None, "ended before it was killed");
+        assert_eq!(names(&cut), [".lock"]);
+    }
+    let said = good(&mut run(&cut, &set));
+    assert!(said.contains("net Sharpe") && said.contains("report.html"), "{said}");
+    assert!(content(&cut) == content(&whole));
+    // Killed while it wrote: some files whole, one half under its temporary name.
+    std::fs::remove_file(cut.join("run.json")).unwrap();
+    std::fs::remove_file(cut.join("report.html")).unwrap();
+    std::fs::write(cut.join("report.html.partial"), "<!doctype html>").unwrap();
+    std::fs::write(cut.join("weights.csv"), "of an earlier, other run").unwrap();
+    std::fs::write(cut.join(".lock"), "").unwrap();
+    good(&mut run(&cut, &set));
+    assert!(content(&cut) == content(&whole));
+}
+
+#[test]
+fn two_processes_never_share_a_directory() {
+    let scratch = tempfile::tempdir().unwrap();
+    let out = scratch.path().join("run");
+    let set = ["windows.step_months=1"];
+    let first = started(&out, &set);
+    refused(&run(&out, &set).output().unwrap(), "is being written by another process");
+    let first = first.wait_with_output().unwrap();
+    assert!(first.status.success(), "{first:?}");
+    content(&out);
+}
+
+#[test]
+fn what_a_directory_cannot_take_is_refused_before_anything_is_computed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let out = scratch.path().join("run");
+    // Bounds that no decision can meet end a run as soon as it computes.
+    let impossible = "portfolio.max_weight=0.01";
+    refused(&run(&out, &[impossible]).output().unwrap(), "cannot add up to 1");
+    assert!(!out.exists());
+    good(&mut run(&out, &[]));
+    let before = std::fs::read(out.join("run.json")).unwrap();
+    refused(&run(&out, &[impossible]).output().unwrap(), "holds another run (run.json differs in settings)");
+    let said = good(&mut run(&out, &[]));
+    assert!(said.contains("holds this run already, finished; nothing was computed or changed"), "{said}");
+    assert_eq!(std::fs::read(out.join("run.json")).unwrap(), before);
+    assert_eq!(names(&out), FILES);
+    let foreign = scratch.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("thesis.doc"), "").unwrap();
+    refused(&run(&foreign, &[impossible]).output().unwrap(), "holds thesis.doc, so it is no run directory");
+    assert_eq!(names(&foreign), ["thesis.doc"]);
+    let file = scratch.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    refused(&run(&file, &[impossible]).output().unwrap(), "file");
+}
+
+#[test]
+fn where_writing_fails_the_file_is_named_and_no_half_file_stays() {
+    let scratch = tempfile::tempdir().unwrap();
+    let out = scratch.path().join("run");
+    // A limit of 1 MiB a file, as a full disk would be: weights.csv fits, returns.csv does not.
+    let limited = |blocks: usize| {
+        let mut limited = command("sh");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" run {EXPERIMENT} --out \"$1\"");
+        limited.args(["-c", &script, env!("CARGO_BIN_EXE_walkforge"), out.to_str().unwrap()]);
+        limited.output().unwrap()
+    };
+    refused(&limited(2), "run/weights.csv: ");
+    assert!(!out.exists());
+    refused(&limited(2048), "run/returns.csv: ");
+    assert_eq!(names(&out), ["weights.csv"]);
+    good(&mut run(&out, &[]));
+    content(&out);
+}

@@ -1,0 +1,68 @@
+//! Panels from Parquet files as pandas and others write them, and what is refused of them.
+#![cfg(feature = "parquet")]
+
+use std::path::Path;
+
+use walkforge::error::Code;
+use walkforge::panel::{Kind, Panel};
+
+fn read(name: &str) -> walkforge::error::Result<Panel> {
+    Panel::from_file(Kind::Prices, Path::new(&format!("tests/golden/{name}.parquet")))
+}
+
+#[test]
+fn a_parquet_file_gives_the_panel_of_the_same_csv_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("panel.csv");
+    std::fs::write(&path, "date,B,A\n2020-01-02,1,10\n2020-01-03,2,11.5\n2020-01-06,,12.25\n2020-01-07,4,13\n")
+        .unwrap();
+    let csv = Panel::from_file(Kind::Prices, &path).unwrap();
+    for name in ["panel_pandas", "panel_groups", "panel_text"] {
+        let panel = read(name).unwrap();
+        assert_eq!(panel.fingerprint(), csv.fingerprint(), "{name}");
+        assert_eq!((panel.dates(), panel.output_order()), (csv.dates(), csv.output_order()), "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_panel_is_told_with_its_file() {
+    for (name, expected) in [
+        ("panel_undated", "it has no date column"),
+        ("panel_flags", "column A is of type BOOLEAN; allowed are numbers"),
+        ("panel_nested", "it has nested columns"),
+    ] {
+        let error = read(name).unwrap_err();
+        assert_eq!(error.code(), Code::InvalidData);
+        assert!(error.to_string().contains(expected) && error.to_string().contains(name), "{error}");
+    }
+    assert_eq!(read("nowhere").unwrap_err().code(), Code::NotFound);
+}
+
+#[test]
+fn a_damaged_file_is_an_error_at_every_length_and_with_every_byte_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.parquet");
+    let whole = std::fs::read("tests/golden/panel_groups.parquet").unwrap();
+    let (mut refused, mut read) = (0, 0);
+    let mut attempt = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        match Panel::from_file(Kind::Prices, &path) {
+            Ok(_) => read += 1,
+            Err(error) => {
+                assert_eq!(error.code(), Code::InvalidData, "{error}");
+                refused += 1;
+            }
+        }
+    };
+    for length in 0..whole.len() {
+        attempt(&whole[..length]);
+    }
+    for place in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0x55;
+        attempt(&bytes);
+    }
+    // A changed price or a changed name is still a panel: Parquet pages carry no sums here.
+    println!("{refused} damaged files refused, {read} read as other panels");
+    assert!(refused > whole.len());
+}
