@@ -4,6 +4,7 @@
 mod abuse;
 mod headers;
 mod layout;
+mod package;
 mod plugins;
 mod previous;
 mod sanitizers;
