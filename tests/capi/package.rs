@@ -1,4 +1,4 @@
-//! What `make install` lays down serves projects outside of the tree, with CMake and with pkg-config, shared and static,
+//! What `make install` lays down serves projects outside of the tree, with `CMake` and with pkg-config, shared and static,
 //! also after the tree was moved.
 
 use std::fs;

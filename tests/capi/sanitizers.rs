@@ -1,6 +1,6 @@
-//! The example engine, the example plugins, HRP and the C test programs under AddressSanitizer, UndefinedBehaviorSanitizer
-//! and valgrind. The Rust side is not instrumented by the sanitizers (that takes nightly Rust: `make sanitize-rust`), but its
-//! allocations are theirs; valgrind sees every instruction of both.
+//! The example engine, the example plugins, HRP and the C test programs under `AddressSanitizer` with
+//! `UndefinedBehaviorSanitizer`, and under valgrind. The sanitizers do not instrument the Rust side, which takes nightly Rust
+//! (`make sanitize-rust`), but its allocations are theirs; valgrind sees every instruction of both.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
