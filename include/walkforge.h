@@ -105,6 +105,32 @@ typedef struct wf_path {
     double *turnover;
 } wf_path;
 
+// What a look-ahead audit found.
+typedef struct wf_audit {
+    // Size of this struct in bytes.
+    size_t struct_size;
+    // Dates at which the data were cut.
+    size_t dates;
+    // Decisions that were compared.
+    size_t compared;
+    // 1 where a weight moved, else 0; the fields below then say which one first, and are 0 else.
+    int32_t moved;
+    // The date of its decision, days since 1970-01-01.
+    int32_t date;
+    // The row of its decision.
+    size_t row;
+    // The window.
+    size_t window;
+    // The model.
+    size_t model;
+    // The last date that was left as it was, days since 1970-01-01.
+    int32_t changed_after;
+    // What was done: `altered`, `removed`, or `order` where the windows were walked in reverse. Valid for ever.
+    wf_string change;
+    // Largest |difference| of a weight; infinite where no weights came at all.
+    double difference;
+} wf_audit;
+
 // Takes a message: `level` is one of `WF_LOG_*`, the text is valid during the call. Called from any thread.
 typedef void (*wf_log_callback)(void *user_data, int32_t level, wf_string message);
 
@@ -412,6 +438,17 @@ int32_t wf_run_metric(const struct wf_run *run,
                       double *value,
                       wf_string *reason,
                       wf_error **error);
+
+// Changes the future at up to `dates` dates (0 for as many as the command line takes) and compares every decision up
+// to each: no weight may move. The run needs no step before, and its results stay as they are. That a weight moved is
+// told in `audit`, not by the code. `wf_run_cancel` stops it.
+//
+// Contract:
+// `run` is one of ours; `audit` is as large as its size says, `error` null or writable.
+int32_t wf_run_audit(const struct wf_run *run,
+                     size_t dates,
+                     struct wf_audit *audit,
+                     wf_error **error);
 
 // Writes the run directory of a finished run: `weights.csv`, `returns.csv`, `report.html` and `run.json`.
 // `WF_E_NOT_READY` where windows are still to be computed; `WF_E_EXISTS` where `folder` holds something else; a folder

@@ -95,6 +95,27 @@
 // Level of a log message: for whoever looks for a fault.
 #define WF_LOG_DEBUG 4
 
+// Sample covariance, divisor rows - 1.
+#define WF_COVARIANCE_SAMPLE 0
+
+// Ledoit-Wolf shrinkage towards the identity times the mean variance, divisor rows.
+#define WF_COVARIANCE_LEDOIT_WOLF 1
+
+// Pearson's correlation.
+#define WF_CORRELATION_PEARSON 0
+
+// Spearman's rank correlation.
+#define WF_CORRELATION_SPEARMAN 1
+
+// Kendall's tau-b.
+#define WF_CORRELATION_KENDALL 2
+
+// Rows in which every asset has a return.
+#define WF_MISSING_COMPLETE 0
+
+// For every pair of assets, the rows in which both have a return.
+#define WF_MISSING_PAIRWISE 1
+
 // Who a plugin works for: the model of a run. Handed to services such as `log` and `cancel`.
 typedef struct wf_context wf_context;
 
@@ -166,7 +187,7 @@ typedef struct wf_host {
     // and belongs to the new error. The codes `WF_E_INVALID_DATA`, `WF_E_INVALID_SETTING` and `WF_E_CANCELLED` reach the
     // user as they are, any other as `WF_E_PLUGIN`. This slot never moves.
     struct wf_error *(*error_new)(int32_t code, struct wf_string message, struct wf_error *cause);
-    // A service by its id (`settings`, `log`, `cancel`), or null where the host has none of at least this version.
+    // A service by its id (`settings`, `log`, `cancel`, `statistics`), or null where the host has none of at least this version.
     // It stays valid as long as the process.
     const void *(*get_service)(struct wf_string id, uint32_t minimum_version);
 } wf_host;
@@ -203,6 +224,49 @@ typedef struct wf_cancel_service {
     // 1 where the caller wants the work to stop, else 0. The plugin then returns `WF_E_CANCELLED`.
     int32_t (*requested)(const struct wf_context *context);
 } wf_cancel_service;
+
+// Service `statistics`, version 1: covariance, correlation and distance matrices, each sum in one fixed order, so equal
+// inputs give equal bits on every machine.
+//
+// Returns are `[rows, assets]`, row-major; one that is not finite is missing. Matrices are row-major and symmetric to
+// the bit. `out` has room for `capacity` numbers, must not overlap an input, and is untouched on failure, as is
+// `matrix`. Codes: `InvalidArgument` for null, a size of 0, one that overflows, or an unknown constant;
+// `BufferTooSmall`; `InvalidData` for what cannot be computed.
+typedef struct wf_statistics_service {
+    // Size of this struct in bytes.
+    size_t struct_size;
+    // Covariance, `[assets, assets]`. `estimator` is one of `WF_COVARIANCE_*`, `missing` one of `WF_MISSING_*`; shrinkage
+    // needs complete rows. `InvalidData` where fewer than two rows can be used. NaN for a pair with fewer than two
+    // rows in common; exactly 0 for the variance of one repeated return.
+    int32_t (*covariance)(const double *returns,
+                          size_t rows,
+                          size_t assets,
+                          int32_t estimator,
+                          int32_t missing,
+                          double *out,
+                          size_t capacity);
+    // Correlation, `[assets, assets]`, with a diagonal of 1. `coefficient` is one of `WF_CORRELATION_*`, `missing` one
+    // of `WF_MISSING_*`. `InvalidData` where fewer than two rows can be used. NaN for a pair with fewer than two rows
+    // in common, or with a side that does not vary over them.
+    int32_t (*correlation)(const double *returns,
+                           size_t rows,
+                           size_t assets,
+                           int32_t coefficient,
+                           int32_t missing,
+                           double *out,
+                           size_t capacity);
+    // Makes a symmetric `matrix`, `[count, count]`, positive semi-definite in place by cutting negative eigenvalues and
+    // restoring its diagonal, and writes 1 to `changed` where that was needed, else 0; `changed` may be null.
+    // `InvalidData` where a number is not finite or a diagonal element not positive.
+    int32_t (*repair)(double *matrix, size_t count, int32_t *changed);
+    // Euclidean distance between every two of `count` points, `[count, dimensions]`, row-major: `[count, count]`.
+    // Exactly 0 between equal points. `InvalidData` where a number is not finite.
+    int32_t (*distances)(const double *points,
+                         size_t count,
+                         size_t dimensions,
+                         double *out,
+                         size_t capacity);
+} wf_statistics_service;
 
 // What a plugin offers to the host.
 typedef struct wf_plugin_api {

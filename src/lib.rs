@@ -4,6 +4,7 @@
 
 #[allow(non_camel_case_types)]
 pub mod capi;
+pub mod conformance;
 pub mod device;
 pub mod error;
 pub mod evaluate;
@@ -14,4 +15,5 @@ pub mod portfolio;
 pub mod report;
 pub mod run;
 pub mod settings;
+pub mod statistics;
 pub mod windows;

@@ -5,6 +5,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use walkforge::error::Code;
+use walkforge::plugin::Search;
+use walkforge::run::{Experiment, Run, Runtime, write_directory};
+
 const EXPERIMENT: &str = "examples/experiments/hrp.toml";
 const FILES: [&str; 4] = ["report.html", "returns.csv", "run.json", "weights.csv"];
 
@@ -150,5 +154,23 @@ fn where_writing_fails_the_file_is_named_and_no_half_file_stays() {
     refused(&limited(2048), "run/returns.csv: ");
     assert_eq!(names(&out), ["weights.csv"]);
     good(&mut run(&out, &[]));
+    content(&out);
+}
+
+#[test]
+fn a_run_that_is_not_stepped_to_its_end_is_not_written() {
+    let scratch = tempfile::tempdir().unwrap();
+    let out = scratch.path().join("run");
+    let text = "[data]\nprices = \"examples/data/sp500_20_prices.csv\"\n";
+    let experiment = Experiment::from_toml(text, "".into(), &[]).unwrap();
+    let panel = experiment.panel().unwrap();
+    let mut run = Run::new(experiment, panel, &Runtime::new(Search::folders(Vec::new()), 1).unwrap()).unwrap();
+    run.step().unwrap();
+    let error = write_directory(&run, &out, 0.0).unwrap_err();
+    assert_eq!(error.code(), Code::NotReady);
+    assert!(error.to_string().contains("1 of 29 windows are computed"), "{error}");
+    assert!(!out.exists());
+    while run.step().unwrap().done < 29 {}
+    write_directory(&run, &out, 0.0).unwrap();
     content(&out);
 }

@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 /// A module may use only those before it.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 14] = [
     "error",
     "settings",
+    "statistics",
     "panel",
     "windows",
     "portfolio",
@@ -16,6 +17,7 @@ const ORDER: [&str; 12] = [
     "plugin",
     "report",
     "run",
+    "conformance",
     "capi",
 ];
 const UNSAFE_FOLDERS: [&str; 4] = ["src/plugin", "src/capi", "plugins/sdk/src", "plugins/abi/src"];

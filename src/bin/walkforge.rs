@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value as Json, json};
+use walkforge::conformance::{Finding, Options, Outcome, check, run_here};
 use walkforge::error::{Code, Error, Result};
-use walkforge::evaluate::{METRICS, Value};
+use walkforge::evaluate::Value;
 use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory};
 use walkforge::plugin::Search;
-use walkforge::run::{Experiment, Run, RunDirectory, Runtime, allocate, scores};
+use walkforge::run::{DEFAULT_DATES, Experiment, Run, RunDirectory, Runtime, allocate};
 use walkforge::settings::Values;
 use walkforge::windows::{Span, windows};
 
@@ -37,6 +38,17 @@ enum Command {
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
+    /// Change the future and see that no weight moves; exits with 1 where one does.
+    Audit {
+        /// The experiment file (TOML).
+        experiment: PathBuf,
+        /// How many dates to cut the data at, at most.
+        #[arg(long, default_value_t = DEFAULT_DATES)]
+        dates: usize,
+        /// Change a setting: section.key=value.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
     /// Print the walk-forward windows of a data file as CSV.
     Windows {
         /// CSV file: a date column, then one column an asset.
@@ -45,6 +57,11 @@ enum Command {
         /// Change a setting: windows.key=value, or data.kind=returns.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
+    },
+    /// Look at plugins.
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
     },
     /// Fit a model once and print its weights as CSV.
     Weights {
@@ -63,14 +80,35 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum PluginCommand {
+    /// Run the conformance suite on a plugin file, each check in a process of its own; exits with 1 where one fails.
+    Check {
+        /// The plugin's library.
+        file: PathBuf,
+        /// Seconds that one check may take.
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
+    },
+    /// One check in this process; what `check` starts.
+    #[command(hide = true)]
+    CheckHere { file: PathBuf, check: String, report: PathBuf },
+}
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
+    let checking = matches!(arguments.command, Command::Plugin { .. });
     let outcome = match arguments.command {
         Command::Run { experiment, out, set } => run(&experiment, &out, &set),
+        Command::Audit { experiment, dates, set } => audit(&experiment, dates, &set),
         Command::Windows { data, set } => print_windows(&data, &set),
+        Command::Plugin { command: PluginCommand::Check { file, seconds } } => check_plugin(&file, seconds),
+        Command::Plugin { command: PluginCommand::CheckHere { file, check, report } } => {
+            check_here(&file, &check, &report)
+        }
         Command::Weights { model, data, as_of, set } => print_weights(&model, &data, as_of.as_deref(), &set),
     };
     match outcome {
@@ -79,6 +117,7 @@ fn main() -> ExitCode {
             eprintln!("walkforge: {error}");
             ExitCode::from(match error.code() {
                 Code::LookAhead => 1,
+                Code::Plugin if checking => 1,
                 Code::Internal | Code::Poisoned => 3,
                 _ => 2,
             })
@@ -116,6 +155,46 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     Ok(())
 }
 
+/// Prints the first weight that moved as CSV; the header alone where none did.
+fn audit(experiment: &std::path::Path, dates: usize, set: &[String]) -> Result<()> {
+    let experiment = Experiment::from_file(experiment, set)?;
+    let runtime = Runtime::new(Search::standard(), 1)?;
+    let panel = experiment.panel()?;
+    let run = Run::new(experiment, panel, &runtime)?;
+    let audit = run.audit(dates)?;
+    let mut text = String::from("date,window,model,changed_after,change,difference\n");
+    if let Some(moved) = &audit.moved {
+        let name = &run.models[moved.model].name;
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{},{},{name},{},{},{:?}",
+            moved.date, moved.window, moved.after, moved.change, moved.difference
+        );
+    }
+    print(&text)?;
+    match &audit.moved {
+        None => {
+            eprintln!("no weight moved: {} decisions compared, data cut at {} dates", audit.compared, audit.dates);
+            Ok(())
+        }
+        Some(moved) => Err(Error::new(
+            Code::LookAhead,
+            format!(
+                "model '{}', window {}: the decision of {} moved by {} when {}",
+                run.models[moved.model].name,
+                moved.window,
+                moved.date,
+                moved.difference,
+                match moved.change {
+                    "order" => "the windows were walked in reverse".to_owned(),
+                    change => format!("the rows after {} were {change}", moved.after),
+                }
+            ),
+        )),
+    }
+}
+
 /// Windows done, time, and what is being done; nothing where nobody watches.
 fn progress_bar() -> indicatif::ProgressBar {
     if !std::io::stderr().is_terminal() {
@@ -135,26 +214,66 @@ fn show(bar: &indicatif::ProgressBar, template: &str) {
 
 /// One line a model on stderr.
 fn print_outcome(run: &Run) -> Result<()> {
-    let scores = scores(run)?;
     let width = run.models.iter().map(|model| model.name.len()).max().unwrap_or(0);
-    for (model, scored) in run.models.iter().zip(&scores.total) {
-        let figure = |name: &str, scale: f64, digits: usize| {
-            let found = METRICS.iter().zip(&scored.metrics).find(|(metric, _)| metric.name == name);
-            match found {
-                Some((_, Value::Number(number))) => format!("{:.digits$}", number * scale),
+    for (model, entry) in run.models.iter().enumerate() {
+        let figure = |metric: &str, scale: f64, digits: usize| {
+            run.metric(model, metric).map(|value| match value {
+                Value::Number(number) => format!("{:.digits$}", number * scale),
                 _ => "-".to_owned(),
-            }
+            })
         };
         eprintln!(
             "{:width$}  net Sharpe {:>6}  CAGR {:>6} %  drawdown {:>6} %  turnover {:>6} % a year",
-            model.name,
-            figure("sharpe", 1.0, 2),
-            figure("cagr", 100.0, 1),
-            figure("max_drawdown", 100.0, 1),
-            figure("turnover", 100.0, 0),
+            entry.name,
+            figure("sharpe", 1.0, 2)?,
+            figure("cagr", 100.0, 1)?,
+            figure("max_drawdown", 100.0, 1)?,
+            figure("turnover", 100.0, 0)?,
         );
     }
     Ok(())
+}
+
+/// Prints how each check ended as CSV.
+fn check_plugin(file: &std::path::Path, seconds: u64) -> Result<()> {
+    let program =
+        std::env::current_exe().map_err(|error| Error::io("find", std::path::Path::new("walkforge"), &error))?;
+    let options = Options {
+        program,
+        arguments: vec!["plugin".to_owned(), "check-here".to_owned()],
+        patience: std::time::Duration::from_secs(seconds),
+    };
+    print("check,outcome,detail\n")?;
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " "));
+    let mut printed = Ok(());
+    let findings = check(file, &options, &mut |finding| {
+        let line = format!("{},{},{}\n", finding.check, finding.outcome.name(), quoted(finding.outcome.text()));
+        if printed.is_ok() {
+            printed = print(&line);
+        }
+    })?;
+    printed?;
+    let failed: Vec<&Finding> =
+        findings.iter().filter(|finding| matches!(finding.outcome, Outcome::Failed(_))).collect();
+    let Some(first) = failed.first() else {
+        eprintln!("{}: all {} checks passed or do not apply", file.display(), findings.len());
+        return Ok(());
+    };
+    let message = format!(
+        "{}: {} of {} checks failed; the first, '{}', demands: {}",
+        file.display(),
+        failed.len(),
+        findings.len(),
+        first.check,
+        first.demand
+    );
+    Err(Error::new(Code::Plugin, message))
+}
+
+fn check_here(file: &std::path::Path, check: &str, report: &std::path::Path) -> Result<()> {
+    let outcome = run_here(file, check)?;
+    std::fs::write(report, format!("{}\n{}\n", outcome.name(), outcome.text()))
+        .map_err(|error| Error::io("write", report, &error))
 }
 
 /// An experiment of one data file; `data.kind=returns` among the settings says that it holds returns.

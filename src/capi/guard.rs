@@ -290,11 +290,8 @@ pub(super) unsafe fn options<T: Copy>(name: &str, given: *const T, first_version
     if given.is_null() {
         return Ok(default);
     }
-    // SAFETY: every public struct starts with its size.
-    let size = unsafe { given.cast::<usize>().read_unaligned() };
-    if size < first_version {
-        fail!(InvalidArgument, "'{name}' has a struct_size of {size}; set it to sizeof, at least {first_version}");
-    }
+    // SAFETY: as demanded of the caller.
+    let size = unsafe { sized(name, given, first_version)? };
     let mut out = default;
     // SAFETY: as many bytes as both have.
     unsafe {
@@ -303,18 +300,18 @@ pub(super) unsafe fn options<T: Copy>(name: &str, given: *const T, first_version
     Ok(out)
 }
 
-/// Fails where a struct of the caller's cannot be written to.
+/// The size that a struct of the caller's states, at least that of its first version.
 ///
 /// # Safety
-/// `out` is null or starts with its size.
-pub(super) unsafe fn sized<T>(name: &str, out: *const T, first_version: usize) -> Result<()> {
-    wanted(name, out)?;
-    // SAFETY: not null, aligned, and every public struct starts with its size.
-    let size = unsafe { out.cast::<usize>().read() };
+/// `given` is null or starts with its size.
+pub(super) unsafe fn sized<T>(name: &str, given: *const T, first_version: usize) -> Result<usize> {
+    wanted(name, given)?;
+    // SAFETY: not null, and every public struct starts with its size.
+    let size = unsafe { given.cast::<usize>().read_unaligned() };
     if size < first_version {
         fail!(InvalidArgument, "'{name}' has a struct_size of {size}; set it to sizeof, at least {first_version}");
     }
-    Ok(())
+    Ok(size)
 }
 
 /// Writes a struct of ours into the caller's, as much of it as the caller's version has.
@@ -322,10 +319,9 @@ pub(super) unsafe fn sized<T>(name: &str, out: *const T, first_version: usize) -
 /// # Safety
 /// `out` is null or starts with its size and is as large as it says.
 pub(super) unsafe fn answer<T: Copy>(name: &str, out: *mut T, first_version: usize, value: &T) -> Result<()> {
-    // SAFETY: as demanded of our caller; the size that the struct starts with is kept.
+    // SAFETY: as demanded of the caller; every public struct starts with its size, which is kept.
     unsafe {
-        sized(name, out, first_version)?;
-        let size = out.cast::<usize>().read();
+        let size = sized(name, out, first_version)?;
         let skip = size_of::<usize>();
         let count = size.min(size_of::<T>()) - skip;
         let (from, to) = (core::ptr::from_ref(value).cast::<u8>().add(skip), out.cast::<u8>().add(skip));

@@ -25,18 +25,31 @@ pub struct Context {
     model: String,
     log: Option<LogSink>,
     cancel: Arc<AtomicBool>,
+    checking: bool,
 }
 
 impl Context {
     /// A context whose messages go to `log`, and whose work stops once `cancel` is set.
     pub fn new(log: Option<LogSink>, cancel: Arc<AtomicBool>) -> Self {
-        Self { model: String::new(), log, cancel }
+        Self { model: String::new(), log, cancel, checking: false }
     }
 
     /// The same for one model, whose name stands before its messages.
     #[must_use]
     pub fn of_model(&self, name: &str) -> Self {
         Self { model: format!("{name}: "), ..self.clone() }
+    }
+
+    /// The same in checking mode: what a plugin is lent lies in guarded memory, and one that misuses it ends the
+    /// process. For `walkforge plugin check`, which runs plugins in a process of their own.
+    #[must_use]
+    pub fn checking(self) -> Self {
+        Self { checking: true, ..self }
+    }
+
+    /// Whether this is checking mode.
+    pub fn is_checking(&self) -> bool {
+        self.checking
     }
 
     /// Hands a message to whoever listens.

@@ -4,10 +4,11 @@ use core::ffi::c_void;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
-use walkforge_plugin_abi::{wf_error, wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
+use walkforge_plugin_abi::{WF_OK, wf_error, wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
 
-use super::error::{check, string, text};
+use super::error::{check, from_c, text};
 use super::host::{context_handle, settings_handle};
+use super::memory::{Guarded, Lent};
 use crate::error::{Code, Error, Result, fail};
 use crate::model::{Context, Estimator, Factory, Requirements};
 use crate::panel::{Past, days_of};
@@ -94,6 +95,13 @@ impl Factory for Plugin {
     }
 
     fn create(&self, settings: &Values, context: &Context) -> Result<Box<dyn Estimator>> {
+        Ok(Box::new(self.instance(settings, context)?))
+    }
+}
+
+impl Plugin {
+    /// Makes a model.
+    pub(super) fn instance(&self, settings: &Values, context: &Context) -> Result<Instance> {
         let table = Arc::clone(&self.table);
         let mut instance = core::ptr::null_mut();
         let mut error = core::ptr::null_mut();
@@ -106,7 +114,7 @@ impl Factory for Plugin {
         let needs = Requirements { lookback: 1, min_history: 0 };
         let mut model = Instance { table, handle: instance, needs, context: context.clone() };
         model.needs = model.ask_requirements()?;
-        Ok(Box::new(model))
+        Ok(model)
     }
 }
 
@@ -115,7 +123,7 @@ fn missing(plugin: &str, call: &str) -> Error {
 }
 
 /// One model of a plugin.
-struct Instance {
+pub(super) struct Instance {
     table: Arc<Table>,
     handle: *mut c_void,
     needs: Requirements,
@@ -170,14 +178,14 @@ impl Estimator for Instance {
 
     fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()> {
         let Some(fit) = self.table.api.fit else { return Ok(()) };
-        let train = Shown::new(train, &self.context);
-        let validation = validation.map(|validation| Shown::new(validation, &self.context));
-        let (train, validation) = (train.as_c(), validation.as_ref().map(Shown::as_c));
-        let validation = validation.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+        let train = Shown::new(train, &self.context)?;
+        let validation = validation.map(|validation| Shown::new(validation, &self.context)).transpose()?;
+        let (train, validation) = (train.as_c()?, validation.as_ref().map(Shown::as_c).transpose()?);
+        let validation = validation.as_ref().map_or(core::ptr::null(), Lent::as_ptr);
         let mut error = core::ptr::null_mut();
         // SAFETY: the instance is the plugin's own and ours alone (`&mut`); the pasts live during the call.
         unsafe {
-            let status = fit(self.handle, &raw const train, validation, &raw mut error);
+            let status = fit(self.handle, train.as_ptr(), validation, &raw mut error);
             check(&self.table.name, "fit", status, error)
         }
     }
@@ -202,17 +210,56 @@ impl Estimator for Instance {
 type Answer = unsafe extern "C" fn(*const c_void, *const wf_past, *mut f64, usize, *mut *mut wf_error) -> i32;
 
 impl Instance {
+    /// Asks for weights with room for `capacity` numbers, too few; says what was wrong with how it was refused.
+    pub(super) fn weigh_into(&self, past: &Past, capacity: usize, with_error: bool) -> Result<Option<String>> {
+        let call = self.table.api.weights.ok_or_else(|| missing(&self.table.name, "weights"))?;
+        let mut room = Guarded::new(&vec![f64::NAN; capacity.max(1)])?;
+        let shown = Shown::new(past, &self.context)?;
+        let view = shown.as_c()?;
+        let mut error = core::ptr::null_mut();
+        let place = if with_error { &raw mut error } else { core::ptr::null_mut() };
+        // SAFETY: the past lives during the call; there is room for `capacity` numbers.
+        let (status, error) = unsafe {
+            let status = call(self.handle, view.as_ptr(), room.as_mut_ptr(), capacity, place);
+            (status, from_c(error))
+        };
+        let needed = past.assets().len();
+        Ok(if status == WF_OK {
+            Some(format!("weights returned WF_OK with room for {capacity} of {needed} numbers"))
+        } else if room.to_vec().iter().any(|value| !value.is_nan()) {
+            Some("weights failed, as it must, but wrote to the buffer before".to_owned())
+        } else if with_error && error.is_none_or(|error| error.message().is_empty()) {
+            Some(format!("weights failed with code {status}, as it must, but without an error and its message"))
+        } else {
+            None
+        })
+    }
+
+    /// Destroys nothing, which a plugin must accept.
+    pub(super) fn destroy_null(&self) {
+        if let Some(destroy) = self.table.api.destroy {
+            // SAFETY: null is accepted, by the ABI.
+            unsafe { destroy(core::ptr::null_mut()) };
+        }
+    }
+
     /// Asks for a number an asset; each must be finite.
     fn answer(&self, call: &str, what: &str, function: Answer, past: &Past) -> Result<Vec<f64>> {
         let name = &self.table.name;
-        let mut out = vec![f64::NAN; past.assets().len()];
-        let shown = Shown::new(past, &self.context);
-        let view = shown.as_c();
+        let count = past.assets().len();
+        let mut out = vec![f64::NAN; count];
+        let mut guarded = if self.context.is_checking() { Some(Guarded::new(&out)?) } else { None };
+        let room = guarded.as_mut().map_or(out.as_mut_ptr(), Guarded::as_mut_ptr);
+        let shown = Shown::new(past, &self.context)?;
+        let view = shown.as_c()?;
         let mut error = core::ptr::null_mut();
-        // SAFETY: the past lives during the call, `out` has room for as many numbers as it says.
+        // SAFETY: the past lives during the call, and there is room for as many numbers as are said.
         unsafe {
-            let status = function(self.handle, &raw const view, out.as_mut_ptr(), out.len(), &raw mut error);
+            let status = function(self.handle, view.as_ptr(), room, count, &raw mut error);
             check(name, call, status, error)?;
+        }
+        if let Some(guarded) = &guarded {
+            out = guarded.to_vec();
         }
         if let Some(at) = out.iter().position(|value| !value.is_finite()) {
             fail!(Plugin, "plugin '{name}' gave {} as the {what} of {}; it must be finite", out[at], past.names()[at]);
@@ -223,43 +270,62 @@ impl Instance {
 
 /// A past laid out as the ABI wants it.
 struct Shown<'a> {
-    past: &'a Past,
     context: &'a Context,
-    dates: Vec<i32>,
-    names: Vec<wf_string>,
-    members: Vec<u8>,
-    features: Vec<wf_feature>,
+    dates: Lent<'a, i32>,
+    names: Lent<'a, wf_string>,
+    returns: Lent<'a, f64>,
+    members: Lent<'a, u8>,
+    features: Lent<'a, wf_feature>,
+    // What names and features point to in checking mode.
+    _texts: Vec<Lent<'a, u8>>,
+    _planes: Vec<Lent<'a, f64>>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(past: &'a Past, context: &'a Context) -> Self {
-        Self {
-            past,
-            context,
-            dates: past.dates().iter().map(|&date| days_of(date)).collect(),
-            names: past.names().iter().map(|name| string(name)).collect(),
-            features: past
-                .features()
-                .iter()
-                .zip(past.feature_names())
-                .map(|(values, name)| wf_feature { name: string(name), values: values.as_ptr() })
-                .collect(),
-            members: past.members().iter().map(|&member| u8::from(member)).collect(),
+    fn new(past: &'a Past, context: &'a Context) -> Result<Self> {
+        let checking = context.is_checking();
+        let mut texts = Vec::new();
+        let mut text = |text: &'a String| -> Result<wf_string> {
+            let lent = Lent::new(text.as_bytes().into(), checking)?;
+            let out = wf_string { data: lent.as_ptr().cast(), length: lent.len() };
+            texts.push(lent);
+            Ok(out)
+        };
+        let names = past.names().iter().map(&mut text).collect::<Result<Vec<_>>>()?;
+        let mut planes = Vec::new();
+        let mut features = Vec::new();
+        for (values, name) in past.features().iter().zip(past.feature_names()) {
+            let plane = Lent::new(values.into(), checking)?;
+            features.push(wf_feature { name: text(name)?, values: plane.as_ptr() });
+            planes.push(plane);
         }
+        let dates: Vec<i32> = past.dates().iter().map(|&date| days_of(date)).collect();
+        let members: Vec<u8> = past.members().iter().map(|&member| u8::from(member)).collect();
+        Ok(Self {
+            context,
+            dates: Lent::new(dates.into(), checking)?,
+            names: Lent::new(names.into(), checking)?,
+            returns: Lent::new(past.returns().into(), checking)?,
+            members: Lent::new(members.into(), checking)?,
+            features: Lent::new(features.into(), checking)?,
+            _texts: texts,
+            _planes: planes,
+        })
     }
 
-    fn as_c(&self) -> wf_past {
-        wf_past {
+    fn as_c(&self) -> Result<Lent<'_, wf_past>> {
+        let view = wf_past {
             struct_size: size_of::<wf_past>(),
             rows: self.dates.len(),
             assets: self.names.len(),
             dates: self.dates.as_ptr(),
             names: self.names.as_ptr(),
-            returns: self.past.returns().as_ptr(),
+            returns: self.returns.as_ptr(),
             members: self.members.as_ptr(),
             context: context_handle(self.context),
             feature_count: self.features.len(),
             features: self.features.as_ptr(),
-        }
+        };
+        Lent::new(vec![view].into(), self.context.is_checking())
     }
 }

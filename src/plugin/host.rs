@@ -9,6 +9,7 @@ use walkforge_plugin_abi::{
 };
 
 use super::error::{error_new, text};
+use super::services::STATISTICS;
 use crate::error::Code;
 use crate::model::{Context, Level};
 use crate::settings::Values;
@@ -36,6 +37,7 @@ unsafe extern "C" fn get_service(id: wf_string, minimum_version: u32) -> *const 
         ("settings", 0..=1) => (&raw const SETTINGS).cast(),
         ("log", 0..=1) => (&raw const LOG).cast(),
         ("cancel", 0..=1) => (&raw const CANCEL).cast(),
+        ("statistics", 0..=1) => (&raw const STATISTICS).cast(),
         _ => core::ptr::null(),
     }
 }

@@ -114,6 +114,13 @@ fn this_library() -> Option<PathBuf> {
 }
 
 fn load_file(path: &Path) -> Result<Plugin> {
+    let (init, source) = entry(path)?;
+    // SAFETY: the function is a plugin's entry, as its symbol says.
+    unsafe { register(init, &source) }
+}
+
+/// Loads a library and finds a plugin's entry in it; gives what messages call it, too.
+pub(super) fn entry(path: &Path) -> Result<(wf_plugin_init, String)> {
     let source = path.display().to_string();
     if !path.is_file() {
         fail!(NotFound, "plugin file {source} is not there");
@@ -139,9 +146,22 @@ fn load_file(path: &Path) -> Result<Plugin> {
     };
     // Plugins are never unloaded: their descriptions and models may be used until the process ends.
     std::mem::forget(library);
-    // SAFETY: the function is a plugin's entry, as its symbol says.
-    unsafe { register(init, &source) }
+    Ok((init, source))
 }
+
+/// A table of which nothing is filled yet.
+pub(super) const EMPTY: wf_plugin_api = wf_plugin_api {
+    struct_size: size_of::<wf_plugin_api>(),
+    abi_major: 0,
+    abi_minor: 0,
+    describe: None,
+    create: None,
+    destroy: None,
+    requirements: None,
+    fit: None,
+    weights: None,
+    scores: None,
+};
 
 /// Takes a plugin whose init function is linked into the program; `source` is what messages call it.
 ///
@@ -151,18 +171,7 @@ fn load_file(path: &Path) -> Result<Plugin> {
 /// # Errors
 /// `PluginAbi` where its ABI version or description cannot be used, and the plugin's own errors.
 pub unsafe fn register(init: wf_plugin_init, source: &str) -> Result<Plugin> {
-    let mut api = wf_plugin_api {
-        struct_size: size_of::<wf_plugin_api>(),
-        abi_major: 0,
-        abi_minor: 0,
-        describe: None,
-        create: None,
-        destroy: None,
-        requirements: None,
-        fit: None,
-        weights: None,
-        scores: None,
-    };
+    let mut api = EMPTY;
     let mut error = core::ptr::null_mut();
     // SAFETY: the host table is static; `api` starts with its size; `error` is ours.
     unsafe {

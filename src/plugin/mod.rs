@@ -6,6 +6,11 @@ mod adapter;
 pub(crate) mod error;
 pub(crate) mod host;
 mod load;
+mod memory;
+mod probe;
+pub(crate) mod process;
+mod services;
 
 pub use adapter::Plugin;
 pub use load::{Search, register};
+pub use probe::{Negotiation, Probe};

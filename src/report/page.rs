@@ -29,7 +29,7 @@ pub fn html(values: &Values) -> String {
     for (name, value) in &values.facts {
         let _ = writeln!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
     }
-    for model in &values.models {
+    for (_, model) in ordered(&values.models) {
         if let Some(gaps) = &model.gaps {
             let _ = writeln!(out, "<div><dt>Gaps, {}</dt><dd>{}</dd></div>", escape(&model.name), escape(gaps));
         }
@@ -71,8 +71,8 @@ fn lead(values: &Values) -> String {
         })
         .collect();
     format!(
-        "<p class=\"lead\">Out of sample, {first} to {last}, after costs: {}. Every weight was decided by a model that had \
-         seen nothing later than the day of its decision.</p>\n",
+        "<p class=\"lead\">Out of sample, {first} to {last}, after costs: {}. Every weight was decided by a model that \
+         had seen nothing later than the day of its decision.</p>\n",
         says.join("; ")
     )
 }
@@ -127,8 +127,8 @@ fn integrity(values: &Values) -> String {
         above => format!("THE HIGHEST ROW SHOWN WAS {above} ABOVE THE AS-OF ROW"),
     };
     format!(
-        "<section><h2>No look-ahead</h2><p>{} decisions were made over {} windows; at every one of them {highest}. {fits} \
-         The row of each decision is in run.json.{unchanged}</p></section>\n",
+        "<section><h2>No look-ahead</h2><p>{} decisions were made over {} windows; at every one of them {highest}. \
+         {fits} The row of each decision is in run.json.{unchanged}</p></section>\n",
         seen.decisions,
         values.windows.len()
     )

@@ -2,6 +2,7 @@
 //! from another.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use jiff::civil::Date;
 
@@ -18,34 +19,43 @@ const HEIGHT: f64 = 300.0;
 /// The weights of a model, the largest on average first.
 pub(super) fn strips(model: &ModelValues, assets: &[String]) -> String {
     let count = model.rebalances.len().max(1) as f64;
-    let mean = |asset: usize| model.rebalances.iter().map(|one| one.weights[asset]).sum::<f64>() / count;
+    let mean = |asset: usize, of: fn(f64) -> f64| {
+        model.rebalances.iter().map(|one| of(one.weights[asset])).sum::<f64>() / count
+    };
     let last = |asset: usize| model.rebalances.last().map_or(0.0, |one| one.weights[asset]);
-    let mut order: Vec<(usize, f64)> = (0..assets.len()).map(|asset| (asset, mean(asset))).collect();
-    order.sort_by(|one, two| two.1.total_cmp(&one.1));
-    let (shown, rest) = order.split_at(order.len().min(SHOWN));
+    // The largest positions, long or short; then from the most held to the most sold short.
+    let mut order: Vec<usize> = (0..assets.len()).collect();
+    order.sort_by(|one, two| mean(*two, f64::abs).total_cmp(&mean(*one, f64::abs)));
+    let mut order: Vec<(usize, f64)> = order.into_iter().map(|asset| (asset, mean(asset, |weight| weight))).collect();
+    let (shown, rest) = order.split_at_mut(assets.len().min(SHOWN));
+    shown.sort_by(|one, two| two.1.total_cmp(&one.1));
     let weights = shown.iter().flat_map(|(asset, _)| model.rebalances.iter().map(|one| one.weights[*asset]));
-    let top = weights.fold(0.0, f64::max).max(1e-9);
+    let (low, high) = weights.fold((0.0_f64, 1e-9_f64), |(low, high), weight| (low.min(weight), high.max(weight)));
+    let (range, widest) = (low..high, high.max(-low));
     let days: Vec<Date> = model.rebalances.iter().map(|one| one.date).collect();
     let across = Across::new(&days);
     let mut out = format!(
         "<div class=\"scroll\"><table class=\"strips\"><thead><tr><th scope=\"col\">Asset</th>\
-         <th scope=\"col\">0 to {} over time</th><th scope=\"col\">mean</th><th scope=\"col\">last</th></tr></thead><tbody>\n",
-        share(top, top)
+         <th scope=\"col\">{} to {} over time</th><th scope=\"col\">mean</th><th scope=\"col\">last</th></tr>\
+         </thead><tbody>\n",
+        if low < 0.0 { share(low, widest) } else { "0".to_owned() },
+        share(high, widest)
     );
-    for (asset, mean) in shown {
+    for (asset, mean) in &*shown {
         let _ = writeln!(
             out,
             "<tr><th scope=\"row\">{}</th><td><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" \
              aria-hidden=\"true\"><path d=\"{}\"/></svg></td><td>{}</td><td>{}</td></tr>",
             escape(&assets[*asset]),
-            outline(model, *asset, top, across),
-            share(*mean, top),
-            share(last(*asset), top)
+            outline(model, *asset, &range, across),
+            share(*mean, widest),
+            share(last(*asset), widest)
         );
     }
     let _ = writeln!(
         out,
-        "</tbody><tfoot><tr><td></td><td><div class=\"below\">{}</div></td><td></td><td></td></tr></tfoot></table></div>",
+        "</tbody><tfoot><tr><td></td><td><div class=\"below\">{}</div></td><td></td><td></td></tr></tfoot>\
+         </table></div>",
         labels_below(across, &days)
     );
     if !rest.is_empty() {
@@ -63,24 +73,25 @@ pub(super) fn strips(model: &ModelValues, assets: &[String]) -> String {
 }
 
 /// A filled area that holds each weight until the next rebalance.
-fn outline(model: &ModelValues, asset: usize, top: f64, across: Across) -> String {
-    let mut out = format!("M0 {HEIGHT}");
-    let mut pen = (0_i64, HEIGHT as i64);
+fn outline(model: &ModelValues, asset: usize, range: &Range<f64>, across: Across) -> String {
+    let down = |weight: f64| ((range.end - weight) / (range.end - range.start) * HEIGHT).round() as i64;
+    let mut out = format!("M0 {}", down(0.0));
+    let mut pen = (0_i64, down(0.0));
     for part in model.rebalances.chunks(model.rebalances.len().div_ceil(STEPS).max(1)) {
         let weight = part.iter().map(|one| one.weights[asset]).sum::<f64>() / part.len() as f64;
-        let now = ((across.place(part[0].date) * WIDTH).round() as i64, ((1.0 - weight / top) * HEIGHT).round() as i64);
+        let now = ((across.place(part[0].date) * WIDTH).round() as i64, down(weight));
         // Writing to a string cannot fail.
         let _ = write!(out, "h{}v{}", now.0 - pen.0, now.1 - pen.1);
         pen = now;
     }
-    let _ = write!(out, "H{WIDTH}V{HEIGHT}z");
+    let _ = write!(out, "H{WIDTH}V{}z", down(0.0));
     out
 }
 
 /// In percent, with the decimals that the largest weight shown needs.
-fn share(value: f64, top: f64) -> String {
-    let decimals = if top < 0.02 { 2 } else { 1 };
-    format!("{:.decimals$}\u{a0}%", value * 100.0)
+fn share(value: f64, widest: f64) -> String {
+    let decimals = if widest < 0.02 { 2 } else { 1 };
+    format!("{:.decimals$}\u{a0}%", value * 100.0).replace('-', "−")
 }
 
 #[cfg(test)]
@@ -90,18 +101,13 @@ mod tests {
     use jiff::ToSpan;
     use jiff::civil::date;
 
-    #[test]
-    fn the_largest_come_first_and_what_is_left_out_is_told() {
-        // Asset k of 30 weighs k/435; the first rebalance alone is different.
-        let even: Vec<f64> = (0..30).map(|asset| f64::from(asset) / 435.0).collect();
-        let mut first = even.clone();
-        first.swap(0, 29);
-        let rebalances = [first, even]
+    fn model(rebalances: Vec<Vec<f64>>) -> ModelValues {
+        let rebalances = rebalances
             .into_iter()
             .zip(0_i32..)
             .map(|(weights, at)| Rebalance { date: date(2020, 1, 1).checked_add((100 * at).days()).unwrap(), weights })
             .collect();
-        let model = ModelValues {
+        ModelValues {
             name: "m".to_owned(),
             fits: false,
             net: Vec::new(),
@@ -111,7 +117,27 @@ mod tests {
             windows: Vec::new(),
             changes: Vec::new(),
             gaps: None,
-        };
+        }
+    }
+
+    #[test]
+    fn short_positions_hang_below_their_zero() {
+        let html =
+            strips(&model(vec![vec![0.75, -0.25, 0.5], vec![0.75, -0.25, 0.5]]), &["A", "B", "C"].map(str::to_owned));
+        assert!(html.contains("−25.0\u{a0}% to 75.0\u{a0}% over time"), "{html}");
+        assert!(html.contains("d=\"M0 225h0v-225h10000v0H10000V225z\""), "{html}");
+        assert!(html.contains("d=\"M0 225h0v75h10000v0H10000V225z\""), "{html}");
+        let place = |name: &str| html.find(&format!(">{name}</th>")).unwrap();
+        assert!(place("A") < place("C") && place("C") < place("B"));
+    }
+
+    #[test]
+    fn the_largest_come_first_and_what_is_left_out_is_told() {
+        // Asset k of 30 weighs k/435; the first rebalance alone is different.
+        let even: Vec<f64> = (0..30).map(|asset| f64::from(asset) / 435.0).collect();
+        let mut first = even.clone();
+        first.swap(0, 29);
+        let model = model(vec![first, even]);
         let names: Vec<String> = (0..30).map(|asset| format!("<{asset}>")).collect();
         let html = strips(&model, &names);
         assert_eq!(html.matches("<path d=").count(), 20);

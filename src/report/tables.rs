@@ -13,6 +13,16 @@ const HEADLINE: [&str; 4] = ["sharpe", "cagr", "max_drawdown", "turnover"];
 /// What is shown of each test span.
 const WINDOW: [&str; 5] = ["sharpe", "cagr", "volatility", "max_drawdown", "turnover"];
 
+/// What the rules of the constraints do.
+const RULES: [(&str, &str); 6] = [
+    ("membership", "sells what is no longer in the universe"),
+    ("top_k", "holds no more assets than allowed"),
+    ("min_weight", "holds nothing smaller than allowed"),
+    ("bounds", "moves to the nearest weights that sum to 1 inside the bounds of assets and groups"),
+    ("turnover", "goes only part of the way to the target, as far as the turnover limit lets it"),
+    ("drift", "no change: by how much the turnover limit kept a holding beyond its bound"),
+];
+
 /// Place and row of a metric of the table.
 fn metric(name: &str) -> Option<(usize, &'static Metric)> {
     METRICS.iter().enumerate().find(|(_, metric)| metric.name == name)
@@ -46,7 +56,8 @@ pub(super) fn headline(values: &Values) -> String {
 /// Every metric of the out-of-sample path, and what each means.
 pub(super) fn totals(values: &Values) -> String {
     let mut out = String::from(
-        "<section><h2>All metrics, out of sample</h2><div class=\"scroll\"><table><thead><tr><th scope=\"col\">Metric</th>",
+        "<section><h2>All metrics, out of sample</h2>\
+         <div class=\"scroll\"><table><thead><tr><th scope=\"col\">Metric</th>",
     );
     for (place, model) in ordered(&values.models) {
         let _ = write!(out, "<th scope=\"col\">{} {}</th>", swatch(place), escape(&model.name));
@@ -72,8 +83,8 @@ pub(super) fn totals(values: &Values) -> String {
 pub(super) fn by_window(values: &Values) -> String {
     let columns: Vec<(usize, &Metric)> = WINDOW.iter().filter_map(|name| metric(name)).collect();
     let mut out = String::from(
-        "<section><h2>Window by window</h2><p>Each span is scored on a path of its own that starts in cash, after costs. \
-         Figures are of the test span where nothing else is said.</p>\n",
+        "<section><h2>Window by window</h2><p>Each span is scored on a path of its own that starts in cash, after \
+         costs. Figures are of the test span where nothing else is said.</p>\n",
     );
     for (place, model) in ordered(&values.models) {
         let _ = write!(
@@ -129,9 +140,9 @@ pub(super) fn changes(values: &Values) -> String {
     }
     let mut out = String::from(
         "<section><h2>Changes by constraints</h2><p>What was done to the models’ targets on the out-of-sample path; \
-         weight moved is the sum of |after − before|. Membership: an asset left the universe. Bounds: weights sum to 1, \
-         none below 0 or above the largest weight.</p><div class=\"scroll\"><table><thead><tr><th scope=\"col\">Model</th>\
-         <th scope=\"col\">Rule</th><th scope=\"col\">Decisions changed</th><th scope=\"col\">Weight moved, a change</th>\
+         weight moved is the sum of |after − before|.</p><div class=\"scroll\"><table><thead><tr>\
+         <th scope=\"col\">Model</th><th scope=\"col\">Rule</th><th scope=\"col\">Decisions changed</th>\
+         <th scope=\"col\">Weight moved, a change</th>\
          <th scope=\"col\">Largest</th><th scope=\"col\">on</th></tr></thead><tbody>\n",
     );
     for (place, model) in ordered(&values.models) {
@@ -151,7 +162,11 @@ pub(super) fn changes(values: &Values) -> String {
             );
         }
     }
-    out + "</tbody></table></div></section>\n"
+    out += "</tbody></table></div>\n<details><summary>What each rule does</summary><dl class=\"terms\">";
+    for (rule, meaning) in RULES {
+        let _ = write!(out, "<dt>{rule}</dt><dd>{meaning}</dd>");
+    }
+    out + "</dl></details></section>\n"
 }
 
 /// A value as people read it, shares in percent with so many decimals.

@@ -44,10 +44,23 @@ impl Market {
         decisions: &[Decision],
         rows: Range<usize>,
     ) -> Result<Walked> {
+        let end = rows.end;
+        self.walk_until(panel, book, decisions, rows, end)
+    }
+
+    /// The same, stopped before the row `stop`.
+    pub(super) fn walk_until(
+        &self,
+        panel: &Panel,
+        book: &mut Book,
+        decisions: &[Decision],
+        rows: Range<usize>,
+        stop: usize,
+    ) -> Result<Walked> {
         let assets = panel.assets().len();
         let mut out = Walked::default();
         let mut due = decisions.iter().filter(|decision| decision.row + 1 + self.lag < rows.end).peekable();
-        for row in rows.clone() {
+        for row in rows.start..rows.end.min(stop) {
             while let Some(decision) = due.next_if(|decision| decision.row < row) {
                 let mut weights = decision.target.clone();
                 let known = Known {

@@ -1,5 +1,5 @@
 //! The run directory: claimed with a lock before anything is computed, then written file by file, each whole or not
-//! there, `run.json` last. A directory with a `run.json` is finished; one without was cut off and is completed.
+//! there, `run.json` last. A directory with all of its files is finished; another was cut off and is completed.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
@@ -94,7 +94,8 @@ impl RunDirectory {
     /// of the time it took.
     ///
     /// # Errors
-    /// `NotReady` where windows are still to be computed; `Io` naming the file that could not be written; the directory can then be completed later.
+    /// `NotReady` where windows are still to be computed; `Io` naming the file that could not be written: the directory
+    /// can then be completed later.
     pub fn write(self, run: &Run, seconds: f64) -> Result<()> {
         let progress = run.progress();
         if progress.done < progress.windows {
@@ -169,7 +170,7 @@ pub fn write_directory(run: &Run, folder: &Path, seconds: f64) -> Result<()> {
     }
 }
 
-/// Whether `folder` holds this run, finished.
+/// Whether `folder` holds this run, finished: a `run.json` of the same identity, and every other file beside it.
 fn finished(folder: &Path, identity: &Map<String, Json>) -> Result<bool> {
     let file = folder.join("run.json");
     let text = match std::fs::read_to_string(&file) {
@@ -191,7 +192,7 @@ fn finished(folder: &Path, identity: &Map<String, Json>) -> Result<bool> {
             differs.join(", ")
         );
     }
-    Ok(true)
+    Ok(FILES.iter().all(|name| folder.join(name).exists()))
 }
 
 /// Refuses a folder that holds anything but what a run that was cut off leaves.
@@ -226,7 +227,7 @@ fn remove(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LOCK, RunDirectory};
+    use super::{FILES, LOCK, RunDirectory};
     use crate::error::Code;
     use serde_json::{Map, Value as Json, json};
     use std::path::Path;
@@ -307,6 +308,12 @@ mod tests {
         std::fs::remove_dir(folder.join("weights.csv")).unwrap();
         claimed.put("run.json", &Json::Object(identity(0)).to_string()).unwrap();
         drop(claimed);
+        // Files are missing beside run.json: somebody removed them, and the run is completed again.
+        let claimed = RunDirectory::claim_for(folder, &identity(0)).unwrap().unwrap();
+        for name in ["weights.csv", "returns.csv", "report.html"] {
+            claimed.put(name, "text").unwrap();
+        }
+        drop(claimed);
         let touched = || std::fs::metadata(folder).unwrap().modified().unwrap();
         let before = touched();
         assert!(RunDirectory::claim_for(folder, &identity(0)).unwrap().is_none());
@@ -314,7 +321,9 @@ mod tests {
         assert_eq!(error.code(), Code::Exists);
         assert!(error.to_string().contains("run.json differs in settings"), "{error}");
         assert_eq!(touched(), before);
-        std::fs::remove_file(folder.join("run.json")).unwrap();
+        for name in FILES {
+            std::fs::remove_file(folder.join(name)).unwrap();
+        }
         std::fs::write(folder.join("thesis.doc"), "").unwrap();
         let error = RunDirectory::claim_for(folder, &identity(0)).unwrap_err();
         assert!(error.code() == Code::Exists && error.to_string().contains("holds thesis.doc"), "{error}");

@@ -1,6 +1,7 @@
 //! The experiment: every model over every window, then the books of the out-of-sample path. The one room that sees all
 //! stages.
 
+mod audit;
 mod books;
 mod directory;
 mod document;
@@ -13,6 +14,7 @@ mod tables;
 mod walk;
 mod window;
 
+pub use audit::{Audit, DEFAULT_DATES, Decided, Moved, Pipeline, Weighed};
 pub use directory::{RunDirectory, write_directory};
 pub use experiment::{Device, Experiment, ModelEntry, data_settings};
 pub use rules::{Rules, group_settings, portfolio_settings};

@@ -94,6 +94,9 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         )
         .collect();
     let rebalance = experiment.rules.rebalance_text();
+    let as_priced = (0..dates.len()).all(|row| panel.members(row) == panel.has_value(row));
+    let universe =
+        if as_priced { "assets with a price on the day of the decision" } else { "the members of the day, as given" };
     let mut out = vec![
         ("Data", format!("{span}, {assets} {}", if assets == 1 { "asset" } else { "assets" })),
         (
@@ -107,6 +110,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
                 settings.step_months
             ),
         ),
+        ("Universe", universe.to_owned()),
         (
             "Rebalance",
             if rebalance.parse::<usize>().is_ok() { format!("every {rebalance} rows") } else { rebalance.to_owned() },

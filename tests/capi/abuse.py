@@ -49,9 +49,12 @@ VALID = {
     ("wf_windows_new", "experiment"): "text(TINY_WINDOWS)",
     ("wf_panel_read", "kind"): "WF_PRICES",
     ("wf_code_name", "code"): "WF_OK",
+    ("wf_run_audit", "dates"): "1",
     ("wf_run_weights", "row"): "fixture.due_row",
     ("wf_run_weights", "model"): "1",
 }
+# Counts that may be as large as they like.
+UNBOUNDED = {("wf_run_audit", "dates")}
 # Arrays that a call reads.
 ARRAYS = {("wf_panel_add_feature", "values"): "tiny_prices"}
 # Fields of structs that a caller hands over, where another value than these is unusable: (struct, field) to what null,
@@ -229,7 +232,7 @@ def number(function, param, before):
         values = [("0", GOOD), ("1", ANY), ("SIZE_MAX", BAD), ("SIZE_MAX / 2", BAD)]
     else:
         valid = VALID.get((function.name, name), "0")
-        beyond = BAD if fallible else ANY
+        beyond = BAD if fallible and (function.name, name) not in UNBOUNDED else ANY
         values = [(valid, GOOD), ("SIZE_MAX", beyond), ("SIZE_MAX / 2", beyond), ("100000", beyond), ("1", ANY)]
     choices = [Choice(value, f"{name} = {value};", effect) for value, effect in values]
     return Param(f"size_t {name} = 0;", choices, "", "")
@@ -331,7 +334,7 @@ def write(parsed, function, lines):
 def main():
     parsed = header.read(sys.argv[1])
     named = {(function.name, param.name) for function in parsed.functions for param in function.params}
-    for key in list(OPTIONAL) + list(VALID) + list(ARRAYS):
+    for key in list(OPTIONAL) + list(VALID) + list(ARRAYS) + list(UNBOUNDED):
         assert key in named, f"abuse.py: the header has no {key}"
     for kind, field in FIELDS:
         assert field in [other.name for other in parsed.structs[kind]], f"abuse.py: the header has no {kind}.{field}"

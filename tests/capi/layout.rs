@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::mem::{align_of, offset_of, size_of};
 use std::process::Command;
 
-use walkforge::capi::{wf_panel_arrays, wf_path, wf_progress, wf_runtime_options, wf_window};
+use walkforge::capi::{wf_audit, wf_panel_arrays, wf_path, wf_progress, wf_runtime_options, wf_window};
 use walkforge_plugin_abi::{
     wf_cancel_service, wf_feature, wf_host, wf_log_service, wf_past, wf_plugin_api, wf_requirements,
-    wf_settings_service, wf_string,
+    wf_settings_service, wf_statistics_service, wf_string,
 };
 
 use crate::tools::{COMPILERS, compiler, folder, generate, header, run, text};
@@ -38,6 +38,7 @@ fn ours() -> BTreeMap<String, (usize, usize)> {
         wf_panel_arrays {
             struct_size, kind, rows, assets, dates, names, values, row_stride, asset_stride, members, stale_rows
         }
+        wf_audit { struct_size, dates, compared, moved, date, row, window, model, changed_after, change, difference }
         wf_progress { struct_size, done, windows, finished }
         wf_path { struct_size, capacity, rows, gross, cost, net, turnover }
         wf_runtime_options { struct_size, threads, plugin_path, log, log_data, parallel_for, parallel_data }
@@ -52,6 +53,7 @@ fn ours() -> BTreeMap<String, (usize, usize)> {
         wf_settings_service { struct_size, get_integer, get_real, get_boolean, get_text }
         wf_log_service { struct_size, write }
         wf_cancel_service { struct_size, requested }
+        wf_statistics_service { struct_size, covariance, correlation, repair, distances }
         wf_plugin_api { struct_size, abi_major, abi_minor, describe, create, destroy, requirements, fit, weights, scores }
     }
 }

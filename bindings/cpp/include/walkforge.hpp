@@ -522,6 +522,14 @@ class Run {
             [&] { return out; });
     }
 
+    // Changes the future at up to `dates` dates (0 for as many as the command line takes): `moved` tells whether a weight
+    // that was decided before moved.
+    Result<wf_audit> audit(std::size_t dates = 0) const {
+        auto out = detail::sized<wf_audit>();
+        return detail::result([&](wf_error **error) { return wf_run_audit(handle(), dates, &out, error); },
+                              [&] { return out; });
+    }
+
     // Writes the run directory of a finished run.
     Result<void> save(std::string_view folder) const {
         return detail::result([&](wf_error **error) { return wf_run_save(handle(), detail::text(folder), error); },

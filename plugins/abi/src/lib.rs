@@ -89,6 +89,7 @@ pub struct wf_feature {
 
 /// What a model is shown: copies of rows that end at the as-of row.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct wf_past {
     /// Size of this struct in bytes.
     pub struct_size: usize,
@@ -137,7 +138,7 @@ pub struct wf_host {
     /// and belongs to the new error. The codes `WF_E_INVALID_DATA`, `WF_E_INVALID_SETTING` and `WF_E_CANCELLED` reach the
     /// user as they are, any other as `WF_E_PLUGIN`. This slot never moves.
     pub error_new: unsafe extern "C" fn(code: i32, message: wf_string, cause: *mut wf_error) -> *mut wf_error,
-    /// A service by its id (`settings`, `log`, `cancel`), or null where the host has none of at least this version.
+    /// A service by its id (`settings`, `log`, `cancel`, `statistics`), or null where the host has none of at least this version.
     /// It stays valid as long as the process.
     pub get_service: unsafe extern "C" fn(id: wf_string, minimum_version: u32) -> *const c_void,
 }
@@ -175,9 +176,74 @@ pub struct wf_cancel_service {
     /// 1 where the caller wants the work to stop, else 0. The plugin then returns `WF_E_CANCELLED`.
     pub requested: unsafe extern "C" fn(context: *const wf_context) -> i32,
 }
+/// Service `statistics`, version 1: covariance, correlation and distance matrices, each sum in one fixed order, so equal
+/// inputs give equal bits on every machine.
+///
+/// Returns are `[rows, assets]`, row-major; one that is not finite is missing. Matrices are row-major and symmetric to
+/// the bit. `out` has room for `capacity` numbers, must not overlap an input, and is untouched on failure, as is
+/// `matrix`. Codes: `InvalidArgument` for null, a size of 0, one that overflows, or an unknown constant;
+/// `BufferTooSmall`; `InvalidData` for what cannot be computed.
+#[repr(C)]
+pub struct wf_statistics_service {
+    /// Size of this struct in bytes.
+    pub struct_size: usize,
+    /// Covariance, `[assets, assets]`. `estimator` is one of `WF_COVARIANCE_*`, `missing` one of `WF_MISSING_*`; shrinkage
+    /// needs complete rows. `InvalidData` where fewer than two rows can be used. NaN for a pair with fewer than two
+    /// rows in common; exactly 0 for the variance of one repeated return.
+    pub covariance: unsafe extern "C" fn(
+        returns: *const f64,
+        rows: usize,
+        assets: usize,
+        estimator: i32,
+        missing: i32,
+        out: *mut f64,
+        capacity: usize,
+    ) -> i32,
+    /// Correlation, `[assets, assets]`, with a diagonal of 1. `coefficient` is one of `WF_CORRELATION_*`, `missing` one
+    /// of `WF_MISSING_*`. `InvalidData` where fewer than two rows can be used. NaN for a pair with fewer than two rows
+    /// in common, or with a side that does not vary over them.
+    pub correlation: unsafe extern "C" fn(
+        returns: *const f64,
+        rows: usize,
+        assets: usize,
+        coefficient: i32,
+        missing: i32,
+        out: *mut f64,
+        capacity: usize,
+    ) -> i32,
+    /// Makes a symmetric `matrix`, `[count, count]`, positive semi-definite in place by cutting negative eigenvalues and
+    /// restoring its diagonal, and writes 1 to `changed` where that was needed, else 0; `changed` may be null.
+    /// `InvalidData` where a number is not finite or a diagonal element not positive.
+    pub repair: unsafe extern "C" fn(matrix: *mut f64, count: usize, changed: *mut i32) -> i32,
+    /// Euclidean distance between every two of `count` points, `[count, dimensions]`, row-major: `[count, count]`.
+    /// Exactly 0 between equal points. `InvalidData` where a number is not finite.
+    pub distances: unsafe extern "C" fn(
+        points: *const f64,
+        count: usize,
+        dimensions: usize,
+        out: *mut f64,
+        capacity: usize,
+    ) -> i32,
+}
+
+/// Sample covariance, divisor rows - 1.
+pub const WF_COVARIANCE_SAMPLE: i32 = 0;
+/// Ledoit-Wolf shrinkage towards the identity times the mean variance, divisor rows.
+pub const WF_COVARIANCE_LEDOIT_WOLF: i32 = 1;
+/// Pearson's correlation.
+pub const WF_CORRELATION_PEARSON: i32 = 0;
+/// Spearman's rank correlation.
+pub const WF_CORRELATION_SPEARMAN: i32 = 1;
+/// Kendall's tau-b.
+pub const WF_CORRELATION_KENDALL: i32 = 2;
+/// Rows in which every asset has a return.
+pub const WF_MISSING_COMPLETE: i32 = 0;
+/// For every pair of assets, the rows in which both have a return.
+pub const WF_MISSING_PAIRWISE: i32 = 1;
 
 /// What a plugin offers to the host.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct wf_plugin_api {
     /// Size of this struct in bytes.
     pub struct_size: usize,

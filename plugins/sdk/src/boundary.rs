@@ -43,6 +43,27 @@ impl Settings {
         self.integer(name).and_then(|number| usize::try_from(number).ok())
     }
 
+    /// A truth value; `None` where it was left out and has no default.
+    pub fn boolean(&self, name: &str) -> Option<bool> {
+        let mut out = 0;
+        // SAFETY: as in `integer`.
+        let status = unsafe { (self.service.get_boolean)(self.settings, string(name), &raw mut out) };
+        (status == WF_OK).then_some(out != 0)
+    }
+
+    /// A text or a choice; `None` where it was left out and has no default.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let mut out = wf_string { data: core::ptr::null(), length: 0 };
+        // SAFETY: as in `integer`; the text that is written lives as long as the settings, and so as `self`.
+        unsafe {
+            let status = (self.service.get_text)(self.settings, string(name), &raw mut out);
+            if status != WF_OK || out.data.is_null() {
+                return None;
+            }
+            core::str::from_utf8(core::slice::from_raw_parts(out.data.cast(), out.length)).ok()
+        }
+    }
+
     /// A number; `None` where it was left out and has no default.
     pub fn real(&self, name: &str) -> Option<f64> {
         let mut out = 0.0;
@@ -76,7 +97,7 @@ impl Context<'_> {
     fn write(&self, level: i32, message: &str) {
         // SAFETY: the service is a host's table of this id; the context is valid during the call it came with.
         unsafe {
-            if let Some(log) = service::<wf_log_service>("log", 1) {
+            if let Ok(log) = service::<wf_log_service>("log", 1) {
                 (log.write)(self.context, level, string(message));
             }
         }
@@ -85,18 +106,20 @@ impl Context<'_> {
     /// Whether the caller wants the work to stop; return [`code::CANCELLED`] then.
     pub fn cancelled(&self) -> bool {
         // SAFETY: as in `write`.
-        unsafe { service::<wf_cancel_service>("cancel", 1).is_some_and(|cancel| (cancel.requested)(self.context) != 0) }
+        unsafe { service::<wf_cancel_service>("cancel", 1).is_ok_and(|cancel| (cancel.requested)(self.context) != 0) }
     }
 }
 
-/// A table of the host's, of the version asked for or later.
+/// A service of the host.
 ///
 /// # Safety
-/// `T` is the table that the ABI documents for `id`.
-unsafe fn service<T>(id: &str, version: u32) -> Option<&'static T> {
-    let host = HOST.get()?;
-    // SAFETY: `get_service` answers null or a table that lives as long as the process.
-    unsafe { (host.0.get_service)(string(id), version).cast::<T>().as_ref() }
+/// `T` is what the ABI gives the service of this name and version.
+pub(crate) unsafe fn service<T>(name: &str, minimum_version: u32) -> Result<&'static T, Error> {
+    let host = HOST.get().ok_or_else(|| Error::new("the plugin was not initialised"))?;
+    // SAFETY: `get_service` answers null or a table that lives as long as the process, of type T by the contract of
+    // this function.
+    let service = unsafe { (host.0.get_service)(string(name), minimum_version).cast::<T>().as_ref() };
+    service.ok_or_else(|| Error::new(format!("the host has no service '{name}'")))
 }
 
 /// Runs `body`; hands an error or a caught panic to the host.
@@ -134,14 +157,20 @@ pub unsafe fn initialise<M: Estimator>(
         return code::PLUGIN;
     }
     // SAFETY: not null, and valid for the life of the process by the contract of this function.
-    let host = HOST.get_or_init(|| Host(unsafe { &*host }));
-    guard(error, || {
-        if host.0.abi_major != WF_ABI_MAJOR {
-            return Err(Error::new(format!(
-                "the plugin was built for ABI {WF_ABI_MAJOR}.{WF_ABI_MINOR}, the host has {}.{}",
-                host.0.abi_major, host.0.abi_minor
-            )));
+    let host: &'static wf_host = unsafe { &*host };
+    if host.abi_major != WF_ABI_MAJOR {
+        let message = format!(
+            "the plugin was built for ABI {WF_ABI_MAJOR}.{WF_ABI_MINOR}, the host has {}.{}",
+            host.abi_major, host.abi_minor
+        );
+        if !error.is_null() {
+            // SAFETY: the slot is frozen in every version, this host's included; `error` is writable.
+            unsafe { *error = (host.error_new)(code::PLUGIN, string(&message), core::ptr::null_mut()) };
         }
+        return code::PLUGIN;
+    }
+    HOST.get_or_init(|| Host(host));
+    guard(error, || {
         let api = wf_plugin_api {
             struct_size: size_of::<wf_plugin_api>(),
             abi_major: WF_ABI_MAJOR,
@@ -179,9 +208,8 @@ unsafe extern "C" fn create<M: Estimator>(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: the table of this id.
-        let service = unsafe { service::<wf_settings_service>("settings", 1) };
-        let service = service.ok_or_else(|| Error::new("the host has no service 'settings'"))?;
+        // SAFETY: this is the type that the ABI gives the service of this name.
+        let service = unsafe { service::<wf_settings_service>("settings", 1) }?;
         let made = Box::new(M::create(&Settings { settings, service }, Context { context, call: PhantomData })?);
         // SAFETY: the host passes room for one pointer; `destroy` takes it back.
         unsafe { *model = Box::into_raw(made).cast() };

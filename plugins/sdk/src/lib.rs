@@ -3,19 +3,21 @@
 //! Panics are caught on this side of the boundary and become errors.
 
 mod boundary;
+mod statistics;
 
 #[doc(hidden)]
 pub use boundary::initialise;
 pub use boundary::{Context, Settings};
+pub use statistics::{Coefficient, Covariance, Missing, Statistics};
 #[doc(hidden)]
 pub use walkforge_plugin_abi as abi;
 
 /// Codes of [`Error`] as the host knows them.
 pub mod code {
+    /// A setting cannot be used, alone or together with another.
+    pub const INVALID_SETTING: i32 = super::abi::WF_E_INVALID_SETTING;
     /// The data cannot be used by the model.
     pub const INVALID_DATA: i32 = super::abi::WF_E_INVALID_DATA;
-    /// A setting contradicts another one.
-    pub const INVALID_SETTING: i32 = super::abi::WF_E_INVALID_SETTING;
     /// The plugin failed.
     pub const PLUGIN: i32 = super::abi::WF_E_PLUGIN;
     /// The caller wanted the work to stop.
@@ -35,6 +37,11 @@ impl Error {
     /// An error of the plugin itself.
     pub fn new(message: impl Into<String>) -> Self {
         Self { code: code::PLUGIN, message: message.into() }
+    }
+
+    /// A setting that the model cannot use: its name, what was found and what is allowed.
+    pub fn setting(name: &str, found: impl core::fmt::Display, allowed: impl core::fmt::Display) -> Self {
+        Self { code: code::INVALID_SETTING, message: format!("setting '{name}': found {found}, allowed is {allowed}") }
     }
 
     /// Data that the model cannot use.

@@ -1,0 +1,79 @@
+//! The look-ahead audit of a plugin on made-up data, and calls whose caller has cancelled.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use super::data::{fit, for_model, ordinary, past_at};
+use super::{Outcome, Subject};
+use crate::error::{Code, Result};
+use crate::model::{Context, Factory};
+use crate::plugin::Search;
+use crate::run::{Experiment, Run, Runtime};
+
+/// Seconds that a call may go on after its caller cancelled.
+const PATIENCE: f64 = 10.0;
+
+pub(super) fn look_ahead(subject: &Subject) -> Result<Outcome> {
+    let plugin = subject.plugin()?;
+    let needs = Subject::model(&plugin)?.requirements();
+    // Enough months before the first decision for the model to have its history.
+    let months = needs.lookback.div_ceil(20).clamp(6, 240);
+    let panel = ordinary((months + 15) * 22, 8)?;
+    let mut search = Search::default();
+    search.add("checked", plugin)?;
+    let experiment = format!(
+        "[windows]\ntrain_months = {months}\nvalidation_months = 3\ntest_months = 3\nstep_months = 3\n\
+         [[models]]\nname = \"checked\"\n"
+    );
+    let experiment = Experiment::from_toml(&experiment, "".into(), &[])?;
+    let run = Run::new(experiment, panel, &Runtime::new(search, 1)?)?;
+    let audit = run.audit(crate::run::DEFAULT_DATES)?;
+    Ok(match audit.moved {
+        Some(moved) => Outcome::Failed(format!(
+            "the decision of {} in window {} moved by {} when {}; a model may use nothing but the past that the call \
+             hands it: look for statics, caches and files",
+            moved.date,
+            moved.window,
+            moved.difference,
+            match moved.change {
+                "order" => "the windows were walked in reverse".to_owned(),
+                change => format!("the rows after {} were {change}", moved.after),
+            }
+        )),
+        None => Outcome::Passed(format!("{} decisions compared, data cut at {} dates", audit.compared, audit.dates)),
+    })
+}
+
+pub(super) fn cancel(subject: &Subject) -> Result<Outcome> {
+    let plugin = subject.plugin()?;
+    let flag = Arc::new(AtomicBool::new(true));
+    let context = Context::new(None, flag).checking();
+    let settings = Subject::defaults(&plugin)?;
+    let started = Instant::now();
+    let mut told = 0;
+    let walk = || -> Result<()> {
+        let mut model = plugin.create(&settings, &context)?;
+        let Some(panel) = for_model(&*model)? else { return Ok(()) };
+        fit(&panel, &mut *model)?;
+        if let Some(past) = past_at(&panel, &*model, panel.dates().len() - 1)? {
+            model.weights(&past)?;
+        }
+        Ok(())
+    };
+    match walk() {
+        Ok(()) => (),
+        Err(error) if error.code() == Code::Cancelled => told += 1,
+        Err(error) => {
+            return Ok(Outcome::Failed(format!("with a cancelled caller: {error}; allowed is WF_E_CANCELLED")));
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    if seconds > PATIENCE {
+        return Ok(Outcome::Failed(format!(
+            "calls went on for {seconds:.0} s after the caller cancelled; ask the service 'cancel' now and then"
+        )));
+    }
+    let how = if told > 0 { "WF_E_CANCELLED" } else { "an answer" };
+    Ok(Outcome::Passed(format!("{how} within {PATIENCE} s")))
+}

@@ -1,0 +1,73 @@
+//! What a plugin must leave alone in the process that loads it, and what it must give back.
+
+use super::data::{fit, for_model, past_at};
+use super::{Outcome, Subject};
+use crate::error::Result;
+use crate::plugin::process;
+
+pub(super) fn untouched(subject: &Subject) -> Result<Outcome> {
+    let before = process::signal_handlers();
+    let plugin = subject.plugin()?;
+    let mut model = Subject::model(&plugin)?;
+    if let Some(panel) = for_model(&*model)? {
+        fit(&panel, &mut *model)?;
+        if let Some(past) = past_at(&panel, &*model, panel.dates().len() - 1)? {
+            model.weights(&past)?;
+        }
+    }
+    let after = process::signal_handlers();
+    if let Some(signal) = (0..before.len()).find(|&place| before[place] != after[place]) {
+        return Ok(Outcome::Failed(format!("the handler of signal {} was changed", signal + 1)));
+    }
+    // A library linked with -ffast-math makes every thread that loads it lose its smallest numbers.
+    if std::hint::black_box(f64::MIN_POSITIVE) / std::hint::black_box(4.0) == 0.0 {
+        return Ok(Outcome::Failed(
+            "the smallest numbers now round to 0 in the host: the plugin was linked with -ffast-math or sets the \
+             floating-point mode; build it without"
+                .to_owned(),
+        ));
+    }
+    Ok(Outcome::Passed("signal handlers and floating-point mode are as they were".to_owned()))
+}
+
+/// Models that are made, asked and destroyed, twice so many as are counted.
+const ROUNDS: usize = 60;
+
+pub(super) fn leaks(subject: &Subject) -> Result<Outcome> {
+    let plugin = subject.plugin()?;
+    // Not in checking mode, whose guarded pages are never given back.
+    let settings = Subject::defaults(&plugin)?;
+    let make = || crate::model::Factory::create(&plugin, &settings, &crate::model::Context::default());
+    let Some(panel) = for_model(&*make()?)? else {
+        return Ok(Outcome::Skipped("its default lookback is longer than the data made here".to_owned()));
+    };
+    let round = || -> Result<()> {
+        let mut model = make()?;
+        let first = fit(&panel, &mut *model)?;
+        for row in [first, panel.dates().len() - 1] {
+            if let Some(past) = past_at(&panel, &*model, row)? {
+                model.weights(&past)?;
+                model.scores(&past)?;
+            }
+        }
+        Ok(())
+    };
+    let mut used = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..ROUNDS {
+            round()?;
+        }
+        used.push(process::allocated_bytes());
+    }
+    // Caches may fill in the first rounds; what grows after that, in every round, is a leak.
+    let growth = used[2].saturating_sub(used[1]).min(used[1].saturating_sub(used[0]));
+    let each = growth / ROUNDS;
+    Ok(if each > 0 {
+        Outcome::Failed(format!(
+            "memory grew by {growth} bytes over {ROUNDS} models, each made, fitted, asked and destroyed; destroy must give \
+             back all that create and fit took, and no call may keep what it allocates"
+        ))
+    } else {
+        Outcome::Passed(format!("{} models, {growth} bytes more at the end", 3 * ROUNDS))
+    })
+}

@@ -1,0 +1,70 @@
+//! Loading: the entry, the description, and hosts of other versions.
+
+use serde_json::Value as Json;
+use walkforge_plugin_abi::wf_plugin_api;
+
+use super::{Outcome, Subject};
+use crate::error::Result;
+use crate::model::Factory;
+use crate::plugin::Probe;
+
+pub(super) fn description(subject: &Subject) -> Result<Outcome> {
+    let (one, two) = (subject.plugin()?, subject.plugin()?);
+    if one.description() != two.description() {
+        return Ok(Outcome::Failed("describe gave another text when it was asked again".to_owned()));
+    }
+    let name = one.name();
+    let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
+    if name.is_empty() || !name.chars().all(plain) {
+        return Ok(Outcome::Failed(format!(
+            "the plugin calls itself \"{name}\"; allowed are lower-case letters, digits and _"
+        )));
+    }
+    let described: Json = serde_json::from_str(one.description()).unwrap_or_default();
+    if described["doc"].as_str().is_none_or(|doc| doc.trim().is_empty()) {
+        return Ok(Outcome::Failed(
+            "the description needs a text 'doc': a line that says what the model is".to_owned(),
+        ));
+    }
+    if let Some(silent) = one.settings().iter().find(|setting| setting.doc.trim().is_empty()) {
+        return Ok(Outcome::Failed(format!("setting '{}' has an empty 'doc'", silent.name)));
+    }
+    Ok(Outcome::Passed(format!("{name} {}, {} settings", one.version(), one.settings().len())))
+}
+
+/// Bytes of the first version of a plugin's table, which ends with `weights`.
+const FIRST_TABLE: usize = core::mem::offset_of!(wf_plugin_api, scores);
+
+pub(super) fn versions(subject: &Subject) -> Result<Outcome> {
+    let (major, minor) = Probe::version();
+    let whole = usize::MAX;
+    let fail = |text: String| Ok(Outcome::Failed(text));
+    let probe = subject.probe()?;
+    let stranger = probe.negotiate(major + 1, 0, whole);
+    if stranger.accepted {
+        return fail(format!(
+            "a host of ABI {}.0 was accepted; compare host->abi_major with WF_ABI_MAJOR and return an error",
+            major + 1
+        ));
+    }
+    if stranger.error.is_none_or(|error| error.message().is_empty()) {
+        return fail(format!(
+            "a host of ABI {}.0 was refused without an error; its slot error_new never moves, use it",
+            major + 1
+        ));
+    }
+    let later = probe.negotiate(major, minor + 1, whole);
+    if !later.accepted {
+        return fail(format!("a host of ABI {major}.{} was refused; later minor versions only add", minor + 1));
+    }
+    let first = probe.negotiate(major, 0, FIRST_TABLE);
+    if first.wrote_beyond {
+        return fail(
+            "the table was written beyond the struct_size that it came with; write no more than that".to_owned(),
+        );
+    }
+    if !first.accepted {
+        return fail("a host with a shorter table was refused; fill as much of it as it has".to_owned());
+    }
+    Ok(Outcome::Passed(format!("refuses {}.0, accepts {major}.{} and a shorter table", major + 1, minor + 1)))
+}

@@ -1,0 +1,154 @@
+//! What any plugin must pass, and why: `walkforge plugin check FILE`. Each check runs in a process of its own, so that a
+//! plugin that crashes, hangs or exits is told like any other fault.
+
+mod answers;
+mod child;
+mod data;
+mod future;
+mod host;
+mod loading;
+mod settings;
+
+use std::path::Path;
+
+use crate::error::{Code, Error, Result};
+use crate::model::{Context, Estimator, Factory};
+use crate::plugin::{Plugin, Probe};
+use crate::settings::Values;
+
+pub use child::{Finding, Options, check};
+
+/// How a check ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it must; with what was seen.
+    Passed(String),
+    /// Otherwise; with what was found, what is allowed and what to look at.
+    Failed(String),
+    /// It does not apply, for this reason.
+    Skipped(String),
+}
+
+impl Outcome {
+    /// `passed`, `failed` or `skipped`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Passed(_) => "passed",
+            Self::Failed(_) => "failed",
+            Self::Skipped(_) => "skipped",
+        }
+    }
+
+    /// What it says.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Passed(text) | Self::Failed(text) | Self::Skipped(text) => text,
+        }
+    }
+}
+
+/// A check: its name, what it demands of a plugin, and how.
+pub struct Check {
+    /// Its name.
+    pub name: &'static str,
+    /// What it demands.
+    pub doc: &'static str,
+    run: fn(&Subject) -> Result<Outcome>,
+}
+
+/// Every check, in the order in which a plugin author would mend faults.
+pub static CHECKS: &[Check] = &[
+    Check {
+        name: "load",
+        doc: "the file loads, its entry is found, and its description can be used",
+        run: loading::description,
+    },
+    Check {
+        name: "version",
+        doc: "a host of another major version is refused with an error, one of a later minor version is accepted",
+        run: loading::versions,
+    },
+    Check {
+        name: "host",
+        doc: "signals, floating-point mode and stdout of the host are left alone",
+        run: host::untouched,
+    },
+    Check {
+        name: "settings",
+        doc: "every setting at its default, at its bounds and at random gives a model or an error with a message",
+        run: settings::every_setting,
+    },
+    Check {
+        name: "weights",
+        doc: "weights are finite, one an asset, and sum to 1; nothing is read beyond what is lent",
+        run: answers::weights,
+    },
+    Check {
+        name: "bad_data",
+        doc: "flat, equal, extreme and missing returns give weights or an error with a message",
+        run: answers::bad_data,
+    },
+    Check {
+        name: "errors",
+        doc: "a buffer that is too small is refused, a null error pointer and a null model are accepted",
+        run: answers::errors,
+    },
+    Check {
+        name: "determinism",
+        doc: "the same inputs give the same bits, whatever was asked before",
+        run: answers::determinism,
+    },
+    Check { name: "threads", doc: "many threads may ask one model at once", run: answers::threads },
+    Check { name: "look_ahead", doc: "no decision depends on rows after it", run: future::look_ahead },
+    Check { name: "cancel", doc: "a call whose caller cancelled returns soon", run: future::cancel },
+    Check { name: "leaks", doc: "models give back what they take", run: host::leaks },
+];
+
+/// The plugin that is checked.
+struct Subject<'a> {
+    path: &'a Path,
+}
+
+impl Subject<'_> {
+    fn probe(&self) -> Result<Probe> {
+        Probe::open(self.path)
+    }
+
+    fn plugin(&self) -> Result<Plugin> {
+        self.probe()?.plugin()
+    }
+
+    /// Settings at their defaults.
+    fn defaults(plugin: &Plugin) -> Result<Values> {
+        Values::check("settings", plugin.settings(), &serde_json::Map::new())
+    }
+
+    /// A model with default settings, in checking mode.
+    fn model(plugin: &Plugin) -> Result<Box<dyn Estimator>> {
+        plugin.create(&Self::defaults(plugin)?, &Context::default().checking())
+    }
+}
+
+/// Runs one check in this process, which may end by it.
+///
+/// # Errors
+/// `InvalidArgument` where there is no such check.
+pub fn run_here(path: &Path, name: &str) -> Result<Outcome> {
+    let Some(check) = CHECKS.iter().find(|check| check.name == name) else {
+        let known: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
+        return Err(Error::new(
+            Code::InvalidArgument,
+            format!("there is no check '{name}'; there are {}", known.join(", ")),
+        ));
+    };
+    Ok((check.run)(&Subject { path }).unwrap_or_else(|error| Outcome::Failed(error.to_string())))
+}
+
+/// Whether an error is one that a plugin may give for data or settings that it cannot use.
+fn is_refusal(error: &Error) -> bool {
+    let mut last = error;
+    while let Some(cause) = last.cause() {
+        last = cause;
+    }
+    !last.message().trim().is_empty() && !error.to_string().contains("no message")
+}

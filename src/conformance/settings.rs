@@ -1,0 +1,86 @@
+//! Settings at their bounds, and mixed at random: each gives a model or a refusal that says why.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::data::{Draws, fit, for_model, past_at};
+use super::{Outcome, Subject, is_refusal};
+use crate::error::{Error, Result};
+use crate::model::{Context, Factory};
+use crate::plugin::Plugin;
+use crate::settings::{Kind, Setting, Values};
+
+/// Mixed choices that are tried.
+const MIXES: usize = 40;
+
+pub(super) fn every_setting(subject: &Subject) -> Result<Outcome> {
+    let plugin = subject.plugin()?;
+    let declared = plugin.settings().to_vec();
+    let mut tried = vec![(String::from("all defaults"), Map::new())];
+    for setting in &declared {
+        for value in extremes(setting) {
+            let place = format!("{} = {value}", setting.name);
+            tried.push((place, Map::from_iter([(setting.name.clone(), value)])));
+        }
+    }
+    let mut draws = Draws(1);
+    for _ in 0..MIXES {
+        let mut mixed = Map::new();
+        for setting in &declared {
+            let choices = extremes(setting);
+            let pick = (f64::midpoint(draws.next(), 1.0) * (choices.len() + 1) as f64) as usize;
+            if let Some(value) = choices.get(pick) {
+                mixed.insert(setting.name.clone(), value.clone());
+            }
+        }
+        tried.push((Json::Object(mixed.clone()).to_string(), mixed));
+    }
+    let (mut made, mut refused) = (0, 0);
+    for (place, given) in &tried {
+        match attempt(&plugin, given) {
+            Ok(()) => made += 1,
+            Err(error) if is_refusal(&error) && made > 0 => refused += 1,
+            Err(error) if is_refusal(&error) => {
+                return Ok(Outcome::Failed(format!("with {place}: the defaults must give a model, found: {error}")));
+            }
+            Err(error) => {
+                return Ok(Outcome::Failed(format!("with {place}: {error}; an error needs a message that says why")));
+            }
+        }
+    }
+    Ok(Outcome::Passed(format!("{} settings tried: {made} models, {refused} refusals with a message", tried.len())))
+}
+
+/// Values at which code tends to break.
+fn extremes(setting: &Setting) -> Vec<Json> {
+    match &setting.kind {
+        // Far bounds would only ask for memory; what lies between them is what breaks.
+        Kind::Integer(low, high) => [*low, low.saturating_add(1), 2, 7, 60, *high]
+            .into_iter()
+            .filter(|value| (low..=high).contains(&value) && value.abs() <= 100_000)
+            .map(|value| json!(value))
+            .collect(),
+        Kind::Real(low, high) => [*low, low / 2.0 + high / 2.0, *high, 0.0, 1e-9, 1.0]
+            .into_iter()
+            .filter(|value| (low..=high).contains(&value) && value.is_finite())
+            .map(|value| json!(value))
+            .collect(),
+        Kind::Boolean => vec![json!(true), json!(false)],
+        Kind::Text => vec![json!(""), json!("é\u{1f4c8}"), json!("x".repeat(10_000))],
+        Kind::Choice(words) => words.iter().map(|word| json!(word)).collect(),
+        Kind::Date => vec![json!("0001-01-01"), json!("9999-12-31")],
+    }
+}
+
+/// A model of these settings, fitted and asked once where that takes no long data.
+fn attempt(plugin: &Plugin, given: &Map<String, Json>) -> Result<(), Error> {
+    let values = Values::check("settings", plugin.settings(), given)?;
+    let mut model = plugin.create(&values, &Context::default().checking())?;
+    if let Some(panel) = for_model(&*model)? {
+        fit(&panel, &mut *model)?;
+        if let Some(past) = past_at(&panel, &*model, panel.dates().len() - 1)? {
+            model.weights(&past)?;
+            model.scores(&past)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Memory that a plugin is lent during a call. In checking mode each array lies at the end of pages of its own, with an
+//! unreadable page after it: a plugin that reads or writes beyond its arrays, or keeps their pointers after the call,
+//! ends its process. So checking belongs in a process that may end.
+
+use core::ffi::c_void;
+use std::borrow::Cow;
+
+use crate::error::{Code, Error, Result};
+
+/// An array lent during a call.
+pub(super) enum Lent<'a, T: Copy> {
+    /// As it is.
+    Open(Cow<'a, [T]>),
+    /// In guarded pages.
+    Guarded(Guarded<T>),
+}
+
+impl<'a, T: Copy> Lent<'a, T> {
+    /// Lends values to be read; in checking mode a copy that cannot be written.
+    pub(super) fn new(values: Cow<'a, [T]>, checking: bool) -> Result<Self> {
+        if !checking || values.is_empty() {
+            return Ok(Self::Open(values));
+        }
+        let guarded = Guarded::new(&values)?;
+        guarded.protect(libc::PROT_READ);
+        Ok(Self::Guarded(guarded))
+    }
+
+    pub(super) fn as_ptr(&self) -> *const T {
+        match self {
+            Self::Open(values) => values.as_ptr(),
+            Self::Guarded(pages) => pages.first,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Open(values) => values.len(),
+            Self::Guarded(pages) => pages.count,
+        }
+    }
+}
+
+/// Values at the end of pages that are followed by an unreadable one. When dropped the pages stay, unreadable, so that
+/// no later use of them goes unseen.
+pub(super) struct Guarded<T: Copy> {
+    pages: *mut c_void,
+    bytes: usize,
+    first: *mut T,
+    count: usize,
+}
+
+impl<T: Copy> Guarded<T> {
+    /// Copies values into pages that may be read and written.
+    pub(super) fn new(values: &[T]) -> Result<Self> {
+        // SAFETY: asks for a number.
+        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+        let size = size_of_val(values);
+        let bytes = size.div_ceil(page).max(1) * page;
+        let refused = |what: &str| {
+            Error::new(
+                Code::Io,
+                format!("cannot {what} {bytes} bytes for a checked call: {}", std::io::Error::last_os_error()),
+            )
+        };
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: new pages, anywhere.
+        let pages = unsafe { libc::mmap(core::ptr::null_mut(), bytes + page, access, kind, -1, 0) };
+        if pages == libc::MAP_FAILED {
+            return Err(refused("map"));
+        }
+        // SAFETY: the page after the others is ours. The values end where it begins; its start is a multiple of their
+        // alignment, and so is their size.
+        let first = unsafe {
+            if libc::mprotect(pages.byte_add(bytes), page, libc::PROT_NONE) != 0 {
+                return Err(refused("guard"));
+            }
+            let first = pages.byte_add(bytes - size).cast::<T>();
+            core::ptr::copy_nonoverlapping(values.as_ptr(), first, values.len());
+            first
+        };
+        Ok(Self { pages, bytes, first, count: values.len() })
+    }
+
+    /// Changes how the pages may be used.
+    fn protect(&self, access: i32) {
+        // SAFETY: the pages are ours. Where the system refuses, a fault of the plugin stays unseen, and nothing else.
+        unsafe { libc::mprotect(self.pages, self.bytes, access) };
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut T {
+        self.first
+    }
+
+    /// The values as they are now.
+    pub(super) fn to_vec(&self) -> Vec<T> {
+        // SAFETY: as many values as were copied here, still readable.
+        unsafe { core::slice::from_raw_parts(self.first, self.count) }.to_vec()
+    }
+}
+
+impl<T: Copy> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        self.protect(libc::PROT_NONE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Guarded, Lent};
+
+    #[test]
+    fn values_end_where_the_guard_begins() {
+        for count in [1, 7, 512, 513, 5000] {
+            let values: Vec<f64> = (0..count).map(f64::from).collect();
+            let mut guarded = Guarded::new(&values).unwrap();
+            assert_eq!(guarded.to_vec(), values);
+            let end = guarded.as_mut_ptr() as usize + size_of_val(values.as_slice());
+            assert_eq!((end % 4096, guarded.as_mut_ptr() as usize % 8), (0, 0));
+            let lent = Lent::new(values.as_slice().into(), true).unwrap();
+            assert_eq!(lent.len(), values.len());
+            // SAFETY: the pages may still be read.
+            assert!(unsafe { *lent.as_ptr().add(values.len() - 1) == f64::from(count - 1) });
+        }
+    }
+}

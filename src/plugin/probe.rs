@@ -1,0 +1,100 @@
+//! Calls that no run makes, to see what a plugin does with them: hosts of other versions, buffers that are too small,
+//! null where null is allowed. For the conformance suite, in a process that may end.
+
+use std::path::Path;
+
+use walkforge_plugin_abi::{WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_host, wf_plugin_api, wf_plugin_init};
+
+use super::adapter::Plugin;
+use super::error::from_c;
+use super::host::HOST;
+use super::load::{EMPTY, entry, register};
+use crate::error::{Error, Result};
+use crate::model::Context;
+use crate::panel::Past;
+use crate::settings::Values;
+
+/// A plugin file that was opened and not yet initialised.
+pub struct Probe {
+    init: wf_plugin_init,
+    source: String,
+}
+
+/// What a plugin's entry did with a host of a given version.
+pub struct Negotiation {
+    /// Whether it returned `WF_OK`.
+    pub accepted: bool,
+    /// The error that it gave.
+    pub error: Option<Error>,
+    /// Whether it wrote beyond the size that the table stated.
+    pub wrote_beyond: bool,
+    /// The size of the table that it states to have filled.
+    pub filled: usize,
+}
+
+impl Probe {
+    /// Loads the file.
+    ///
+    /// # Errors
+    /// As for loading a plugin by its path.
+    pub fn open(path: &Path) -> Result<Self> {
+        let (init, source) = entry(path)?;
+        Ok(Self { init, source })
+    }
+
+    /// The plugin, as a run gets it.
+    ///
+    /// # Errors
+    /// As for loading a plugin by its path.
+    pub fn plugin(&self) -> Result<Plugin> {
+        // SAFETY: the function is a plugin's entry, as its symbol says.
+        unsafe { register(self.init, &self.source) }
+    }
+
+    /// Initialises it as a host of another version would: with that version, and room for `size` bytes of its table.
+    pub fn negotiate(&self, major: u32, minor: u32, size: usize) -> Negotiation {
+        const MARK: u8 = 0xa5;
+        // A plugin may keep the table as long as the process lives.
+        let host: &'static wf_host = Box::leak(Box::new(wf_host { abi_major: major, abi_minor: minor, ..HOST }));
+        let whole = size_of::<wf_plugin_api>();
+        // Room for a table and as much again, so that writing beyond its stated size does no harm before it is seen.
+        let mut room = [EMPTY, EMPTY];
+        let bytes = room.as_mut_ptr().cast::<u8>();
+        let size = size.min(whole);
+        let mut error = core::ptr::null_mut();
+        // SAFETY: two tables of ours; the first states a size that is not larger than it is.
+        let (status, wrote_beyond, filled) = unsafe {
+            core::ptr::write_bytes(bytes.add(size), MARK, 2 * whole - size);
+            room.as_mut_ptr().cast::<usize>().write(size);
+            let status = (self.init)(core::ptr::from_ref(host), bytes.cast(), &raw mut error);
+            let beyond = core::slice::from_raw_parts(bytes.add(size), 2 * whole - size);
+            (status, beyond.iter().any(|byte| *byte != MARK), room.as_ptr().cast::<usize>().read())
+        };
+        // SAFETY: null, or made by our `error_new` and handed over.
+        let error = unsafe { from_c(error) };
+        Negotiation { accepted: status == WF_OK, error, wrote_beyond, filled }
+    }
+
+    /// The version of this host.
+    pub const fn version() -> (u32, u32) {
+        (WF_ABI_MAJOR, WF_ABI_MINOR)
+    }
+}
+
+impl Plugin {
+    /// Asks for weights with room for one number too few, with and without a place for the error; `Err` says what was
+    /// wrong with the answer.
+    ///
+    /// # Errors
+    /// As for making a model; and what the plugin should not have done.
+    pub fn weigh_into_too_little(&self, settings: &Values, past: &Past) -> Result<Option<String>> {
+        let model = self.instance(settings, &Context::default().checking())?;
+        for with_error in [true, false] {
+            if let Some(fault) = model.weigh_into(past, past.assets().len() - 1, with_error)? {
+                return Ok(Some(fault));
+            }
+        }
+        model.destroy_null();
+        Ok(None)
+    }
+}

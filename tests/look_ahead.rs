@@ -1,0 +1,224 @@
+//! The look-ahead audit: four planted leaks are caught, with the right date; honest pipelines and plugins pass.
+
+use std::sync::Mutex;
+
+use jiff::ToSpan;
+use jiff::civil::{Date, Weekday, date};
+use walkforge::panel::{Kind, Membership, Panel};
+use walkforge::plugin::{Search, register};
+use walkforge::run::{Audit, Decided, Decision, Experiment, Pipeline, Run, Runtime};
+use walkforge::windows::{Rebalance, Window, decisions, windows};
+
+/// Five assets on weekdays of four years; members come and go.
+fn panel() -> Panel {
+    let days: Vec<Date> = (0..1460)
+        .map(|day| date(2018, 1, 1).checked_add(day.days()).unwrap())
+        .filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday))
+        .collect();
+    let mut state = 17_u64;
+    let mut draw = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / (1_u64 << 24) as f64 - 0.5
+    };
+    let mut prices = [100.0; 5];
+    let mut values = Vec::new();
+    for _ in &days {
+        for (place, price) in prices.iter_mut().enumerate() {
+            *price *= 1.0 + draw() * 0.02 * (place + 1) as f64 / 3.0;
+            values.push(*price);
+        }
+    }
+    let names: Vec<String> = ["A", "B", "C", "D", "E"].iter().map(|&name| name.to_owned()).collect();
+    let mut membership = Membership::default();
+    for name in &names {
+        membership.add(name, date(2018, 1, 1), if name == "E" { date(2021, 3, 31) } else { Date::MAX });
+    }
+    Panel::from_arrays(Kind::Prices, days, &names, &values).unwrap().with_membership(&membership)
+}
+
+const EXPERIMENT: &str = "[windows]\ntrain_months = 12\nvalidation_months = 3\ntest_months = 3\nstep_months = 3\n";
+
+fn cut(panel: &Panel) -> Vec<Window> {
+    let experiment = Experiment::from_toml(EXPERIMENT, "".into(), &[]).unwrap();
+    windows(panel.dates(), &experiment.windows).unwrap()
+}
+
+fn test_rows(panel: &Panel, window: &Window) -> Vec<usize> {
+    let dates = panel.dates();
+    let due = |row: usize| Rebalance::Monthly.is_decision(row, dates[row], dates.get(row + 1).copied());
+    decisions(window.test.rows.clone(), 0, due).unwrap()
+}
+
+/// Audits something that gives a weight an asset at each test decision of a window.
+fn audited(panel: &Panel, weigh: &dyn Fn(&Panel, &Window, usize) -> Vec<f64>) -> Audit {
+    let windows = cut(panel);
+    let decide = |panel: &Panel, _model: usize, window: usize| {
+        let window = &windows[window];
+        let decided = test_rows(panel, window).into_iter().map(|row| Decision {
+            row,
+            target: weigh(panel, window, row),
+            shown: vec![true; panel.assets().len()],
+            scores: None,
+        });
+        Decided { decisions: decided.collect(), failed: None }
+    };
+    let as_decided = |_: &Panel, _: usize, decisions: &[Decision], _: usize| {
+        Ok(decisions.iter().map(|decision| (decision.row, decision.target.clone())).collect())
+    };
+    let pipeline = Pipeline {
+        panel,
+        windows: &windows,
+        models: 1,
+        lag: 0,
+        decide: &decide,
+        weigh: &as_decided,
+        cancelled: &|| false,
+    };
+    pipeline.audit(1000).unwrap()
+}
+
+/// Inverse standard deviations of the returns in `rows`, of the assets in `held`, as weights.
+fn inverse_risk(panel: &Panel, rows: std::ops::Range<usize>, held: &[bool]) -> Vec<f64> {
+    let raw: Vec<f64> = (0..held.len())
+        .map(|asset| {
+            let squares: Vec<f64> =
+                rows.clone().map(|row| panel.returns(row)[asset]).filter(|v| v.is_finite()).map(|v| v * v).collect();
+            let risk = (squares.iter().sum::<f64>() / squares.len().max(1) as f64).sqrt();
+            if held[asset] && risk > 0.0 { 1.0 / risk } else { 0.0 }
+        })
+        .collect();
+    let sum: f64 = raw.iter().sum();
+    raw.iter().map(|weight| weight / sum.max(f64::MIN_POSITIVE)).collect()
+}
+
+#[test]
+fn an_honest_pipeline_passes() {
+    let panel = panel();
+    let audit = audited(&panel, &|panel, window, row| {
+        inverse_risk(panel, window.train.rows.start..row + 1, panel.members(row))
+    });
+    assert_eq!(audit.moved, None);
+    assert!(audit.dates >= 20 && audit.compared > 90, "{audit:?}");
+}
+
+#[test]
+fn a_normaliser_fitted_on_all_data_is_caught_at_the_first_decision() {
+    let panel = panel();
+    let moved = audited(&panel, &|panel, _, row| inverse_risk(panel, 0..panel.dates().len(), panel.members(row)));
+    let moved = moved.moved.unwrap();
+    let first = test_rows(&panel, &cut(&panel)[0])[0];
+    assert_eq!((moved.row, moved.window, moved.date), (first, 0, panel.dates()[first]));
+    assert!(moved.difference > 0.0 && moved.after == moved.date);
+}
+
+#[test]
+fn a_label_across_the_boundary_is_caught_in_the_window_that_has_it() {
+    let panel = panel();
+    let windows = cut(&panel);
+    let leaky = 3;
+    let weigh = |panel: &Panel, window: &Window, row: usize| {
+        // The label of the last validation sample reaches one row into the test span.
+        let end = window.validation.rows.end + usize::from(window.index == leaky);
+        inverse_risk(panel, window.train.rows.start..end, panel.members(row))
+    };
+    let moved = audited(&panel, &weigh).moved.unwrap();
+    let first = test_rows(&panel, &windows[leaky])[0];
+    assert_eq!((moved.row, moved.window, moved.date), (first, leaky, panel.dates()[first]));
+    // The row that leaked is the one after the decision, so cutting there is what shows it.
+    assert_eq!(moved.after, panel.dates()[first]);
+}
+
+#[test]
+fn membership_from_the_future_is_caught_where_it_first_matters() {
+    let panel = panel();
+    let leaky = |panel: &Panel, window: &Window, row: usize| {
+        let members: Vec<bool> =
+            (0..5).map(|asset| panel.members(row)[asset] && panel.members(panel.dates().len() - 1)[asset]).collect();
+        inverse_risk(panel, window.train.rows.start..row + 1, &members)
+    };
+    let moved = audited(&panel, &leaky).moved.unwrap();
+    let first = test_rows(&panel, &cut(&panel)[0])[0];
+    assert_eq!((moved.row, moved.window), (first, 0));
+}
+
+/// A plugin that remembers, in a static of its library, the newest return it was ever shown of each date.
+mod peeking {
+    use std::collections::BTreeMap;
+
+    use super::Mutex;
+    use walkforge_plugin::{Context, Error, Estimator, Past, Requirements, Settings, export_estimator};
+
+    static SEEN: Mutex<BTreeMap<i32, Vec<(String, f64)>>> = Mutex::new(BTreeMap::new());
+
+    pub struct Peeking;
+
+    impl Estimator for Peeking {
+        const DESCRIPTION: &'static str =
+            r#"{"name": "peeking", "version": "1", "kind": "estimator", "doc": "cheats", "settings": []}"#;
+        const FITS: bool = false;
+
+        fn create(_settings: &Settings, _context: Context) -> Result<Self, Error> {
+            Ok(Self)
+        }
+
+        fn requirements(&self) -> Requirements {
+            Requirements { lookback: 20, min_history: 10 }
+        }
+
+        fn weights(&self, past: &Past, out: &mut [f64]) -> Result<(), Error> {
+            let mut seen = SEEN.lock().unwrap();
+            let assets = past.names.len();
+            for (row, &day) in past.dates.iter().enumerate() {
+                let returns = past.returns[row * assets..][..assets].iter();
+                let named = past.names.iter().map(|&name| name.to_owned());
+                seen.insert(day, named.zip(returns.copied()).collect());
+            }
+            // Tomorrow's best asset gets everything, where tomorrow is known from another call.
+            out.fill(1.0 / assets as f64);
+            let today = past.dates[past.dates.len() - 1];
+            if let Some((_, tomorrow)) = seen.range(today + 1..today + 5).next() {
+                let best = tomorrow.iter().filter(|(_, value)| value.is_finite()).max_by(|a, b| a.1.total_cmp(&b.1));
+                if let Some(place) = best.and_then(|(name, _)| past.names.iter().position(|known| known == name)) {
+                    out.fill(0.0);
+                    out[place] = 1.0;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    export_estimator!(wf_plugin_init_peeking, Peeking);
+}
+
+fn run(panel: &Panel, model: &str) -> Run {
+    let mut search = Search::folders(Vec::new());
+    // SAFETY: both functions are the plugins' own entries, linked into this test.
+    unsafe {
+        search.add("peeking", register(peeking::wf_plugin_init_peeking, "peeking").unwrap()).unwrap();
+        search.add("hrp", register(walkforge_hrp::wf_plugin_init_hrp, "hrp").unwrap()).unwrap();
+    }
+    let text = format!("{EXPERIMENT}[portfolio]\nmax_turnover = 0.3\n[[models]]\nname = \"{model}\"\n");
+    let text = if model == "hrp" { format!("{text}[models.settings]\nlookback = 120\n") } else { text };
+    let experiment = Experiment::from_toml(&text, "".into(), &[]).unwrap();
+    Run::new(experiment, panel.clone(), &Runtime::new(search, 1).unwrap()).unwrap()
+}
+
+#[test]
+fn a_plugin_that_peeks_through_a_static_is_caught() {
+    let panel = panel();
+    let run = run(&panel, "peeking");
+    let moved = run.audit(1000).unwrap().moved.unwrap();
+    // Walked in order a window's validation decisions come first, and before the first window nothing was seen: with
+    // the windows reversed, the very first decision knows tomorrow.
+    let first = run.windows[0].validation.rows.start - 1;
+    assert_eq!((moved.row, moved.window, moved.model), (first, 0, 1));
+    assert_eq!((moved.date, moved.change), (panel.dates()[first], "order"));
+}
+
+#[test]
+fn equal_weight_and_hrp_pass_with_members_that_come_and_go() {
+    let run = run(&panel(), "hrp");
+    let audit = run.audit(1000).unwrap();
+    assert_eq!(audit.moved, None);
+    assert!(audit.dates >= 20 && audit.compared > 500, "{audit:?}");
+}
