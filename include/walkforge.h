@@ -159,6 +159,9 @@ typedef struct wf_runtime_options {
     wf_parallel_for parallel_for;
     // Handed to `parallel_for`.
     void *parallel_data;
+    // SHA-256 digests of the plugin files that may be loaded: 64 hexadecimal digits each, `,` between them. Empty: any.
+    // The file that was hashed is the one that is loaded. Plugins that are linked in are not asked for a digest.
+    wf_string plugin_sha256;
 } wf_runtime_options;
 
 // One window: rows of its three spans, half-open.

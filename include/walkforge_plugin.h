@@ -317,8 +317,8 @@ typedef struct wf_plugin_api {
 // two versions among them; what it does not set stays null. `out->struct_size` says how much of the table the host knows:
 // leave it as it is, and ask it before you set a field that the first version of this header did not have. `host` stays
 // valid as long as the process. Called again when the plugin is loaded again.
-typedef int32_t (*wf_plugin_init)(const struct wf_host *host,
-                                  struct wf_plugin_api *out,
-                                  struct wf_error **error);
+typedef int32_t (*wf_plugin_entry)(const struct wf_host *host,
+                                   struct wf_plugin_api *out,
+                                   struct wf_error **error);
 
 #endif  /* WALKFORGE_PLUGIN_H */

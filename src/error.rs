@@ -1,6 +1,8 @@
 //! The one error type: a stable code that crosses the C boundary, a message for people, and the chain of causes.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use walkforge_plugin_abi as abi;
 
@@ -186,6 +188,21 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What a caught panic said. What it carried may panic itself when it is dropped, and what comes of that is left alone,
+/// as it must not go on to a caller in C.
+pub(crate) fn words(panic: Box<dyn Any + Send>) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+        .to_owned();
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(another);
+    }
+    text
+}
+
 /// Shorthand for `Err(Error::new(code, format!(…)))`.
 macro_rules! fail {
     ($code:ident, $($text:tt)*) => {
@@ -215,6 +232,18 @@ mod tests {
         assert_eq!(error.to_string().len(), 200_000 * 3 + 4);
         assert!(format!("{error:?}").ends_with(": x: root"));
         drop(error);
+    }
+
+    #[test]
+    fn a_panic_whose_payload_panics_when_dropped_is_told() {
+        struct Spiteful;
+        impl Drop for Spiteful {
+            fn drop(&mut self) {
+                panic!("once more");
+            }
+        }
+        let panic = std::panic::catch_unwind(|| std::panic::panic_any(Spiteful)).unwrap_err();
+        assert_eq!(super::words(panic), "no message");
     }
 
     #[test]

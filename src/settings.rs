@@ -72,43 +72,96 @@ impl Setting {
         }
     }
 
+    /// Reads the declarations of a plugin's `describe()`; null is none.
+    ///
+    /// # Errors
+    /// `PluginAbi` naming the setting and what is wrong with it.
+    pub fn list_from_json(list: &Json) -> Result<Vec<Self>> {
+        let list = match list {
+            Json::Null => return Ok(Vec::new()),
+            Json::Array(list) => list,
+            _ => fail!(PluginAbi, "'settings' must be a list"),
+        };
+        let mut out: Vec<Self> = Vec::with_capacity(list.len());
+        for declaration in list {
+            let setting = Self::from_json(declaration)?;
+            if out.iter().any(|other| other.name == setting.name) {
+                fail!(PluginAbi, "setting '{}' is declared twice", setting.name);
+            }
+            out.push(setting);
+        }
+        Ok(out)
+    }
+
     /// Reads a declaration from the JSON of a plugin's `describe()`.
     ///
     /// # Errors
     /// `PluginAbi` naming the field that is missing or wrong.
     pub fn from_json(declaration: &Json) -> Result<Self> {
+        let called = declaration["name"].as_str().map_or_else(|| declaration.to_string(), str::to_owned);
+        let called: String = called.chars().take(80).collect();
         let text = |field: &str| {
             declaration[field].as_str().map(str::to_owned).ok_or_else(|| {
-                Error::new(Code::PluginAbi, format!("field '{field}' of setting {declaration} must be a text"))
+                Error::new(Code::PluginAbi, format!("field '{field}' of setting '{called}' must be a text"))
             })
         };
+        let name = text("name")?;
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+        if name.is_empty() || name.len() > 80 || !name.chars().all(plain) {
+            fail!(PluginAbi, "setting '{called}': a name has 1 to 80 letters, digits, _ and -");
+        }
         let kind = match text("type")?.as_str() {
-            "integer" => Kind::Integer(
-                declaration["minimum"].as_i64().unwrap_or(i64::MIN),
-                declaration["maximum"].as_i64().unwrap_or(i64::MAX),
-            ),
-            "real" => Kind::Real(
-                declaration["minimum"].as_f64().unwrap_or(f64::MIN),
-                declaration["maximum"].as_f64().unwrap_or(f64::MAX),
-            ),
+            "integer" => {
+                let (low, high) = bounds(declaration, &name, "a whole number", Json::as_i64)?;
+                Kind::Integer(low.unwrap_or(i64::MIN), high.unwrap_or(i64::MAX))
+            }
+            "real" => {
+                let (low, high) = bounds(declaration, &name, "a number", Json::as_f64)?;
+                Kind::Real(low.unwrap_or(f64::MIN), high.unwrap_or(f64::MAX))
+            }
             "boolean" => Kind::Boolean,
             "text" => Kind::Text,
             "choice" => {
                 let words = declaration["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
-                Kind::Choice(words.iter().filter_map(Json::as_str).map(str::to_owned).collect())
+                let words: Option<Vec<String>> = words.iter().map(|word| word.as_str().map(str::to_owned)).collect();
+                match words {
+                    Some(words) if !words.is_empty() => Kind::Choice(words),
+                    _ => fail!(PluginAbi, "field 'choices' of setting '{name}' must be a list of at least one text"),
+                }
             }
             "date" => Kind::Date,
             other => fail!(
                 PluginAbi,
-                "setting type '{other}' is unknown; allowed are integer, real, boolean, text, choice, date"
+                "setting '{name}' is of type {other:.80?}; allowed are integer, real, boolean, text, choice, date"
             ),
         };
-        let setting = Self { name: text("name")?, kind, default: declaration["default"].clone(), doc: text("doc")? };
+        let setting = Self { kind, default: declaration["default"].clone(), doc: text("doc")?, name };
         if !setting.default.is_null() && !setting.accepts(&setting.default) {
             fail!(PluginAbi, "the default {} of setting '{}' is not {}", setting.default, setting.name, setting.kind);
         }
         Ok(setting)
     }
+}
+
+/// Both bounds of a number's declaration, each of which may be left out.
+fn bounds<T: PartialOrd>(
+    declaration: &Json,
+    name: &str,
+    what: &str,
+    read: impl Fn(&Json) -> Option<T>,
+) -> Result<(Option<T>, Option<T>)> {
+    let bound = |field: &str| match &declaration[field] {
+        Json::Null => Ok(None),
+        value => match read(value) {
+            Some(bound) => Ok(Some(bound)),
+            None => fail!(PluginAbi, "field '{field}' of setting '{name}' must be {what}"),
+        },
+    };
+    let (low, high) = (bound("minimum")?, bound("maximum")?);
+    if low.as_ref().zip(high.as_ref()).is_some_and(|(low, high)| low > high) {
+        fail!(PluginAbi, "setting '{name}' has a minimum above its maximum");
+    }
+    Ok((low, high))
 }
 
 /// The checked settings of one section, defaults filled in.
@@ -273,6 +326,25 @@ mod tests {
         assert_eq!(Setting::from_json(&good).unwrap().kind, Kind::Integer(2, i64::MAX));
         let bad = json!({"name": "lookback", "type": "integer", "minimum": 2, "default": 1, "doc": "returns"});
         assert!(Setting::from_json(&bad).unwrap_err().to_string().contains("the default 1 of setting 'lookback'"));
-        assert!(Setting::from_json(&json!({"name": "x", "type": "colour", "doc": ""})).is_err());
+        for (wrong, message) in [
+            (json!({"type": "colour"}), "setting 'x' is of type \"colour\"; allowed are integer"),
+            (json!({"type": "integer", "minimum": 3, "maximum": 2}), "a minimum above its maximum"),
+            (json!({"type": "integer", "maximum": 2.5}), "'maximum' of setting 'x' must be a whole number"),
+            (json!({"type": "real", "minimum": "0"}), "'minimum' of setting 'x' must be a number"),
+            (json!({"type": "choice"}), "'choices' of setting 'x' must be a list"),
+            (json!({"type": "choice", "choices": ["a", 1]}), "'choices' of setting 'x' must be a list"),
+            (json!({"type": "choice", "choices": ["a"], "default": "b"}), "the default \"b\" of setting 'x'"),
+            (json!({"type": "text", "doc": 1}), "'doc' of setting 'x' must be a text"),
+            (json!({"type": "text", "name": "a.b"}), "setting 'a.b': a name has"),
+            (json!({"type": "text", "name": ""}), "setting '': a name has"),
+        ] {
+            let mut declaration = json!({"name": "x", "doc": "", "default": null});
+            declaration.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+            let error = Setting::from_json(&declaration).unwrap_err();
+            assert!(error.to_string().contains(message), "{error}");
+        }
+        let twice = json!([{"name": "x", "type": "text", "doc": ""}, {"name": "x", "type": "text", "doc": ""}]);
+        assert!(Setting::list_from_json(&twice).unwrap_err().to_string().contains("'x' is declared twice"));
+        assert!(Setting::list_from_json(&json!({})).is_err());
     }
 }

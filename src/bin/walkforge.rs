@@ -86,6 +86,9 @@ enum PluginCommand {
     Check {
         /// The plugin's library.
         file: PathBuf,
+        /// Run this check alone, after `load`; may be given again.
+        #[arg(long, value_name = "CHECK")]
+        only: Vec<String>,
         /// Seconds that one check may take.
         #[arg(long, default_value_t = 120)]
         seconds: u64,
@@ -105,7 +108,7 @@ fn main() -> ExitCode {
         Command::Run { experiment, out, set } => run(&experiment, &out, &set),
         Command::Audit { experiment, dates, set } => audit(&experiment, dates, &set),
         Command::Windows { data, set } => print_windows(&data, &set),
-        Command::Plugin { command: PluginCommand::Check { file, seconds } } => check_plugin(&file, seconds),
+        Command::Plugin { command: PluginCommand::Check { file, only, seconds } } => check_plugin(&file, only, seconds),
         Command::Plugin { command: PluginCommand::CheckHere { file, check, report } } => {
             check_here(&file, &check, &report)
         }
@@ -125,6 +128,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// Where plugins are sought, and which files may be loaded.
+fn search() -> Result<Search> {
+    Search::standard().allow_by_environment()
+}
+
 fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> Result<()> {
     let started = Instant::now();
     let experiment = Experiment::from_file(experiment, set)?;
@@ -132,7 +140,7 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     let bar = progress_bar();
     bar.set_message("reading data and plugins");
     let panel = experiment.panel()?;
-    let runtime = Runtime::new(Search::standard(), threads)?;
+    let runtime = Runtime::new(search()?, threads)?;
     let mut run = Run::new(experiment, panel, &runtime)?;
     // Claimed before anything is computed, so that no work is done for a directory that cannot take it.
     let Some(directory) = RunDirectory::claim(out, &run)? else {
@@ -158,7 +166,7 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
 /// Prints the first weight that moved as CSV; the header alone where none did.
 fn audit(experiment: &std::path::Path, dates: usize, set: &[String]) -> Result<()> {
     let experiment = Experiment::from_file(experiment, set)?;
-    let runtime = Runtime::new(Search::standard(), 1)?;
+    let runtime = Runtime::new(search()?, 1)?;
     let panel = experiment.panel()?;
     let run = Run::new(experiment, panel, &runtime)?;
     let audit = run.audit(dates)?;
@@ -235,13 +243,14 @@ fn print_outcome(run: &Run) -> Result<()> {
 }
 
 /// Prints how each check ended as CSV.
-fn check_plugin(file: &std::path::Path, seconds: u64) -> Result<()> {
+fn check_plugin(file: &std::path::Path, only: Vec<String>, seconds: u64) -> Result<()> {
     let program =
         std::env::current_exe().map_err(|error| Error::io("find", std::path::Path::new("walkforge"), &error))?;
     let options = Options {
         program,
         arguments: vec!["plugin".to_owned(), "check-here".to_owned()],
         patience: std::time::Duration::from_secs(seconds),
+        only,
     };
     print("check,outcome,detail\n")?;
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " "));
@@ -271,7 +280,7 @@ fn check_plugin(file: &std::path::Path, seconds: u64) -> Result<()> {
 }
 
 fn check_here(file: &std::path::Path, check: &str, report: &std::path::Path) -> Result<()> {
-    let outcome = run_here(file, check)?;
+    let outcome = run_here(file, check, report)?;
     std::fs::write(report, format!("{}\n{}\n", outcome.name(), outcome.text()))
         .map_err(|error| Error::io("write", report, &error))
 }
@@ -363,7 +372,7 @@ fn print_weights(model: &str, data: &std::path::Path, as_of: Option<&str>, set: 
         }
     };
     let factory: Box<dyn Factory> =
-        if model == EQUAL_WEIGHT { Box::new(EqualWeight) } else { Box::new(Search::standard().load(model)?) };
+        if model == EQUAL_WEIGHT { Box::new(EqualWeight) } else { Box::new(search()?.load(model)?) };
     let settings = Values::check("model", factory.settings(), &given)?;
     let constraints = experiment.rules.constraints(panel.assets())?;
     let weights = allocate(&panel, &*factory, &settings, &constraints, row)?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use walkforge_plugin_abi::{WF_OK, wf_error, wf_string};
 
-use crate::error::{Code, Error, Result, fail};
+use crate::error::{Code, Error, Result, fail, words};
 use crate::plugin::error::into_c;
 pub(super) use crate::plugin::error::string;
 
@@ -15,14 +15,7 @@ pub(super) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>
     let failed = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return WF_OK,
         Ok(Err(failed)) => failed,
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            Error::new(Code::Internal, format!("a fault of walkforge: {text}"))
-        }
+        Err(panic) => Error::new(Code::Internal, format!("a fault of walkforge: {}", words(panic))),
     };
     let code = failed.code().as_i32();
     if !error.is_null() && error.is_aligned() {
@@ -34,7 +27,10 @@ pub(super) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>
 
 /// The same for functions that return no code: destructors and look-ups that cannot fail.
 pub(super) fn quietly<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or(otherwise)
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        words(panic);
+        otherwise
+    })
 }
 
 /// A type that crosses the boundary as an opaque handle.

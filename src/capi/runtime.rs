@@ -47,6 +47,9 @@ pub struct wf_runtime_options {
     pub parallel_for: wf_parallel_for,
     /// Handed to `parallel_for`.
     pub parallel_data: *mut c_void,
+    /// SHA-256 digests of the plugin files that may be loaded: 64 hexadecimal digits each, `,` between them. Empty: any.
+    /// The file that was hashed is the one that is loaded. Plugins that are linked in are not asked for a digest.
+    pub plugin_sha256: wf_string,
 }
 
 /// Size of the first version of `wf_runtime_options`, whose last field this was.
@@ -133,11 +136,13 @@ pub unsafe extern "C" fn wf_runtime_new(
             log_data: core::ptr::null_mut(),
             parallel_for: None,
             parallel_data: core::ptr::null_mut(),
+            plugin_sha256: string(""),
         };
         // SAFETY: as demanded of the caller.
-        let (given, path) = unsafe {
+        let (given, path, sha256) = unsafe {
             let given = self::options("options", options, FIRST, default)?;
-            (given, utf8("options.plugin_path", given.plugin_path)?)
+            let sha256 = utf8("options.plugin_sha256", given.plugin_sha256)?;
+            (given, utf8("options.plugin_path", given.plugin_path)?, sha256)
         };
         if given.threads > MOST_THREADS {
             fail!(InvalidArgument, "'options.threads' is {}; allowed is at most {MOST_THREADS}", given.threads);
@@ -147,6 +152,7 @@ pub unsafe extern "C" fn wf_runtime_new(
         } else {
             Search::folders(std::env::split_paths(path).collect::<Vec<PathBuf>>())
         };
+        let search = if sha256.is_empty() { search } else { search.allow_only(sha256)? };
         let mut made = match given.parallel_for {
             None => Runtime::new(search, given.threads)?,
             Some(_) if given.threads == 0 => {

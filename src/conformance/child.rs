@@ -2,13 +2,16 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{CHECKS, Outcome};
-use crate::error::{Error, Result};
+use super::{CHECKS, Outcome, named};
+use crate::error::{Error, Result, fail};
+use crate::plugin::{Trail, process};
 
 /// How the checks are run.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// How long a check may take.
     pub patience: Duration,
+    /// The checks that are run, after `load`; all of them if empty.
+    pub only: Vec<String>,
 }
 
 /// A check and how it ended.
@@ -32,19 +37,25 @@ pub struct Finding {
     pub outcome: Outcome,
 }
 
-/// Runs every check on a plugin file; `heard` is told of each as it ends. Where the file cannot be loaded the rest is
+/// Runs the checks on a plugin file; `heard` is told of each as it ends. Where the file cannot be loaded the rest is
 /// skipped.
 ///
 /// # Errors
-/// `NotFound` where there is no such file; `Io` where a process cannot be started.
+/// `NotFound` where there is no such file; `InvalidArgument` where it is a folder or a device, or where `only` names no
+/// check; `Io` where a process cannot be started.
 pub fn check(file: &Path, options: &Options, heard: &mut dyn FnMut(&Finding)) -> Result<Vec<Finding>> {
-    if !file.is_file() {
-        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(Error::io("read", file, &missing));
+    let found = std::fs::metadata(file).map_err(|error| Error::io("read", file, &error))?;
+    if !found.is_file() {
+        let what = if found.is_dir() { "a folder" } else { "no ordinary file" };
+        fail!(InvalidArgument, "{} is {what}; name the plugin's library, such as libwalkforge_NAME.so", file.display());
     }
+    for name in &options.only {
+        named(name)?;
+    }
+    let is_wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let mut out: Vec<Finding> = Vec::new();
-    for check in CHECKS {
-        let loads = out.first().is_none_or(|first| matches!(first.outcome, Outcome::Passed(_)));
+    for (place, check) in CHECKS.iter().enumerate().filter(|(place, check)| *place == 0 || is_wanted(check.name)) {
+        let loads = place == 0 || matches!(out[0].outcome, Outcome::Passed(_));
         let outcome =
             if loads { watched(file, check.name, options)? } else { Outcome::Skipped("it does not load".to_owned()) };
         let finding = Finding { check: check.name, demand: check.doc, outcome };
@@ -54,54 +65,81 @@ pub fn check(file: &Path, options: &Options, heard: &mut dyn FnMut(&Finding)) ->
     Ok(out)
 }
 
+/// What a child process came to.
+struct Ended {
+    /// None where it was stopped for having taken too long.
+    status: Option<ExitStatus>,
+    stdout: String,
+    stderr: String,
+    /// Whether processes that it started outlived it.
+    left_processes: bool,
+}
+
 fn watched(file: &Path, name: &str, options: &Options) -> Result<Outcome> {
     let report = tempfile(name)?;
-    let mut child = Command::new(&options.program)
-        .args(&options.arguments)
-        .arg(file)
-        .arg(name)
-        .arg(&report.0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| Error::io("start", &options.program, &error))?;
-    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
-    let status = wait(&mut child, options.patience);
-    let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
-    let last_words = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let mut command = Command::new(&options.program);
+    command.args(&options.arguments).arg(file).arg(name).arg(&report.0);
+    let ended = run(command, options)?;
+    let last_words = ended.stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let told = if last_words.is_empty() { String::new() } else { format!("; it said: {last_words}") };
-    let Some(status) = status.map_err(|error| Error::io("watch", &options.program, &error))? else {
+    let written = std::fs::read_to_string(&report.0).unwrap_or_default();
+    let (outcome, text) = written.split_once('\n').unwrap_or_default();
+    let text = text.trim_end();
+    // While it was inside, the report names the call.
+    let place = match (outcome == Trail::CALLING, text) {
+        (true, "") | (false, _) => String::new(),
+        (true, "loading") => " while its library was loaded".to_owned(),
+        (true, call) => format!(" in its {call}"),
+    };
+    let Some(status) = ended.status else {
         return Ok(Outcome::Failed(format!(
-            "it did not end within {} s and was stopped{told}",
+            "it did not end within {} s, and was stopped{place}; a call has to end, or to ask the service 'cancel'{told}",
             options.patience.as_secs()
         )));
     };
-    let written = std::fs::read_to_string(&report.0).unwrap_or_default();
-    let Some((outcome, text)) = written.split_once('\n') else {
-        return Ok(Outcome::Failed(format!("{}{told}", ended(status))));
-    };
-    let text = text.trim_end().to_owned();
-    if !stdout.is_empty() {
-        let start: String = stdout.chars().take(60).collect();
+    if !matches!(outcome, "passed" | "skipped" | "failed") {
+        return Ok(Outcome::Failed(format!("{}{told}", how(status, &place, &ended.stderr))));
+    }
+    let text = text.to_owned();
+    if !ended.stdout.is_empty() {
+        let start: String = ended.stdout.chars().take(60).collect();
         return Ok(Outcome::Failed(format!(
             "it wrote to stdout, which belongs to the host program: {start:?}; use the service 'log'"
         )));
     }
+    if ended.left_processes {
+        return Ok(Outcome::Failed(
+            "it started a process and left it running; a plugin may not outlive its host".to_owned(),
+        ));
+    }
     Ok(match outcome {
         "passed" if status.success() => Outcome::Passed(text),
-        "skipped" => Outcome::Skipped(text),
+        "skipped" if status.success() => Outcome::Skipped(text),
         "failed" => Outcome::Failed(text),
         // It answered, and then ended otherwise: a destructor, a thread of its own, an exit handler.
-        _ => Outcome::Failed(format!("after the check {}{told}", ended(status))),
+        _ => Outcome::Failed(format!("after the check {}{told}", how(status, "", &ended.stderr))),
     })
 }
 
+/// Runs a command as the leader of a process group, and waits until it has ended and what it printed is read.
+fn run(mut command: Command, options: &Options) -> Result<Ended> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(|error| Error::io("start", &options.program, &error))?;
+    let (stdout, stderr) = (Drain::start(child.stdout.take()), Drain::start(child.stderr.take()));
+    let status = wait(&mut child, options.patience).map_err(|error| Error::io("watch", &options.program, &error))?;
+    let left_processes = process::end_group(child.id());
+    Ok(Ended { status, stdout: stdout.text(), stderr: stderr.text(), left_processes })
+}
+
 /// How a process ended that said nothing more.
-fn ended(status: ExitStatus) -> String {
+fn how(status: ExitStatus, place: &str, stderr: &str) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => {
             let (name, hint) = match signal {
+                libc::SIGABRT | libc::SIGSEGV if stderr.contains("overflowed its stack") => (
+                    if signal == libc::SIGABRT { "SIGABRT" } else { "SIGSEGV" },
+                    "its stack overflowed: it calls itself without end, or keeps large arrays in functions",
+                ),
                 libc::SIGSEGV => (
                     "SIGSEGV",
                     "it read or wrote beyond an array that it was lent, wrote to one that it may only read, or used one \
@@ -117,10 +155,12 @@ fn ended(status: ExitStatus) -> String {
                 libc::SIGKILL => ("SIGKILL", "somebody stopped it, perhaps for want of memory"),
                 _ => ("a signal", "look at what it does there"),
             };
-            format!("the process died of {name} ({signal}): {hint}")
+            format!("the process died of {name} ({signal}){place}: {hint}")
         }
-        (_, Some(code)) => format!("the process exited with code {code}: a plugin may not call exit"),
-        _ => "the process ended".to_owned(),
+        (_, Some(code)) => {
+            format!("the process exited with code {code}{place}: a plugin may not call exit; return an error")
+        }
+        _ => format!("the process ended{place}"),
     }
 }
 
@@ -140,20 +180,39 @@ fn wait(child: &mut Child, patience: Duration) -> std::io::Result<Option<ExitSta
     }
 }
 
-/// Reads a stream to its end, the first 64 KiB of it.
-fn drain(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut kept = Vec::new();
-        if let Some(mut stream) = stream {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                if kept.len() < 65_536 {
-                    kept.extend_from_slice(&buffer[..count]);
+/// What a stream gives until it ends, the first 64 KiB of it.
+struct Drain {
+    kept: Arc<Mutex<Vec<u8>>>,
+    ended: Receiver<()>,
+}
+
+impl Drain {
+    fn start(stream: Option<impl Read + Send + 'static>) -> Self {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let (end, ended) = std::sync::mpsc::channel();
+        let keep = Arc::clone(&kept);
+        std::thread::spawn(move || {
+            if let Some(mut stream) = stream {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
+                    if kept.len() < 65_536 {
+                        kept.extend_from_slice(&buffer[..count]);
+                    }
                 }
             }
-        }
-        String::from_utf8_lossy(&kept).into_owned()
-    })
+            // Nobody may be listening any more.
+            let _ = end.send(());
+        });
+        Self { kept, ended }
+    }
+
+    /// All that came. A process that outlived the child may hold the stream open, and is not waited for.
+    fn text(self) -> String {
+        // Either it ended, or time is up.
+        let _ = self.ended.recv_timeout(Duration::from_secs(2));
+        String::from_utf8_lossy(&self.kept.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
 }
 
 /// A file of a name that nobody has, removed when dropped.

@@ -3,31 +3,28 @@
 use super::data::{fit, for_model, past_at};
 use super::{Outcome, Subject};
 use crate::error::Result;
-use crate::plugin::process;
+use crate::plugin::process::{self, Surroundings};
 
 pub(super) fn untouched(subject: &Subject) -> Result<Outcome> {
-    let before = process::signal_handlers();
+    let before = Surroundings::now();
     let plugin = subject.plugin()?;
     let mut model = Subject::model(&plugin)?;
     if let Some(panel) = for_model(&*model)? {
         fit(&panel, &mut *model)?;
         if let Some(past) = past_at(&panel, &*model, panel.dates().len() - 1)? {
             model.weights(&past)?;
+            model.scores(&past)?;
         }
     }
-    let after = process::signal_handlers();
-    if let Some(signal) = (0..before.len()).find(|&place| before[place] != after[place]) {
-        return Ok(Outcome::Failed(format!("the handler of signal {} was changed", signal + 1)));
+    drop(model);
+    let changes = before.changes();
+    if !changes.is_empty() {
+        return Ok(Outcome::Failed(format!(
+            "{}; these belong to the host program, and no call of a plugin may change them",
+            changes.join("; ")
+        )));
     }
-    // A library linked with -ffast-math makes every thread that loads it lose its smallest numbers.
-    if std::hint::black_box(f64::MIN_POSITIVE) / std::hint::black_box(4.0) == 0.0 {
-        return Ok(Outcome::Failed(
-            "the smallest numbers now round to 0 in the host: the plugin was linked with -ffast-math or sets the \
-             floating-point mode; build it without"
-                .to_owned(),
-        ));
-    }
-    Ok(Outcome::Passed("signal handlers and floating-point mode are as they were".to_owned()))
+    Ok(Outcome::Passed("all of it is as it was".to_owned()))
 }
 
 /// Models that are made, asked and destroyed, twice so many as are counted.

@@ -29,7 +29,8 @@ pub(super) fn description(subject: &Subject) -> Result<Outcome> {
     if let Some(silent) = one.settings().iter().find(|setting| setting.doc.trim().is_empty()) {
         return Ok(Outcome::Failed(format!("setting '{}' has an empty 'doc'", silent.name)));
     }
-    Ok(Outcome::Passed(format!("{name} {}, {} settings", one.version(), one.settings().len())))
+    let sha256 = one.sha256().unwrap_or_default();
+    Ok(Outcome::Passed(format!("{name} {}, {} settings, SHA-256 {sha256}", one.version(), one.settings().len())))
 }
 
 /// Bytes of the first version of a plugin's table, which ends with `weights`.
@@ -65,6 +66,14 @@ pub(super) fn versions(subject: &Subject) -> Result<Outcome> {
     }
     if !first.accepted {
         return fail("a host with a shorter table was refused; fill as much of it as it has".to_owned());
+    }
+    for (size, filled) in [(FIRST_TABLE, first.filled), (size_of::<wf_plugin_api>(), later.filled)] {
+        if filled > size || filled < FIRST_TABLE {
+            return fail(format!(
+                "the table came with a struct_size of {size} and went back with {filled}; leave it as it is, or lower it to \
+                 what was filled, at least {FIRST_TABLE}"
+            ));
+        }
     }
     Ok(Outcome::Passed(format!("refuses {}.0, accepts {major}.{} and a shorter table", major + 1, minor + 1)))
 }

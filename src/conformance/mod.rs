@@ -10,10 +10,11 @@ mod loading;
 mod settings;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
 use crate::model::{Context, Estimator, Factory};
-use crate::plugin::{Plugin, Probe};
+use crate::plugin::{Plugin, Probe, Trail, process};
 use crate::settings::Values;
 
 pub use child::{Finding, Options, check};
@@ -70,7 +71,8 @@ pub static CHECKS: &[Check] = &[
     },
     Check {
         name: "host",
-        doc: "signals, floating-point mode and stdout of the host are left alone",
+        doc: "what belongs to the host program is left alone: signals, floating-point mode, folder, environment, locale, \
+              umask, threads, stdout",
         run: host::untouched,
     },
     Check {
@@ -107,11 +109,12 @@ pub static CHECKS: &[Check] = &[
 /// The plugin that is checked.
 struct Subject<'a> {
     path: &'a Path,
+    trail: Option<Arc<Trail>>,
 }
 
 impl Subject<'_> {
     fn probe(&self) -> Result<Probe> {
-        Probe::open(self.path)
+        Probe::open(self.path, self.trail.clone())
     }
 
     fn plugin(&self) -> Result<Plugin> {
@@ -129,19 +132,23 @@ impl Subject<'_> {
     }
 }
 
-/// Runs one check in this process, which may end by it.
+/// Runs one check in this process, which may end by it: it is prepared for that, and is of no use for anything else.
+/// Before each call into the plugin its name is written to `report`, a file that is there.
 ///
 /// # Errors
 /// `InvalidArgument` where there is no such check.
-pub fn run_here(path: &Path, name: &str) -> Result<Outcome> {
-    let Some(check) = CHECKS.iter().find(|check| check.name == name) else {
-        let known: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
-        return Err(Error::new(
-            Code::InvalidArgument,
-            format!("there is no check '{name}'; there are {}", known.join(", ")),
-        ));
-    };
-    Ok((check.run)(&Subject { path }).unwrap_or_else(|error| Outcome::Failed(error.to_string())))
+pub fn run_here(path: &Path, name: &str, report: &Path) -> Result<Outcome> {
+    let check = named(name)?;
+    process::prepare_to_end();
+    let subject = Subject { path, trail: Trail::begin(report).map(Arc::new) };
+    Ok((check.run)(&subject).unwrap_or_else(|error| Outcome::Failed(error.to_string())))
+}
+
+/// The check of a name.
+fn named(name: &str) -> Result<&'static Check> {
+    let known = || CHECKS.iter().map(|check| check.name).collect::<Vec<_>>().join(", ");
+    let found = CHECKS.iter().find(|check| check.name == name);
+    found.ok_or_else(|| Error::new(Code::InvalidArgument, format!("there is no check '{name}'; there are {}", known())))
 }
 
 /// Whether an error is one that a plugin may give for data or settings that it cannot use.

@@ -48,6 +48,11 @@ pub trait Factory: Send + Sync {
     /// Its version.
     fn version(&self) -> &str;
 
+    /// SHA-256 of the file that it was loaded from, as 64 hexadecimal digits; none where it is linked into the program.
+    fn sha256(&self) -> Option<&str> {
+        None
+    }
+
     /// The settings it takes.
     fn settings(&self) -> &[Setting];
 

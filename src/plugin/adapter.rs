@@ -3,12 +3,13 @@
 use core::ffi::c_void;
 use std::sync::Arc;
 
-use serde_json::Value as Json;
 use walkforge_plugin_abi::{WF_OK, wf_error, wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
 
-use super::error::{check, from_c, text};
+use super::description::Description;
+use super::error::{check, from_c};
 use super::host::{context_handle, settings_handle};
 use super::memory::{Guarded, Lent};
+use super::trail::Trail;
 use crate::error::{Code, Error, Result, fail};
 use crate::model::{Context, Estimator, Factory, Requirements};
 use crate::panel::{Past, days_of};
@@ -26,53 +27,50 @@ pub struct Plugin {
     description: String,
 }
 
+/// Where a plugin comes from, and who is told of the calls into it.
+#[derive(Default)]
+pub(super) struct Origin {
+    /// SHA-256 of its file; none where it is linked into the program.
+    pub(super) sha256: Option<String>,
+    pub(super) trail: Option<Arc<Trail>>,
+}
+
 /// A plugin's functions, all of those that are needed present.
 struct Table {
     name: String,
     api: wf_plugin_api,
+    origin: Origin,
+}
+
+impl Table {
+    /// Runs `body`, a call into the plugin.
+    fn calling<R>(&self, call: &str, body: impl FnOnce() -> R) -> R {
+        Trail::around(self.origin.trail.as_deref(), call, body)
+    }
 }
 
 impl Plugin {
     /// Understands a filled table: required functions, description, declared settings.
-    pub(super) fn new(api: wf_plugin_api, source: &str) -> Result<Self> {
-        let (Some(describe), Some(_), Some(_), Some(_), Some(_)) =
-            (api.describe, api.create, api.destroy, api.requirements, api.weights)
-        else {
-            fail!(PluginAbi, "plugin {source} lacks one of describe, create, destroy, requirements, weights");
-        };
-        let mut description = wf_string { data: core::ptr::null(), length: 0 };
-        let mut error = core::ptr::null_mut();
-        // SAFETY: the function is the plugin's; both out-parameters are ours; the text lives as long as the process.
-        let description = unsafe {
-            let status = describe(&raw mut description, &raw mut error);
-            check(source, "describe", status, error)?;
-            text(description)
-        };
-        let text = description;
-        let description: Json = serde_json::from_str(&text).map_err(|error| {
-            Error::new(Code::PluginAbi, format!("the description of plugin {source} is not JSON: {error}"))
-        })?;
-        let field = |name: &str| {
-            description[name].as_str().map(str::to_owned).ok_or_else(|| {
-                Error::new(Code::PluginAbi, format!("the description of plugin {source} needs a text '{name}'"))
-            })
-        };
-        let kind = field("kind")?;
-        if kind != "estimator" {
-            fail!(PluginAbi, "plugin {source} is of kind '{kind}'; this version knows 'estimator'");
+    pub(super) fn new(api: wf_plugin_api, source: &str, origin: Origin) -> Result<Self> {
+        let missing: Vec<&str> = [
+            ("describe", api.describe.is_none()),
+            ("create", api.create.is_none()),
+            ("destroy", api.destroy.is_none()),
+            ("requirements", api.requirements.is_none()),
+            ("weights", api.weights.is_none()),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_missing)| is_missing.then_some(name))
+        .collect();
+        if !missing.is_empty() {
+            fail!(
+                PluginAbi,
+                "plugin {source} leaves null in its table what every plugin needs: {}",
+                missing.join(", ")
+            );
         }
-        let declared = description["settings"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let settings = declared
-            .iter()
-            .map(Setting::from_json)
-            .collect::<Result<_>>()
-            .map_err(|error| error.context(format!("the description of plugin {source} cannot be used")))?;
-        Ok(Self {
-            version: field("version")?,
-            settings,
-            table: Arc::new(Table { name: field("name")?, api }),
-            description: text,
-        })
+        let Description { name, version, settings, text } = Description::read(&api, source, origin.trail.as_deref())?;
+        Ok(Self { version, settings, table: Arc::new(Table { name, api, origin }), description: text })
     }
 
     /// What the plugin says of itself, as JSON.
@@ -88,6 +86,10 @@ impl Factory for Plugin {
 
     fn version(&self) -> &str {
         &self.version
+    }
+
+    fn sha256(&self) -> Option<&str> {
+        self.table.origin.sha256.as_deref()
     }
 
     fn settings(&self) -> &[Setting] {
@@ -108,7 +110,8 @@ impl Plugin {
         let create = table.api.create.ok_or_else(|| missing(&table.name, "create"))?;
         // SAFETY: settings and context live during the call; both out-parameters are ours.
         unsafe {
-            let status = create(context_handle(context), settings_handle(settings), &raw mut instance, &raw mut error);
+            let (context, settings) = (context_handle(context), settings_handle(settings));
+            let status = table.calling("create", || create(context, settings, &raw mut instance, &raw mut error));
             check(&table.name, "create", status, error)?;
         }
         let needs = Requirements { lookback: 1, min_history: 0 };
@@ -143,7 +146,7 @@ impl Instance {
         let mut error = core::ptr::null_mut();
         // SAFETY: the instance is the plugin's own; both out-parameters are ours.
         unsafe {
-            let status = call(self.handle, &raw mut out, &raw mut error);
+            let status = self.table.calling("requirements", || call(self.handle, &raw mut out, &raw mut error));
             check(name, "requirements", status, error)?;
         }
         let wf_requirements { lookback, min_history, .. } = out;
@@ -162,7 +165,7 @@ impl Drop for Instance {
     fn drop(&mut self) {
         if let Some(destroy) = self.table.api.destroy {
             // SAFETY: made by this plugin's `create`, destroyed once.
-            unsafe { destroy(self.handle) };
+            self.table.calling("destroy", || unsafe { destroy(self.handle) });
         }
     }
 }
@@ -185,7 +188,7 @@ impl Estimator for Instance {
         let mut error = core::ptr::null_mut();
         // SAFETY: the instance is the plugin's own and ours alone (`&mut`); the pasts live during the call.
         unsafe {
-            let status = fit(self.handle, train.as_ptr(), validation, &raw mut error);
+            let status = self.table.calling("fit", || fit(self.handle, train.as_ptr(), validation, &raw mut error));
             check(&self.table.name, "fit", status, error)
         }
     }
@@ -220,7 +223,8 @@ impl Instance {
         let place = if with_error { &raw mut error } else { core::ptr::null_mut() };
         // SAFETY: the past lives during the call; there is room for `capacity` numbers.
         let (status, error) = unsafe {
-            let status = call(self.handle, view.as_ptr(), room.as_mut_ptr(), capacity, place);
+            let room = room.as_mut_ptr();
+            let status = self.table.calling("weights", || call(self.handle, view.as_ptr(), room, capacity, place));
             (status, from_c(error))
         };
         let needed = past.assets().len();
@@ -239,7 +243,7 @@ impl Instance {
     pub(super) fn destroy_null(&self) {
         if let Some(destroy) = self.table.api.destroy {
             // SAFETY: null is accepted, by the ABI.
-            unsafe { destroy(core::ptr::null_mut()) };
+            self.table.calling("destroy", || unsafe { destroy(core::ptr::null_mut()) });
         }
     }
 
@@ -255,14 +259,22 @@ impl Instance {
         let mut error = core::ptr::null_mut();
         // SAFETY: the past lives during the call, and there is room for as many numbers as are said.
         unsafe {
-            let status = function(self.handle, view.as_ptr(), room, count, &raw mut error);
+            let status = self.table.calling(call, || function(self.handle, view.as_ptr(), room, count, &raw mut error));
             check(name, call, status, error)?;
         }
         if let Some(guarded) = &guarded {
+            if !guarded.is_intact_before() {
+                fail!(Plugin, "plugin '{name}' wrote before the first {what} of the buffer that it was lent");
+            }
             out = guarded.to_vec();
         }
         if let Some(at) = out.iter().position(|value| !value.is_finite()) {
-            fail!(Plugin, "plugin '{name}' gave {} as the {what} of {}; it must be finite", out[at], past.names()[at]);
+            fail!(
+                Plugin,
+                "plugin '{name}' gave {} as the {what} of {}; every {what} must be written, and be finite",
+                out[at],
+                past.names()[at]
+            );
         }
         Ok(out)
     }

@@ -6,30 +6,36 @@ use std::mem::{MaybeUninit, offset_of};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use walkforge_plugin_abi::{WF_ABI_MAJOR, wf_plugin_api, wf_plugin_init};
+use walkforge_plugin_abi::{WF_ABI_MAJOR, wf_plugin_api, wf_plugin_entry};
 
-use super::adapter::Plugin;
+use super::adapter::{Origin, Plugin};
 use super::error::check;
 use super::host::HOST;
-use crate::error::{Code, Error, Result, fail};
+use super::library::{AllowList, Candidate, Loaded};
+use super::trail::Trail;
+use crate::error::{Result, fail};
 
 /// The environment variable that names folders with plugins.
 const PATH_VARIABLE: &str = "WALKFORGE_PLUGIN_PATH";
 
 /// Size of the first version of the plugin's table, whose last field this was.
-const FIRST: usize = offset_of!(wf_plugin_api, weights) + size_of::<wf_plugin_init>();
+const FIRST: usize = offset_of!(wf_plugin_api, weights) + size_of::<wf_plugin_entry>();
 
-/// The folders in which plugins are sought, in order.
+/// The environment variable that lists the plugin files that the command line may load.
+const ALLOW_VARIABLE: &str = "WALKFORGE_PLUGIN_SHA256";
+
+/// The folders in which plugins are sought, in order, and which files may be loaded from them.
 #[derive(Clone, Default)]
 pub struct Search {
     folders: Vec<PathBuf>,
     registered: BTreeMap<String, Plugin>,
+    allowed: Option<AllowList>,
 }
 
 impl Search {
     /// The given folders only.
     pub fn folders(folders: Vec<PathBuf>) -> Self {
-        Self { folders, registered: BTreeMap::new() }
+        Self { folders, ..Self::default() }
     }
 
     /// Those of `WALKFORGE_PLUGIN_PATH`, then the folders of the executable and of this library, then
@@ -46,6 +52,30 @@ impl Search {
         folders.extend(beside.iter().map(|folder| folder.join("../lib/walkforge/plugins")));
         folders.retain(|folder| !folder.as_os_str().is_empty());
         Self::folders(folders)
+    }
+
+    /// Refuses every plugin file but those with one of these SHA-256 digests: 64 hexadecimal digits each, `,` between
+    /// them. Plugins that are linked into the program are not asked for one. A file is refused before any of its code
+    /// runs, and what was hashed is what is loaded: the loader gets the open file, not its path. So libraries that a
+    /// plugin wants beside it (`$ORIGIN`) are not found, nor would they have been checked: link them into it.
+    ///
+    /// # Errors
+    /// `InvalidSetting` where the list holds something else, or nothing.
+    pub fn allow_only(self, sha256: &str) -> Result<Self> {
+        Ok(Self { allowed: Some(AllowList::parse(sha256)?), ..self })
+    }
+
+    /// The same with the list of `WALKFORGE_PLUGIN_SHA256`, where that is set.
+    ///
+    /// # Errors
+    /// As for [`Search::allow_only`]: a variable that is set and empty allows nothing, and is taken for a mistake.
+    pub fn allow_by_environment(self) -> Result<Self> {
+        match std::env::var_os(ALLOW_VARIABLE) {
+            None => Ok(self),
+            Some(list) => self
+                .allow_only(&list.to_string_lossy())
+                .map_err(|error| error.context(format!("variable {ALLOW_VARIABLE}"))),
+        }
     }
 
     /// Makes a plugin that is linked into the program known under `name`, before any folder is searched.
@@ -67,10 +97,11 @@ impl Search {
     /// `libNAME.so` and `NAME.so` along the folders.
     ///
     /// # Errors
-    /// `NotFound` with the folders that were searched; `PluginAbi` where a file is no plugin of this ABI.
+    /// `NotFound` with the folders that were searched; `PluginAbi` where a file is no plugin of this ABI, or may not be
+    /// loaded.
     pub fn load(&self, name: &str) -> Result<Plugin> {
         if is_path(name) {
-            return load_file(Path::new(name));
+            return self.load_file(Path::new(name));
         }
         if let Some(plugin) = self.registered.get(name) {
             return Ok(plugin.clone());
@@ -78,7 +109,7 @@ impl Search {
         let names = [format!("libwalkforge_{name}.so"), format!("lib{name}.so"), format!("{name}.so")];
         let found = self.folders.iter().flat_map(|folder| names.iter().map(|file| folder.join(file)));
         if let Some(path) = found.into_iter().find(|path| path.is_file()) {
-            return load_file(&path);
+            return self.load_file(&path);
         }
         let folders: Vec<String> = self.folders.iter().map(|folder| folder.display().to_string()).collect();
         fail!(
@@ -87,6 +118,14 @@ impl Search {
             names.join(", "),
             folders.join(", ")
         )
+    }
+}
+
+impl Search {
+    fn load_file(&self, path: &Path) -> Result<Plugin> {
+        let Loaded { init, source, sha256 } = Candidate::open(path)?.load(self.allowed.as_ref())?;
+        // SAFETY: the function is a plugin's entry, as its symbol says.
+        unsafe { understand(init, &source, Origin { sha256: Some(sha256), trail: None }) }
     }
 }
 
@@ -113,42 +152,6 @@ fn this_library() -> Option<PathBuf> {
     std::fs::canonicalize(OsStr::from_bytes(name.to_bytes())).ok()
 }
 
-fn load_file(path: &Path) -> Result<Plugin> {
-    let (init, source) = entry(path)?;
-    // SAFETY: the function is a plugin's entry, as its symbol says.
-    unsafe { register(init, &source) }
-}
-
-/// Loads a library and finds a plugin's entry in it; gives what messages call it, too.
-pub(super) fn entry(path: &Path) -> Result<(wf_plugin_init, String)> {
-    let source = path.display().to_string();
-    if !path.is_file() {
-        fail!(NotFound, "plugin file {source} is not there");
-    }
-    let refused = |error: libloading::Error| {
-        // What the loader says, such as the symbol that is missing, is the cause of the library's own words.
-        let why = std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string);
-        Error::new(Code::PluginAbi, format!("plugin file {source} cannot be loaded: {why}"))
-    };
-    // A bare file name would be sought along the system's folders instead of where it was found.
-    let full = std::path::absolute(path).map_err(|error| Error::io("find", path, &error))?;
-    // SAFETY: loading runs the library's initialisers; a user who names a plugin asks for just that.
-    let library = unsafe { libloading::Library::new(&full) }.map_err(refused)?;
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let stem = stem.strip_prefix("lib").unwrap_or(&stem);
-    let stem = stem.strip_prefix("walkforge_").unwrap_or(stem);
-    let named = format!("wf_plugin_init_{stem}");
-    // SAFETY: a symbol of this name has the type of `wf_plugin_init`, by the ABI.
-    let init =
-        unsafe { library.get::<wf_plugin_init>(&named).or_else(|_| library.get::<wf_plugin_init>("wf_plugin_init")) };
-    let Ok(init) = init.map(|symbol| *symbol) else {
-        fail!(PluginAbi, "plugin file {source} has neither {named} nor wf_plugin_init");
-    };
-    // Plugins are never unloaded: their descriptions and models may be used until the process ends.
-    std::mem::forget(library);
-    Ok((init, source))
-}
-
 /// A table of which nothing is filled yet.
 pub(super) const EMPTY: wf_plugin_api = wf_plugin_api {
     struct_size: size_of::<wf_plugin_api>(),
@@ -166,23 +169,37 @@ pub(super) const EMPTY: wf_plugin_api = wf_plugin_api {
 /// Takes a plugin whose init function is linked into the program; `source` is what messages call it.
 ///
 /// # Safety
-/// `init` keeps the promises of `wf_plugin_init` and lives as long as the process.
+/// `init` keeps the promises of `wf_plugin_entry` and lives as long as the process.
 ///
 /// # Errors
 /// `PluginAbi` where its ABI version or description cannot be used, and the plugin's own errors.
-pub unsafe fn register(init: wf_plugin_init, source: &str) -> Result<Plugin> {
+pub unsafe fn register(init: wf_plugin_entry, source: &str) -> Result<Plugin> {
+    // SAFETY: as demanded of our caller.
+    unsafe { understand(init, source, Origin::default()) }
+}
+
+/// Initialises a plugin and reads its table.
+///
+/// # Safety
+/// As for [`register`].
+pub(super) unsafe fn understand(init: wf_plugin_entry, source: &str, origin: Origin) -> Result<Plugin> {
     let mut api = EMPTY;
     let mut error = core::ptr::null_mut();
     // SAFETY: the host table is static; `api` starts with its size; `error` is ours.
     unsafe {
-        let status = init(&raw const HOST, &raw mut api, &raw mut error);
+        let status =
+            Trail::around(origin.trail.as_deref(), "init", || init(&raw const HOST, &raw mut api, &raw mut error));
         check(source, "init", status, error)?;
     }
-    if api.abi_major != WF_ABI_MAJOR {
-        fail!(PluginAbi, "plugin {source} was built for ABI {}, this host has {WF_ABI_MAJOR}", api.abi_major);
+    let abi = api.abi_major;
+    if abi == 0 && api.describe.is_none() {
+        fail!(PluginAbi, "plugin {source} returned WF_OK from its init and filled nothing of the table");
+    }
+    if abi != WF_ABI_MAJOR {
+        fail!(PluginAbi, "plugin {source} was built for ABI {abi}, this host has {WF_ABI_MAJOR}");
     }
     if api.struct_size < FIRST {
         fail!(PluginAbi, "plugin {source} fills a table of {} bytes; at least {FIRST} are needed", api.struct_size);
     }
-    Plugin::new(api, source)
+    Plugin::new(api, source, origin)
 }

@@ -1,6 +1,7 @@
 //! Memory that a plugin is lent during a call. In checking mode each array lies at the end of pages of its own, with an
-//! unreadable page after it: a plugin that reads or writes beyond its arrays, or keeps their pointers after the call,
-//! ends its process. So checking belongs in a process that may end.
+//! unreadable page before and after them: a plugin that reads or writes beyond its arrays, or keeps their pointers after
+//! the call, ends its process. So checking belongs in a process that may end. What lies between the start of the pages
+//! and that of the array is filled with a mark, which reads as NaN.
 
 use core::ffi::c_void;
 use std::borrow::Cow;
@@ -41,7 +42,10 @@ impl<'a, T: Copy> Lent<'a, T> {
     }
 }
 
-/// Values at the end of pages that are followed by an unreadable one. When dropped the pages stay, unreadable, so that
+/// What fills the room before the values: NaN as a number, and no address.
+const MARK: u8 = 0xff;
+
+/// Values at the end of pages between two unreadable ones. When dropped the pages stay, unreadable, so that
 /// no later use of them goes unseen.
 pub(super) struct Guarded<T: Copy> {
     pages: *mut c_void,
@@ -65,19 +69,23 @@ impl<T: Copy> Guarded<T> {
         };
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: new pages, anywhere.
-        let pages = unsafe { libc::mmap(core::ptr::null_mut(), bytes + page, access, kind, -1, 0) };
-        if pages == libc::MAP_FAILED {
+        let mapped = unsafe { libc::mmap(core::ptr::null_mut(), bytes + 2 * page, access, kind, -1, 0) };
+        if mapped == libc::MAP_FAILED {
             return Err(refused("map"));
         }
-        // SAFETY: the page after the others is ours. The values end where it begins; its start is a multiple of their
-        // alignment, and so is their size.
-        let first = unsafe {
-            if libc::mprotect(pages.byte_add(bytes), page, libc::PROT_NONE) != 0 {
+        // SAFETY: the pages before and after the others are ours. The values end where the last begins; its start is a
+        // multiple of their alignment, and so is their size.
+        let (pages, first) = unsafe {
+            let pages = mapped.byte_add(page);
+            if libc::mprotect(mapped, page, libc::PROT_NONE) != 0
+                || libc::mprotect(pages.byte_add(bytes), page, libc::PROT_NONE) != 0
+            {
                 return Err(refused("guard"));
             }
+            pages.write_bytes(MARK, bytes - size);
             let first = pages.byte_add(bytes - size).cast::<T>();
             core::ptr::copy_nonoverlapping(values.as_ptr(), first, values.len());
-            first
+            (pages, first)
         };
         Ok(Self { pages, bytes, first, count: values.len() })
     }
@@ -90,6 +98,13 @@ impl<T: Copy> Guarded<T> {
 
     pub(super) fn as_mut_ptr(&mut self) -> *mut T {
         self.first
+    }
+
+    /// Whether nothing was written between the start of the pages and the values.
+    pub(super) fn is_intact_before(&self) -> bool {
+        let room = self.bytes - self.count * size_of::<T>();
+        // SAFETY: bytes of our pages, still readable, all of them written.
+        unsafe { core::slice::from_raw_parts(self.pages.cast::<u8>(), room) }.iter().all(|byte| *byte == MARK)
     }
 
     /// The values as they are now.
@@ -117,6 +132,12 @@ mod tests {
             assert_eq!(guarded.to_vec(), values);
             let end = guarded.as_mut_ptr() as usize + size_of_val(values.as_slice());
             assert_eq!((end % 4096, guarded.as_mut_ptr() as usize % 8), (0, 0));
+            assert!(guarded.is_intact_before());
+            if count % 512 != 0 {
+                // SAFETY: the pages reach to before the values.
+                unsafe { guarded.as_mut_ptr().sub(1).write(0.0) };
+                assert!(!guarded.is_intact_before());
+            }
             let lent = Lent::new(values.as_slice().into(), true).unwrap();
             assert_eq!(lent.len(), values.len());
             // SAFETY: the pages may still be read.

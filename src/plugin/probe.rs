@@ -2,22 +2,25 @@
 //! null where null is allowed. For the conformance suite, in a process that may end.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use walkforge_plugin_abi::{WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_host, wf_plugin_api, wf_plugin_init};
+use walkforge_plugin_abi::{WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_host, wf_plugin_api};
 
-use super::adapter::Plugin;
+use super::adapter::{Origin, Plugin};
 use super::error::from_c;
 use super::host::HOST;
-use super::load::{EMPTY, entry, register};
+use super::library::{Candidate, Loaded};
+use super::load::{EMPTY, understand};
+use super::trail::Trail;
 use crate::error::{Error, Result};
 use crate::model::Context;
 use crate::panel::Past;
 use crate::settings::Values;
 
-/// A plugin file that was opened and not yet initialised.
+/// A plugin file that was loaded and not yet initialised.
 pub struct Probe {
-    init: wf_plugin_init,
-    source: String,
+    loaded: Loaded,
+    trail: Option<Arc<Trail>>,
 }
 
 /// What a plugin's entry did with a host of a given version.
@@ -33,13 +36,14 @@ pub struct Negotiation {
 }
 
 impl Probe {
-    /// Loads the file.
+    /// Loads the file, whatever it is; `trail` hears of each call into it.
     ///
     /// # Errors
     /// As for loading a plugin by its path.
-    pub fn open(path: &Path) -> Result<Self> {
-        let (init, source) = entry(path)?;
-        Ok(Self { init, source })
+    pub fn open(path: &Path, trail: Option<Arc<Trail>>) -> Result<Self> {
+        let load = || Candidate::open(path)?.load(None);
+        // Its initialisers run.
+        Ok(Self { loaded: Trail::around(trail.as_deref(), "loading", load)?, trail })
     }
 
     /// The plugin, as a run gets it.
@@ -47,8 +51,9 @@ impl Probe {
     /// # Errors
     /// As for loading a plugin by its path.
     pub fn plugin(&self) -> Result<Plugin> {
+        let origin = Origin { sha256: Some(self.loaded.sha256.clone()), trail: self.trail.clone() };
         // SAFETY: the function is a plugin's entry, as its symbol says.
-        unsafe { register(self.init, &self.source) }
+        unsafe { understand(self.loaded.init, &self.loaded.source, origin) }
     }
 
     /// Initialises it as a host of another version would: with that version, and room for `size` bytes of its table.
@@ -66,7 +71,8 @@ impl Probe {
         let (status, wrote_beyond, filled) = unsafe {
             core::ptr::write_bytes(bytes.add(size), MARK, 2 * whole - size);
             room.as_mut_ptr().cast::<usize>().write(size);
-            let status = (self.init)(core::ptr::from_ref(host), bytes.cast(), &raw mut error);
+            let call = || (self.loaded.init)(core::ptr::from_ref(host), bytes.cast(), &raw mut error);
+            let status = Trail::around(self.trail.as_deref(), "init", call);
             let beyond = core::slice::from_raw_parts(bytes.add(size), 2 * whole - size);
             (status, beyond.iter().any(|byte| *byte != MARK), room.as_ptr().cast::<usize>().read())
         };

@@ -7,7 +7,7 @@ use walkforge_plugin_abi::{
     WF_COVARIANCE_SAMPLE, WF_MISSING_COMPLETE, WF_MISSING_PAIRWISE, WF_OK, wf_statistics_service,
 };
 
-use crate::error::{Code, Result, fail};
+use crate::error::{Code, Result, fail, words};
 use crate::statistics::{Coefficient, Missing, Sample, all_finite, distances_into, repair};
 
 /// Service `statistics`, version 1.
@@ -24,7 +24,10 @@ fn guard(body: impl FnOnce() -> Result<()>) -> i32 {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => WF_OK,
         Ok(Err(failed)) => failed.code().as_i32(),
-        Err(_) => Code::Internal.as_i32(),
+        Err(panic) => {
+            words(panic);
+            Code::Internal.as_i32()
+        }
     }
 }
 

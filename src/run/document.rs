@@ -22,7 +22,13 @@ pub(super) fn identity(run: &Run) -> Map<String, Json> {
         .models
         .iter()
         .map(|model| {
-            json!({"name": model.name, "plugin": model.plugin, "version": model.version, "settings": model.settings})
+            json!({
+                "name": model.name,
+                "plugin": model.plugin,
+                "version": model.version,
+                "sha256": model.sha256,
+                "settings": model.settings,
+            })
         })
         .collect();
     let mut out = Map::new();

@@ -105,11 +105,20 @@ pub fn data_settings() -> Vec<Setting> {
     ]
 }
 
-fn top_settings() -> Vec<Setting> {
+/// The declarations that stand before every section.
+pub fn top_settings() -> Vec<Setting> {
     vec![
         Setting::new("seed", Kind::Integer(0, i64::MAX), 0, "what every random choice of a run is derived from"),
         Setting::new("threads", Kind::Integer(0, 4096), 0, "threads to compute with; 0 for one a core"),
         Setting::new("device", Kind::Text, "auto", "what models are computed on: auto or cpu; this build has no CUDA"),
+    ]
+}
+
+/// The declarations of `[[models]]`; `[models.settings]` is declared by the model's plugin.
+pub fn model_settings() -> Vec<Setting> {
+    vec![
+        Setting::new("name", Kind::Text, Json::Null, "name in results: letters, digits, _, - and ."),
+        Setting::new("plugin", Kind::Text, Json::Null, "plugin by name or path; the model's name if left out"),
     ]
 }
 
@@ -250,10 +259,7 @@ fn models(root: &Map<String, Json>) -> Result<Vec<ModelEntry>> {
         Some(Json::Array(list)) => list,
         Some(found) => fail!(InvalidSetting, "'models': found {found}, allowed are tables [[models]]"),
     };
-    let declared = [
-        Setting::new("name", Kind::Text, Json::Null, "name in results"),
-        Setting::new("plugin", Kind::Text, Json::Null, "plugin by name or path; the model's name if left out"),
-    ];
+    let declared = model_settings();
     let mut out: Vec<ModelEntry> = Vec::new();
     for (place, entry) in list.iter().enumerate() {
         let path = format!("models[{place}]");

@@ -16,7 +16,7 @@ mod window;
 
 pub use audit::{Audit, DEFAULT_DATES, Decided, Moved, Pipeline, Weighed};
 pub use directory::{RunDirectory, write_directory};
-pub use experiment::{Device, Experiment, ModelEntry, data_settings};
+pub use experiment::{Device, Experiment, ModelEntry, data_settings, model_settings, top_settings};
 pub use rules::{Rules, group_settings, portfolio_settings};
 pub use runtime::Runtime;
 pub use score::{Gaps, Scored, Scores, WindowScores, scores};

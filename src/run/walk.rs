@@ -26,6 +26,8 @@ pub struct ModelInfo {
     pub plugin: String,
     /// The plugin's version.
     pub version: String,
+    /// SHA-256 of the plugin's file; none where it is linked into the program.
+    pub sha256: Option<String>,
     /// Its settings, defaults filled in.
     pub settings: serde_json::Value,
 }
@@ -97,6 +99,7 @@ impl Run {
                 name: entry.name.clone(),
                 plugin: entry.factory.name().to_owned(),
                 version: entry.factory.version().to_owned(),
+                sha256: entry.factory.sha256().map(str::to_owned),
                 settings: entry.settings.to_json(),
             })
             .collect();

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::CANCELLED;
 use super::experiment::Experiment;
-use crate::error::{Result, fail};
+use crate::error::{Error, Result, fail};
 use crate::model::{Context, Estimator, Factory};
 use crate::panel::{Panel, Past};
 use crate::portfolio::{Constraints, Known};
@@ -106,7 +106,8 @@ pub(super) fn fitted(
     entry: &Entry,
 ) -> Result<(Box<dyn Estimator>, usize)> {
     let lag = experiment.rules.execution_lag;
-    let mut model = entry.factory.create(&entry.settings, &entry.context)?;
+    let place = |error: Error| error.context(format!("the model trained from {}", window.train.start));
+    let mut model = entry.factory.create(&entry.settings, &entry.context).map_err(place)?;
     let train_rows = fit_rows(&window.train.rows, lag);
     let validation_rows = fit_rows(&window.validation.rows, lag);
     if train_rows.is_empty() {
@@ -122,7 +123,7 @@ pub(super) fn fitted(
             (0..panel.assets().len()).filter(|&column| shown.clone().any(|row| panel.members(row)[column])).collect();
         let train = panel.past(train_rows, &assets)?;
         let validation = if validation_rows.is_empty() { None } else { Some(panel.past(validation_rows, &assets)?) };
-        model.fit(&train, validation.as_ref())?;
+        model.fit(&train, validation.as_ref()).map_err(place)?;
     }
     Ok((model, shown.end - 1))
 }
@@ -135,7 +136,7 @@ pub(super) fn decide(panel: &Panel, model: &dyn Estimator, start: usize, row: us
     if highest > row {
         fail!(LookAhead, "the decision of {date} was shown {}", panel.dates()[highest]);
     }
-    let place = |error: crate::error::Error| error.context(format!("the decision of {date}"));
+    let place = |error: Error| error.context(format!("the decision of {date}"));
     let weights = model.weights(&past).map_err(place)?;
     let scores = model.scores(&past).map_err(place)?;
     let assets = panel.assets().len();

@@ -293,7 +293,7 @@ def understood(parsed, function, place):
         inits = [("tiny_init", GOOD), ("NULL", BAD), ("failing_init", BAD), ("silent_init", BAD)]
         inits += [("sizeless_init", BAD), ("undescribed_init", BAD)]
         choices = [Choice(value, f"{name} = {value};", effect) for value, effect in inits]
-        return Param(f"wf_plugin_init {name} = NULL;", choices, "", "")
+        return Param(f"wf_plugin_entry {name} = NULL;", choices, "", "")
     sys.exit(f"abuse.py: '{name}' of {function.name} has the type {kind}, which this script does not know")
 
 

@@ -227,6 +227,8 @@ struct RuntimeOptions {
     std::size_t threads = 0;
     // Folders of plugins, ':' between them; empty for the standard ones.
     std::string_view plugin_path;
+    // SHA-256 digests of the plugin files that may be loaded, 64 hexadecimal digits each, ',' between them; empty for any.
+    std::string_view plugin_sha256;
     // Takes messages (level WF_LOG_*, text), from any thread. What it throws is dropped.
     std::function<void(std::int32_t, std::string_view)> log;
     // The program's own parallel loop: calls the task once for each index below the count and returns when all calls
@@ -243,6 +245,7 @@ class Runtime {
         auto given = detail::sized<wf_runtime_options>();
         given.threads = kept->threads;
         given.plugin_path = detail::text(kept->plugin_path);
+        given.plugin_sha256 = detail::text(kept->plugin_sha256);
         if (kept->log) {
             given.log_data = kept.get();
             given.log = [](void *data, std::int32_t level, wf_string message) {
@@ -264,7 +267,7 @@ class Runtime {
     }
 
     // Makes a plugin that is linked into the program known to experiments under `name`.
-    Result<void> add(std::string_view name, wf_plugin_init init) {
+    Result<void> add(std::string_view name, wf_plugin_entry init) {
         return detail::result(
             [&](wf_error **error) { return wf_runtime_register(handle(), detail::text(name), init, error); },
             detail::nothing);

@@ -309,5 +309,5 @@ pub struct wf_plugin_api {
 /// two versions among them; what it does not set stays null. `out->struct_size` says how much of the table the host knows:
 /// leave it as it is, and ask it before you set a field that the first version of this header did not have. `host` stays
 /// valid as long as the process. Called again when the plugin is loaded again.
-pub type wf_plugin_init =
+pub type wf_plugin_entry =
     unsafe extern "C" fn(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32;

@@ -125,14 +125,14 @@ macro_rules! export_estimator {
         /// The plugin's entry.
         ///
         /// # Safety
-        /// The host passes its table and room for ours, as `wf_plugin_init` demands.
+        /// The host passes its table and room for ours, as `wf_plugin_entry` demands.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $symbol(
             host: *const $crate::abi::wf_host,
             out: *mut $crate::abi::wf_plugin_api,
             error: *mut *mut $crate::abi::wf_error,
         ) -> i32 {
-            // SAFETY: the host keeps the promises of `wf_plugin_init`, which are those of `initialise`.
+            // SAFETY: the host keeps the promises of `wf_plugin_entry`, which are those of `initialise`.
             unsafe { $crate::initialise::<$model>(host, out, error) }
         }
     };

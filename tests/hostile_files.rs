@@ -1,0 +1,198 @@
+//! Raw plugins that do harm, each in its own way: `walkforge plugin check` names the fault, exits with 1, and neither hangs
+//! nor dies itself. What is no plugin at all has a clear outcome too.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Compiles a source of `tests/hostile` to a plugin.
+fn built(folder: &Path, source: &str, fault: &str) -> PathBuf {
+    let out = folder.join(format!("lib{}.so", fault.to_ascii_lowercase()));
+    let (compiler, standard) = if source.ends_with(".cpp") { ("c++", "-std=c++17") } else { ("cc", "-std=gnu11") };
+    let mut command = Command::new(compiler);
+    command.args([standard, "-O1", "-g", "-shared", "-fPIC", "-Iinclude", "-Itests/hostile"]);
+    command.args(["-Wall", "-Wextra", "-Wno-infinite-recursion", "-Wno-unused-variable"]);
+    if fault == "FAST_MATH" {
+        command.arg("-ffast-math");
+    }
+    command.arg(format!("-DFAULT_{fault}")).arg(Path::new("tests/hostile").join(source)).arg("-o").arg(&out);
+    let output = command.args(["-pthread", "-lm"]).output().unwrap();
+    assert!(output.status.success(), "{fault}: {}", String::from_utf8_lossy(&output.stderr));
+    out
+}
+
+fn check(file: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_walkforge"));
+    command.args(["plugin", "check"]).arg(file).args(arguments);
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Outcome and detail of each check.
+fn findings(output: &Output) -> BTreeMap<String, (String, String)> {
+    let table = text(&output.stdout);
+    let mut lines = table.lines();
+    assert_eq!(lines.next(), Some("check,outcome,detail"));
+    lines
+        .map(|line| {
+            let mut cells = line.splitn(3, ',').map(str::to_owned);
+            let mut next = || cells.next().unwrap();
+            (next(), (next(), next()))
+        })
+        .collect()
+}
+
+/// Seconds after which a check of these tests is stopped.
+const PATIENCE: &str = "20";
+
+/// A fault, the check that must find it, and words that it must say.
+const FAULTS: &[(&str, &str, &[&str])] = &[
+    ("ABORT", "weights", &["SIGABRT (6) in its weights", "or it called abort"]),
+    ("EXIT", "weights", &["exited with code 0 in its weights", "may not call exit"]),
+    ("QUICK_EXIT", "weights", &["exited with code 3 in its weights", "may not call exit"]),
+    ("WRITES_AFTER", "weights", &["SIGSEGV (11) in its weights", "beyond an array that it was lent"]),
+    ("WRITES_BEFORE", "weights", &["plugin 'hostile' wrote before the first weight of the buffer"]),
+    ("WRITES_INPUT", "weights", &["SIGSEGV (11) in its weights", "wrote to one that it may only read"]),
+    ("KEEPS_POINTERS", "weights", &["SIGSEGV (11) in its weights", "used one after its call"]),
+    ("TINY_TABLE", "load", &["fills a table of 8 bytes; at least"]),
+    ("HUGE_TABLE", "version", &["went back with 18446744073709551615"]),
+    ("NO_DESCRIBE", "load", &["leaves null in its table what every plugin needs: describe"]),
+    ("EMPTY_DESCRIPTION", "load", &["returned WF_OK from describe and gave no text"]),
+    ("HUGE_DESCRIPTION", "load", &["describes itself in 52428800 bytes; allowed are at most 1048576"]),
+    ("ENDLESS_DESCRIPTION", "load", &["describes itself in 18446744073709551615 bytes"]),
+    ("STDOUT", "weights", &["wrote to stdout, which belongs to the host program", "weights of 8 assets"]),
+    ("SIGNAL_HANDLER", "host", &["the handler of signal 11 was changed"]),
+    ("BLOCKED_SIGNALS", "host", &["signals were blocked"]),
+    ("FAST_MATH", "host", &["linked with -ffast-math"]),
+    ("ROUNDS_UP", "host", &["numbers are rounded another way"]),
+    ("LEAK", "leaks", &["memory grew by", "no call may keep what it allocates"]),
+    ("THREAD", "host", &["1 threads were started and left running"]),
+    ("DIVIDES", "weights", &["SIGFPE (8) in its weights", "divided an integer by zero"]),
+    ("RECURSES", "weights", &["in its weights", "its stack overflowed: it calls itself without end"]),
+    ("FOLDER", "host", &["the working directory was changed to /"]),
+    ("ENVIRONMENT", "host", &["the environment variable HOSTILE was changed"]),
+    ("LOCALE", "host", &["the locale was changed from C to C.UTF-8"]),
+    ("UMASK", "host", &["the umask was changed"]),
+    ("FORK", "weights", &["started a process and left it running"]),
+    ("UNDEFINED", "load", &["cannot be loaded", "undefined symbol: nowhere_to_be_found"]),
+    ("DIES_ON_LOAD", "load", &["SIGABRT (6) while its library was loaded"]),
+    ("DIES_AT_EXIT", "load", &["after the check the process died of SIGABRT"]),
+    ("COUNTS_CALLS", "determinism", &["a model must keep nothing between calls"]),
+    ("SILENT", "weights", &["plugin 'hostile' failed in weights with code 6 and no message"]),
+    ("NO_ENTRY", "load", &["has no entry: it exports neither wf_plugin_init_no_entry nor wf_plugin_init"]),
+    ("FREES_TWICE", "weights", &["SIGABRT (6) in its destroy", "it said: free()"]),
+];
+
+/// Whether a fault was named by its check, and by an exit code of 1.
+fn named(output: &Output, check: &str, words: &[&str]) -> Result<(), String> {
+    let findings = findings(output);
+    let told = || format!("{findings:#?}\n{}", text(&output.stderr));
+    if output.status.code() != Some(1) {
+        return Err(format!("ended with {}\n{}", output.status, told()));
+    }
+    let (outcome, detail) = &findings[check];
+    if outcome != "failed" {
+        return Err(format!("'{check}' {outcome}\n{}", told()));
+    }
+    match words.iter().find(|word| !detail.contains(**word)) {
+        Some(word) => Err(format!("'{check}' does not say \"{word}\"\n{}", told())),
+        None => Ok(()),
+    }
+}
+
+#[test]
+fn each_fault_is_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut faults: Vec<_> = FAULTS.iter().map(|&(fault, check, words)| ("faults.c", fault, check, words)).collect();
+    faults.push((
+        "throws.cpp",
+        "THROWS",
+        "weights",
+        &["SIGABRT (6) in its weights", "an exception", "nobody catches this"],
+    ));
+    if cfg!(target_arch = "x86_64") {
+        faults.push(("faults.c", "FLUSH_TO_ZERO", "host", &["the smallest numbers now round to 0"]));
+    }
+    let (left, wrong) = (Mutex::new(faults.into_iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let Some((source, fault, name, words)) = left.lock().unwrap().next() else { break };
+                    let file = built(scratch.path(), source, fault);
+                    let output = check(&file, &["--seconds", PATIENCE, "--only", name]);
+                    if let Err(told) = named(&output, name, words) {
+                        wrong.lock().unwrap().push(format!("{fault}: {told}"));
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn what_ignores_a_cancelled_caller_is_stopped() {
+    let scratch = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    let output = check(&built(scratch.path(), "faults.c", "LOOP"), &["--seconds", "3", "--only", "cancel"]);
+    named(&output, "cancel", &["it did not end within 3 s, and was stopped in its weights", "service 'cancel'"])
+        .unwrap();
+    assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn the_plugin_that_faults_are_planted_in_passes_and_is_told_with_its_digest() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = built(scratch.path(), "faults.c", "NONE");
+    let output = check(&file, &[]);
+    let findings = findings(&output);
+    assert!(output.status.success(), "{findings:#?}");
+    assert_eq!(findings.len(), walkforge::conformance::CHECKS.len());
+    let failed = findings.values().filter(|(outcome, _)| outcome == "failed").count();
+    assert_eq!(failed, 0, "{findings:#?}");
+    let sum = Command::new("sha256sum").arg(&file).output().unwrap();
+    assert!(findings["load"].1.contains(text(&sum.stdout).split(' ').next().unwrap()), "{findings:#?}");
+}
+
+#[test]
+fn a_whole_report_goes_on_after_a_check_that_died() {
+    let scratch = tempfile::tempdir().unwrap();
+    let output = check(&built(scratch.path(), "faults.c", "DIVIDES"), &["--seconds", PATIENCE]);
+    named(&output, "weights", &["SIGFPE"]).unwrap();
+    let findings = findings(&output);
+    assert_eq!(findings.len(), walkforge::conformance::CHECKS.len());
+    assert_eq!((findings["load"].0.as_str(), findings["version"].0.as_str()), ("passed", "passed"));
+    let message = text(&output.stderr);
+    assert!(message.contains("checks failed; the first, 'host', demands: what belongs to the host"), "{message}");
+}
+
+#[test]
+fn what_is_no_plugin_has_a_clear_outcome() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    std::fs::write(path("empty.so"), "").unwrap();
+    std::fs::write(path("text.so"), "no library at all").unwrap();
+    std::fs::write(path("torn.so"), b"\x7fELF and no more").unwrap();
+    for (name, words) in
+        [("empty.so", "is empty"), ("text.so", "is no shared library"), ("torn.so", "cannot be loaded: ")]
+    {
+        let output = check(&path(name), &[]);
+        named(&output, "load", &[words]).unwrap();
+        let skipped = findings(&output).values().filter(|(outcome, _)| outcome == "skipped").count();
+        assert_eq!(skipped, walkforge::conformance::CHECKS.len() - 1);
+    }
+    for (name, code, words) in [("", 2, "is a folder; name the plugin's library"), ("nothing.so", 2, "cannot read")] {
+        let output = check(&path(name), &[]);
+        assert_eq!((output.status.code(), text(&output.stderr).contains(words)), (Some(code), true), "{output:?}");
+    }
+    let output = check(&path("empty.so"), &["--only", "wieghts"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("there is no check 'wieghts'; there are load, version"), "{output:?}");
+}

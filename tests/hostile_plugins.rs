@@ -1,0 +1,368 @@
+//! A plugin on the Rust SDK that does harm, chosen by its setting `mode`, inside the process of its host: each time there is
+//! a clean error that names plugin, model, window and date, and the host goes on working.
+
+use std::ffi::{c_char, c_void};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use jiff::ToSpan;
+use jiff::civil::{Date, Weekday, date};
+use walkforge::error::{Code, Error};
+use walkforge::panel::{Kind, Panel};
+use walkforge::plugin::{Plugin, Search, register};
+use walkforge::run::{Experiment, Run, Runtime};
+use walkforge_plugin::abi::{wf_error, wf_host, wf_past, wf_plugin_api, wf_string};
+use walkforge_plugin::{Context, Error as PluginError, Estimator, Past, Requirements, Settings, export_estimator};
+
+/// What panics carry that panics again when it is dropped.
+struct Spiteful;
+
+impl Drop for Spiteful {
+    fn drop(&mut self) {
+        panic!("the payload of a panic was dropped");
+    }
+}
+
+struct Hostile {
+    mode: String,
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        assert_ne!(self.mode, "panic in drop", "on purpose");
+    }
+}
+
+impl Estimator for Hostile {
+    const DESCRIPTION: &'static str = r#"{"name": "hostile", "version": "1", "kind": "estimator", "doc": "does harm",
+        "settings": [{"name": "mode", "type": "text", "default": "none", "doc": "what harm"}]}"#;
+
+    fn create(settings: &Settings, _context: Context) -> Result<Self, PluginError> {
+        let mode = settings.text("mode").unwrap_or_default().to_owned();
+        match mode.as_str() {
+            "panic in create" => panic!("on purpose"),
+            "error in create" => Err(PluginError::setting("mode", &mode, "anything else")),
+            _ => Ok(Self { mode }),
+        }
+    }
+
+    fn requirements(&self) -> Requirements {
+        let (lookback, min_history) = match self.mode.as_str() {
+            "panic in requirements" => panic!("on purpose"),
+            "lookback of 0" => (0, 0),
+            "more history than lookback" => (10, 11),
+            "all history there is" => (usize::MAX, 1),
+            "more history than there is" => (usize::MAX, usize::MAX),
+            _ => (20, 10),
+        };
+        Requirements { lookback, min_history }
+    }
+
+    fn fit(&mut self, _train: &Past, _validation: Option<&Past>) -> Result<(), PluginError> {
+        assert_ne!(self.mode, "panic in fit", "on purpose");
+        if self.mode == "error in fit" { Err(PluginError::data("these data will not do")) } else { Ok(()) }
+    }
+
+    fn weights(&self, past: &Past, out: &mut [f64]) -> Result<(), PluginError> {
+        let count = out.len() as f64;
+        match self.mode.as_str() {
+            "writes nothing" => return Ok(()),
+            "panic in weights" => panic!("on purpose"),
+            "panic with a number" => std::panic::panic_any(7),
+            "panic with a spiteful payload" => std::panic::panic_any(Spiteful),
+            "empty message" => return Err(PluginError::new("")),
+            "huge message" => return Err(PluginError::new("0123456789".repeat(1_000_000))),
+            "a code that is none" => return Err(PluginError { code: 4711, message: "what".to_owned() }),
+            "a code of success" => return Err(PluginError { code: 0, message: "it failed".to_owned() }),
+            "a slice too far" => out.copy_from_slice(&past.returns[..past.names.len() + 1]),
+            _ => (),
+        }
+        out.fill(1.0 / count);
+        match self.mode.as_str() {
+            "not a number" => out[1] = f64::NAN,
+            "infinite" => out[2] = f64::INFINITY,
+            "wrong sum" => out[0] += 0.001,
+            "sums to nothing" => out.fill(0.0),
+            "short" => (out[0], out[1]) = (out[0] + 2.0, out[1] - 2.0),
+            _ => (),
+        }
+        Ok(())
+    }
+}
+
+export_estimator!(wf_plugin_init_hostile, Hostile);
+
+/// The host's table and the SDK's `weights`, for modes that the SDK has no words for.
+static HOST: OnceLock<usize> = OnceLock::new();
+static SAFE: OnceLock<Weights> = OnceLock::new();
+type Weights = unsafe extern "C" fn(*const c_void, *const wf_past, *mut f64, usize, *mut *mut wf_error) -> i32;
+
+fn string(bytes: &[u8]) -> wf_string {
+    wf_string { data: bytes.as_ptr().cast::<c_char>(), length: bytes.len() }
+}
+
+unsafe extern "C" fn raw_weights(
+    model: *const c_void,
+    past: *const wf_past,
+    out: *mut f64,
+    capacity: usize,
+    error: *mut *mut wf_error,
+) -> i32 {
+    // SAFETY: the model is of the SDK's type; the host's table lives as long as the process; `error` is the host's.
+    unsafe {
+        let host = &*(*HOST.get().unwrap() as *const wf_host);
+        let mode = &(*model.cast::<Hostile>()).mode;
+        let causes = match mode.as_str() {
+            "a long chain of causes" => 100_000,
+            "a message of no letters" => 0,
+            _ => return SAFE.get().unwrap()(model, past, out, capacity, error),
+        };
+        let mut last = (host.error_new)(6, string(b"the \xff\xfe root"), std::ptr::null_mut());
+        for _ in 0..causes {
+            last = (host.error_new)(6, string(b"because"), last);
+        }
+        *error = last;
+        6
+    }
+}
+
+unsafe extern "C" fn raw_init(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32 {
+    // SAFETY: passed on as they came.
+    unsafe {
+        let status = wf_plugin_init_hostile(host, out, error);
+        HOST.get_or_init(|| host as usize);
+        if let Some(weights) = (*out).weights {
+            SAFE.get_or_init(|| weights);
+            (*out).weights = Some(raw_weights);
+        }
+        status
+    }
+}
+
+/// Five assets on weekdays of three years.
+fn panel() -> Panel {
+    let days: Vec<Date> = (0..1095)
+        .map(|day| date(2018, 1, 1).checked_add(day.days()).unwrap())
+        .filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday))
+        .collect();
+    let values: Vec<f64> = (0..days.len() * 5).map(|cell| ((cell * 7919) % 1000) as f64 * 1e-5 - 0.005).collect();
+    Panel::from_arrays(Kind::Returns, days, &["A", "B", "C", "D", "E"].map(str::to_owned), &values).unwrap()
+}
+
+fn search() -> Search {
+    let mut search = Search::folders(Vec::new());
+    // SAFETY: both functions are the plugins' own entries, linked into this test.
+    unsafe {
+        search.add("hostile", register(raw_init, "hostile").unwrap()).unwrap();
+        search.add("hrp", register(walkforge_hrp::wf_plugin_init_hrp, "hrp").unwrap()).unwrap();
+    }
+    search
+}
+
+/// Runs an experiment with the plugin in a mode, and an honest model beside it.
+fn run(mode: &str) -> (Run, Option<Error>) {
+    let experiment = format!(
+        "[windows]\ntrain_months = 12\nvalidation_months = 3\ntest_months = 3\nstep_months = 3\n\
+         [[models]]\nname = \"honest\"\nplugin = \"hrp\"\nsettings = {{ lookback = 60 }}\n\
+         [[models]]\nname = \"m\"\nplugin = \"hostile\"\nsettings = {{ mode = \"{mode}\" }}\n"
+    );
+    let experiment = Experiment::from_toml(&experiment, "".into(), &[]).unwrap();
+    let mut run = Run::new(experiment, panel(), &Runtime::new(search(), 2).unwrap()).unwrap();
+    while run.progress().done < run.windows.len() {
+        if let Err(error) = run.step() {
+            return (run, Some(error));
+        }
+    }
+    (run, None)
+}
+
+const PLACE: &str = "model 'm', window 0: ";
+const DECISION: &str = "model 'm', window 0: the decision of 2018-01-31: ";
+const TRAINED: &str = "model 'm', window 0: the model trained from 2018-01-01: ";
+
+#[test]
+fn each_harm_is_a_clean_error_and_the_host_goes_on() {
+    let failed_in = |place: &str, call: &str, words: &str| format!("{place}plugin 'hostile' failed in {call}: {words}");
+    let panicked = "the plugin panicked: on purpose";
+    let cases = [
+        ("panic in create", Code::Plugin, failed_in(TRAINED, "create", panicked)),
+        (
+            "error in create",
+            Code::InvalidSetting,
+            failed_in(TRAINED, "create", "setting 'mode': found error in create"),
+        ),
+        ("panic in requirements", Code::Plugin, failed_in(TRAINED, "requirements", panicked)),
+        ("lookback of 0", Code::Plugin, format!("{TRAINED}plugin 'hostile' asks for a lookback of 0 rows")),
+        (
+            "more history than lookback",
+            Code::Plugin,
+            format!("{TRAINED}plugin 'hostile' asks for a lookback of 10 rows with 11 finite returns; allowed are"),
+        ),
+        (
+            "more history than there is",
+            Code::InvalidData,
+            format!(
+                "{PLACE}no asset can be weighed on 2018-12-31: none is a member with {} finite returns",
+                usize::MAX
+            ),
+        ),
+        ("panic in fit", Code::Plugin, failed_in(TRAINED, "fit", "the plugin panicked: assertion")),
+        ("error in fit", Code::InvalidData, failed_in(TRAINED, "fit", "these data will not do")),
+        (
+            "writes nothing",
+            Code::Plugin,
+            format!("{DECISION}plugin 'hostile' gave NaN as the weight of A; every weight"),
+        ),
+        ("panic in weights", Code::Plugin, failed_in(DECISION, "weights", panicked)),
+        ("panic with a number", Code::Plugin, failed_in(DECISION, "weights", "the plugin panicked: no message")),
+        (
+            "panic with a spiteful payload",
+            Code::Plugin,
+            failed_in(DECISION, "weights", "the plugin panicked: no message"),
+        ),
+        ("a slice too far", Code::Plugin, failed_in(DECISION, "weights", "the plugin panicked: ")),
+        (
+            "empty message",
+            Code::Plugin,
+            format!("{DECISION}plugin 'hostile' failed in weights with code 6 and no message"),
+        ),
+        ("a code that is none", Code::Plugin, failed_in(DECISION, "weights", "what")),
+        ("a code of success", Code::Plugin, failed_in(DECISION, "weights", "it failed")),
+        ("not a number", Code::Plugin, format!("{DECISION}plugin 'hostile' gave NaN as the weight of B; every weight")),
+        ("infinite", Code::Plugin, format!("{DECISION}plugin 'hostile' gave inf as the weight of C; every weight")),
+        ("wrong sum", Code::Plugin, format!("{DECISION}the weights of plugin 'hostile' sum to 1.001")),
+        ("sums to nothing", Code::Plugin, format!("{DECISION}the weights of plugin 'hostile' sum to 0; allowed is 1")),
+        ("a message of no letters", Code::Plugin, failed_in(DECISION, "weights", "the \u{fffd}\u{fffd} root")),
+    ];
+    for (mode, code, expected) in cases {
+        let (mut run, error) = run(mode);
+        let error = error.unwrap_or_else(|| panic!("'{mode}' went unseen"));
+        assert_eq!(
+            (error.code(), error.to_string().starts_with(&expected)),
+            (code, true),
+            "{mode}: {error}\n{expected}"
+        );
+        // The run is as it was, and says the same again.
+        assert_eq!(run.progress().done, 0, "{mode}");
+        assert_eq!(run.step().unwrap_err().to_string(), error.to_string(), "{mode}");
+    }
+    let (run, error) = run("none");
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(run.progress().done, run.windows.len());
+}
+
+#[test]
+fn what_is_odd_and_allowed_is_no_error() {
+    for mode in ["all history there is", "panic in drop"] {
+        let (run, error) = run(mode);
+        assert!(error.is_none(), "{mode}: {error:?}");
+        assert_eq!(run.progress().done, run.windows.len());
+    }
+}
+
+#[test]
+fn negative_weights_are_held_to_long_only_and_that_is_told() {
+    let (run, error) = run("short");
+    assert!(error.is_none(), "{error:?}");
+    assert!(run.targets[2].iter().all(|target| target.weights.iter().all(|weight| *weight >= 0.0)));
+    assert!(run.changes[2].len() >= run.targets[2].len(), "{:?}", run.changes[2]);
+    assert!(run.changes[0].is_empty());
+}
+
+#[test]
+fn a_message_of_any_length_and_a_chain_of_any_depth_are_cut_and_told() {
+    let (_, error) = run("huge message");
+    let message = error.unwrap().to_string();
+    assert!(message.len() < 70_000 && message.ends_with(" ... (10000000 bytes)"), "{}", message.len());
+    let (_, error) = run("a long chain of causes");
+    let message = error.unwrap().to_string();
+    assert!(message.len() < 1_000 && message.ends_with("because: the \u{fffd}\u{fffd} root"), "{message}");
+}
+
+/// The description that the next plugin gives, and the state of its table.
+static TOLD: Mutex<(&[u8], Table)> = Mutex::new((b"", Table::Filled));
+
+#[derive(Clone, Copy, PartialEq)]
+enum Table {
+    Filled,
+    Untouched,
+    Refused,
+    Major(u32),
+}
+
+unsafe extern "C" fn describe(out: *mut wf_string, _error: *mut *mut wf_error) -> i32 {
+    let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner).0;
+    // SAFETY: the host passes room for a string; the text is static.
+    unsafe { *out = string(told) };
+    0
+}
+
+unsafe extern "C" fn odd_init(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32 {
+    let table = TOLD.lock().unwrap().1;
+    // SAFETY: passed on as they came; the host's functions are there.
+    unsafe {
+        match table {
+            Table::Untouched => return 0,
+            Table::Refused => {
+                *error = ((*host).error_new)(4, string(b"no licence"), std::ptr::null_mut());
+                return 4;
+            }
+            Table::Filled | Table::Major(_) => (),
+        }
+        let status = wf_plugin_init_hostile(host, out, error);
+        (*out).describe = Some(describe);
+        if let Table::Major(major) = table {
+            (*out).abi_major = major;
+        }
+        status
+    }
+}
+
+fn odd(description: Vec<u8>, table: Table) -> Result<Plugin, Error> {
+    *TOLD.lock().unwrap() = (description.leak(), table);
+    // SAFETY: it keeps the promises of an entry, odd as its answers are.
+    unsafe { register(odd_init, "odd") }
+}
+
+#[test]
+fn a_plugin_that_cannot_be_understood_is_refused_with_the_reason() {
+    let whole = |settings: &str| {
+        format!(r#"{{"name": "odd", "version": "1", "kind": "estimator", "doc": "", "settings": {settings}}}"#)
+    };
+    let setting = |fields: &str| whole(&format!(r#"[{{"name": "x", "doc": "", {fields}}}]"#));
+    for (description, expected) in [
+        (String::new(), "returned WF_OK from describe and gave no text"),
+        ("{".to_owned(), "the description of plugin odd is not JSON: EOF"),
+        ("[[[[".repeat(1000), "is not JSON: recursion limit"),
+        ("7".to_owned(), "needs a text 'kind'"),
+        (r#"{"kind": "estimator"}"#.to_owned(), "needs a text 'name'"),
+        (r#"{"kind": "estimator", "name": "odd"}"#.to_owned(), "needs a text 'version'"),
+        (whole("[]").replace("estimator", "oracle"), "is of kind \"oracle\"; this version knows \"estimator\""),
+        (whole("[]").replace("\"odd\"", "\"o d\""), "has a name of \"o d\"; allowed are"),
+        (whole("[]").replace("\"1\"", "\"\""), "has a version of \"\"; allowed are"),
+        (whole("{}"), "'settings' must be a list"),
+        (whole("[7]"), "field 'name' of setting '7' must be a text"),
+        (setting(r#""type": "integer", "minimum": 5, "maximum": 4"#), "has a minimum above its maximum"),
+        (setting(r#""type": "integer", "maximum": 4, "default": 5"#), "the default 5 of setting 'x' is not"),
+        (setting(r#""type": "choice", "choices": []"#), "'choices' of setting 'x' must be a list of at least one"),
+        (setting(r#""type": "spell""#), "setting 'x' is of type \"spell\"; allowed are integer, real"),
+        (" ".repeat(50_000_000), "describes itself in 50000000 bytes; allowed are at most 1048576"),
+    ] {
+        let error = odd(description.into_bytes(), Table::Filled).err().unwrap();
+        let told = error.to_string();
+        assert_eq!((error.code(), told.contains(expected)), (Code::PluginAbi, true), "{told:.300}\n{expected}");
+        assert!(told.contains("odd") && told.len() < 1000, "{told:.300}");
+    }
+    let error = odd(b"{\"name\": \"\xff\"}".to_vec(), Table::Filled).err().unwrap();
+    assert_eq!(error.code(), Code::PluginAbi);
+    assert!(error.to_string().contains("the description of plugin odd is not UTF-8"), "{error}");
+    for (table, code, expected) in [
+        (Table::Untouched, Code::PluginAbi, "plugin odd returned WF_OK from its init and filled nothing of the table"),
+        (Table::Refused, Code::Plugin, "plugin 'odd' failed in init: no licence"),
+        (Table::Major(2), Code::PluginAbi, "plugin odd was built for ABI 2, this host has 1"),
+        (Table::Major(0), Code::PluginAbi, "plugin odd was built for ABI 0, this host has 1"),
+    ] {
+        let error = odd(whole("[]").into_bytes(), table).err().unwrap();
+        assert_eq!((error.code(), error.to_string().as_str()), (code, expected));
+    }
+    assert!(odd(whole("[]").into_bytes(), Table::Filled).is_ok());
+}
