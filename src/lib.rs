@@ -12,6 +12,7 @@ pub mod model;
 pub mod panel;
 pub mod plugin;
 pub mod portfolio;
+pub mod random;
 pub mod report;
 pub mod run;
 pub mod settings;
