@@ -9,6 +9,7 @@ pub mod device;
 pub mod error;
 pub mod evaluate;
 pub mod model;
+pub mod ops;
 pub mod panel;
 pub mod plugin;
 pub mod portfolio;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module may use only those before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 17] = [
     "random",
     "error",
     "settings",
@@ -14,6 +14,8 @@ const ORDER: [&str; 15] = [
     "portfolio",
     "evaluate",
     "device",
+    "ops",
+    "program",
     "model",
     "plugin",
     "report",

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "overlaps a read one")]
     fn what_is_written_may_not_be_read() {
-        Arena::new(10).views(&[0..5, 5..6], &[5..8]);
+        Arena::new(10).views(&[0..5, 5..6], &[5..8, 8..9]);
     }
 
     #[test]
@@ -107,6 +107,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "beyond the arena")]
     fn nothing_lies_beyond() {
-        Arena::new(10).views(&[], &[5..11]);
+        Arena::new(10).views(&[], &[0..1, 5..11]);
     }
 }

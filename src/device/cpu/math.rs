@@ -5,6 +5,7 @@ use pulp::Arch;
 
 /// eˣ for x from -87 to 88, beyond which it stays at its bound: x = n ln 2 + r, and a polynomial in r (Cephes, Moshier
 /// 1989), to about 1 unit in the last place.
+#[allow(clippy::inline_always)] // only a body that is inlined is computed many at once
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
@@ -21,25 +22,27 @@ fn exp(x: f32) -> f32 {
     p = p * r + 8.333_452e-3;
     p = p * r + 4.166_579_6e-2;
     p = p * r + 1.666_666_5e-1;
-    p = p * r + 5.000_000_1e-1;
+    p = p * r + 0.5;
     let value = p * (r * r) + r + 1.0;
     // 2ⁿ through the exponent's bits; n is from -126 to 127.
     value * f32::from_bits(((n as i32 + 127) << 23) as u32)
 }
 
 /// 1/(1 + e⁻ˣ).
+#[allow(clippy::inline_always)]
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// tanh x: near 0 a polynomial (Cephes), else 1 − 2/(e²ˣ + 1).
+#[allow(clippy::inline_always)]
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     let size = x.abs();
     let square = x * x;
     let mut p = -5.704_988_7e-3;
-    p = p * square + 2.063_908_9e-2;
+    p = p * square + 2.063_909e-2;
     p = p * square - 5.373_971_5e-2;
     p = p * square + 1.333_144_2e-1;
     p = p * square - 3.333_328e-1;
