@@ -28,7 +28,7 @@ tools:
 test: tools
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo test --workspace
+	cargo test --workspace -- --show-output
 	$(BUILD)
 	rm -rf $(TARGET)/recompute
 	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/now

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 /// A module may use only those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 17] = [
+    "random",
     "error",
     "settings",
     "statistics",
@@ -13,6 +14,8 @@ const ORDER: [&str; 14] = [
     "portfolio",
     "evaluate",
     "device",
+    "ops",
+    "program",
     "model",
     "plugin",
     "report",
@@ -20,7 +23,7 @@ const ORDER: [&str; 14] = [
     "conformance",
     "capi",
 ];
-const UNSAFE_FOLDERS: [&str; 4] = ["src/plugin", "src/capi", "plugins/sdk/src", "plugins/abi/src"];
+const UNSAFE_FOLDERS: [&str; 5] = ["src/plugin", "src/capi", "src/device", "plugins/sdk/src", "plugins/abi/src"];
 const MOST_LINES: usize = 600;
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {

@@ -156,25 +156,22 @@ static inline int patterned(const void *from, size_t count) {
 }
 
 static void set_up(void) {
-    wf_panel_arrays arrays = tiny_arrays();
     wf_progress progress;
     size_t row;
     int32_t due = 0;
     double weights[TINY_ASSETS];
     FILE *file = fopen("tiny.csv", "w");
-    size_t at;
     CHECK(file != NULL);
     fprintf(file, "date,MID,ZED\n");
     for (row = 0; row < 182; ++row) {
-        fprintf(file, "2020-%02d-%02d,%f,%f\n", (int)(row / 28) + 1, (int)(row % 28) + 1, 1.0 + (double)(row % 7), 2.0 + (double)(row % 5));
+        fprintf(file, "2020-%02d-%02d,", (int)(row / 28) + 1, (int)(row % 28) + 1);
+        fprintf(file, "%f,%f\n", 1.0 + (double)(row % 7), 2.0 + (double)(row % 5));
     }
     fclose(file);
     file = fopen("tiny.toml", "w");
     CHECK(file != NULL);
     fprintf(file, "[data]\nprices = \"tiny.csv\"\n%s", TINY_EXPERIMENT);
     fclose(file);
-    for (at = 0; at < sizeof nothing / sizeof *nothing; ++at) nothing[at] = 0;
-    (void)arrays;
     fixture.runtime = tiny_runtime(NULL);
     fixture.panel = tiny_panel();
     fixture.windows = make_wf_windows();

@@ -159,7 +159,8 @@ def out(function, param, kind, is_buffer):
 def struct_out(function, param, kind):
     """A struct that the call fills; it is larger than its type, so that a write beyond it is seen."""
     name, store = param.name, f"{param.name}_store"
-    declarations = f"union {{ {kind} value; unsigned char bytes[sizeof({kind}) + SLACK]; }} {store}; {kind} *{name} = NULL;\n"
+    declarations = f"union {{ {kind} value; unsigned char bytes[sizeof({kind}) + SLACK]; }} {store};\n"
+    declarations += f"    {kind} *{name} = NULL;\n"
     declarations += f"    memset(&{store}, PATTERN, sizeof {store}); {store}.value.struct_size = sizeof({kind});"
     sized = lambda size: f"{name} = &{store}.value; {store}.value.struct_size = {size};"
     choices = [
@@ -181,7 +182,8 @@ def struct_out(function, param, kind):
 def struct_in(parsed, function, param, kind):
     """A struct that the call reads, with each of its fields made unusable in turn."""
     name, store = param.name, f"{param.name}_store"
-    declarations = f"union {{ {kind} value; unsigned char bytes[sizeof({kind}) + SLACK]; }} {store}; const {kind} *{name} = NULL;\n"
+    declarations = f"union {{ {kind} value; unsigned char bytes[sizeof({kind}) + SLACK]; }} {store};\n"
+    declarations += f"    const {kind} *{name} = NULL;\n"
     declarations += f"    memset(&{store}, PATTERN, sizeof {store}); fill_{kind}(&{store}.value);"
     put = lambda field, value: f"{name} = &{store}.value; {store}.value.{field} = {value};"
     choices = [
@@ -324,7 +326,8 @@ def write(parsed, function, lines):
         lines.append("    }")
     else:
         lines.append("    ++calls; (void)bad; (void)conditional; (void)good;")
-        lines.append(f"    touch({call});" if function.result == "wf_string" else f"    (void){call};" if function.result != "void" else f"    {call};")
+        use = {"wf_string": f"touch({call});", "void": f"{call};"}
+        lines.append("    " + use.get(function.result, f"(void){call};"))
     lines += ["    (void)pick;", "}", ""]
     return [len(param.choices) for param in params], [
         next((at for at, choice in enumerate(param.choices) if choice.label == "null"), 0) for param in params

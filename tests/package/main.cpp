@@ -29,7 +29,8 @@ int main() {
     if (!runtime) return failed(runtime.error());
     const auto panel = wf::Panel::make(wf::Kind::prices, dates, names, prices);
     if (!panel) return failed(panel.error());
-    auto run = wf::Run::make(*runtime, *panel, "[windows]\ntrain_months = 12\n[[models]]\nname = \"hrp\"\nsettings = { lookback = 60 }\n");
+    const auto experiment = "[windows]\ntrain_months = 12\n[[models]]\nname = \"hrp\"\nsettings = { lookback = 60 }\n";
+    auto run = wf::Run::make(*runtime, *panel, experiment);
     if (!run) return failed(run.error());
     for (auto progress = run->progress(); !progress->finished;) {
         progress = run->step();
