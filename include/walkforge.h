@@ -95,13 +95,13 @@ typedef struct wf_path {
     size_t capacity;
     // Rows of the panel.
     size_t *rows;
-    // Returns before costs.
+    // Returns before costs; 0.01 is one percent.
     double *gross;
     // Cost charged on that row, as a share of wealth.
     double *cost;
     // Returns after costs.
     double *net;
-    // Half of the sum of |w - w before| of the trade that is first held on that row.
+    // Half of the sum of |w - w before| of the trade that is first held on that row, a share of wealth; 0 without one.
     double *turnover;
 } wf_path;
 
@@ -131,7 +131,8 @@ typedef struct wf_audit {
     double difference;
 } wf_audit;
 
-// Takes a message: `level` is one of `WF_LOG_*`, the text is valid during the call. Called from any thread.
+// Takes a message: `level` is one of `WF_LOG_*`, the text is valid during the call. Called from any thread, also from
+// several at once. It must let no exception through.
 typedef void (*wf_log_callback)(void *user_data, int32_t level, wf_string message);
 
 // A task of ours, to be called once with each index.
@@ -200,19 +201,19 @@ int32_t wf_error_code(const wf_error *error);
 // As for `wf_error_code`.
 wf_string wf_error_message(const wf_error *error);
 
-// The error that caused this one, which stays its owner; null where there is none.
+// The error that caused this one, which stays its owner: do not free it. Null where there is none.
 //
 // Contract:
 // As for `wf_error_code`.
 const wf_error *wf_error_cause(const wf_error *error);
 
-// Frees an error and its causes; null is accepted.
+// Frees an error and its causes, however many; null is accepted. Texts that were read from it end with it.
 //
 // Contract:
 // `error` is null or an error that the caller owns, not used again.
 void wf_error_free(wf_error *error);
 
-// A few words for a code, such as "look ahead"; empty for a number that is no code.
+// A few words for a code, such as "look ahead"; empty for a number that is no code. Valid for ever.
 wf_string wf_code_name(int32_t code);
 
 // The version of the library, such as "0.1.0"; valid for ever.
@@ -221,7 +222,7 @@ wf_string wf_version(void);
 // The version of the ABI that the library was built with: major × 65536 + minor. Compare with `WF_ABI_MAJOR`.
 uint32_t wf_abi_version(void);
 
-// The number of metrics.
+// The number of metrics, each of which `wf_run_metric` knows by its name.
 size_t wf_metric_count(void);
 
 // The name of a metric, such as "sharpe"; valid for ever, empty beyond the table.
@@ -230,7 +231,9 @@ wf_string wf_metric_name(size_t metric);
 // The definition of a metric, in a line; valid for ever, empty beyond the table.
 wf_string wf_metric_doc(size_t metric);
 
-// Makes a panel from arrays, which are copied.
+// Makes a panel from arrays, which are copied. The handle is the caller's, freed with `wf_panel_free`.
+// `WF_E_INVALID_DATA`, naming row or asset, for dates that do not increase, names that are empty or given twice, a price of
+// 0 or less, a return below -1, or a value that is infinite.
 //
 // Contract:
 // `arrays` is as large as its size says, and its arrays are as large as it says; `panel` is writable, `error` null or
@@ -240,7 +243,8 @@ int32_t wf_panel_new(const struct wf_panel_arrays *arrays,
                      wf_error **error);
 
 // Reads a panel from a file: a date column first, then one column an asset. Parquet where the name ends in `.parquet`
-// or `.pq`, else CSV with dates as YYYY-MM-DD. `kind` is `WF_PRICES` or `WF_RETURNS`.
+// or `.pq`, else CSV with dates as YYYY-MM-DD. `kind` is `WF_PRICES` or `WF_RETURNS`. `WF_E_NOT_FOUND`, `WF_E_IO`, and
+// `WF_E_INVALID_DATA` that names the row.
 //
 // Contract:
 // `path` is text; `panel` is writable, `error` null or writable.
@@ -250,7 +254,8 @@ int32_t wf_panel_read(wf_string path,
                       wf_error **error);
 
 // Adds a feature plane, which is copied: numbers that models may look at beside returns, such as volume, NaN where
-// missing. Strides as in `wf_panel_arrays`.
+// missing. Strides as in `wf_panel_arrays`. Runs that were made from the panel before do not see it.
+// `WF_E_INVALID_DATA` where the name is taken or a value is infinite.
 //
 // Contract:
 // `panel` is one of ours; `name` is text; `values` is as large as panel and strides say; `error` is null or writable.
@@ -270,7 +275,7 @@ int32_t wf_panel_shape(const struct wf_panel *panel,
                        size_t *assets,
                        wf_error **error);
 
-// Copies the dates, days since 1970-01-01, `[rows]`.
+// Copies the dates, days since 1970-01-01, `[rows]`. `WF_E_BUFFER_TOO_SMALL` where `capacity` is below the number of rows.
 //
 // Contract:
 // `panel` is one of ours; `out` has room for `capacity` values; `error` is null or writable.
@@ -279,7 +284,7 @@ int32_t wf_panel_dates(const struct wf_panel *panel,
                        size_t capacity,
                        wf_error **error);
 
-// The name of an asset, in the caller's order; valid until the panel is freed.
+// The name of an asset, counted from 0 in the caller's order; valid until the panel is freed.
 //
 // Contract:
 // `panel` is one of ours; `name` is writable, `error` null or writable.
@@ -303,7 +308,10 @@ int32_t wf_panel_fingerprint(const struct wf_panel *panel,
 // `panel` is null or one of ours, not used again.
 void wf_panel_free(struct wf_panel *panel);
 
-// Loads a plugin by name along the runtime's folders, by path, or as it was registered. It is never unloaded.
+// Loads a plugin by name along the runtime's folders, by path (a name with a `/`, or with the ending `.so`), or as it was
+// registered. It is never unloaded; the handle is the caller's, freed with `wf_plugin_free`. `WF_E_NOT_FOUND` with the
+// folders that were searched; `WF_E_PLUGIN_ABI` where the file is no plugin of this ABI, or is not one of those that the
+// runtime allows.
 //
 // Contract:
 // `runtime` is one of ours; `name` is text; `plugin` is writable, `error` null or writable.
@@ -329,7 +337,9 @@ void wf_plugin_free(struct wf_plugin *plugin);
 
 // Prepares a run: settings checked, plugins loaded, windows cut. Nothing is computed yet. `format` is `WF_TOML` or
 // `WF_JSON`; paths in the experiment are relative to `folder` (empty: the current one). With a `panel`, which is copied,
-// the experiment has no `[data]`; with null the file is read that it names.
+// the experiment has no `[data]`; with null the file is read that it names. The handle is the caller's, freed with
+// `wf_run_free`; runtime and panel may be freed before it. `WF_E_INVALID_SETTING` that names the setting, and what reading
+// data and loading plugins give.
 //
 // Contract:
 // `runtime` is one of ours; `panel` is null or one of ours; texts are text; `run` is writable, `error` null or writable.
@@ -351,7 +361,9 @@ int32_t wf_run_read(const struct wf_runtime *runtime,
                     wf_error **error);
 
 // Computes the next windows, one a thread, and says how far the run is; `progress` may be null. On an error the run is
-// as it was, and the next step tries the same windows again. A finished run does nothing.
+// as it was, and the next step tries the same windows again. A finished run does nothing. Errors name model, window and
+// date: `WF_E_PLUGIN` for what a plugin did, `WF_E_INVALID_DATA` for data that it cannot use, `WF_E_INFEASIBLE` where
+// no portfolio keeps the constraints, `WF_E_CANCELLED` after `wf_run_cancel`.
 //
 // Contract:
 // `run` is one of ours; `progress` is null or as large as its size says, `error` null or writable.
@@ -388,13 +400,13 @@ int32_t wf_run_model_name(const struct wf_run *run,
                           wf_string *name,
                           wf_error **error);
 
-// The panel of a run, as a handle of its own.
+// The panel of a run, as a handle of its own that the caller frees.
 //
 // Contract:
 // `run` is one of ours; `panel` is writable, `error` null or writable.
 int32_t wf_run_panel(const struct wf_run *run, struct wf_panel **panel, wf_error **error);
 
-// The windows of a run, as a handle of its own.
+// The windows of a run, as a handle of its own that the caller frees.
 //
 // Contract:
 // `run` is one of ours; `windows` is writable, `error` null or writable.
@@ -402,7 +414,8 @@ int32_t wf_run_windows(const struct wf_run *run, struct wf_windows **windows, wf
 
 // The target of a model that was decided at the close of `row`, constraints applied, `[assets]` in the order of the
 // data. `due` becomes 1 where a rebalance is due there, and 0 where none is, which leaves `weights` as it was.
-// `WF_E_NOT_READY` where the window that decides at `row` is still to be computed: step the run, and ask again.
+// `WF_E_NOT_READY` where the window that decides at `row` is still to be computed: step the run, and ask again. Weights
+// are shares of wealth; they are held from row `row + 1 + execution_lag` on.
 //
 // Contract:
 // `run` is one of ours; `weights` has room for `capacity` values; `due` is writable, `error` null or writable.
@@ -431,7 +444,8 @@ int32_t wf_run_path(const struct wf_run *run,
                     wf_error **error);
 
 // A metric of a model's out-of-sample path, as far as it is computed, against equal weight; a date is given as days
-// since 1970-01-01. Undefined is NaN, and `reason`, which may be null, then says why (valid for ever; else empty).
+// since 1970-01-01. Names and definitions are those of `wf_metric_name` and `wf_metric_doc`. Undefined is NaN, and
+// `reason`, which may be null, then says why (valid for ever; else empty). `WF_E_INVALID_ARGUMENT` for another name.
 //
 // Contract:
 // `run` is one of ours; `name` is text; `value` is writable, `reason` and `error` null or writable.
@@ -455,7 +469,8 @@ int32_t wf_run_audit(const struct wf_run *run,
 
 // Writes the run directory of a finished run: `weights.csv`, `returns.csv`, `report.html` and `run.json`.
 // `WF_E_NOT_READY` where windows are still to be computed; `WF_E_EXISTS` where `folder` holds something else; a folder
-// that holds this run already is left as it is.
+// that holds this run already is left as it is. `WF_E_IO` where the system refuses to write; what is there then does not
+// look like a finished run.
 //
 // Contract:
 // `run` is one of ours; `folder` is text; `error` is null or writable.
@@ -469,7 +484,9 @@ int32_t wf_run_save(const struct wf_run *run,
 // `run` is null or one of ours, not used again.
 void wf_run_free(struct wf_run *run);
 
-// Makes a runtime; `options` may be null for the defaults.
+// Makes a runtime; `options` may be null for the defaults. Its threads start here. The caller owns it and frees it with
+// `wf_runtime_free`. `WF_E_IO` where threads cannot be started; `WF_E_INVALID_SETTING` where `plugin_sha256` is no list of
+// digests.
 //
 // Contract:
 // `options` is null or as large as its size says, its functions may be called from any thread as long as the runtime
@@ -478,7 +495,9 @@ int32_t wf_runtime_new(const struct wf_runtime_options *options,
                        struct wf_runtime **runtime,
                        wf_error **error);
 
-// Registers a plugin that is linked into the program, so that experiments can name it.
+// Registers a plugin that is linked into the program, so that experiments of runs made from now on can name it. It comes
+// before any file of that name. `WF_E_INVALID_ARGUMENT` where the name is empty, looks like a path or is taken;
+// `WF_E_PLUGIN_ABI` where the plugin cannot be used.
 //
 // Contract:
 // `runtime` is one of ours; `init` is the init function of a plugin and lives as long as the process; `name` is text;
@@ -490,14 +509,16 @@ int32_t wf_runtime_register(struct wf_runtime *runtime,
                                             wf_error **error),
                             wf_error **error);
 
-// Frees a runtime; null is accepted. Runs made from it keep what they need.
+// Frees a runtime; null is accepted. Runs made from it keep what they need, its threads and the data of its callbacks
+// among that.
 //
 // Contract:
 // `runtime` is null or one of ours, not used again.
 void wf_runtime_free(struct wf_runtime *runtime);
 
 // Cuts windows. `experiment` is TOML, of which `[windows]` is read; empty for 36 months of training, 12 of validation,
-// 12 of test and a step of 12.
+// 12 of test and a step of 12. The handle is the caller's and does not need the panel any more. `WF_E_INVALID_SETTING`
+// where the experiment cannot be used, or where the panel is too short for one window.
 //
 // Contract:
 // `panel` is one of ours; `experiment` is text; `windows` is writable, `error` null or writable.
@@ -512,7 +533,7 @@ int32_t wf_windows_new(const struct wf_panel *panel,
 // `windows` is one of ours; `count` is writable, `error` null or writable.
 int32_t wf_windows_count(const struct wf_windows *windows, size_t *count, wf_error **error);
 
-// One window, by its number from 0. Set `struct_size` before the call.
+// One window, by its number from 0. Set `struct_size` before the call. `WF_E_INVALID_ARGUMENT` beyond the last one.
 //
 // Contract:
 // `windows` is one of ours; `window` is as large as its size says, `error` null or writable.

@@ -71,7 +71,7 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ("FAST_MATH", "host", &["linked with -ffast-math"]),
     ("ROUNDS_UP", "host", &["numbers are rounded another way"]),
     ("LEAK", "leaks", &["memory grew by", "no call may keep what it allocates"]),
-    ("THREAD", "host", &["1 threads were started and left running"]),
+    ("THREAD", "host", &["threads were started and left running: 1"]),
     ("DIVIDES", "weights", &["SIGFPE (8) in its weights", "divided an integer by zero"]),
     ("RECURSES", "weights", &["in its weights", "its stack overflowed: it calls itself without end"]),
     ("FOLDER", "host", &["the working directory was changed to /"]),

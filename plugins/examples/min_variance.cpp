@@ -188,6 +188,7 @@ class MinVariance {
         for (std::size_t asset = 0; asset < past.assets; ++asset) mean += matrix(asset, asset);
         mean /= static_cast<double>(past.assets);
         if (!(mean > 0.0)) throw Failure(WF_E_INVALID_DATA, "no return varies over the lookback");
+        if (!std::isfinite(mean)) throw Failure(WF_E_INVALID_DATA, "the returns are too large for a covariance");
         // In units of the mean variance, so that the tolerance of the active set fits any data.
         Matrix scaled(past.assets);
         for (std::size_t one = 0; one < past.assets; ++one) {

@@ -33,7 +33,7 @@ pub unsafe extern "C" fn wf_error_message(error: *const wf_error) -> wf_string {
     quietly(string(""), || string(unsafe { seen(error) }.map_or("", Error::message)))
 }
 
-/// The error that caused this one, which stays its owner; null where there is none.
+/// The error that caused this one, which stays its owner: do not free it. Null where there is none.
 ///
 /// # Safety
 /// As for `wf_error_code`.
@@ -46,7 +46,7 @@ pub unsafe extern "C" fn wf_error_cause(error: *const wf_error) -> *const wf_err
     })
 }
 
-/// Frees an error and its causes; null is accepted.
+/// Frees an error and its causes, however many; null is accepted. Texts that were read from it end with it.
 ///
 /// # Safety
 /// `error` is null or an error that the caller owns, not used again.
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn wf_error_free(error: *mut wf_error) {
     quietly((), || drop(unsafe { from_c(error) }));
 }
 
-/// A few words for a code, such as "look ahead"; empty for a number that is no code.
+/// A few words for a code, such as "look ahead"; empty for a number that is no code. Valid for ever.
 #[unsafe(no_mangle)]
 pub extern "C" fn wf_code_name(code: i32) -> wf_string {
     quietly(string(""), || string(if code == WF_OK { "ok" } else { Code::from_i32(code).map_or("", Code::name) }))

@@ -5,7 +5,7 @@ use walkforge_plugin_abi::wf_string;
 use super::guard::{quietly, string};
 use crate::evaluate::METRICS;
 
-/// The number of metrics.
+/// The number of metrics, each of which `wf_run_metric` knows by its name.
 #[unsafe(no_mangle)]
 pub extern "C" fn wf_metric_count() -> usize {
     METRICS.len()

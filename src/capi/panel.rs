@@ -107,7 +107,9 @@ impl Layout {
     }
 }
 
-/// Makes a panel from arrays, which are copied.
+/// Makes a panel from arrays, which are copied. The handle is the caller's, freed with `wf_panel_free`.
+/// `WF_E_INVALID_DATA`, naming row or asset, for dates that do not increase, names that are empty or given twice, a price of
+/// 0 or less, a return below -1, or a value that is infinite.
 ///
 /// # Safety
 /// `arrays` is as large as its size says, and its arrays are as large as it says; `panel` is writable, `error` null or
@@ -170,7 +172,8 @@ pub unsafe extern "C" fn wf_panel_new(
 }
 
 /// Reads a panel from a file: a date column first, then one column an asset. Parquet where the name ends in `.parquet`
-/// or `.pq`, else CSV with dates as YYYY-MM-DD. `kind` is `WF_PRICES` or `WF_RETURNS`.
+/// or `.pq`, else CSV with dates as YYYY-MM-DD. `kind` is `WF_PRICES` or `WF_RETURNS`. `WF_E_NOT_FOUND`, `WF_E_IO`, and
+/// `WF_E_INVALID_DATA` that names the row.
 ///
 /// # Safety
 /// `path` is text; `panel` is writable, `error` null or writable.
@@ -192,7 +195,8 @@ pub unsafe extern "C" fn wf_panel_read(
 }
 
 /// Adds a feature plane, which is copied: numbers that models may look at beside returns, such as volume, NaN where
-/// missing. Strides as in `wf_panel_arrays`.
+/// missing. Strides as in `wf_panel_arrays`. Runs that were made from the panel before do not see it.
+/// `WF_E_INVALID_DATA` where the name is taken or a value is infinite.
 ///
 /// # Safety
 /// `panel` is one of ours; `name` is text; `values` is as large as panel and strides say; `error` is null or writable.
@@ -242,7 +246,7 @@ pub unsafe extern "C" fn wf_panel_shape(
     })
 }
 
-/// Copies the dates, days since 1970-01-01, `[rows]`.
+/// Copies the dates, days since 1970-01-01, `[rows]`. `WF_E_BUFFER_TOO_SMALL` where `capacity` is below the number of rows.
 ///
 /// # Safety
 /// `panel` is one of ours; `out` has room for `capacity` values; `error` is null or writable.
@@ -264,7 +268,7 @@ pub unsafe extern "C" fn wf_panel_dates(
     })
 }
 
-/// The name of an asset, in the caller's order; valid until the panel is freed.
+/// The name of an asset, counted from 0 in the caller's order; valid until the panel is freed.
 ///
 /// # Safety
 /// `panel` is one of ours; `name` is writable, `error` null or writable.

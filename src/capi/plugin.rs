@@ -14,7 +14,10 @@ impl Handled for Plugin {
     type Aside = ();
 }
 
-/// Loads a plugin by name along the runtime's folders, by path, or as it was registered. It is never unloaded.
+/// Loads a plugin by name along the runtime's folders, by path (a name with a `/`, or with the ending `.so`), or as it was
+/// registered. It is never unloaded; the handle is the caller's, freed with `wf_plugin_free`. `WF_E_NOT_FOUND` with the
+/// folders that were searched; `WF_E_PLUGIN_ABI` where the file is no plugin of this ABI, or is not one of those that the
+/// runtime allows.
 ///
 /// # Safety
 /// `runtime` is one of ours; `name` is text; `plugin` is writable, `error` null or writable.

@@ -49,13 +49,13 @@ pub struct wf_path {
     pub capacity: usize,
     /// Rows of the panel.
     pub rows: *mut usize,
-    /// Returns before costs.
+    /// Returns before costs; 0.01 is one percent.
     pub gross: *mut f64,
     /// Cost charged on that row, as a share of wealth.
     pub cost: *mut f64,
     /// Returns after costs.
     pub net: *mut f64,
-    /// Half of the sum of |w - w before| of the trade that is first held on that row.
+    /// Half of the sum of |w - w before| of the trade that is first held on that row, a share of wealth; 0 without one.
     pub turnover: *mut f64,
 }
 
@@ -103,7 +103,9 @@ fn model_at(run: &Run, model: usize) -> Result<usize> {
 
 /// Prepares a run: settings checked, plugins loaded, windows cut. Nothing is computed yet. `format` is `WF_TOML` or
 /// `WF_JSON`; paths in the experiment are relative to `folder` (empty: the current one). With a `panel`, which is copied,
-/// the experiment has no `[data]`; with null the file is read that it names.
+/// the experiment has no `[data]`; with null the file is read that it names. The handle is the caller's, freed with
+/// `wf_run_free`; runtime and panel may be freed before it. `WF_E_INVALID_SETTING` that names the setting, and what reading
+/// data and loading plugins give.
 ///
 /// # Safety
 /// `runtime` is one of ours; `panel` is null or one of ours; texts are text; `run` is writable, `error` null or writable.
@@ -178,7 +180,9 @@ unsafe fn give(run: Run, out: *mut *mut wf_run) -> Result<()> {
 }
 
 /// Computes the next windows, one a thread, and says how far the run is; `progress` may be null. On an error the run is
-/// as it was, and the next step tries the same windows again. A finished run does nothing.
+/// as it was, and the next step tries the same windows again. A finished run does nothing. Errors name model, window and
+/// date: `WF_E_PLUGIN` for what a plugin did, `WF_E_INVALID_DATA` for data that it cannot use, `WF_E_INFEASIBLE` where
+/// no portfolio keeps the constraints, `WF_E_CANCELLED` after `wf_run_cancel`.
 ///
 /// # Safety
 /// `run` is one of ours; `progress` is null or as large as its size says, `error` null or writable.
@@ -257,7 +261,7 @@ pub unsafe extern "C" fn wf_run_model_name(
     })
 }
 
-/// The panel of a run, as a handle of its own.
+/// The panel of a run, as a handle of its own that the caller frees.
 ///
 /// # Safety
 /// `run` is one of ours; `panel` is writable, `error` null or writable.
@@ -270,7 +274,7 @@ pub unsafe extern "C" fn wf_run_panel(run: *const wf_run, panel: *mut *mut wf_pa
     })
 }
 
-/// The windows of a run, as a handle of its own.
+/// The windows of a run, as a handle of its own that the caller frees.
 ///
 /// # Safety
 /// `run` is one of ours; `windows` is writable, `error` null or writable.
@@ -289,7 +293,8 @@ pub unsafe extern "C" fn wf_run_windows(
 
 /// The target of a model that was decided at the close of `row`, constraints applied, `[assets]` in the order of the
 /// data. `due` becomes 1 where a rebalance is due there, and 0 where none is, which leaves `weights` as it was.
-/// `WF_E_NOT_READY` where the window that decides at `row` is still to be computed: step the run, and ask again.
+/// `WF_E_NOT_READY` where the window that decides at `row` is still to be computed: step the run, and ask again. Weights
+/// are shares of wealth; they are held from row `row + 1 + execution_lag` on.
 ///
 /// # Safety
 /// `run` is one of ours; `weights` has room for `capacity` values; `due` is writable, `error` null or writable.
@@ -389,7 +394,8 @@ pub unsafe extern "C" fn wf_run_path(
 }
 
 /// A metric of a model's out-of-sample path, as far as it is computed, against equal weight; a date is given as days
-/// since 1970-01-01. Undefined is NaN, and `reason`, which may be null, then says why (valid for ever; else empty).
+/// since 1970-01-01. Names and definitions are those of `wf_metric_name` and `wf_metric_doc`. Undefined is NaN, and
+/// `reason`, which may be null, then says why (valid for ever; else empty). `WF_E_INVALID_ARGUMENT` for another name.
 ///
 /// # Safety
 /// `run` is one of ours; `name` is text; `value` is writable, `reason` and `error` null or writable.
@@ -502,7 +508,8 @@ pub unsafe extern "C" fn wf_run_audit(
 
 /// Writes the run directory of a finished run: `weights.csv`, `returns.csv`, `report.html` and `run.json`.
 /// `WF_E_NOT_READY` where windows are still to be computed; `WF_E_EXISTS` where `folder` holds something else; a folder
-/// that holds this run already is left as it is.
+/// that holds this run already is left as it is. `WF_E_IO` where the system refuses to write; what is there then does not
+/// look like a finished run.
 ///
 /// # Safety
 /// `run` is one of ours; `folder` is text; `error` is null or writable.

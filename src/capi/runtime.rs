@@ -16,7 +16,8 @@ use crate::run::Runtime;
 /// Threads, plugin folders and messages, shared by runs.
 pub enum wf_runtime {}
 
-/// Takes a message: `level` is one of `WF_LOG_*`, the text is valid during the call. Called from any thread.
+/// Takes a message: `level` is one of `WF_LOG_*`, the text is valid during the call. Called from any thread, also from
+/// several at once. It must let no exception through.
 pub type wf_log_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: wf_string)>;
 
 /// A task of ours, to be called once with each index.
@@ -115,7 +116,9 @@ impl Parallel for Host {
     }
 }
 
-/// Makes a runtime; `options` may be null for the defaults.
+/// Makes a runtime; `options` may be null for the defaults. Its threads start here. The caller owns it and frees it with
+/// `wf_runtime_free`. `WF_E_IO` where threads cannot be started; `WF_E_INVALID_SETTING` where `plugin_sha256` is no list of
+/// digests.
 ///
 /// # Safety
 /// `options` is null or as large as its size says, its functions may be called from any thread as long as the runtime
@@ -175,7 +178,9 @@ pub unsafe extern "C" fn wf_runtime_new(
     })
 }
 
-/// Registers a plugin that is linked into the program, so that experiments can name it.
+/// Registers a plugin that is linked into the program, so that experiments of runs made from now on can name it. It comes
+/// before any file of that name. `WF_E_INVALID_ARGUMENT` where the name is empty, looks like a path or is taken;
+/// `WF_E_PLUGIN_ABI` where the plugin cannot be used.
 ///
 /// # Safety
 /// `runtime` is one of ours; `init` is the init function of a plugin and lives as long as the process; `name` is text;
@@ -198,7 +203,8 @@ pub unsafe extern "C" fn wf_runtime_register(
     })
 }
 
-/// Frees a runtime; null is accepted. Runs made from it keep what they need.
+/// Frees a runtime; null is accepted. Runs made from it keep what they need, its threads and the data of its callbacks
+/// among that.
 ///
 /// # Safety
 /// `runtime` is null or one of ours, not used again.

@@ -73,7 +73,8 @@ pub(super) unsafe fn write(window: &Window, out: *mut wf_window) -> crate::error
 }
 
 /// Cuts windows. `experiment` is TOML, of which `[windows]` is read; empty for 36 months of training, 12 of validation,
-/// 12 of test and a step of 12.
+/// 12 of test and a step of 12. The handle is the caller's and does not need the panel any more. `WF_E_INVALID_SETTING`
+/// where the experiment cannot be used, or where the panel is too short for one window.
 ///
 /// # Safety
 /// `panel` is one of ours; `experiment` is text; `windows` is writable, `error` null or writable.
@@ -111,7 +112,7 @@ pub unsafe extern "C" fn wf_windows_count(
     })
 }
 
-/// One window, by its number from 0. Set `struct_size` before the call.
+/// One window, by its number from 0. Set `struct_size` before the call. `WF_E_INVALID_ARGUMENT` beyond the last one.
 ///
 /// # Safety
 /// `windows` is one of ours; `window` is as large as its size says, `error` null or writable.

@@ -40,7 +40,7 @@ pub struct Surroundings {
 }
 
 /// How long a thread that was ended may take to be gone.
-const GONE: Duration = Duration::from_secs(1);
+const GONE: Duration = Duration::from_millis(200);
 
 impl Surroundings {
     /// As they are now.
@@ -95,7 +95,7 @@ impl Surroundings {
             out.push("the umask was changed".to_owned());
         }
         if now.threads > self.threads {
-            out.push(format!("{} threads were started and left running", now.threads - self.threads));
+            out.push(format!("threads were started and left running: {}", now.threads - self.threads));
         }
         if now.rounding != self.rounding {
             out.push("numbers are rounded another way".to_owned());

@@ -1,0 +1,170 @@
+//! The allow-list of plugin files: what is not on it is refused before any of its code runs, in Rust, over the C ABI and on
+//! the command line; what is linked in is not asked; and a run tells what it was made with.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value as Json;
+use walkforge::capi::{
+    wf_error_free, wf_error_message, wf_plugin_free, wf_plugin_load, wf_runtime_free, wf_runtime_new,
+    wf_runtime_options,
+};
+use walkforge::error::Code;
+use walkforge::model::Factory;
+use walkforge::plugin::{Search, register};
+use walkforge_plugin::abi::wf_string;
+
+fn library() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().join("libwalkforge_hrp.so")
+}
+
+/// The digest as another program has it.
+fn digest(file: &Path) -> String {
+    let output = Command::new("sha256sum").arg(file).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
+}
+
+/// A folder with a copy of the HRP plugin and one that was changed by a byte at its end.
+fn copies() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("changed")).unwrap();
+    let name = "libwalkforge_hrp.so";
+    let (honest, changed) = (folder.path().join(name), folder.path().join("changed").join(name));
+    std::fs::copy(library(), &honest).unwrap();
+    let mut bytes = std::fs::read(&honest).unwrap();
+    bytes.push(0);
+    std::fs::write(&changed, bytes).unwrap();
+    (folder, honest, changed)
+}
+
+fn string(text: &str) -> wf_string {
+    wf_string { data: text.as_ptr().cast(), length: text.len() }
+}
+
+#[test]
+fn what_is_not_on_the_list_is_refused_with_its_digest() {
+    let (folder, honest, changed) = copies();
+    let other = "00".repeat(32);
+    let list = format!("{}, {other}", digest(&honest).to_ascii_uppercase());
+    let search = Search::folders(vec![folder.path().to_owned()]).allow_only(&list).unwrap();
+    let plugin = search.load("hrp").unwrap();
+    assert_eq!((plugin.name(), plugin.sha256()), ("hrp", Some(digest(&honest).as_str())));
+    let error = search.load(changed.to_str().unwrap()).err().unwrap();
+    let expected = format!(
+        "plugin file {} may not be loaded: its SHA-256 is {}, which is none of the 2 that are allowed",
+        changed.display(),
+        digest(&changed)
+    );
+    assert_eq!((error.code(), error.to_string()), (Code::PluginAbi, expected));
+    // Swapped after it was loaded and allowed: the new file is judged by itself.
+    std::fs::rename(&changed, &honest).unwrap();
+    assert!(search.load("hrp").err().unwrap().to_string().contains("may not be loaded"));
+    assert!(Search::folders(vec![folder.path().to_owned()]).load("hrp").is_ok());
+}
+
+#[test]
+fn none_of_the_code_of_a_refused_file_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, file, mark) =
+        (folder.path().join("mark.c"), folder.path().join("libmark.so"), folder.path().join("it ran"));
+    let text = format!(
+        "#include <stdio.h>\n__attribute__((constructor)) static void on_load(void) {{ fclose(fopen(\"{}\", \"w\")); }}\n\
+         int wf_plugin_init(void) {{ return 6; }}\n",
+        mark.display()
+    );
+    std::fs::write(&source, text).unwrap();
+    assert!(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&file).arg(&source).status().unwrap().success());
+    let search = Search::folders(vec![folder.path().to_owned()]);
+    assert!(search.clone().allow_only(&"11".repeat(32)).unwrap().load("mark").is_err() && !mark.exists());
+    // The test can fail: without a list the code runs.
+    assert!(search.load("mark").is_err() && mark.exists());
+}
+
+#[test]
+fn what_is_linked_in_needs_no_digest() {
+    let mut search = Search::folders(Vec::new()).allow_only(&"22".repeat(32)).unwrap();
+    // SAFETY: the function is the plugin's own entry, linked into this test.
+    let linked = unsafe { register(walkforge_hrp::wf_plugin_init_hrp, "hrp") }.unwrap();
+    search.add("linked", linked).unwrap();
+    assert_eq!(search.load("linked").unwrap().sha256(), None);
+}
+
+#[test]
+fn the_c_abi_takes_the_list() {
+    let (folder, honest, changed) = copies();
+    let changed = changed.to_str().unwrap();
+    let path = folder.path().to_str().unwrap().to_owned();
+    let load = |sha256: &str, name: &str| -> (i32, String) {
+        let (mut runtime, mut plugin, mut error) = (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
+        let options = wf_runtime_options {
+            struct_size: size_of::<wf_runtime_options>(),
+            threads: 1,
+            plugin_path: string(&path),
+            log: None,
+            log_data: std::ptr::null_mut(),
+            parallel_for: None,
+            parallel_data: std::ptr::null_mut(),
+            plugin_sha256: string(sha256),
+        };
+        // SAFETY: everything lives during the calls, and is freed once.
+        unsafe {
+            let mut status = wf_runtime_new(&raw const options, &raw mut runtime, &raw mut error);
+            if status == 0 {
+                status = wf_plugin_load(runtime, string(name), &raw mut plugin, &raw mut error);
+            }
+            let message = wf_error_message(error);
+            let text = if message.length == 0 {
+                String::new()
+            } else {
+                let bytes = std::slice::from_raw_parts(message.data.cast::<u8>(), message.length);
+                String::from_utf8(bytes.to_vec()).unwrap()
+            };
+            wf_error_free(error);
+            wf_plugin_free(plugin);
+            wf_runtime_free(runtime);
+            (status, text)
+        }
+    };
+    assert_eq!(load("", changed).0, 0);
+    assert_eq!(load(&digest(&honest), "hrp").0, 0);
+    let (status, text) = load(&digest(&honest), changed);
+    assert_eq!((status, text.contains("none of the 1 that are allowed")), (Code::PluginAbi.as_i32(), true), "{text}");
+    let (status, text) = load("abc", "hrp");
+    assert_eq!((status, text.contains("the list of allowed plugins has \"abc\"")), (2, true), "{text}");
+}
+
+fn walkforge(folder: &Path, list: Option<&str>, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_walkforge"));
+    command.env("WALKFORGE_PLUGIN_PATH", folder).env_remove("WALKFORGE_PLUGIN_SHA256").args(arguments);
+    if let Some(list) = list {
+        command.env("WALKFORGE_PLUGIN_SHA256", list);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn the_command_line_takes_the_list_from_the_environment_and_a_run_tells_the_digest() {
+    let (folder, honest, changed) = copies();
+    let out = folder.path().join("out");
+    let arguments = ["run", "examples/experiments/hrp.toml", "--out", out.to_str().unwrap()];
+    for (list, expected) in [
+        (digest(&changed), "which is none of the 1 that are allowed"),
+        (String::new(), "variable WALKFORGE_PLUGIN_SHA256: the list of allowed plugins has \"\""),
+    ] {
+        let output = walkforge(folder.path(), Some(&list), &arguments);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), message.contains(expected)), (Some(2), true), "{message}");
+        assert!(!out.exists());
+    }
+    let models = |out: &Path| -> Json {
+        let text = std::fs::read_to_string(out.join("run.json")).unwrap();
+        serde_json::from_str::<Json>(&text).unwrap()["models"].clone()
+    };
+    assert!(walkforge(folder.path(), Some(&digest(&honest)), &arguments).status.success());
+    let told = models(&out);
+    assert_eq!((&told[0]["sha256"], &told[1]["sha256"]), (&Json::Null, &digest(&honest).into()));
+    // Of the same version, but another file: not the same run.
+    std::fs::rename(&changed, &honest).unwrap();
+    let output = walkforge(folder.path(), None, &arguments);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}

@@ -1,0 +1,240 @@
+//! The guides keep their word: every block of code in them is compiled with warnings as errors, whole programs are run, whole
+//! plugins pass `walkforge plugin check` and agree with each other, and every check is explained.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const PLUGIN_GUIDE: &str = "docs/plugin-guide.md";
+const EMBEDDING_GUIDE: &str = "docs/embedding-guide.md";
+const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+
+/// A fenced block of a guide.
+struct Block {
+    language: String,
+    /// The name of the file that it is the whole of; none for a fragment.
+    file: Option<String>,
+    line: usize,
+    text: String,
+}
+
+fn blocks(guide: &str) -> Vec<Block> {
+    let text = fs::read_to_string(guide).unwrap();
+    let mut out = Vec::new();
+    let mut open: Option<Block> = None;
+    for (place, line) in text.lines().enumerate() {
+        match (&mut open, line.strip_prefix("```")) {
+            (Some(block), None) => block.text += &format!("{line}\n"),
+            (Some(_), Some(_)) => out.extend(open.take()),
+            (None, Some(info)) => {
+                let mut words = info.split(' ');
+                let language = words.next().unwrap_or_default().to_owned();
+                let file = words.next().map(|word| word.strip_prefix("file=").unwrap().to_owned());
+                open = Some(Block { language, file, line: place + 1, text: String::new() });
+            }
+            (None, None) => (),
+        }
+    }
+    assert!(open.is_none(), "{guide} ends inside a block");
+    out
+}
+
+/// A folder of this test's own, empty.
+fn folder(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guides").join(name);
+    if path.exists() {
+        fs::remove_dir_all(&path).unwrap();
+    }
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
+    output
+}
+
+fn compiler(language: &str) -> Command {
+    let (name, standard) = if language == "c" { ("cc", "-std=c11") } else { ("c++", "-std=c++17") };
+    let mut command = Command::new(name);
+    command.arg(standard).args(STRICT).args(["-Iinclude", "-Ibindings/cpp/include"]);
+    command
+}
+
+/// What stands around the fragments of a guide in a language: before all of them, and the head and tail of each.
+fn around(guide: &str, language: &str) -> (&'static str, &'static str, &'static str) {
+    match (guide, language) {
+        (PLUGIN_GUIDE, "c") => (
+            "#include <math.h>\n#include <stdlib.h>\n#include <string.h>\n#include \"walkforge_plugin.h\"\n\
+             static wf_string text(const char *from) { wf_string out = {from, strlen(from)}; return out; }\n\
+             static int32_t fail(wf_error **error, int32_t code, const char *message) {\n\
+             (void)error, (void)message; return code; }\n",
+            "(const wf_host *host, const wf_settings *settings, const wf_past *past, wf_error **error) {\n\
+             (void)host, (void)settings, (void)past, (void)error, (void)text, (void)fail;\n",
+            "return WF_OK;\n}\n",
+        ),
+        (EMBEDDING_GUIDE, "c") => (
+            "#include <string.h>\n#include \"walkforge.h\"\n\
+             static wf_string text(const char *from) { wf_string out = {from, strlen(from)}; return out; }\n",
+            "(size_t rows, size_t assets, const int32_t *dates, const wf_string *names, const double *by_column,\n\
+             const double *volume) {\n wf_error *error = NULL;\n\
+             (void)rows, (void)assets, (void)dates, (void)names, (void)by_column, (void)volume, (void)error, (void)text;\n",
+            "return WF_OK;\n}\n",
+        ),
+        (EMBEDDING_GUIDE, "cpp") => (
+            "#include <cstdio>\n#include <thread>\n#include <vector>\n#include \"walkforge.hpp\"\n",
+            "([[maybe_unused]] wf::Runtime &runtime, [[maybe_unused]] wf::Panel &panel, [[maybe_unused]] wf::Run &run) {\n",
+            "return WF_OK;\n}\n",
+        ),
+        _ => panic!("{guide} has a fragment in {language}, which this test cannot compile"),
+    }
+}
+
+#[test]
+fn every_fragment_compiles() {
+    let folder = folder("fragments");
+    let mut count = 0;
+    for guide in [PLUGIN_GUIDE, EMBEDDING_GUIDE] {
+        let mut sources: BTreeMap<String, String> = BTreeMap::new();
+        for block in blocks(guide) {
+            if block.file.is_some() || ["sh", "cmake", "toml"].contains(&block.language.as_str()) {
+                continue;
+            }
+            let (before, head, tail) = around(guide, &block.language);
+            let source = sources.entry(block.language.clone()).or_insert_with(|| before.to_owned());
+            let Block { line, text, .. } = block;
+            // A line directive, so that what the compiler says points into the guide.
+            let name = format!("fragment_{line}");
+            let parameters = head.split(") {").next().unwrap();
+            let _ = write!(
+                source,
+                "int {name}{parameters});\nint {name}{head}\n#line {} \"{guide}\"\n{text}{tail}",
+                line + 1
+            );
+            count += 1;
+        }
+        for (language, source) in sources {
+            let path = folder.join(format!("{}.{language}", Path::new(guide).file_stem().unwrap().to_string_lossy()));
+            fs::write(&path, source).unwrap();
+            run(compiler(&language).arg("-fsyntax-only").arg(&path));
+        }
+    }
+    assert!(count >= 15, "{count} fragments");
+}
+
+/// Where cargo put what it built for these tests.
+fn built() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().to_owned()
+}
+
+#[test]
+fn every_program_of_the_embedding_guide_runs() {
+    let folder = folder("programs");
+    let soname = format!("libwalkforge.so.{}.{}", env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
+    for name in ["libwalkforge.so", soname.as_str()] {
+        std::os::unix::fs::symlink(built().join("libwalkforge.so"), folder.join(name)).unwrap();
+    }
+    let mut said = BTreeMap::new();
+    for Block { language, file, text, .. } in blocks(EMBEDDING_GUIDE) {
+        let Some(file) = file else { continue };
+        let (source, program) = (folder.join(&file), folder.join(Path::new(&file).with_extension("out")));
+        fs::write(&source, text).unwrap();
+        let mut command = compiler(&language);
+        command.arg(&source).arg("-o").arg(&program).arg("-L").arg(&folder);
+        run(command.arg(format!("-Wl,-rpath,{}", folder.display())).args(["-lwalkforge", "-pthread"]));
+        let output = run(Command::new(&program).current_dir(&folder).arg(built()));
+        said.insert(file, String::from_utf8(output.stdout).unwrap());
+    }
+    assert_eq!(said.len(), 3);
+    assert!(said["walk.cpp"].contains("sharpe") && said["walk.cpp"].contains("rebalances"), "{said:?}");
+    assert!(said["spans.c"].starts_with("equal weight over ") && !said["spans.c"].contains(" 0 windows"), "{said:?}");
+    assert!(said["throwing.cpp"].contains("cannot read no such file.csv"), "{said:?}");
+}
+
+/// Builds the models of the plugin guide; gives the folder they are in, and their names.
+fn models() -> (PathBuf, [&'static str; 3]) {
+    let folder = folder("plugins");
+    let crate_folder = folder.join("rust");
+    fs::create_dir_all(crate_folder.join("src")).unwrap();
+    for Block { language, file, text, .. } in blocks(PLUGIN_GUIDE) {
+        match (language.as_str(), file) {
+            (_, None) => (),
+            ("c" | "cpp", Some(file)) => {
+                let source = folder.join(&file);
+                fs::write(&source, text).unwrap();
+                let name = source.file_stem().unwrap().to_string_lossy().into_owned();
+                let mut command = compiler(&language);
+                command
+                    .args(["-O2", "-shared", "-fPIC", "-Wl,--version-script=plugins/examples/plugin.map"])
+                    .arg(&source);
+                run(command.arg("-o").arg(folder.join(format!("libwalkforge_{name}.so"))).arg("-lm"));
+            }
+            (_, Some(file)) => {
+                // Here the SDK is where this repository is, and the crate is a workspace of its own.
+                let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/sdk");
+                let text = text.replace("../walkforge/plugins/sdk", sdk.to_str().unwrap());
+                let text = if file == "Cargo.toml" { format!("{text}\n[workspace]\n") } else { text };
+                fs::write(crate_folder.join(file), text).unwrap();
+            }
+        }
+    }
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--offline", "--quiet"]).current_dir(&crate_folder);
+    run(cargo.env("CARGO_TARGET_DIR", folder.join("target")).env("RUSTFLAGS", "-D warnings"));
+    let library = "libwalkforge_low_risk_rust.so";
+    fs::copy(folder.join("target/debug").join(library), folder.join(library)).unwrap();
+    (folder, ["low_risk_c", "low_risk_cpp", "low_risk_rust"])
+}
+
+#[test]
+fn the_three_models_of_the_plugin_guide_pass_every_check_and_agree() {
+    let (folder, names) = models();
+    let mut answers = Vec::new();
+    for name in names {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_walkforge"));
+        let output = run(check.args(["plugin", "check"]).arg(folder.join(format!("libwalkforge_{name}.so"))));
+        let report = String::from_utf8(output.stdout).unwrap();
+        assert!(!report.contains(",skipped,"), "{report}");
+        let mut weights = Command::new(env!("CARGO_BIN_EXE_walkforge"));
+        weights.env("WALKFORGE_PLUGIN_PATH", &folder).args(["weights", "--model", name]);
+        let output = run(weights.args(["--data", "examples/data/sp500_20_prices.csv", "--set", "model.lookback=250"]));
+        let table = String::from_utf8(output.stdout).unwrap();
+        let cells = table.lines().skip(1).map(|line| line.split_once(',').unwrap().1.parse::<f64>().unwrap());
+        answers.push(cells.collect::<Vec<f64>>());
+    }
+    for answer in &answers {
+        let apart = answer.iter().zip(&answers[0]).map(|(one, other)| (one - other).abs()).fold(0.0, f64::max);
+        assert!(answer.len() == 20 && apart <= 1e-14, "{apart:e}");
+    }
+}
+
+#[test]
+fn every_check_is_explained_and_no_other() {
+    let text = fs::read_to_string(PLUGIN_GUIDE).unwrap();
+    let explained: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    let checks: Vec<&str> = walkforge::conformance::CHECKS.iter().map(|check| check.name).collect();
+    assert_eq!(explained, checks);
+}
+
+#[test]
+fn the_files_that_guides_name_are_there() {
+    let mut links = 0;
+    for guide in [PLUGIN_GUIDE, EMBEDDING_GUIDE] {
+        let text = fs::read_to_string(guide).unwrap();
+        let links_in = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+        for target in links_in.filter(|target| target.ends_with(".md")) {
+            assert!(Path::new("docs").join(target).is_file(), "{guide} links to {target}");
+            links += 1;
+        }
+        for path in text.split('`').filter(|word| ["plugins/", "bindings/"].iter().any(|root| word.starts_with(root))) {
+            assert!(Path::new(path).is_file(), "{guide} names {path}");
+            links += 1;
+        }
+    }
+    assert!(links >= 5);
+}
