@@ -26,7 +26,7 @@ fn blocks(guide: &str) -> Vec<Block> {
     let mut open: Option<Block> = None;
     for (place, line) in text.lines().enumerate() {
         match (&mut open, line.strip_prefix("```")) {
-            (Some(block), None) => block.text += &format!("{line}\n"),
+            (Some(block), None) => block.text.extend([line, "\n"]),
             (Some(_), Some(_)) => out.extend(open.take()),
             (None, Some(info)) => {
                 let mut words = info.split(' ');
@@ -227,7 +227,7 @@ fn the_files_that_guides_name_are_there() {
     for guide in [PLUGIN_GUIDE, EMBEDDING_GUIDE] {
         let text = fs::read_to_string(guide).unwrap();
         let links_in = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
-        for target in links_in.filter(|target| target.ends_with(".md")) {
+        for target in links_in.filter(|target| Path::new(target).extension().is_some_and(|ending| ending == "md")) {
             assert!(Path::new("docs").join(target).is_file(), "{guide} links to {target}");
             links += 1;
         }

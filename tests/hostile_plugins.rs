@@ -73,7 +73,7 @@ impl Estimator for Hostile {
             "huge message" => return Err(PluginError::new("0123456789".repeat(1_000_000))),
             "a code that is none" => return Err(PluginError { code: 4711, message: "what".to_owned() }),
             "a code of success" => return Err(PluginError { code: 0, message: "it failed".to_owned() }),
-            "a slice too far" => out.copy_from_slice(&past.returns[..past.names.len() + 1]),
+            "a slice too far" => out.copy_from_slice(&past.returns[..=past.names.len()]),
             _ => (),
         }
         out.fill(1.0 / count);
@@ -210,7 +210,7 @@ fn each_harm_is_a_clean_error_and_the_host_goes_on() {
         (
             "writes nothing",
             Code::Plugin,
-            format!("{DECISION}plugin 'hostile' gave NaN as the weight of A; every weight"),
+            format!("{DECISION}plugin 'hostile' gave NaN as the weight of A; it must be finite"),
         ),
         ("panic in weights", Code::Plugin, failed_in(DECISION, "weights", panicked)),
         ("panic with a number", Code::Plugin, failed_in(DECISION, "weights", "the plugin panicked: no message")),
@@ -227,8 +227,16 @@ fn each_harm_is_a_clean_error_and_the_host_goes_on() {
         ),
         ("a code that is none", Code::Plugin, failed_in(DECISION, "weights", "what")),
         ("a code of success", Code::Plugin, failed_in(DECISION, "weights", "it failed")),
-        ("not a number", Code::Plugin, format!("{DECISION}plugin 'hostile' gave NaN as the weight of B; every weight")),
-        ("infinite", Code::Plugin, format!("{DECISION}plugin 'hostile' gave inf as the weight of C; every weight")),
+        (
+            "not a number",
+            Code::Plugin,
+            format!("{DECISION}plugin 'hostile' gave NaN as the weight of B; it must be finite"),
+        ),
+        (
+            "infinite",
+            Code::Plugin,
+            format!("{DECISION}plugin 'hostile' gave inf as the weight of C; it must be finite"),
+        ),
         ("wrong sum", Code::Plugin, format!("{DECISION}the weights of plugin 'hostile' sum to 1.001")),
         ("sums to nothing", Code::Plugin, format!("{DECISION}the weights of plugin 'hostile' sum to 0; allowed is 1")),
         ("a message of no letters", Code::Plugin, failed_in(DECISION, "weights", "the \u{fffd}\u{fffd} root")),

@@ -2,7 +2,8 @@
 //!
 //! - A fallible function returns `WF_OK` (0) or a code `WF_E_*`, and takes a last `wf_error **error` that may be null.
 //!   On failure it leaves every out-parameter untouched and, where `error` is not null, stores an error there that the
-//!   caller frees with `wf_error_free`. There is no global and no thread-local state.
+//!   caller frees with `wf_error_free`. There is no last error and no state of a thread. The one list that the process
+//!   keeps is that of loaded plugin files, which are never unloaded.
 //! - A function that takes a `const` handle may be called by many threads at once; one that takes a mutable handle is
 //!   alone, and a second user gets `WF_E_BUSY`. A handle in which a call failed inside is poisoned: it can only be freed.
 //! - Numbers go into the caller's buffer, with its capacity. Text (`wf_string`) is a pointer and a length in UTF-8, not

@@ -140,6 +140,12 @@ fn how(status: ExitStatus, place: &str, stderr: &str) -> String {
                     if signal == libc::SIGABRT { "SIGABRT" } else { "SIGSEGV" },
                     "its stack overflowed: it calls itself without end, or keeps large arrays in functions",
                 ),
+                // It tore frames down on its way up, so the place of the call is not known.
+                libc::SIGABRT if stderr.contains("foreign exceptions") => (
+                    "SIGABRT",
+                    "an exception left one of its functions; catch everything in each function of the table, as \
+                     plugins/examples/min_variance.cpp does",
+                ),
                 libc::SIGSEGV => (
                     "SIGSEGV",
                     "it read or wrote beyond an array that it was lent, wrote to one that it may only read, or used one \

@@ -271,7 +271,7 @@ impl Instance {
         if let Some(at) = out.iter().position(|value| !value.is_finite()) {
             fail!(
                 Plugin,
-                "plugin '{name}' gave {} as the {what} of {}; every {what} must be written, and be finite",
+                "plugin '{name}' gave {} as the {what} of {}; it must be finite, and every {what} be written",
                 out[at],
                 past.names()[at]
             );

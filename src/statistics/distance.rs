@@ -10,7 +10,7 @@ const CANCELLED: f64 = 0.001;
 ///
 /// Squares come from ‖a‖² + ‖b‖² − 2a·b of the points less their mean, which leaves every distance and makes the norms
 /// as small as they can be. The sums are right to some units of 1e-16 of the norms (at worst to an eighth as many as there
-/// are dimensions), so a square that is at least [`CANCELLED`] of the norms is right to about 1e-13 of itself, and its root
+/// are dimensions), so a square that is at least `CANCELLED` of the norms is right to about 1e-13 of itself, and its root
 /// to half of that. Closer points are measured directly, and equal points are exactly 0 apart and equally far from every
 /// other.
 ///

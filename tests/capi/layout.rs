@@ -41,7 +41,9 @@ fn ours() -> BTreeMap<String, (usize, usize)> {
         wf_audit { struct_size, dates, compared, moved, date, row, window, model, changed_after, change, difference }
         wf_progress { struct_size, done, windows, finished }
         wf_path { struct_size, capacity, rows, gross, cost, net, turnover }
-        wf_runtime_options { struct_size, threads, plugin_path, log, log_data, parallel_for, parallel_data }
+        wf_runtime_options {
+            struct_size, threads, plugin_path, log, log_data, parallel_for, parallel_data, plugin_sha256
+        }
         wf_window {
             struct_size, index, train_start, train_end, validation_start, validation_end, test_start, test_end
         }

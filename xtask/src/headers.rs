@@ -58,7 +58,8 @@ const PLUGIN: &str = "/*\n * What crosses between walkforge and a plugin.\n *\n 
 const LIBRARY: &str = "/*\n * walkforge: walk-forward training and validation of portfolio models, without look-ahead.\n *\n \
 * A fallible function returns WF_OK or a WF_E_* code and takes a last `wf_error **error`, which may be null. On\n \
 * failure it leaves every out-parameter untouched, and stores an error in `*error` that the caller frees with\n \
-* wf_error_free. There is no global and no thread-local state.\n *\n \
+* wf_error_free. There is no last error and no state of a thread. The one list that the process keeps is that of\n \
+* loaded plugin files, which the system's loader keeps as well: a plugin is never unloaded.\n *\n \
 * A function that takes a const handle may be called by many threads at once; one that takes a mutable handle is\n \
 * alone, and a second user gets WF_E_BUSY. A handle in which a call failed inside is poisoned, and can only be freed.\n \
 * Numbers go into the caller's buffer. Text is a pointer and a length in UTF-8, not terminated, valid as long as the\n \

@@ -87,7 +87,7 @@ pub struct wf_feature {
     pub values: *const f64,
 }
 
-/// What a model is shown: copies of rows that end at the as-of row.
+/// What a model is shown: copies of rows that end at the as-of row. All of it is read-only, and valid during the call.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wf_past {
@@ -119,9 +119,10 @@ pub struct wf_past {
 pub struct wf_requirements {
     /// Size of this struct in bytes.
     pub struct_size: usize,
-    /// Rows of returns up to and with the as-of row; fewer are shown where the data begin later.
+    /// Rows of returns up to and with the as-of row, at least 1; fewer are shown where the data begin later. `SIZE_MAX` for
+    /// all there are.
     pub lookback: usize,
-    /// Finite returns that an asset must have in the lookback to be shown.
+    /// Finite returns that an asset must have in the lookback to be shown, at most `lookback`.
     pub min_history: usize,
 }
 
@@ -293,7 +294,8 @@ pub struct wf_plugin_api {
             error: *mut *mut wf_error,
         ) -> i32,
     >,
-    /// Scores of the assets in `past`, `[assets]`, the higher the better. May be null: the model gives none.
+    /// Scores of the assets in `past`, `[assets]`, finite, the higher the better; asked for after the weights of the same
+    /// past. Many threads may call it on one model. May be null: the model gives none.
     pub scores: Option<
         unsafe extern "C" fn(
             model: *const c_void,
