@@ -53,7 +53,7 @@ install:
 
 # The programs are found by what cargo says of them; PEERS is kept and used again.
 PEERS := $(TARGET)/peers
-BENCH = $$(cargo bench --bench $(1) --no-run --message-format=json 2>/dev/null | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+BENCH = $$(cargo bench --bench $(1) --no-run --message-format=json 2>/dev/null | sed -n 's/.*"kind":\["bench"\].*"executable":"\([^"]*\)".*/\1/p')
 
 bench: $(PEERS)/installed
 	cargo bench --no-run
