@@ -13,6 +13,7 @@ pub mod ops;
 pub mod panel;
 pub mod plugin;
 pub mod portfolio;
+pub mod program;
 pub mod random;
 pub mod report;
 pub mod run;
