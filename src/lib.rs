@@ -19,4 +19,5 @@ pub mod report;
 pub mod run;
 pub mod settings;
 pub mod statistics;
+pub mod train;
 pub mod windows;
