@@ -2,8 +2,9 @@
 # make test       everything that must hold
 # make install    library, headers, plugins, command, pkg-config and CMake files: PREFIX=/usr/local DESTDIR=
 # make tools      what make test needs beside Rust, gcc, g++, make and Python 3 (make test calls it)
+# make bench      ours beside its peers, tables to benches/results (installs the peers from PyPI below target/)
 # make miri, make sanitize-rust    the Rust side under Miri and ThreadSanitizer; both need nightly Rust
-.PHONY: demo test install tools miri sanitize-rust
+.PHONY: demo test install tools bench miri sanitize-rust
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= /usr/local
@@ -39,10 +40,30 @@ test: tools
 	python3 tests/recompute.py $(TARGET)/recompute/gaps $(PRICES) 10.0 0
 	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/steps --set windows.step_months=3
 	python3 tests/recompute.py $(TARGET)/recompute/steps $(PRICES) 10.0 0
+	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/bounds --set portfolio.max_weight=0.1
+	python3 tests/recompute.py $(TARGET)/recompute/bounds $(PRICES) 10.0 0 $(TARGET)/recompute/now
+	# Prices with gaps, a day here and there and some longer ones.
+	awk -F, -v OFS=, 'NR > 1 && NR % 97 < 3 { $$5 = "" } NR > 1 && NR % 61 == 0 { $$9 = "" } 1' $(PRICES) > $(TARGET)/recompute/holes.csv
+	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/holes --set data.prices=$(abspath $(TARGET))/recompute/holes.csv
+	python3 tests/recompute.py $(TARGET)/recompute/holes $(TARGET)/recompute/holes.csv 10.0 0
 
 install:
 	$(BUILD) --release
 	DESTDIR=$(DESTDIR) sh bindings/cpp/install.sh $(TARGET)/release $(TARGET)/release/walkforge $(PREFIX)
+
+# The programs are found by what cargo says of them; PEERS is kept and used again.
+PEERS := $(TARGET)/peers
+BENCH = $$(cargo bench --bench $(1) --no-run --message-format=json 2>/dev/null | sed -n 's/.*"kind":\["bench"\].*"executable":"\([^"]*\)".*/\1/p')
+
+bench: $(PEERS)/installed
+	cargo bench --no-run
+	$(PEERS)/bin/python benches/hrp.py $(call BENCH,hrp)
+	$(PEERS)/bin/python benches/walk_forward.py $(call BENCH,walk_forward)
+
+$(PEERS)/installed:
+	python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet skfolio pyportfolioopt riskfolio-lib pandas scipy
+	touch $@
 
 # Stable Rust has neither. Where nightly or the component is missing these say so and fail; nothing is installed.
 NIGHTLY = { rustup toolchain list | grep -q '^nightly' && test -e "$$(rustc +nightly --print sysroot)/$(1)"; } 2>/dev/null || \

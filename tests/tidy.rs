@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module may use only those before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "random",
     "error",
     "settings",
@@ -17,6 +17,7 @@ const ORDER: [&str; 17] = [
     "ops",
     "program",
     "model",
+    "train",
     "plugin",
     "report",
     "run",

@@ -5,8 +5,9 @@ use super::cases::{Case, batched, shared};
 use super::{Backward, Call, Forward, Op, Operand, Room, Uses, arity, wanted};
 use crate::device::cpu::{Matrix, product, sigmoid_slice, tanh, tanh_slice};
 
-/// Operands: x `[steps, inputs]`, weights of the input `[4 hidden, inputs]` and of the state `[4 hidden, hidden]`, and their
-/// biases `[4 hidden]`, all but x shared. The state starts at 0. Gives the hidden state at every step, `[steps, hidden]`.
+/// Operands: x `[…, steps, inputs]`, weights of the input `[4 hidden, inputs]` and of the state `[4 hidden, hidden]`, and their
+/// biases `[4 hidden]`, all but x shared. The state starts at 0. Gives the hidden state at every step,
+/// `[…, steps, hidden]`. The axes before the steps are sequences of their own, such as one an asset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lstm;
 
@@ -20,9 +21,14 @@ struct Sizes {
 
 impl Sizes {
     fn new(call: &Call) -> Self {
-        let x = &call.operands[0];
-        let batch = if x.batched { call.batch } else { 1 };
-        Self { batch, steps: x.shape[0], inputs: x.shape[1], hidden: call.output.shape[1] }
+        Self::of(&call.operands[0], call.output, call.batch)
+    }
+
+    /// `batch` counts sequences: those of a sample, times the samples.
+    fn of(x: &Operand, output: &Operand, batch: usize) -> Self {
+        let axes = x.shape.len();
+        let (steps, inputs) = (x.shape[axes - 2], x.shape[axes - 1]);
+        Self { batch: x.size(batch) / (steps * inputs), steps, inputs, hidden: output.last() }
     }
 
     /// Numbers of the gates of all samples and steps; the cell states need a quarter of it.
@@ -40,20 +46,23 @@ impl Op for Lstm {
         arity(operands, 5)?;
         let shapes: Vec<&[usize]> = operands.iter().map(|operand| operand.shape.as_slice()).collect();
         let hidden = shapes[2].get(1).copied().unwrap_or(0);
-        let agree = shapes[0].len() == 2
+        let agree = shapes[0].len() >= 2
             && hidden > 0
-            && shapes[1] == [4 * hidden, shapes[0][1]]
+            && shapes[1] == [4 * hidden, operands[0].last()]
             && shapes[2] == [4 * hidden, hidden]
             && shapes[3] == [4 * hidden]
             && shapes[4] == [4 * hidden]
             && operands[1..].iter().all(|operand| !operand.batched);
         if !agree {
             return Err(format!(
-                "takes x [steps, inputs] and shared weights [4 hidden, inputs], [4 hidden, hidden] and biases [4 hidden] \
+                "takes x […, steps, inputs] and shared weights [4 hidden, inputs], [4 hidden, hidden] and biases [4 hidden] \
                  twice, found {shapes:?}"
             ));
         }
-        Ok(vec![shapes[0][0], hidden])
+        let mut out = operands[0].shape.clone();
+        out.pop();
+        out.push(hidden);
+        Ok(out)
     }
 
     fn uses(&self) -> Uses {
@@ -63,10 +72,9 @@ impl Op for Lstm {
     /// Saved: the gates after their functions `[batch, steps, 4 hidden]` and the cell states `[batch, steps, hidden]`. Without
     /// a backward pass both are needed all the same, as scratch. Backward: the gradient of the gates, and of state and cell.
     fn room(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
-        let batch = if operands[0].batched { batch } else { 1 };
-        let (steps, hidden) = (output.shape[0], output.shape[1]);
-        let gates = batch * steps * 4 * hidden;
-        Room { saved: gates / 4 * 5, forward: gates / 4 * 5, backward: gates + 2 * batch * hidden }
+        let sizes = Sizes::of(&operands[0], output, batch);
+        let gates = sizes.gates();
+        Room { saved: gates / 4 * 5, forward: gates / 4 * 5, backward: gates + 2 * sizes.batch * sizes.hidden }
     }
 
     fn forward(&self, pass: &mut Forward) {
@@ -172,17 +180,19 @@ pub(super) fn cases() -> Vec<Case> {
     const STEPS: usize = 4;
     const INPUTS: usize = 3;
     const HIDDEN: usize = 2;
-    let operands = vec![
-        batched(&[STEPS, INPUTS]),
-        shared(&[4 * HIDDEN, INPUTS]),
-        shared(&[4 * HIDDEN, HIDDEN]),
-        shared(&[4 * HIDDEN]),
-        shared(&[4 * HIDDEN]),
-    ];
-    vec![Case::new("four steps", Lstm, operands, |inputs, batch| {
+    let operands = |x: &[usize]| {
+        vec![
+            batched(x),
+            shared(&[4 * HIDDEN, INPUTS]),
+            shared(&[4 * HIDDEN, HIDDEN]),
+            shared(&[4 * HIDDEN]),
+            shared(&[4 * HIDDEN]),
+        ]
+    };
+    let exact = |inputs: &[Vec<f64>], sequences: usize| {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let mut out = Vec::new();
-        for sample in 0..batch {
+        for sample in 0..sequences {
             let (mut state, mut cell) = ([0.0; HIDDEN], [0.0; HIDDEN]);
             for step in 0..STEPS {
                 let x = &inputs[0][(sample * STEPS + step) * INPUTS..][..INPUTS];
@@ -202,5 +212,11 @@ pub(super) fn cases() -> Vec<Case> {
             }
         }
         out
-    })]
+    };
+    vec![
+        Case::new("four steps", Lstm, operands(&[STEPS, INPUTS]), exact),
+        Case::new("three sequences a sample", Lstm, operands(&[3, STEPS, INPUTS]), move |inputs, batch| {
+            exact(inputs, 3 * batch)
+        }),
+    ]
 }
