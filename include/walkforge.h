@@ -6,7 +6,8 @@
  *
  * A fallible function returns WF_OK or a WF_E_* code and takes a last `wf_error **error`, which may be null. On
  * failure it leaves every out-parameter untouched, and stores an error in `*error` that the caller frees with
- * wf_error_free. There is no global and no thread-local state.
+ * wf_error_free. There is no last error and no state of a thread. The one list that the process keeps is that of
+ * loaded plugin files, which the system's loader keeps as well: a plugin is never unloaded.
  *
  * A function that takes a const handle may be called by many threads at once; one that takes a mutable handle is
  * alone, and a second user gets WF_E_BUSY. A handle in which a call failed inside is poisoned, and can only be freed.

@@ -141,7 +141,7 @@ typedef struct wf_feature {
     const double *values;
 } wf_feature;
 
-// What a model is shown: copies of rows that end at the as-of row.
+// What a model is shown: copies of rows that end at the as-of row. All of it is read-only, and valid during the call.
 typedef struct wf_past {
     // Size of this struct in bytes.
     size_t struct_size;
@@ -169,9 +169,10 @@ typedef struct wf_past {
 typedef struct wf_requirements {
     // Size of this struct in bytes.
     size_t struct_size;
-    // Rows of returns up to and with the as-of row; fewer are shown where the data begin later.
+    // Rows of returns up to and with the as-of row, at least 1; fewer are shown where the data begin later. `SIZE_MAX` for
+    // all there are.
     size_t lookback;
-    // Finite returns that an asset must have in the lookback to be shown.
+    // Finite returns that an asset must have in the lookback to be shown, at most `lookback`.
     size_t min_history;
 } wf_requirements;
 
@@ -305,7 +306,8 @@ typedef struct wf_plugin_api {
                        double *out,
                        size_t capacity,
                        struct wf_error **error);
-    // Scores of the assets in `past`, `[assets]`, the higher the better. May be null: the model gives none.
+    // Scores of the assets in `past`, `[assets]`, finite, the higher the better; asked for after the weights of the same
+    // past. Many threads may call it on one model. May be null: the model gives none.
     int32_t (*scores)(const void *model,
                       const struct wf_past *past,
                       double *out,
