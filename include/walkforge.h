@@ -256,7 +256,7 @@ int32_t wf_panel_read(wf_string path,
 
 // Adds a feature plane, which is copied: numbers that models may look at beside returns, such as volume, NaN where
 // missing. Strides as in `wf_panel_arrays`. Runs that were made from the panel before do not see it.
-// `WF_E_INVALID_DATA` where the name is taken or a value is infinite.
+// `WF_E_INVALID_DATA` where the name is taken or has other than letters, digits and _, or a value is infinite.
 //
 // Contract:
 // `panel` is one of ours; `name` is text; `values` is as large as panel and strides say; `error` is null or writable.
@@ -510,8 +510,8 @@ int32_t wf_runtime_register(struct wf_runtime *runtime,
                                             wf_error **error),
                             wf_error **error);
 
-// Frees a runtime; null is accepted. Runs made from it keep what they need, its threads and the data of its callbacks
-// among that.
+// Frees a runtime; null is accepted. Runs made from it keep what they need, its threads among that; the data of its
+// callbacks must live until the last of them is freed.
 //
 // Contract:
 // `runtime` is null or one of ours, not used again.

@@ -196,7 +196,7 @@ pub unsafe extern "C" fn wf_panel_read(
 
 /// Adds a feature plane, which is copied: numbers that models may look at beside returns, such as volume, NaN where
 /// missing. Strides as in `wf_panel_arrays`. Runs that were made from the panel before do not see it.
-/// `WF_E_INVALID_DATA` where the name is taken or a value is infinite.
+/// `WF_E_INVALID_DATA` where the name is taken or has other than letters, digits and _, or a value is infinite.
 ///
 /// # Safety
 /// `panel` is one of ours; `name` is text; `values` is as large as panel and strides say; `error` is null or writable.

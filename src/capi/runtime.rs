@@ -203,8 +203,8 @@ pub unsafe extern "C" fn wf_runtime_register(
     })
 }
 
-/// Frees a runtime; null is accepted. Runs made from it keep what they need, its threads and the data of its callbacks
-/// among that.
+/// Frees a runtime; null is accepted. Runs made from it keep what they need, its threads among that; the data of its
+/// callbacks must live until the last of them is freed.
 ///
 /// # Safety
 /// `runtime` is null or one of ours, not used again.
