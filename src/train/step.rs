@@ -63,6 +63,11 @@ impl Stepper {
         &self.parameters
     }
 
+    /// The gradients of the last step, clipped.
+    pub fn gradients(&self) -> &[f32] {
+        &self.gradients
+    }
+
     /// The parameters, to be set.
     pub fn parameters_mut(&mut self) -> &mut [f32] {
         &mut self.parameters
