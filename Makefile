@@ -29,6 +29,7 @@ tools:
 test: tools
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
 	cargo test --workspace -- --show-output
 	$(BUILD)
 	rm -rf $(TARGET)/recompute
