@@ -19,6 +19,8 @@ use crate::error::{Code, Error, Result, fail};
 
 /// More cells than this are no panel; a damaged file could claim any number.
 const MOST_CELLS: usize = 1 << 33;
+/// Dates increase from row to row, and the calendar from the year -9999 to 9999 has no more days than this.
+const MOST_ROWS: usize = 7_304_484;
 
 /// How a column says when.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,9 @@ fn read(file: File) -> Result<Grid> {
     let assets: Vec<usize> = (0..columns.len()).filter(|&place| place != date_column).collect();
     let names: Vec<String> = assets.iter().map(|&place| columns[place].name().to_owned()).collect();
     let rows = usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX);
+    if rows > MOST_ROWS {
+        fail!(InvalidData, "it claims {rows} rows; the calendar has {MOST_ROWS} days");
+    }
     if rows.checked_mul(assets.len().max(1)).is_none_or(|cells| cells > MOST_CELLS) {
         fail!(InvalidData, "it claims {rows} rows of {} columns, more than can be read", columns.len());
     }
@@ -67,8 +72,11 @@ fn read(file: File) -> Result<Grid> {
     let mut by_asset: Vec<Vec<f64>> = vec![Vec::new(); assets.len()];
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(damaged)?;
-        let count = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
-        let first = dates.len();
+        let (count, first) = (usize::try_from(group.metadata().num_rows()).unwrap_or(usize::MAX), dates.len());
+        // So that no row group alone makes room for more than the file claims in all.
+        if count > rows - first.min(rows) {
+            fail!(InvalidData, "it claims {rows} rows, and {count} of them in a row group after the first {first}");
+        }
         let column = group.get_column_reader(date_column).map_err(damaged)?;
         days(column, &columns[date_column], kind, count, first, &mut dates)?;
         for (&place, values) in assets.iter().zip(&mut by_asset) {
