@@ -20,7 +20,7 @@ pub use changed::Change;
 pub use epoch::{date_of, days_of};
 pub use features::Feature;
 pub use past::Past;
-pub use universe::Membership;
+pub use universe::{Membership, Source};
 
 use std::path::Path;
 
