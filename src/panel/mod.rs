@@ -6,6 +6,8 @@
 //! the price returns earns the whole move.
 
 mod changed;
+#[cfg(feature = "parquet")]
+mod claims;
 mod csv;
 mod epoch;
 mod features;
