@@ -294,9 +294,8 @@ fn reads_what_once_failed() {
     ] {
         let outcome = reader.take(kind, input.as_bytes());
         assert_eq!(outcome, Outcome::Refused, "{kind}: {input:.60}");
-    } // Files that had their reader ask for gigabytes.
-    for name in ["children"] {
-        let input = std::fs::read(format!("tests/hostile/inputs/{name}.parquet")).unwrap();
-        assert_eq!(reader.take("parquet", &input), Outcome::Refused, "{name}");
     }
+    // A kilobyte that had its reader ask for 8 GiB.
+    let input = std::fs::read("tests/hostile/inputs/children.parquet").unwrap();
+    assert_eq!(reader.take("parquet", &input), Outcome::Refused);
 }
