@@ -1,26 +1,81 @@
-# make demo: the main job on real data.   make test: everything that must hold.
-.PHONY: demo test
+# make demo       the main job on real data, from a C++ engine
+# make test       everything that must hold
+# make install    library, headers, plugins, command, pkg-config and CMake files: PREFIX=/usr/local DESTDIR=
+# make tools      what make test needs beside Rust, gcc, g++, make and Python 3 (make test calls it)
+# make bench      ours beside its peers, tables to benches/results (installs the peers from PyPI below target/)
+# make miri, make sanitize-rust    the Rust side under Miri and ThreadSanitizer; both need nightly Rust
+.PHONY: demo test install tools bench miri sanitize-rust
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PREFIX ?= /usr/local
+PRICES := examples/data/sp500_20_prices.csv
+# The library, the command and every plugin.
+BUILD := cargo build --workspace --exclude xtask
 
 demo:
-	cargo build --release -p walkforge -p walkforge-hrp
-	rm -rf target/demo
-	target/release/walkforge run examples/experiments/hrp.toml --out target/demo
-	python3 tests/recompute.py target/demo examples/data/sp500_20_prices.csv 10.0 0
+	$(BUILD) --release
+	rm -rf $(TARGET)/demo
+	mkdir -p $(TARGET)/demo
+	# A program looks for the library under its soname, which cargo does not write.
+	ln -sf libwalkforge.so $(TARGET)/release/$$(readelf -d $(TARGET)/release/libwalkforge.so | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
+	$(CXX) -std=c++17 -O2 -Wall -Wextra -I include -I bindings/cpp/include bindings/cpp/examples/engine.cpp \
+		-L $(TARGET)/release -lwalkforge -Wl,-rpath,'$$ORIGIN/../release' -o $(TARGET)/demo/engine
+	$(TARGET)/demo/engine $(PRICES) $(TARGET)/release $(TARGET)/demo
+	python3 tests/recompute.py $(TARGET)/demo/costs $(PRICES) 10.0 1
 
-test:
+tools:
+	sh tests/tools.sh
+
+test: tools
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo test --workspace
-	cargo build -p walkforge -p walkforge-hrp
-	rm -rf target/recompute
-	target/debug/walkforge run examples/experiments/hrp.toml --out target/recompute/now
-	python3 tests/recompute.py target/recompute/now examples/data/sp500_20_prices.csv 10.0 0
-	target/debug/walkforge run examples/experiments/hrp.toml --out target/recompute/later --set portfolio.execution_lag=1
-	python3 tests/recompute.py target/recompute/later examples/data/sp500_20_prices.csv 10.0 1
-	target/debug/walkforge run examples/experiments/hrp.toml --out target/recompute/gaps --set windows.step_months=18
-	python3 tests/recompute.py target/recompute/gaps examples/data/sp500_20_prices.csv 10.0 0
-	target/debug/walkforge run examples/experiments/hrp.toml --out target/recompute/steps --set windows.step_months=3
-	python3 tests/recompute.py target/recompute/steps examples/data/sp500_20_prices.csv 10.0 0
+	cargo test --workspace -- --show-output
+	$(BUILD)
+	rm -rf $(TARGET)/recompute
+	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/now
+	python3 tests/recompute.py $(TARGET)/recompute/now $(PRICES) 10.0 0
+	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/later --set portfolio.execution_lag=1
+	python3 tests/recompute.py $(TARGET)/recompute/later $(PRICES) 10.0 1
+	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/gaps --set windows.step_months=18
+	python3 tests/recompute.py $(TARGET)/recompute/gaps $(PRICES) 10.0 0
+	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/steps --set windows.step_months=3
+	python3 tests/recompute.py $(TARGET)/recompute/steps $(PRICES) 10.0 0
+	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/bounds --set portfolio.max_weight=0.1
+	python3 tests/recompute.py $(TARGET)/recompute/bounds $(PRICES) 10.0 0 $(TARGET)/recompute/now
+	# Prices with gaps, a day here and there and some longer ones.
+	awk -F, -v OFS=, 'NR > 1 && NR % 97 < 3 { $$5 = "" } NR > 1 && NR % 61 == 0 { $$9 = "" } 1' $(PRICES) > $(TARGET)/recompute/holes.csv
+	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/holes --set data.prices=$(abspath $(TARGET))/recompute/holes.csv
+	python3 tests/recompute.py $(TARGET)/recompute/holes $(TARGET)/recompute/holes.csv 10.0 0
+
+install:
+	$(BUILD) --release
+	DESTDIR=$(DESTDIR) sh bindings/cpp/install.sh $(TARGET)/release $(TARGET)/release/walkforge $(PREFIX)
+
+# The programs are found by what cargo says of them; PEERS is kept and used again.
+PEERS := $(TARGET)/peers
+BENCH = $$(cargo bench --bench $(1) --no-run --message-format=json 2>/dev/null | sed -n 's/.*"kind":\["bench"\].*"executable":"\([^"]*\)".*/\1/p')
+
+bench: $(PEERS)/installed
+	cargo bench --no-run
+	$(PEERS)/bin/python benches/hrp.py $(call BENCH,hrp)
+	$(PEERS)/bin/python benches/walk_forward.py $(call BENCH,walk_forward)
+
+$(PEERS)/installed:
+	python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet skfolio pyportfolioopt riskfolio-lib pandas scipy
+	touch $@
+
+# Stable Rust has neither. Where nightly or the component is missing these say so and fail; nothing is installed.
+NIGHTLY = { rustup toolchain list | grep -q '^nightly' && test -e "$$(rustc +nightly --print sysroot)/$(1)"; } 2>/dev/null || \
+	{ echo "this needs nightly Rust: rustup toolchain install nightly --component $(2)" >&2; exit 1; }
+
+miri:
+	@$(call NIGHTLY,bin/cargo-miri,miri)
+	cargo +nightly miri test -p walkforge --lib capi::guard
+
+sanitize-rust:
+	@$(call NIGHTLY,lib/rustlib/src/rust/library/Cargo.lock,rust-src)
+	RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std --target $$(rustc -vV | sed -n 's/^host: //p') -p walkforge --lib
 
 # A million damaged inputs; prints how many of each kind were read and refused. `make test` reads a share of them.
 .PHONY: hostile fuzz coverage

@@ -10,6 +10,11 @@
  * WF_E_* code, and on failure leaves its out-parameters untouched and stores an error of `host->error_new` in
  * `*error` where that is not null. Pointers that a call hands over are valid during that call only, unless said
  * otherwise. No exception and no panic may leave a plugin.
+ *
+ * Build one with: cc -std=c11 -shared -fPIC -Wl,--version-script=plugin.map NAME.c -o libwalkforge_NAME.so, where
+ * plugin.map is `{ global: wf_plugin_init*; local: *; };`, so that nothing else of it is seen (in C++ the init function
+ * is extern "C"). It links against nothing of walkforge: what it needs of the host comes through `host`. Examples in C
+ * and in C++: plugins/examples.
  */
 
 #ifndef WALKFORGE_PLUGIN_H
@@ -178,14 +183,17 @@ typedef struct wf_host {
     uint32_t abi_major;
     // Minor version of the host's ABI.
     uint32_t abi_minor;
-    // Makes an error; `cause` may be null and belongs to the new error. This slot never moves.
+    // Makes an error to be stored in `*error`, whose owner the host then is; the message is copied, `cause` may be null
+    // and belongs to the new error. The codes `WF_E_INVALID_DATA`, `WF_E_INVALID_SETTING` and `WF_E_CANCELLED` reach the
+    // user as they are, any other as `WF_E_PLUGIN`. This slot never moves.
     struct wf_error *(*error_new)(int32_t code, struct wf_string message, struct wf_error *cause);
     // A service by its id (`settings`, `log`, `cancel`, `statistics`), or null where the host has none of at least this version.
     // It stays valid as long as the process.
     const void *(*get_service)(struct wf_string id, uint32_t minimum_version);
 } wf_host;
 
-// Service `settings`, version 1: a code of `NotFound` where a setting without a default was left out.
+// Service `settings`, version 1: `WF_E_NOT_FOUND` where a setting without a default was left out, or is of another type.
+// The name is that of the declaration.
 typedef struct wf_settings_service {
     // Size of this struct in bytes.
     size_t struct_size;
@@ -268,9 +276,13 @@ typedef struct wf_plugin_api {
     uint32_t abi_major;
     // Minor version that the plugin was built against.
     uint32_t abi_minor;
-    // JSON: `name`, `version`, `kind` (`estimator`), `doc`, `settings`. Valid as long as the process.
+    // JSON: `name`, `version`, `kind` (`estimator`), `doc` and `settings`, a list of objects with `name`, `type`
+    // (`integer`, `real`, `boolean`, `text`, `choice`, `date`), `default` (null: may be left out) and `doc`; numbers
+    // have `minimum` and `maximum` as well, a choice has `choices`. The host checks what a user sets against it, so
+    // `create` sees allowed values only. The text is valid as long as the process.
     int32_t (*describe)(struct wf_string *out, struct wf_error **error);
-    // Makes a model from checked settings; settings and context are valid during the call only.
+    // Makes a model from checked settings; settings and context are valid during the call only. A host makes many
+    // models, one a window, perhaps on several threads at once. On failure nothing is left to destroy.
     int32_t (*create)(const struct wf_context *context,
                       const struct wf_settings *settings,
                       void **model,
@@ -279,12 +291,15 @@ typedef struct wf_plugin_api {
     void (*destroy)(void *model);
     // What the model needs to be shown.
     int32_t (*requirements)(const void *model, struct wf_requirements *out, struct wf_error **error);
-    // Fits the model on its train span; `validation` is null where there is none. May be null: nothing to fit.
+    // Fits the model on its train span; `validation` is null where there is none. Called once, before any weights are
+    // asked for, by one thread. May be null: nothing to fit.
     int32_t (*fit)(void *model,
                    const struct wf_past *train,
                    const struct wf_past *validation,
                    struct wf_error **error);
-    // Weights of the assets in `past`, `[assets]`, that sum to 1; many threads may call it on one model.
+    // Weights of the assets in `past`, in their order, that are finite and sum to 1 within 1e-6; `capacity` is at least
+    // `past->assets`, and every weight is written. Where returns are missing at the as-of row the asset is shown all the
+    // same: decide what that means. Many threads may call it on one model.
     int32_t (*weights)(const void *model,
                        const struct wf_past *past,
                        double *out,
@@ -298,8 +313,10 @@ typedef struct wf_plugin_api {
                       struct wf_error **error);
 } wf_plugin_api;
 
-// The one symbol of a plugin: `wf_plugin_init_<name>`, else `wf_plugin_init`. It fills `out`, whose `struct_size` says
-// how much of it the host knows; `host` stays valid as long as the process.
+// The one symbol of a plugin: `wf_plugin_init_<name>`, else `wf_plugin_init`. It sets the fields of `out` one by one, the
+// two versions among them; what it does not set stays null. `out->struct_size` says how much of the table the host knows:
+// leave it as it is, and ask it before you set a field that the first version of this header did not have. `host` stays
+// valid as long as the process. Called again when the plugin is loaded again.
 typedef int32_t (*wf_plugin_init)(const struct wf_host *host,
                                   struct wf_plugin_api *out,
                                   struct wf_error **error);

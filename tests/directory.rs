@@ -1,6 +1,7 @@
 //! The run directory: killed at any moment it can be completed and then equals an uninterrupted one, two processes never
 //! share it, a failed write leaves no half file, and what it cannot take is refused before anything is computed.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -65,7 +66,17 @@ fn content(folder: &Path) -> Vec<String> {
 
 /// Starts a run and waits until it has claimed its directory.
 fn started(out: &Path, set: &[&str]) -> Child {
-    let mut child = run(out, set).spawn().unwrap();
+    let mut command = run(out, set);
+    // A shell that starts a job in the background makes it ignore SIGINT, and whoever runs these tests may be such a
+    // job; the program is then to be as it is in a terminal.
+    // SAFETY: signal() may be called between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+    let mut child = command.spawn().unwrap();
     let patience = Instant::now();
     while !out.join(".lock").exists() {
         assert!(child.try_wait().unwrap().is_none() && patience.elapsed() < Duration::from_secs(30));
@@ -83,7 +94,7 @@ fn a_run_that_was_killed_is_completed_and_equals_one_that_was_not() {
     // Ctrl-C, then the death that nobody can catch, each in the middle of the walk.
     for signal in ["INT", "KILL"] {
         let mut child = started(&cut, &set);
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(10));
         assert!(Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status().unwrap().success());
         assert_eq!(child.wait().unwrap().code(), None, "ended before it was killed");
         assert_eq!(names(&cut), [".lock"]);

@@ -2,7 +2,7 @@
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use walkforge_plugin_abi::{WF_OK, wf_error, wf_string};
 
@@ -25,8 +25,8 @@ pub(super) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>
         }
     };
     let code = failed.code().as_i32();
-    if !error.is_null() {
-        // SAFETY: not null, and writable by the contract of every function of the ABI.
+    if !error.is_null() && error.is_aligned() {
+        // SAFETY: not null, aligned, and writable by the contract of every function of the ABI.
         unsafe { error.write(into_c(failed)) };
     }
     code
@@ -47,15 +47,16 @@ pub(super) trait Handled: Sized + 'static {
 
 const FREE: i32 = 0;
 const TAKEN: i32 = -1;
-const POISONED: i32 = -2;
 
 /// What a handle points to. The tag comes first in every one, so that a handle of another type is told.
 #[repr(C)]
 pub(super) struct Handle<T: Handled> {
     tag: AtomicU64,
     process: u32,
-    /// Readers inside, or `TAKEN` by one that changes the value, or `POISONED`.
+    /// Readers inside, or `TAKEN` by one that changes the value.
     users: AtomicI32,
+    /// A call panicked inside.
+    poisoned: AtomicBool,
     aside: T::Aside,
     value: UnsafeCell<T>,
 }
@@ -72,16 +73,21 @@ const fn tag(name: &str) -> u64 {
     hash
 }
 
-/// Leaves a reader's or the changer's place when dropped, and poisons where a panic passes through a change.
+/// Leaves a reader's or the changer's place when dropped, and poisons the handle where the call did not come to its end.
 struct Seat<'a> {
     users: &'a AtomicI32,
+    poisoned: &'a AtomicBool,
     changes: bool,
+    ended: bool,
 }
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
+        if !self.ended {
+            self.poisoned.store(true, Ordering::Relaxed);
+        }
         if self.changes {
-            self.users.store(if std::thread::panicking() { POISONED } else { FREE }, Ordering::Release);
+            self.users.store(FREE, Ordering::Release);
         } else {
             self.users.fetch_sub(1, Ordering::Release);
         }
@@ -95,6 +101,7 @@ impl<T: Handled> Handle<T> {
             tag: AtomicU64::new(tag(T::NAME)),
             process: std::process::id(),
             users: AtomicI32::new(FREE),
+            poisoned: AtomicBool::new(false),
             aside,
             value: UnsafeCell::new(value),
         }))
@@ -128,12 +135,11 @@ impl<T: Handled> Handle<T> {
         // SAFETY: as demanded of our caller.
         let handle = unsafe { Self::checked(handle)? };
         let enter = |users: i32| if users >= 0 { users.checked_add(1) } else { None };
-        if let Err(users) = handle.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter) {
-            return Err(occupied(T::NAME, users));
+        if handle.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_err() {
+            fail!(Busy, "another call is using the {}", T::NAME);
         }
-        let _seat = Seat { users: &handle.users, changes: false };
         // SAFETY: nobody changes the value while a reader is counted.
-        body(unsafe { &*handle.value.get() })
+        handle.sit(false, || body(unsafe { &*handle.value.get() }))
     }
 
     /// Changes the value, alone.
@@ -143,12 +149,27 @@ impl<T: Handled> Handle<T> {
     pub(super) unsafe fn change<R>(handle: *mut Self, body: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
         // SAFETY: as demanded of our caller.
         let handle = unsafe { Self::checked(handle)? };
-        if let Err(users) = handle.users.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed) {
-            return Err(occupied(T::NAME, users));
+        if handle.users.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            fail!(Busy, "another call is using the {}", T::NAME);
         }
-        let _seat = Seat { users: &handle.users, changes: true };
         // SAFETY: `TAKEN` keeps everybody else out.
-        body(unsafe { &mut *handle.value.get() })
+        handle.sit(true, || body(unsafe { &mut *handle.value.get() }))
+    }
+
+    /// Runs `body` in the place that was taken, and leaves it.
+    fn sit<R>(&self, changes: bool, body: impl FnOnce() -> Result<R>) -> Result<R> {
+        let mut seat = Seat { users: &self.users, poisoned: &self.poisoned, changes, ended: false };
+        // Asked with the place taken, so that what a call left behind when it panicked is never seen.
+        let outcome = self.sound().and_then(|()| body());
+        seat.ended = true;
+        outcome
+    }
+
+    fn sound(&self) -> Result<()> {
+        if self.poisoned.load(Ordering::Relaxed) {
+            fail!(Poisoned, "an earlier call on the {} failed inside; free it", T::NAME);
+        }
+        Ok(())
     }
 
     /// What can be reached while another thread uses the value.
@@ -157,7 +178,9 @@ impl<T: Handled> Handle<T> {
     /// As for [`Handle::checked`].
     pub(super) unsafe fn aside<'a>(handle: *const Self) -> Result<&'a T::Aside> {
         // SAFETY: as demanded of our caller.
-        unsafe { Self::checked(handle) }.map(|handle| &handle.aside)
+        let handle = unsafe { Self::checked(handle)? };
+        handle.sound()?;
+        Ok(&handle.aside)
     }
 
     /// Frees a handle; null and what is no such handle are left alone.
@@ -166,7 +189,7 @@ impl<T: Handled> Handle<T> {
     /// As for [`Handle::checked`]; the handle is not used again.
     pub(super) unsafe fn free(handle: *mut Self) {
         quietly((), || {
-            // SAFETY: as demanded of our caller. A forked child may free what it inherited.
+            // SAFETY: as demanded of our caller.
             let ours = unsafe {
                 !handle.is_null()
                     && handle.is_aligned()
@@ -176,18 +199,15 @@ impl<T: Handled> Handle<T> {
                 // SAFETY: made by `give`, freed once; the tag is cleared so that a second use is told where it can be.
                 unsafe {
                     (*handle).tag.store(0, Ordering::Relaxed);
-                    drop(Box::from_raw(handle));
+                    // In a forked child the threads that the value may wait for are not there, and their locks stay
+                    // as they were at the fork: what was inherited is forgotten, and goes with the process.
+                    if (*handle).process == std::process::id() {
+                        drop(Box::from_raw(handle));
+                    }
                 }
             }
         });
     }
-}
-
-fn occupied(name: &str, users: i32) -> Error {
-    if users == POISONED {
-        return Error::new(Code::Poisoned, format!("an earlier call on the {name} failed inside; free it"));
-    }
-    Error::new(Code::Busy, format!("another call is using the {name}"))
 }
 
 /// An out-parameter.
@@ -195,18 +215,16 @@ fn occupied(name: &str, users: i32) -> Error {
 /// # Safety
 /// `out` is null or writable.
 pub(super) unsafe fn put<T>(name: &str, out: *mut T, value: T) -> Result<()> {
-    if out.is_null() {
-        fail!(InvalidArgument, "the out-parameter '{name}' is null");
-    }
-    // SAFETY: not null, writable by the contract of this function.
+    wanted(name, out)?;
+    // SAFETY: not null, aligned, writable by the contract of this function.
     unsafe { out.write(value) };
     Ok(())
 }
 
-/// Fails where an out-parameter is null, before anything is done that would be lost.
+/// Fails where a pointer of the caller's is null or not aligned, before anything is done that would be lost.
 pub(super) fn wanted<T>(name: &str, out: *const T) -> Result<()> {
-    if out.is_null() {
-        fail!(InvalidArgument, "the out-parameter '{name}' is null");
+    if out.is_null() || !out.is_aligned() {
+        fail!(InvalidArgument, "'{name}' is null or not aligned");
     }
     Ok(())
 }
@@ -229,22 +247,27 @@ pub(super) unsafe fn slice<'a, T>(name: &str, data: *const T, count: usize) -> R
     Ok(unsafe { core::slice::from_raw_parts(data, count) })
 }
 
+/// Fails where a buffer of the caller's cannot take `needed` values.
+pub(super) fn room<T>(name: &str, out: *const T, capacity: usize, needed: usize) -> Result<()> {
+    if capacity < needed {
+        fail!(BufferTooSmall, "'{name}' has room for {capacity} values; {needed} are needed");
+    }
+    if needed > 0 && (out.is_null() || !out.is_aligned()) {
+        fail!(InvalidArgument, "'{name}' is null or not aligned, with a capacity of {capacity}");
+    }
+    Ok(())
+}
+
 /// Copies values into the caller's buffer.
 ///
 /// # Safety
 /// `out` is null or has room for `capacity` values.
 pub(super) unsafe fn fill<T: Copy>(name: &str, out: *mut T, capacity: usize, values: &[T]) -> Result<()> {
-    if capacity < values.len() {
-        fail!(BufferTooSmall, "'{name}' has room for {capacity} values; {} are needed", values.len());
+    room(name, out, capacity, values.len())?;
+    if !values.is_empty() {
+        // SAFETY: not null, aligned, room for `capacity` values, at least as many as are copied.
+        unsafe { core::ptr::copy_nonoverlapping(values.as_ptr(), out, values.len()) };
     }
-    if values.is_empty() {
-        return Ok(());
-    }
-    if out.is_null() || !out.is_aligned() {
-        fail!(InvalidArgument, "'{name}' is null or not aligned, with a capacity of {capacity}");
-    }
-    // SAFETY: room for `capacity` values, at least as many as are copied.
-    unsafe { core::ptr::copy_nonoverlapping(values.as_ptr(), out, values.len()) };
     Ok(())
 }
 
@@ -305,4 +328,145 @@ pub(super) unsafe fn answer<T: Copy>(name: &str, out: *mut T, first_version: usi
         core::ptr::copy_nonoverlapping(from, to, count);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI32, Ordering};
+
+    use super::{Handle, Handled, guard};
+    use crate::error::{Error, Result, fail};
+    use crate::plugin::error::from_c;
+    use walkforge_plugin_abi::{WF_E_BUSY, WF_E_INTERNAL, WF_E_INVALID_ARGUMENT, WF_E_POISONED, WF_OK, wf_error};
+
+    /// Counts how many of it live.
+    struct Thing(&'static AtomicI32, u32);
+
+    impl Handled for Thing {
+        const NAME: &'static str = "wf_thing";
+        type Aside = u32;
+    }
+
+    impl Drop for Thing {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    struct Other;
+
+    impl Handled for Other {
+        const NAME: &'static str = "wf_other";
+        type Aside = ();
+    }
+
+    fn thing(alive: &'static AtomicI32) -> *mut Handle<Thing> {
+        alive.fetch_add(1, Ordering::Relaxed);
+        Handle::give(Thing(alive, 7), 8)
+    }
+
+    /// The code and the message of a guarded body.
+    fn told(body: impl FnOnce() -> Result<()>) -> (i32, String) {
+        let mut error: *mut wf_error = core::ptr::null_mut();
+        let code = guard(&raw mut error, body);
+        // SAFETY: `guard` stored an error of ours or left null.
+        (code, unsafe { from_c(error) }.as_ref().map_or(String::new(), Error::to_string))
+    }
+
+    #[test]
+    fn a_panic_becomes_an_error_and_poisons_the_handle_for_readers_and_changers() {
+        static ALIVE: AtomicI32 = AtomicI32::new(0);
+        for reader in [true, false] {
+            let handle = thing(&ALIVE);
+            // SAFETY: the handle is ours and lives.
+            let failed = told(|| unsafe {
+                if reader {
+                    Handle::read(handle, |thing| -> Result<()> { panic!("at {}", thing.1) })
+                } else {
+                    Handle::change(handle, |thing| -> Result<()> { panic!("at {}", thing.1) })
+                }
+            });
+            assert_eq!(failed, (WF_E_INTERNAL, "a fault of walkforge: at 7".to_owned()));
+            // SAFETY: as above.
+            unsafe {
+                assert_eq!(told(|| Handle::read(handle, |_| Ok(()))).0, WF_E_POISONED);
+                assert_eq!(told(|| Handle::change(handle, |_| Ok(()))).0, WF_E_POISONED);
+                assert_eq!(told(|| Handle::aside(handle).map(|_| ())).0, WF_E_POISONED);
+                Handle::free(handle);
+            }
+        }
+        assert_eq!(ALIVE.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn an_error_or_a_panic_of_the_caller_poisons_nothing() {
+        static ALIVE: AtomicI32 = AtomicI32::new(0);
+        /// Uses a handle while its thread unwinds, as a destructor of the host may.
+        struct Late(*mut Handle<Thing>);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                // SAFETY: the handle outlives this.
+                assert_eq!(told(|| unsafe { Handle::change(self.0, |_| Ok(())) }).0, WF_OK);
+            }
+        }
+        let handle = thing(&ALIVE);
+        // SAFETY: the handle is ours and lives.
+        let refused = told(|| unsafe { Handle::change(handle, |_| -> Result<()> { fail!(InvalidArgument, "no") }) });
+        assert_eq!(refused.0, WF_E_INVALID_ARGUMENT);
+        let late = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _late = Late(handle);
+            panic!("the host");
+        }));
+        assert!(late.is_err());
+        // SAFETY: as above.
+        unsafe {
+            assert_eq!(told(|| Handle::read(handle, |_| Ok(()))).0, WF_OK);
+            Handle::free(handle);
+        }
+    }
+
+    #[test]
+    fn readers_share_a_changer_is_alone_and_the_aside_is_always_there() {
+        static ALIVE: AtomicI32 = AtomicI32::new(0);
+        let handle = thing(&ALIVE);
+        // SAFETY: the handle is ours and lives; the inner calls are refused before they touch the value.
+        unsafe {
+            let outer = told(|| {
+                Handle::read(handle, |_| {
+                    assert_eq!(told(|| Handle::read(handle, |_| Ok(()))).0, WF_OK);
+                    assert_eq!(told(|| Handle::change(handle, |_| Ok(()))).0, WF_E_BUSY);
+                    Ok(())
+                })
+            });
+            assert_eq!(outer.0, WF_OK);
+            let outer = told(|| {
+                Handle::change(handle, |_| {
+                    assert_eq!(told(|| Handle::read(handle, |_| Ok(()))).0, WF_E_BUSY);
+                    assert_eq!(told(|| Handle::change(handle, |_| Ok(()))).0, WF_E_BUSY);
+                    assert_eq!(*Handle::aside(handle)?, 8);
+                    Ok(())
+                })
+            });
+            assert_eq!(outer.0, WF_OK);
+            Handle::free(handle);
+        }
+    }
+
+    #[test]
+    fn what_is_no_handle_of_the_type_is_told_and_not_freed() {
+        static ALIVE: AtomicI32 = AtomicI32::new(0);
+        let handle = thing(&ALIVE);
+        let other = handle.cast::<Handle<Other>>();
+        // SAFETY: every pointer is null, not aligned, or a live handle of some type.
+        unsafe {
+            assert_eq!(told(|| Handle::read(other, |_| Ok(()))), (1, "the pointer is not a wf_other".to_owned()));
+            let null = core::ptr::null::<Handle<Other>>();
+            assert_eq!(told(|| Handle::read(null, |_| Ok(()))), (1, "the wf_other is null".to_owned()));
+            assert_eq!(told(|| Handle::read(handle.wrapping_byte_add(1), |_| Ok(()))).0, WF_E_INVALID_ARGUMENT);
+            Handle::free(other);
+            assert_eq!(ALIVE.load(Ordering::Relaxed), 1);
+            Handle::free(handle);
+        }
+        assert_eq!(ALIVE.load(Ordering::Relaxed), 0);
+    }
 }

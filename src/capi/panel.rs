@@ -1,5 +1,6 @@
 //! `wf_panel`: dated returns, from arrays or a file.
 
+use core::mem::offset_of;
 use std::path::Path;
 
 use walkforge_plugin_abi::{wf_error, wf_string};
@@ -44,8 +45,8 @@ pub struct wf_panel_arrays {
     pub stale_rows: usize,
 }
 
-/// Size of the first version of `wf_panel_arrays`.
-const FIRST: usize = size_of::<wf_panel_arrays>();
+/// Size of the first version of `wf_panel_arrays`, whose last field this was.
+const FIRST: usize = offset_of!(wf_panel_arrays, asset_stride) + size_of::<usize>();
 
 impl Handled for Panel {
     const NAME: &'static str = "wf_panel";
@@ -210,8 +211,8 @@ pub unsafe extern "C" fn wf_panel_add_feature(
             let name = utf8("name", name)?;
             Handle::change(panel.cast::<Handle<Panel>>(), |panel| {
                 let layout = Layout::new(panel.dates().len(), panel.assets().len(), row_stride, asset_stride)?;
-                *panel = panel.clone().with_feature(name, &layout.copy("values", values)?)?;
-                Ok(())
+                // In place, so that names which the caller has asked for stay where they are.
+                panel.add_feature(name, &layout.copy("values", values)?)
             })
         }
     })
@@ -287,7 +288,8 @@ pub unsafe extern "C" fn wf_panel_asset(
     })
 }
 
-/// SHA-256 of the data as 64 hexadecimal digits, whatever the order of the assets; valid until the panel is freed.
+/// SHA-256 of the data as 64 hexadecimal digits, whatever the order of the assets; valid until the panel is
+/// changed or freed.
 ///
 /// # Safety
 /// `panel` is one of ours; `fingerprint` is writable, `error` null or writable.

@@ -1,5 +1,6 @@
 //! `wf_run`: an experiment that the caller steps, and whose results it reads.
 
+use core::mem::offset_of;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,7 @@ use std::time::Instant;
 
 use walkforge_plugin_abi::{wf_error, wf_string};
 
-use super::guard::{Handle, Handled, answer, fill, guard, options, put, sized, string, utf8, wanted};
+use super::guard::{Handle, Handled, answer, fill, guard, options, put, room, sized, string, utf8, wanted};
 use super::panel::{read, wf_panel};
 use super::runtime::{runtime_of, wf_runtime};
 use super::windows::wf_windows;
@@ -58,8 +59,10 @@ pub struct wf_path {
     pub turnover: *mut f64,
 }
 
-const FIRST_PROGRESS: usize = size_of::<wf_progress>();
-const FIRST_PATH: usize = size_of::<wf_path>();
+/// Size of the first version of `wf_progress`, whose last field this was.
+const FIRST_PROGRESS: usize = offset_of!(wf_progress, finished) + size_of::<i32>();
+/// Size of the first version of `wf_path`, whose last field this was.
+const FIRST_PATH: usize = offset_of!(wf_path, turnover) + size_of::<*mut f64>();
 
 /// A run and when it began, for the time that its directory states.
 struct Held {
@@ -182,12 +185,12 @@ unsafe fn give(run: Run, out: *mut *mut wf_run) -> Result<()> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_run_step(run: *mut wf_run, progress: *mut wf_progress, error: *mut *mut wf_error) -> i32 {
     guard(error, || {
-        // SAFETY: as demanded of the caller. Progress is told once before the work, so that a bad struct costs nothing.
+        // SAFETY: as demanded of the caller. The struct is checked before the work, so that a bad one costs nothing.
         unsafe {
+            if !progress.is_null() {
+                sized("progress", progress, FIRST_PROGRESS)?;
+            }
             Handle::change(run.cast::<Handle<Held>>(), |held| {
-                if !progress.is_null() {
-                    tell(held.run.progress(), progress)?;
-                }
                 let now = held.run.step()?;
                 if progress.is_null() { Ok(()) } else { tell(now, progress) }
             })
@@ -355,22 +358,29 @@ pub unsafe extern "C" fn wf_run_path(
             let path = options("path", path, FIRST_PATH, empty)?;
             seen(run, |run| {
                 let found = &run.paths[model_at(run, model)?];
-                if path.capacity < found.rows.len() {
-                    let (room, needed) = (path.capacity, found.rows.len());
-                    fail!(BufferTooSmall, "'path.capacity' is {room}; {needed} are needed");
+                let needed = found.rows.len();
+                if path.capacity < needed {
+                    fail!(BufferTooSmall, "'path.capacity' is {}; {needed} are needed", path.capacity);
                 }
-                if !path.rows.is_null() {
-                    fill("path.rows", path.rows, path.capacity, &found.rows)?;
-                }
-                for (name, out, values) in [
+                let columns = [
                     ("path.gross", path.gross, &found.gross),
                     ("path.cost", path.cost, &found.cost),
                     ("path.net", path.net, &found.net),
                     ("path.turnover", path.turnover, &found.turnover),
-                ] {
-                    if !out.is_null() {
-                        fill(name, out, path.capacity, values)?;
-                    }
+                ];
+                // All buffers are checked before one is written.
+                let columns = columns.into_iter().filter(|(_, out, _)| !out.is_null());
+                if !path.rows.is_null() {
+                    room("path.rows", path.rows, path.capacity, needed)?;
+                }
+                for (name, out, _) in columns.clone() {
+                    room(name, out, path.capacity, needed)?;
+                }
+                if !path.rows.is_null() {
+                    fill("path.rows", path.rows, path.capacity, &found.rows)?;
+                }
+                for (name, out, values) in columns {
+                    fill(name, out, path.capacity, values)?;
                 }
                 Ok(())
             })
@@ -440,7 +450,8 @@ pub struct wf_audit {
     pub difference: f64,
 }
 
-const FIRST_AUDIT: usize = size_of::<wf_audit>();
+/// Size of the first version of `wf_audit`, whose last field this was.
+const FIRST_AUDIT: usize = offset_of!(wf_audit, difference) + size_of::<f64>();
 
 /// Changes the future at up to `dates` dates (0 for as many as the command line takes) and compares every decision up
 /// to each: no weight may move. The run needs no step before, and its results stay as they are. That a weight moved is

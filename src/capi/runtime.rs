@@ -1,6 +1,7 @@
 //! `wf_runtime`: threads, plugin folders and messages, shared by runs. The only thing that starts threads.
 
 use core::ffi::c_void;
+use core::mem::offset_of;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,7 +33,8 @@ pub type wf_parallel_for =
 pub struct wf_runtime_options {
     /// Size of this struct in bytes.
     pub struct_size: usize,
-    /// Threads to compute with; 0 for one a core. With `parallel_for`: how many tasks it runs at once, at least 1.
+    /// Threads to compute with, at most 1024; 0 for one a core. With `parallel_for`: how many tasks it runs at once,
+    /// at least 1.
     pub threads: usize,
     /// Folders in which plugins are sought, `:` between them. Empty: those of `WALKFORGE_PLUGIN_PATH`, then the folder
     /// of the executable and of the library, then `../lib/walkforge/plugins` from each.
@@ -47,8 +49,11 @@ pub struct wf_runtime_options {
     pub parallel_data: *mut c_void,
 }
 
-/// Size of the first version of `wf_runtime_options`.
-const FIRST: usize = size_of::<wf_runtime_options>();
+/// Size of the first version of `wf_runtime_options`, whose last field this was.
+const FIRST: usize = offset_of!(wf_runtime_options, parallel_data) + size_of::<*mut c_void>();
+
+/// A number that nobody has cores for is a mistake, and would cost the host all the threads it may have.
+const MOST_THREADS: usize = 1024;
 
 impl Handled for Runtime {
     const NAME: &'static str = "wf_runtime";
@@ -134,6 +139,9 @@ pub unsafe extern "C" fn wf_runtime_new(
             let given = self::options("options", options, FIRST, default)?;
             (given, utf8("options.plugin_path", given.plugin_path)?)
         };
+        if given.threads > MOST_THREADS {
+            fail!(InvalidArgument, "'options.threads' is {}; allowed is at most {MOST_THREADS}", given.threads);
+        }
         let search = if path.is_empty() {
             Search::standard()
         } else {

@@ -1,5 +1,6 @@
 //! `wf_windows`: the walk-forward spans of a panel.
 
+use core::mem::offset_of;
 use std::ops::Range;
 
 use walkforge_plugin_abi::{wf_error, wf_string};
@@ -35,8 +36,8 @@ pub struct wf_window {
     pub test_end: usize,
 }
 
-/// Size of the first version of `wf_window`.
-const FIRST: usize = size_of::<wf_window>();
+/// Size of the first version of `wf_window`, whose last field this was.
+const FIRST: usize = offset_of!(wf_window, test_end) + size_of::<usize>();
 
 impl Handled for Vec<Window> {
     const NAME: &'static str = "wf_windows";

@@ -1,5 +1,7 @@
 //! Where work runs. Loops go through [`Parallel`]: a thread pool of ours, or the embedding program's own `parallel_for`.
 
+pub mod cpu;
+
 use crate::error::{Code, Error, Result};
 
 /// Runs independent tasks, perhaps at once. What a task computes must not depend on how many run at once.

@@ -21,23 +21,33 @@ impl Panel {
     ///
     /// # Errors
     /// As [`Panel::from_csv`], with file, row and column; and `InvalidData` where the panel has a plane of that name.
-    pub fn with_feature_file(self, name: &str, path: &Path) -> Result<Self> {
+    pub fn with_feature_file(mut self, name: &str, path: &Path) -> Result<Self> {
         let grid = read_grid(path)?;
         let place = |error: crate::error::Error| error.context(format!("cannot use {}", path.display()));
-        self.with_grid(name, &grid).map_err(place)
+        self.add_grid(name, &grid).map_err(place)?;
+        Ok(self)
     }
 
     /// The same panel with a plane in the source's order, `[dates, assets]`, row-major, NaN where missing.
     ///
     /// # Errors
     /// `InvalidData` where sizes do not agree, a value is infinite, or the panel has a plane of that name.
-    pub fn with_feature(self, name: &str, values: &[f64]) -> Result<Self> {
-        let names = self.output_order.iter().map(|&column| self.assets[column].clone()).collect();
-        let grid = Grid { dates: self.dates.clone(), names, values: values.to_vec(), lines: None };
-        self.with_grid(name, &grid)
+    pub fn with_feature(mut self, name: &str, values: &[f64]) -> Result<Self> {
+        self.add_feature(name, values)?;
+        Ok(self)
     }
 
-    fn with_grid(mut self, name: &str, grid: &Grid) -> Result<Self> {
+    /// Adds a plane as [`Panel::with_feature`] does; on failure the panel is as it was.
+    ///
+    /// # Errors
+    /// As [`Panel::with_feature`].
+    pub fn add_feature(&mut self, name: &str, values: &[f64]) -> Result<()> {
+        let names = self.output_order.iter().map(|&column| self.assets[column].clone()).collect();
+        let grid = Grid { dates: self.dates.clone(), names, values: values.to_vec(), lines: None };
+        self.add_grid(name, &grid)
+    }
+
+    fn add_grid(&mut self, name: &str, grid: &Grid) -> Result<()> {
         let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         if name.is_empty() || !name.chars().all(plain) {
             fail!(InvalidData, "a feature is named \"{name}\"; allowed are letters, digits and _");
@@ -79,7 +89,7 @@ impl Panel {
         }
         self.features.insert(place, Feature { name: name.to_owned(), values });
         self.settle();
-        Ok(self)
+        Ok(())
     }
 
     /// The feature planes, in order of their names.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, OsStr};
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,9 @@ use crate::error::{Code, Error, Result, fail};
 
 /// The environment variable that names folders with plugins.
 const PATH_VARIABLE: &str = "WALKFORGE_PLUGIN_PATH";
+
+/// Size of the first version of the plugin's table, whose last field this was.
+const FIRST: usize = offset_of!(wf_plugin_api, weights) + size_of::<wf_plugin_init>();
 
 /// The folders in which plugins are sought, in order.
 #[derive(Clone, Default)]
@@ -123,10 +126,14 @@ pub(super) fn entry(path: &Path) -> Result<(wf_plugin_init, String)> {
         fail!(NotFound, "plugin file {source} is not there");
     }
     let refused = |error: libloading::Error| {
-        Error::new(Code::PluginAbi, format!("plugin file {source} cannot be loaded: {error}"))
+        // What the loader says, such as the symbol that is missing, is the cause of the library's own words.
+        let why = std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string);
+        Error::new(Code::PluginAbi, format!("plugin file {source} cannot be loaded: {why}"))
     };
+    // A bare file name would be sought along the system's folders instead of where it was found.
+    let full = std::path::absolute(path).map_err(|error| Error::io("find", path, &error))?;
     // SAFETY: loading runs the library's initialisers; a user who names a plugin asks for just that.
-    let library = unsafe { libloading::Library::new(path) }.map_err(refused)?;
+    let library = unsafe { libloading::Library::new(&full) }.map_err(refused)?;
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = stem.strip_prefix("lib").unwrap_or(&stem);
     let stem = stem.strip_prefix("walkforge_").unwrap_or(stem);
@@ -173,6 +180,9 @@ pub unsafe fn register(init: wf_plugin_init, source: &str) -> Result<Plugin> {
     }
     if api.abi_major != WF_ABI_MAJOR {
         fail!(PluginAbi, "plugin {source} was built for ABI {}, this host has {WF_ABI_MAJOR}", api.abi_major);
+    }
+    if api.struct_size < FIRST {
+        fail!(PluginAbi, "plugin {source} fills a table of {} bytes; at least {FIRST} are needed", api.struct_size);
     }
     Plugin::new(api, source)
 }

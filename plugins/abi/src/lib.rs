@@ -134,14 +134,17 @@ pub struct wf_host {
     pub abi_major: u32,
     /// Minor version of the host's ABI.
     pub abi_minor: u32,
-    /// Makes an error; `cause` may be null and belongs to the new error. This slot never moves.
+    /// Makes an error to be stored in `*error`, whose owner the host then is; the message is copied, `cause` may be null
+    /// and belongs to the new error. The codes `WF_E_INVALID_DATA`, `WF_E_INVALID_SETTING` and `WF_E_CANCELLED` reach the
+    /// user as they are, any other as `WF_E_PLUGIN`. This slot never moves.
     pub error_new: unsafe extern "C" fn(code: i32, message: wf_string, cause: *mut wf_error) -> *mut wf_error,
     /// A service by its id (`settings`, `log`, `cancel`, `statistics`), or null where the host has none of at least this version.
     /// It stays valid as long as the process.
     pub get_service: unsafe extern "C" fn(id: wf_string, minimum_version: u32) -> *const c_void,
 }
 
-/// Service `settings`, version 1: a code of `NotFound` where a setting without a default was left out.
+/// Service `settings`, version 1: `WF_E_NOT_FOUND` where a setting without a default was left out, or is of another type.
+/// The name is that of the declaration.
 #[repr(C)]
 pub struct wf_settings_service {
     /// Size of this struct in bytes.
@@ -248,9 +251,13 @@ pub struct wf_plugin_api {
     pub abi_major: u32,
     /// Minor version that the plugin was built against.
     pub abi_minor: u32,
-    /// JSON: `name`, `version`, `kind` (`estimator`), `doc`, `settings`. Valid as long as the process.
+    /// JSON: `name`, `version`, `kind` (`estimator`), `doc` and `settings`, a list of objects with `name`, `type`
+    /// (`integer`, `real`, `boolean`, `text`, `choice`, `date`), `default` (null: may be left out) and `doc`; numbers
+    /// have `minimum` and `maximum` as well, a choice has `choices`. The host checks what a user sets against it, so
+    /// `create` sees allowed values only. The text is valid as long as the process.
     pub describe: Option<unsafe extern "C" fn(out: *mut wf_string, error: *mut *mut wf_error) -> i32>,
-    /// Makes a model from checked settings; settings and context are valid during the call only.
+    /// Makes a model from checked settings; settings and context are valid during the call only. A host makes many
+    /// models, one a window, perhaps on several threads at once. On failure nothing is left to destroy.
     pub create: Option<
         unsafe extern "C" fn(
             context: *const wf_context,
@@ -264,7 +271,8 @@ pub struct wf_plugin_api {
     /// What the model needs to be shown.
     pub requirements:
         Option<unsafe extern "C" fn(model: *const c_void, out: *mut wf_requirements, error: *mut *mut wf_error) -> i32>,
-    /// Fits the model on its train span; `validation` is null where there is none. May be null: nothing to fit.
+    /// Fits the model on its train span; `validation` is null where there is none. Called once, before any weights are
+    /// asked for, by one thread. May be null: nothing to fit.
     pub fit: Option<
         unsafe extern "C" fn(
             model: *mut c_void,
@@ -273,7 +281,9 @@ pub struct wf_plugin_api {
             error: *mut *mut wf_error,
         ) -> i32,
     >,
-    /// Weights of the assets in `past`, `[assets]`, that sum to 1; many threads may call it on one model.
+    /// Weights of the assets in `past`, in their order, that are finite and sum to 1 within 1e-6; `capacity` is at least
+    /// `past->assets`, and every weight is written. Where returns are missing at the as-of row the asset is shown all the
+    /// same: decide what that means. Many threads may call it on one model.
     pub weights: Option<
         unsafe extern "C" fn(
             model: *const c_void,
@@ -295,7 +305,9 @@ pub struct wf_plugin_api {
     >,
 }
 
-/// The one symbol of a plugin: `wf_plugin_init_<name>`, else `wf_plugin_init`. It fills `out`, whose `struct_size` says
-/// how much of it the host knows; `host` stays valid as long as the process.
+/// The one symbol of a plugin: `wf_plugin_init_<name>`, else `wf_plugin_init`. It sets the fields of `out` one by one, the
+/// two versions among them; what it does not set stays null. `out->struct_size` says how much of the table the host knows:
+/// leave it as it is, and ask it before you set a field that the first version of this header did not have. `host` stays
+/// valid as long as the process. Called again when the plugin is loaded again.
 pub type wf_plugin_init =
     unsafe extern "C" fn(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32;

@@ -1,0 +1,9 @@
+//! The processor: one arena of memory, matrix products, and the functions that networks are made of.
+
+mod arena;
+mod gemm;
+mod math;
+
+pub use arena::{Arena, MOST_VIEWS, Views};
+pub use gemm::{Matrix, product};
+pub use math::{sigmoid, sigmoid_slice, tanh, tanh_slice};

@@ -1,0 +1,107 @@
+//! Random numbers that keep no state: each is a function of seed, stream, step and position, so that the same position gives
+//! the same number whatever was drawn before, on whichever thread, in whichever micro-batch.
+//!
+//! Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel Random Numbers: As Easy as 1, 2, 3").
+
+const MULTIPLIERS: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
+const WEYL: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
+
+/// One block: four numbers of a counter and a key.
+pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+    for round in 0..10 {
+        if round > 0 {
+            key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+        }
+        let first = u64::from(MULTIPLIERS[0]) * u64::from(counter[0]);
+        let second = u64::from(MULTIPLIERS[1]) * u64::from(counter[2]);
+        counter = [
+            (second >> 32) as u32 ^ counter[1] ^ key[0],
+            second as u32,
+            (first >> 32) as u32 ^ counter[3] ^ key[1],
+            first as u32,
+        ];
+    }
+    counter
+}
+
+/// The numbers of one purpose at one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Random {
+    seed: u64,
+    stream: u32,
+    step: u32,
+}
+
+impl Random {
+    /// Numbers for `stream` (a purpose: initialisation, shuffling, a dropout) at `step`.
+    pub const fn new(seed: u64, stream: u32, step: u32) -> Self {
+        Self { seed, stream, step }
+    }
+
+    /// 32 random bits at a position.
+    pub fn bits(&self, position: u64) -> u32 {
+        let block = position / 4;
+        let counter = [block as u32, (block >> 32) as u32, self.step, self.stream];
+        philox(counter, [self.seed as u32, (self.seed >> 32) as u32])[(position % 4) as usize]
+    }
+
+    /// Uniform in [0, 1), a multiple of 2⁻²⁴.
+    pub fn uniform(&self, position: u64) -> f32 {
+        (self.bits(position) >> 8) as f32 * (1.0 / 16_777_216.0)
+    }
+
+    /// Uniform in [0, 1), a multiple of 2⁻⁵³; positions are those of [`Random::bits`] taken in pairs.
+    pub fn uniform_f64(&self, position: u64) -> f64 {
+        let (high, low) = (self.bits(2 * position), self.bits(2 * position + 1));
+        ((u64::from(high) << 21) ^ (u64::from(low) >> 11)) as f64 * (1.0 / (1_u64 << 53) as f64)
+    }
+
+    /// Standard normal, by Box and Muller's transform of two uniform numbers.
+    pub fn normal(&self, position: u64) -> f64 {
+        let (one, two) = (self.uniform_f64(2 * position), self.uniform_f64(2 * position + 1));
+        (-2.0 * (1.0 - one).ln()).sqrt() * (2.0 * std::f64::consts::PI * two).cos()
+    }
+
+    /// The numbers 0 to `count` - 1 in random order (Fisher and Yates).
+    pub fn permutation(&self, count: usize) -> Vec<usize> {
+        let mut out: Vec<usize> = (0..count).collect();
+        for place in (1..count).rev() {
+            // A product of 53 random bits with a count below 2³² is even enough.
+            let other = (self.uniform_f64(place as u64) * (place + 1) as f64) as usize;
+            out.swap(place, other.min(place));
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Random, philox};
+
+    /// Known answers that the authors publish with their generator (Random123, `kat_vectors`).
+    #[test]
+    fn philox_gives_the_known_answers() {
+        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+        let counter = [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344];
+        let expected = [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1];
+        assert_eq!(philox(counter, [0xa409_3822, 0x299f_31d0]), expected);
+    }
+
+    #[test]
+    fn numbers_are_spread_as_they_should_be() {
+        let random = Random::new(7, 1, 0);
+        let count = 40_000;
+        let mean = (0..count).map(|place| f64::from(random.uniform(place))).sum::<f64>() / count as f64;
+        assert!((mean - 0.5).abs() < 0.01, "{mean}");
+        let normal: Vec<f64> = (0..count).map(|place| random.normal(place)).collect();
+        let mean = normal.iter().sum::<f64>() / count as f64;
+        let variance = normal.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count as f64;
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03, "{mean} {variance}");
+        let mut sorted = random.permutation(1000);
+        assert_ne!(sorted, (0..1000).collect::<Vec<_>>());
+        assert_ne!(sorted, Random::new(7, 1, 1).permutation(1000));
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
+    }
+}

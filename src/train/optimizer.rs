@@ -1,0 +1,140 @@
+//! Adam and `AdamW` on single-precision parameters, and the clipping of gradients, with PyTorch's definitions.
+
+/// How weight decay enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decay {
+    /// Added to the gradient (L2), as `torch.optim.Adam`.
+    Gradient,
+    /// Taken off the parameter beside the step (Loshchilov and Hutter 2017), as `torch.optim.AdamW`.
+    Decoupled,
+}
+
+/// What an optimiser is set to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamSettings {
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// How it enters.
+    pub decay: Decay,
+    /// Shares of the moments that are kept from step to step.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+}
+
+impl Default for AdamSettings {
+    fn default() -> Self {
+        Self { weight_decay: 1e-5, decay: Decay::Gradient, betas: (0.9, 0.999), epsilon: 1e-8 }
+    }
+}
+
+/// The state of Adam (Kingma and Ba 2014, algorithm 1): two moments a parameter, and the number of steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adam {
+    settings: AdamSettings,
+    first: Vec<f32>,
+    second: Vec<f32>,
+    steps: u32,
+}
+
+impl Adam {
+    /// Before the first step, for as many numbers as there are parameters.
+    pub fn new(settings: AdamSettings, count: usize) -> Self {
+        Self { settings, first: vec![0.0; count], second: vec![0.0; count], steps: 0 }
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    /// Moves the parameters against their gradients.
+    pub fn step(&mut self, parameters: &mut [f32], gradients: &[f32], learning_rate: f64) {
+        let AdamSettings { weight_decay, decay, betas, epsilon } = self.settings;
+        self.steps += 1;
+        let correction = |beta: f64| 1.0 - beta.powi(self.steps as i32);
+        let (size, root) = (learning_rate / correction(betas.0), correction(betas.1).sqrt());
+        let (size, root, epsilon) = (size as f32, root as f32, epsilon as f32);
+        let (one, two) = (betas.0 as f32, betas.1 as f32);
+        let (kept, added) = match decay {
+            Decay::Gradient => (1.0, weight_decay as f32),
+            Decay::Decoupled => ((1.0 - learning_rate * weight_decay) as f32, 0.0),
+        };
+        let moments = self.first.iter_mut().zip(&mut self.second);
+        for ((parameter, gradient), (first, second)) in parameters.iter_mut().zip(gradients).zip(moments) {
+            *parameter *= kept;
+            let gradient = gradient + added * *parameter;
+            *first += (gradient - *first) * (1.0 - one);
+            *second = *second * two + gradient * gradient * (1.0 - two);
+            *parameter -= size * *first / (second.sqrt() / root + epsilon);
+        }
+    }
+}
+
+/// The Euclidean norm of all gradients, summed in double precision.
+pub fn norm(gradients: &[f32]) -> f64 {
+    gradients.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Scales gradients so that their norm is at most `most`, as `torch.nn.utils.clip_grad_norm_`; gives the norm before.
+pub fn clip(gradients: &mut [f32], most: f64) -> f64 {
+    let norm = norm(gradients);
+    let factor = most / (norm + 1e-6);
+    if factor < 1.0 {
+        for value in gradients {
+            *value *= factor as f32;
+        }
+    }
+    norm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Adam, AdamSettings, Decay, clip, norm};
+
+    #[test]
+    fn the_first_step_moves_every_parameter_by_the_learning_rate() {
+        let settings = AdamSettings { weight_decay: 0.0, ..AdamSettings::default() };
+        let mut adam = Adam::new(settings, 3);
+        let mut parameters = [1.0, 1.0, 1.0];
+        adam.step(&mut parameters, &[0.5, -3.0, 0.0], 0.01);
+        // m̂ = g and v̂ = g², so the step is the learning rate times the sign.
+        let expected = [0.99, 1.01, 1.0];
+        assert!(parameters.iter().zip(expected).all(|(one, two): (&f32, f32)| (one - two).abs() < 1e-6));
+        assert_eq!(adam.steps(), 1);
+    }
+
+    #[test]
+    fn two_steps_by_hand() {
+        let settings = AdamSettings { weight_decay: 0.1, ..AdamSettings::default() };
+        let (mut adam, mut parameters) = (Adam::new(settings, 1), [2.0_f32]);
+        let (mut exact, mut m, mut v) = (2.0_f64, 0.0, 0.0);
+        for (step, gradient) in [(1, 0.3_f64), (2, -0.7)] {
+            adam.step(&mut parameters, &[gradient as f32], 0.1);
+            let g = gradient + 0.1 * exact;
+            m = 0.9 * m + 0.1 * g;
+            v = 0.999 * v + 0.001 * g * g;
+            let (m_hat, v_hat) = (m / (1.0 - 0.9_f64.powi(step)), v / (1.0 - 0.999_f64.powi(step)));
+            exact -= 0.1 * m_hat / (v_hat.sqrt() + 1e-8);
+            assert!((f64::from(parameters[0]) - exact).abs() < 1e-6, "{} {exact}", parameters[0]);
+        }
+    }
+
+    #[test]
+    fn decoupled_decay_leaves_the_moments_alone() {
+        let settings = AdamSettings { weight_decay: 0.5, decay: Decay::Decoupled, ..AdamSettings::default() };
+        let (mut adam, mut parameters) = (Adam::new(settings, 1), [2.0_f32]);
+        adam.step(&mut parameters, &[0.0], 0.1);
+        assert_eq!(parameters, [1.9]);
+    }
+
+    #[test]
+    fn gradients_are_clipped_to_their_norm() {
+        let mut gradients = [3.0, 4.0];
+        assert!((clip(&mut gradients, 1.0) - 5.0).abs() < 1e-12);
+        assert!((norm(&gradients) - 1.0).abs() < 1e-6);
+        let before = gradients;
+        clip(&mut gradients, 2.0);
+        assert_eq!(gradients, before);
+    }
+}

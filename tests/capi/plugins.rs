@@ -1,0 +1,95 @@
+//! The example plugins in C and C++: built from the header alone, run through a whole experiment, and compared with an
+//! independent computation in Python.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::tools::{COMPILERS, Compilers, STRICT, folder, root, run, symbols};
+
+/// Builds both into `folder`, from the plugin header and nothing else.
+pub fn examples(compilers: Compilers, flags: &[&str], folder: &Path) {
+    let include = folder.join("include");
+    fs::create_dir_all(&include).unwrap();
+    fs::copy(root().join("include/walkforge_plugin.h"), include.join("walkforge_plugin.h")).unwrap();
+    for (name, file, compiler, standard) in [
+        ("momentum", "momentum.c", compilers.c, "-std=c11"),
+        ("min_variance", "min_variance.cpp", compilers.cpp, "-std=c++17"),
+    ] {
+        let plugin = folder.join(format!("libwalkforge_{name}.so"));
+        let mut command = Command::new(compiler);
+        command.args([standard, "-O2", "-shared", "-fPIC"]).args(STRICT).args(flags);
+        command.arg(format!("-Wl,--version-script={}", root().join("plugins/examples/plugin.map").display()));
+        command.arg("-I").arg(&include).arg(root().join("plugins/examples").join(file));
+        run(command.arg("-o").arg(&plugin).arg("-lm"));
+        assert_eq!(symbols(&["-D", "--defined-only"], &plugin), [format!("wf_plugin_init_{name}")]);
+    }
+}
+
+const EXPERIMENT: &str = "[portfolio]\nrebalance = \"monthly\"\n[[models]]\nname = \"momentum\"\n\
+                          [[models]]\nname = \"min_variance\"\n";
+
+fn walkforge(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_walkforge"));
+    command.env("WALKFORGE_PLUGIN_PATH", folder).current_dir(folder).args(arguments);
+    command
+}
+
+/// Cells of a CSV file by all of its columns but the last.
+fn cells(text: &str, columns: [usize; 4]) -> BTreeMap<[String; 3], f64> {
+    let mut out = BTreeMap::new();
+    for line in text.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let key = [0, 1, 2].map(|place| cells[columns[place]].to_owned());
+        out.insert(key, cells[columns[3]].parse().unwrap());
+    }
+    out
+}
+
+#[test]
+fn the_examples_in_c_and_cpp_weigh_as_python_does() {
+    let prices = root().join("examples/data/sp500_20_prices.csv");
+    let golden = fs::read_to_string(root().join("tests/golden/example_plugins.csv")).unwrap();
+    let golden = cells(&golden, [0, 1, 2, 3]);
+    for compilers in COMPILERS {
+        let folder = folder(&format!("plugins-{}", compilers.c));
+        examples(compilers, &[], &folder);
+        let experiment = format!("[data]\nprices = \"{}\"\n{EXPERIMENT}", prices.display());
+        fs::write(folder.join("experiment.toml"), experiment).unwrap();
+        run(&mut walkforge(&folder, &["run", "experiment.toml", "--out", "out"]));
+        // weights.csv has date, window, model, asset, weight.
+        let ours = cells(&fs::read_to_string(folder.join("out/weights.csv")).unwrap(), [0, 2, 3, 4]);
+        let mut worst = BTreeMap::from([("momentum", 0.0_f64), ("min_variance", 0.0)]);
+        for (key, weight) in &golden {
+            let apart = worst.get_mut(key[1].as_str()).unwrap();
+            *apart = apart.max((ours[key] - weight).abs());
+        }
+        println!("{}: {} weights, largest differences {worst:?}", compilers.c, golden.len());
+        assert_eq!(golden.len(), 480);
+        assert!(worst["momentum"] <= 1e-15 && worst["min_variance"] <= 1e-9, "{worst:?}");
+    }
+}
+
+#[test]
+fn the_examples_refuse_in_their_own_words() {
+    let folder = folder("plugins-refuse");
+    examples(COMPILERS[0], &[], &folder);
+    fs::write(folder.join("flat.csv"), "date,A,B\n2020-01-01,1,1\n2020-01-02,1,1\n2020-01-03,1,1\n").unwrap();
+    for (model, set, message) in [
+        ("momentum", "model.skip=300", "setting 'skip' must be less than 'lookback'"),
+        ("momentum", "model.share=2", "a number from 0 to 1"),
+        ("momentum", "model.lookback=4,model.skip=3", "not more rows than setting 'skip' leaves out"),
+        ("min_variance", "model.lookback=3", "no return varies over the lookback"),
+        ("min_variance", "model.ridge=0", "a number from 0.000000001 to 1000"),
+    ] {
+        let mut command = walkforge(&folder, &["weights", "--model", model, "--data", "flat.csv"]);
+        for set in set.split(',') {
+            command.args(["--set", set]);
+        }
+        let output = command.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{model} {set}: {told}");
+        assert!(told.contains(message), "{model} {set}: {told}");
+    }
+}

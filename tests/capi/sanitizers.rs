@@ -1,0 +1,79 @@
+//! The example engine, the example plugins, HRP and the C test programs under `AddressSanitizer` with
+//! `UndefinedBehaviorSanitizer`, and under valgrind. The sanitizers do not instrument the Rust side, which takes nightly Rust
+//! (`make sanitize-rust`), but its allocations are theirs; valgrind sees every instruction of both.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::plugins::examples;
+use crate::tools::{COMPILERS, Compilers, SANITIZE, build, folder, generate, header, last_line, libraries, root, run};
+
+/// Six years of six assets: two windows, so that it stays fast under valgrind.
+fn short_prices(folder: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(root().join("examples/data/sp500_20_prices.csv")).unwrap();
+    let short: Vec<String> =
+        text.lines().take(1560).map(|line| line.split(',').take(7).collect::<Vec<_>>().join(",")).collect();
+    let path = folder.join("short.csv");
+    std::fs::write(&path, short.join("\n") + "\n").unwrap();
+    path
+}
+
+/// Builds every program of the gate, and the example plugins; each with what it is called with.
+fn programs(compilers: Compilers, flags: &[&str], folder: &Path) -> Vec<(PathBuf, Vec<PathBuf>)> {
+    let prices = short_prices(folder);
+    let c = [&["-std=c11", "-D_POSIX_C_SOURCE=200809L"], flags].concat();
+    let cpp = [&["-std=c++17"], flags].concat();
+    examples(compilers, flags, folder);
+    let abuse = folder.join("abuse.c");
+    generate("abuse.py", &[header("walkforge.h")], &abuse);
+    let plugins = PathBuf::from(format!("{}:{}", folder.display(), libraries().display()));
+    let made = [
+        (compilers.c, &c, root().join("tests/capi/exercise.c"), vec![]),
+        (
+            compilers.cpp,
+            &cpp,
+            root().join("bindings/cpp/examples/engine.cpp"),
+            vec![prices.clone(), libraries(), folder.join("engine-out")],
+        ),
+        (
+            compilers.c,
+            &c,
+            root().join("tests/abi/v1.0/host.c"),
+            vec![prices, plugins, "momentum".into(), "min_variance".into(), "hrp".into()],
+        ),
+        (compilers.c, &c, abuse, vec!["300".into(), "1".into()]),
+    ];
+    made.into_iter()
+        .map(|(compiler, flags, source, arguments)| {
+            let program = folder.join(source.file_stem().unwrap());
+            build(compiler, flags, &source, &program);
+            (program, arguments)
+        })
+        .collect()
+}
+
+#[test]
+fn nothing_is_lost_or_misused_under_asan_and_ubsan() {
+    for compilers in COMPILERS {
+        let folder = folder(&format!("sanitizers-{}", compilers.c));
+        for (program, arguments) in programs(compilers, &SANITIZE, &folder) {
+            let mut command = Command::new(&program);
+            command.env("ASAN_OPTIONS", "detect_leaks=1").current_dir(&folder).args(arguments);
+            println!("{}, sanitized: {}", compilers.c, last_line(&run(&mut command)));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_lost_or_misused_under_valgrind() {
+    for compilers in COMPILERS {
+        let folder = folder(&format!("valgrind-{}", compilers.c));
+        for (program, arguments) in programs(compilers, &["-g", "-O1"], &folder) {
+            let mut command = Command::new("valgrind");
+            command.args(["--quiet", "--error-exitcode=99", "--leak-check=full"]);
+            command.args(["--errors-for-leak-kinds=definite,indirect", "--show-leak-kinds=definite,indirect"]);
+            command.arg(&program).args(arguments).current_dir(&folder);
+            println!("{}, valgrind: {}", compilers.c, last_line(&run(&mut command)));
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Handles between threads and across a fork, loops of the host program, cancelling: see `threads.cpp`.
+
+use std::process::Command;
+
+use crate::tools::{COMPILERS, SANITIZE, build, folder, libraries, root, run, text};
+
+#[test]
+fn threads_loops_and_forks_of_the_host_get_answers_or_clean_errors() {
+    let folder = folder("threads");
+    let sanitize = [&["-std=c++17"], SANITIZE.as_slice()].concat();
+    for (name, compiler, flags) in
+        [("plain", COMPILERS[0].cpp, ["-std=c++17", "-O1"].as_slice()), ("sanitized", COMPILERS[1].cpp, &sanitize)]
+    {
+        let program = folder.join(name);
+        build(compiler, flags, root().join("tests/capi/threads.cpp"), &program);
+        let mut command = Command::new(&program);
+        let output = run(command.arg(root().join("examples/data/sp500_20_prices.csv")).arg(libraries()));
+        println!("{name}, {compiler}:\n{}", text(&output).trim_end());
+    }
+}
