@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn pages_claim_no_more_than_rows_can_need() {
-        // Type 0, 100 bytes, packed in 2, a data page (field 5) of 3 values; then those 2 bytes.
+        // Type 0, 25 bytes, packed in 2, a data page (field 5) of 3 values; then those 2 bytes.
         let page = |values: u8, whole: &[u8]| {
             let mut bytes = vec![0x15, 0, 0x15];
             bytes.extend_from_slice(whole);
