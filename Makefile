@@ -77,3 +77,29 @@ miri:
 sanitize-rust:
 	@$(call NIGHTLY,lib/rustlib/src/rust/library/Cargo.lock,rust-src)
 	RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std --target $$(rustc -vV | sed -n 's/^host: //p') -p walkforge --lib
+
+# A million damaged inputs; prints how many of each kind were read and refused. `make test` reads a share of them.
+.PHONY: hostile fuzz coverage
+hostile:
+	HOSTILE_INPUTS=1000000 cargo test -p walkforge --test hostile -- --nocapture damaged_inputs
+
+# A minute of each fuzz target. Inputs that fail are kept in fuzz/artifacts.
+FUZZ_SECONDS = 60
+fuzz:
+	cargo check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
+	@if ! cargo +nightly --version >/dev/null 2>&1; then \
+	  echo "fuzz: the targets compile, but no nightly compiler is there to fuzz with: rustup toolchain install nightly"; \
+	elif ! cargo fuzz --version >/dev/null 2>&1; then \
+	  echo "fuzz: the targets compile, but cargo-fuzz is not there: cargo install cargo-fuzz"; \
+	else for target in csv membership experiment parquet; do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  case $$target in \
+	    parquet) cp tests/golden/panel_*.parquet fuzz/corpus/$$target/;; \
+	    experiment) cp examples/experiments/*.toml fuzz/corpus/$$target/;; \
+	  esac; \
+	  cargo +nightly fuzz run --target-dir target/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 || exit 1; \
+	done; fi
+
+# Lines that the tests reach, by file and in all.
+coverage:
+	python3 tests/coverage.py

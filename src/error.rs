@@ -110,10 +110,23 @@ pub struct Error {
     cause: Option<Box<Error>>,
 }
 
+/// Bytes of a longer message that are kept of its front and its back, where the place and what is allowed stand.
+const KEPT: (usize, usize) = (1200, 600);
+
+/// A message that quotes what it found must not repeat a whole file.
+fn clipped(message: String) -> String {
+    if message.len() <= 2 * KEPT.0 {
+        return message;
+    }
+    let boundary = |from: usize| (from..from + 4).find(|&place| message.is_char_boundary(place)).unwrap_or(from);
+    let (front, back) = (boundary(KEPT.0), boundary(message.len() - KEPT.1));
+    format!("{} … {} bytes left out … {}", &message[..front], back - front, &message[back..])
+}
+
 impl Error {
-    /// An error without a cause.
+    /// An error without a cause. The middle of a message of more than a few thousand bytes is left out.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), cause: None }
+        Self { code, message: clipped(message.into()), cause: None }
     }
 
     /// An error that another one caused; unlike [`Error::context`] it has a code of its own.
@@ -126,7 +139,7 @@ impl Error {
     /// The same error seen from one level up; the code stays that of the root cause.
     #[must_use]
     pub fn context(self, message: impl Into<String>) -> Self {
-        Self { code: self.code, message: message.into(), cause: Some(Box::new(self)) }
+        Self { code: self.code, message: clipped(message.into()), cause: Some(Box::new(self)) }
     }
 
     /// An input or output error on `path`.
@@ -244,6 +257,19 @@ mod tests {
         }
         let panic = std::panic::catch_unwind(|| std::panic::panic_any(Spiteful)).unwrap_err();
         assert_eq!(super::words(panic), "no message");
+    }
+
+    #[test]
+    fn a_long_message_keeps_its_front_and_its_back() {
+        let message = format!("row 3: found '{}', allowed is a number", "é".repeat(1_000_000));
+        let error = Error::new(Code::InvalidData, message).context("x".repeat(10_000)).to_string();
+        assert!(
+            error.len() < 4000 && error.ends_with("', allowed is a number") && error.contains("row 3: found"),
+            "{error}"
+        );
+        assert!(error.contains(" bytes left out "));
+        let whole = "y".repeat(2000);
+        assert_eq!(Error::new(Code::InvalidData, whole.clone()).message(), whole);
     }
 
     #[test]

@@ -248,8 +248,10 @@ impl Values {
 
 /// The error for a key that nobody declared, with the nearest of those that are allowed.
 pub fn unknown(path: &str, key: &str, allowed: &[&str]) -> Error {
+    // Distances take time and memory with the length of the key, and nothing is near a long one.
     let nearest = allowed
         .iter()
+        .filter(|name| key.len() <= 3 * name.len().max(16))
         .map(|name| (strsim::damerau_levenshtein(key, name), *name))
         .min()
         .filter(|(distance, name)| *distance <= name.len().max(key.len()).div_ceil(2));

@@ -191,6 +191,10 @@ mod peeking {
 }
 
 fn run(panel: &Panel, model: &str) -> Run {
+    run_with(panel, model, &[])
+}
+
+fn run_with(panel: &Panel, model: &str, overrides: &[&str]) -> Run {
     let mut search = Search::folders(Vec::new());
     // SAFETY: both functions are the plugins' own entries, linked into this test.
     unsafe {
@@ -199,7 +203,8 @@ fn run(panel: &Panel, model: &str) -> Run {
     }
     let text = format!("{EXPERIMENT}[portfolio]\nmax_turnover = 0.3\n[[models]]\nname = \"{model}\"\n");
     let text = if model == "hrp" { format!("{text}[models.settings]\nlookback = 120\n") } else { text };
-    let experiment = Experiment::from_toml(&text, "".into(), &[]).unwrap();
+    let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
+    let experiment = Experiment::from_toml(&text, "".into(), &overrides).unwrap();
     Run::new(experiment, panel.clone(), &Runtime::new(search, 1).unwrap()).unwrap()
 }
 
@@ -221,4 +226,13 @@ fn equal_weight_and_hrp_pass_with_members_that_come_and_go() {
     let audit = run.audit(1000).unwrap();
     assert_eq!(audit.moved, None);
     assert!(audit.dates >= 20 && audit.compared > 500, "{audit:?}");
+}
+
+#[test]
+fn with_a_lag_the_first_decision_of_a_window_lies_before_the_row_that_weighs_it_and_passes() {
+    for lag in ["portfolio.execution_lag=1", "portfolio.execution_lag=3"] {
+        let audit = run_with(&panel(), "hrp", &[lag]).audit(1000).unwrap();
+        assert_eq!(audit.moved, None, "{lag}");
+        assert!(audit.dates >= 20 && audit.compared > 500, "{audit:?}");
+    }
 }

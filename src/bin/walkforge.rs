@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use walkforge::conformance::{Finding, Options, Outcome, check, run_here};
 use walkforge::error::{Code, Error, Result};
 use walkforge::evaluate::Value;
-use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory};
+use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory, Level};
 use walkforge::plugin::Search;
 use walkforge::run::{DEFAULT_DATES, Experiment, Run, RunDirectory, Runtime, allocate};
 use walkforge::settings::Values;
@@ -140,7 +140,7 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     let bar = progress_bar();
     bar.set_message("reading data and plugins");
     let panel = experiment.panel()?;
-    let runtime = Runtime::new(search()?, threads)?;
+    let runtime = runtime(threads, &bar)?;
     let mut run = Run::new(experiment, panel, &runtime)?;
     // Claimed before anything is computed, so that no work is done for a directory that cannot take it.
     let Some(directory) = RunDirectory::claim(out, &run)? else {
@@ -166,7 +166,7 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
 /// Prints the first weight that moved as CSV; the header alone where none did.
 fn audit(experiment: &std::path::Path, dates: usize, set: &[String]) -> Result<()> {
     let experiment = Experiment::from_file(experiment, set)?;
-    let runtime = Runtime::new(search()?, 1)?;
+    let runtime = runtime(1, &indicatif::ProgressBar::hidden())?;
     let panel = experiment.panel()?;
     let run = Run::new(experiment, panel, &runtime)?;
     let audit = run.audit(dates)?;
@@ -201,6 +201,18 @@ fn audit(experiment: &std::path::Path, dates: usize, set: &[String]) -> Result<(
             ),
         )),
     }
+}
+
+/// A runtime whose warnings and errors go to stderr, above the bar where there is one.
+fn runtime(threads: usize, bar: &indicatif::ProgressBar) -> Result<Runtime> {
+    let bar = bar.clone();
+    let mut runtime = Runtime::new(search()?, threads)?;
+    runtime.log = Some(std::sync::Arc::new(move |level, message| {
+        if level <= Level::Warn {
+            bar.suspend(|| eprintln!("walkforge: {message}"));
+        }
+    }));
+    Ok(runtime)
 }
 
 /// Windows done, time, and what is being done; nothing where nobody watches.

@@ -6,6 +6,8 @@
 //! the price returns earns the whole move.
 
 mod changed;
+#[cfg(feature = "parquet")]
+mod claims;
 mod csv;
 mod epoch;
 mod features;
@@ -20,7 +22,7 @@ pub use changed::Change;
 pub use epoch::{date_of, days_of};
 pub use features::Feature;
 pub use past::Past;
-pub use universe::Membership;
+pub use universe::{Membership, Source};
 
 use std::path::Path;
 

@@ -12,6 +12,7 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::schema::types::ColumnDescriptor;
 use jiff::civil::Date;
 
+use super::claims;
 use super::epoch::date_of;
 use super::grid::Grid;
 use super::table::calendar_date;
@@ -19,6 +20,8 @@ use crate::error::{Code, Error, Result, fail};
 
 /// More cells than this are no panel; a damaged file could claim any number.
 const MOST_CELLS: usize = 1 << 33;
+/// Dates increase from row to row, and the calendar from the year -9999 to 9999 has no more days than this.
+const MOST_ROWS: usize = 7_304_484;
 
 /// How a column says when.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,9 +34,11 @@ enum When {
 
 /// The numbers of a Parquet file.
 pub(super) fn grid(path: &Path) -> Result<Grid> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, &error))?;
+    claims::footer(&bytes)?;
     let file = File::open(path).map_err(|error| Error::io("read", path, &error))?;
     // Damaged files make the reader fail, and in places panic: both are the file's fault.
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read(file)));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read(file, &bytes)));
     outcome.unwrap_or_else(|_| fail!(InvalidData, "it is a damaged Parquet file: its reader gave up"))
 }
 
@@ -42,7 +47,7 @@ fn damaged(error: ParquetError) -> Error {
     Error::new(Code::InvalidData, format!("it is no Parquet file that can be read: {error}"))
 }
 
-fn read(file: File) -> Result<Grid> {
+fn read(file: File, bytes: &[u8]) -> Result<Grid> {
     let reader = SerializedFileReader::new(file).map_err(damaged)?;
     let schema = reader.metadata().file_metadata().schema_descr();
     let columns = schema.columns();
@@ -60,6 +65,9 @@ fn read(file: File) -> Result<Grid> {
     let assets: Vec<usize> = (0..columns.len()).filter(|&place| place != date_column).collect();
     let names: Vec<String> = assets.iter().map(|&place| columns[place].name().to_owned()).collect();
     let rows = usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX);
+    if rows > MOST_ROWS {
+        fail!(InvalidData, "it claims {rows} rows; the calendar has {MOST_ROWS} days");
+    }
     if rows.checked_mul(assets.len().max(1)).is_none_or(|cells| cells > MOST_CELLS) {
         fail!(InvalidData, "it claims {rows} rows of {} columns, more than can be read", columns.len());
     }
@@ -67,8 +75,18 @@ fn read(file: File) -> Result<Grid> {
     let mut by_asset: Vec<Vec<f64>> = vec![Vec::new(); assets.len()];
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(damaged)?;
-        let count = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
-        let first = dates.len();
+        let (count, first) = (usize::try_from(group.metadata().num_rows()).unwrap_or(usize::MAX), dates.len());
+        // So that no row group alone makes room for more than the file claims in all.
+        if count > rows - first.min(rows) {
+            fail!(InvalidData, "it claims {rows} rows, and {count} of them in a row group after the first {first}");
+        }
+        for place in
+            std::iter::once(date_column).chain(assets.iter().copied().filter(|&place| is_number(&columns[place])))
+        {
+            let (start, length) = group.metadata().column(place).byte_range();
+            let (start, length) = (usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(length).unwrap_or(0));
+            claims::pages(bytes, start..start.saturating_add(length), rows)?;
+        }
         let column = group.get_column_reader(date_column).map_err(damaged)?;
         days(column, &columns[date_column], kind, count, first, &mut dates)?;
         for (&place, values) in assets.iter().zip(&mut by_asset) {
@@ -163,6 +181,15 @@ fn days(
         _ => fail!(InvalidData, "column {} holds no dates", column.name()),
     }
     Ok(())
+}
+
+/// Whether a column's type is one that [`numbers`] reads.
+fn is_number(column: &ColumnDescriptor) -> bool {
+    match column.physical_type() {
+        Physical::DOUBLE | Physical::FLOAT => true,
+        Physical::INT32 | Physical::INT64 => column.logical_type_ref().is_none(),
+        _ => false,
+    }
 }
 
 fn numbers(reader: ColumnReader, column: &ColumnDescriptor, count: usize, out: &mut Vec<f64>) -> Result<()> {

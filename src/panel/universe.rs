@@ -84,11 +84,33 @@ impl Membership {
     }
 }
 
+/// What a panel's universe came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// Whoever has a value is a member.
+    #[default]
+    Values,
+    /// A mask of the caller's.
+    Mask,
+    /// Membership intervals.
+    Intervals {
+        /// Assets with at least one interval.
+        assets: usize,
+        /// Their intervals.
+        intervals: usize,
+        /// Those assets that the panel has a column for.
+        assets_used: usize,
+        /// The intervals of those.
+        intervals_used: usize,
+    },
+}
+
 /// What decides membership in a panel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Universe {
     /// Rows after its last value for which an asset may still be held.
     pub(super) stale_rows: usize,
+    pub(super) source: Source,
     /// By cell, whether the caller's intervals or mask allow it; `None` where there are none.
     pub(super) allowed: Option<Vec<bool>>,
 }
@@ -119,13 +141,24 @@ impl Panel {
     /// `stale_rows` before it. Assets of the file that the panel has not are left out, see [`Panel::without_values`].
     #[must_use]
     pub fn with_membership(mut self, membership: &Membership) -> Self {
-        let allowed = self
-            .dates
-            .iter()
-            .flat_map(|&day| self.assets.iter().map(move |asset| membership.contains(asset, day)))
-            .collect();
-        self.without_values =
-            membership.assets().filter(|asset| self.position(asset).is_none()).map(str::to_owned).collect();
+        let columns = self.assets.len();
+        let mut allowed = vec![false; self.dates.len() * columns];
+        let (mut used, mut all) = ((0, 0), (0, 0));
+        self.without_values.clear();
+        for (asset, intervals) in &membership.intervals {
+            all = (all.0 + 1, all.1 + intervals.len());
+            let Some(column) = self.position(asset) else {
+                self.without_values.push(asset.clone());
+                continue;
+            };
+            used = (used.0 + 1, used.1 + intervals.len());
+            for (first, last) in intervals {
+                let rows = self.dates.partition_point(|day| day < first)..self.dates.partition_point(|day| day <= last);
+                rows.for_each(|row| allowed[row * columns + column] = true);
+            }
+        }
+        self.universe.source =
+            Source::Intervals { assets: all.0, intervals: all.1, assets_used: used.0, intervals_used: used.1 };
         self.universe.allowed = Some(allowed);
         self.settle();
         self
@@ -145,6 +178,8 @@ impl Panel {
             );
         }
         self.universe.allowed = Some(self.sorted(mask));
+        self.universe.source = Source::Mask;
+        self.without_values.clear();
         self.settle();
         Ok(self)
     }
@@ -157,6 +192,24 @@ impl Panel {
         self
     }
 
+    /// Rows after its last value for which an asset may still be held.
+    pub fn stale_rows(&self) -> usize {
+        self.universe.stale_rows
+    }
+
+    /// What decides who is a member, beside who has a value.
+    pub fn universe_source(&self) -> Source {
+        self.universe.source
+    }
+
+    /// Least, middle (the lower of two) and largest number of members of a row.
+    pub fn member_counts(&self) -> [usize; 3] {
+        let count = |row: &[bool]| row.iter().filter(|member| **member).count();
+        let mut counts: Vec<usize> = self.members.chunks_exact(self.assets.len()).map(count).collect();
+        counts.sort_unstable();
+        [0, (counts.len() - 1) / 2, counts.len() - 1].map(|place| counts[place])
+    }
+
     /// Assets of the membership that the panel has no column for, in order of their names.
     pub fn without_values(&self) -> &[String] {
         &self.without_values
@@ -165,7 +218,7 @@ impl Panel {
 
 #[cfg(test)]
 mod tests {
-    use super::Membership;
+    use super::{Membership, Source};
     use crate::panel::{Kind, Panel};
     use jiff::civil::{Date, date};
 
@@ -189,6 +242,9 @@ mod tests {
         assert_eq!(members(&held, 0), [false, true, false, false, false, false]);
         assert_eq!(members(&held, 1), [true; 6]);
         assert_eq!(held.without_values(), ["Z"]);
+        let source = Source::Intervals { assets: 3, intervals: 4, assets_used: 2, intervals_used: 3 };
+        assert_eq!((held.universe_source(), held.member_counts()), (source, [1, 1, 2]));
+        assert_eq!((panel().universe_source(), panel().member_counts()), (Source::Values, [1, 1, 2]));
         let stale = panel().with_membership(&membership).with_stale_rows(2);
         assert_eq!(members(&stale, 0), [false, true, true, false, false, false]);
         assert_eq!(members(&panel().with_stale_rows(2), 0), [true, true, true, true, false, true]);
@@ -203,6 +259,26 @@ mod tests {
         let held = panel().with_members(&mask).unwrap();
         assert_eq!((held.members(1), held.members(0)), (&[false, true][..], &[true, true][..]));
         assert!(panel().with_members(&mask[1..]).is_err());
+    }
+
+    #[test]
+    fn days_before_and_after_the_panel_and_names_in_another_case_are_not_the_panels() {
+        let mut membership = Membership::default();
+        for (asset, first, last) in [
+            ("B", date(1900, 1, 1), date(2019, 12, 31)),
+            ("B", date(2019, 12, 31), date(2020, 1, 1)),
+            ("B", date(2020, 1, 6), Date::MAX),
+            ("B", date(2021, 1, 1), date(2022, 1, 1)),
+            ("a", date(2020, 1, 1), Date::MAX),
+        ] {
+            membership.add(asset, first, last);
+        }
+        let held = panel().with_membership(&membership);
+        assert_eq!(members(&held, 1), [true, false, false, false, false, true]);
+        assert_eq!((members(&held, 0), held.without_values()), (vec![false; 6], &["a".to_owned()][..]));
+        // A mask afterwards is the universe alone.
+        let masked = held.with_members(&[true; 12]).unwrap();
+        assert_eq!((masked.universe_source(), masked.without_values()), (Source::Mask, &[][..]));
     }
 
     #[test]

@@ -310,8 +310,10 @@ fn weigh(market: &Market, panel: &Panel, window: &Window, decisions: &[Decision]
     let rows = window.test.rows.clone();
     let first = (rows.start).saturating_sub(1 + market.lag);
     let test = &decisions[decisions.partition_point(|decision| decision.row < first)..];
-    // A decision at `last` is weighed when the row after it begins, of which nothing else is looked at.
-    let mut walked = market.walk_until(panel, &mut market.cash(panel), test, rows, last.saturating_add(2))?;
+    // A decision at `last` is weighed when the row after it begins, of which nothing else is looked at; those before the
+    // span, of which there are several rows with a lag, when its first row does.
+    let stop = last.saturating_add(2).max(rows.start + 1);
+    let mut walked = market.walk_until(panel, &mut market.cash(panel), test, rows, stop)?;
     walked.targets.retain(|(row, _)| *row <= last);
     Ok(walked.targets)
 }

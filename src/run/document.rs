@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::score::{Gaps, Scored, Scores};
 use super::walk::Run;
 use crate::evaluate::{METRICS, Value};
+use crate::panel::{Kind, Panel, Source};
 use crate::portfolio::Change;
 use crate::windows::Span;
 
@@ -40,10 +41,33 @@ pub(super) fn identity(run: &Run) -> Map<String, Json> {
         "last_date": day(panel.dates().last()),
         "dates": panel.dates().len(),
         "assets": panel.assets().len(),
+        "kind": if panel.kind() == Kind::Prices { "prices" } else { "returns" },
+        "universe": universe(panel),
+        "features": panel.features().iter().map(|feature| &feature.name).collect::<Vec<_>>(),
     });
     out.insert("data".to_owned(), data);
     out.insert("settings".to_owned(), run.experiment.effective());
     out.insert("models".to_owned(), json!(models));
+    out
+}
+
+/// Who may be held, and where that comes from.
+fn universe(panel: &Panel) -> Json {
+    let [least, middle, most] = panel.member_counts();
+    let mut out = match panel.universe_source() {
+        Source::Values => json!({"from": "values"}),
+        Source::Mask => json!({"from": "mask"}),
+        Source::Intervals { assets, intervals, assets_used, intervals_used } => json!({
+            "from": "membership",
+            "assets": assets,
+            "intervals": intervals,
+            "assets_used": assets_used,
+            "intervals_used": intervals_used,
+            "assets_without_column": panel.without_values(),
+        }),
+    };
+    out["stale_rows"] = json!(panel.stale_rows());
+    out["members"] = json!({"min": least, "median": middle, "max": most});
     out
 }
 
@@ -56,7 +80,8 @@ pub(super) fn document(run: &Run, scores: &Scores) -> Map<String, Json> {
         .zip(scores.total.iter().zip(&scores.gaps))
         .map(|(entry, (total, gaps))| {
             let mut scored = metrics(&total.metrics);
-            scored.insert("constraints".to_owned(), json!(totals(&total.changes)));
+            let changed = entries(&total.changes, &|row| run.panel.dates()[row].to_string());
+            scored.insert("constraints".to_owned(), json!(changed));
             scored.insert("gaps".to_owned(), gap_counts(gaps));
             (entry.name.clone(), Json::Object(scored))
         })
@@ -128,16 +153,8 @@ fn gap_counts(gaps: &Gaps) -> Json {
     json!({"days_without_price": gaps.days_without_price, "moves_after_gap": gaps.moves_after_gap})
 }
 
-/// By rule: on how many decisions it changed something, and how much weight it moved in all (Σ|after − before|).
-fn totals(changes: &[(usize, Change)]) -> Map<String, Json> {
-    let mut out = Map::new();
-    for (rule, of_rule) in by_rule(changes) {
-        out.insert(rule.to_owned(), json!({"decisions": of_rule.len(), "moved": moved(&of_rule)}));
-    }
-    out
-}
-
-/// The same with the list of decision dates and the weight moved on each.
+/// By rule: on how many decisions it changed something, how much weight it moved in all (Σ|after − before|), and the list
+/// of decision dates with the weight moved on each.
 fn entries(changes: &[(usize, Change)], day: &dyn Fn(usize) -> String) -> Map<String, Json> {
     let mut out = Map::new();
     for (rule, of_rule) in by_rule(changes) {
@@ -148,13 +165,17 @@ fn entries(changes: &[(usize, Change)], day: &dyn Fn(usize) -> String) -> Map<St
     out
 }
 
-/// Decision rows and weight moved of each rule, the rules in the order in which they first changed something.
+/// Decision rows and weight moved of each rule, the rules in the order in which they first changed something. A rule
+/// that came up more than once in a decision is one entry.
 pub(super) fn by_rule(changes: &[(usize, Change)]) -> Vec<(&'static str, Vec<(usize, f64)>)> {
     let mut out: Vec<(&'static str, Vec<(usize, f64)>)> = Vec::new();
     for (row, change) in changes {
         let entry = (*row, change.moved);
         match out.iter_mut().find(|(rule, _)| *rule == change.rule) {
-            Some((_, list)) => list.push(entry),
+            Some((_, list)) => match list.last_mut().filter(|(row, _)| *row == entry.0) {
+                Some((_, moved)) => *moved += entry.1,
+                None => list.push(entry),
+            },
             None => out.push((change.rule, vec![entry])),
         }
     }
@@ -195,14 +216,16 @@ fn lay_out(value: &Json, depth: usize, before: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{entries, metrics, text, totals};
+    use super::{entries, metrics, text};
     use crate::evaluate::{METRICS, Value};
     use crate::portfolio::Change;
     use serde_json::{Value as Json, json};
 
-    const CHANGES: [(usize, Change); 4] = [
+    const CHANGES: [(usize, Change); 6] = [
         (3, Change { rule: "membership", moved: 0.25 }),
-        (3, Change { rule: "bounds", moved: 0.5 }),
+        (3, Change { rule: "bounds", moved: 0.25 }),
+        (3, Change { rule: "min_weight", moved: 0.125 }),
+        (3, Change { rule: "bounds", moved: 0.25 }),
         (7, Change { rule: "bounds", moved: 0.125 }),
         (9, Change { rule: "bounds", moved: 0.0 }),
     ];
@@ -210,13 +233,12 @@ mod tests {
     #[test]
     fn changes_are_summed_by_rule_and_listed_by_decision() {
         let expected = json!({
-            "membership": {"decisions": 1, "moved": 0.25},
-            "bounds": {"decisions": 3, "moved": 0.625},
+            "membership": {"decisions": 1, "moved": 0.25, "entries": [["day 3", 0.25]]},
+            "bounds": {"decisions": 3, "moved": 0.625, "entries": [["day 3", 0.5], ["day 7", 0.125], ["day 9", 0.0]]},
+            "min_weight": {"decisions": 1, "moved": 0.125, "entries": [["day 3", 0.125]]},
         });
-        assert_eq!(json!(totals(&CHANGES)), expected);
-        let listed = entries(&CHANGES, &|row| format!("day {row}"));
-        assert_eq!(listed["bounds"]["entries"], json!([["day 3", 0.5], ["day 7", 0.125], ["day 9", 0.0]]));
-        assert_eq!(json!(totals(&[])), json!({}));
+        assert_eq!(json!(entries(&CHANGES, &|row| format!("day {row}"))), expected);
+        assert_eq!(json!(entries(&[], &|row| row.to_string())), json!({}));
     }
 
     #[test]

@@ -122,6 +122,9 @@ pub fn model_settings() -> Vec<Setting> {
     ]
 }
 
+/// Names on the way to a value in an override, more than any setting has.
+const DEEPEST: usize = 16;
+
 const SECTIONS: [&str; 3] = ["data", "windows", "portfolio"];
 
 impl Experiment {
@@ -141,8 +144,12 @@ impl Experiment {
     /// # Errors
     /// `InvalidSetting` that names the setting.
     pub fn from_toml(text: &str, folder: PathBuf, overrides: &[String]) -> Result<Self> {
-        let mut tree: Json = toml::from_str(text)
-            .map_err(|error| Error::new(Code::InvalidSetting, format!("it is not TOML: {error}")))?;
+        let mut tree: Json = toml::from_str(text).map_err(|error| {
+            // Of what is nested too deeply the parser does not say where.
+            let place =
+                if error.span().is_some() { String::new() } else { format!(" near line {}", deepest_line(text)) };
+            Error::new(Code::InvalidSetting, format!("it is not TOML: {}{place}", error.to_string().trim_end()))
+        })?;
         for entry in overrides {
             set(&mut tree, entry)?;
         }
@@ -166,10 +173,10 @@ impl Experiment {
         let mut top = root.clone();
         top.retain(|key, _| declared.iter().any(|setting| setting.name == *key));
         let top = Values::check("", &declared, &top)?;
-        let mut given = section(root, "data")?;
+        let mut given = section(root, "", "data")?;
         let features = features(given.remove("features"))?;
         let data_values = Values::check("data", &data_settings(), &given)?;
-        let windows_values = Values::check("windows", &WindowSettings::declared(), &section(root, "windows")?)?;
+        let windows_values = Values::check("windows", &WindowSettings::declared(), &section(root, "", "windows")?)?;
         let data = match (data_values.text("prices"), data_values.text("returns")) {
             (Ok(_), Ok(_)) => {
                 fail!(InvalidSetting, "settings 'data.prices' and 'data.returns' are both given; one is allowed")
@@ -187,7 +194,7 @@ impl Experiment {
             device: Device::parse(top.text("device")?)?,
             data,
             windows: WindowSettings::from_values(&windows_values)?,
-            rules: Rules::from_section(section(root, "portfolio")?)?,
+            rules: Rules::from_section(section(root, "", "portfolio")?)?,
             models: models(root)?,
             folder,
             windows_values,
@@ -229,6 +236,15 @@ impl Experiment {
     }
 }
 
+/// The line, from 1, with the most signs of tables in tables.
+fn deepest_line(text: &str) -> usize {
+    let depth = |line: &str| line.matches(['.', '[', '{']).count();
+    text.lines()
+        .enumerate()
+        .max_by_key(|(place, line)| (depth(line), usize::MAX - place))
+        .map_or(1, |(place, _)| place + 1)
+}
+
 /// `[data.features]`: a file for each name.
 fn features(table: Option<Json>) -> Result<Vec<(String, PathBuf)>> {
     let table = match table {
@@ -245,11 +261,15 @@ fn features(table: Option<Json>) -> Result<Vec<(String, PathBuf)>> {
         .collect()
 }
 
-fn section(root: &Map<String, Json>, name: &str) -> Result<Map<String, Json>> {
-    match root.get(name) {
+/// A table of `of`, which is itself found at `path`.
+fn section(of: &Map<String, Json>, path: &str, name: &str) -> Result<Map<String, Json>> {
+    match of.get(name) {
         None => Ok(Map::new()),
         Some(Json::Object(table)) => Ok(table.clone()),
-        Some(found) => fail!(InvalidSetting, "'{name}': found {found}, allowed is a table [{name}]"),
+        Some(found) if path.is_empty() => {
+            fail!(InvalidSetting, "'{name}': found {found}, allowed is a table [{name}]")
+        }
+        Some(found) => fail!(InvalidSetting, "'{path}.{name}': found {found}, allowed is a table"),
     }
 }
 
@@ -267,7 +287,7 @@ fn models(root: &Map<String, Json>) -> Result<Vec<ModelEntry>> {
             fail!(InvalidSetting, "'{path}': found {entry}, allowed is a table")
         };
         let mut own = entry.clone();
-        let settings = section(entry, "settings")?;
+        let settings = section(entry, &path, "settings")?;
         own.retain(|key, _| key != "settings");
         for key in own.keys() {
             let allowed = ["name", "plugin", "settings"];
@@ -296,6 +316,13 @@ fn set(tree: &mut Json, entry: &str) -> Result<()> {
         fail!(InvalidSetting, "--set {entry}: allowed is section.key=value");
     };
     let value = toml::from_str::<Json>(&format!("v = {text}")).map_or_else(|_| json!(text), |table| table["v"].clone());
+    // A table in a table in a table, without end, is more than can be walked.
+    if path.split('.').count() > DEEPEST {
+        fail!(
+            InvalidSetting,
+            "--set {entry}: allowed is section.key=value, with at most {DEEPEST} names up to the value"
+        );
+    }
     let mut place = tree;
     let mut keys = path.split('.').peekable();
     while let Some(key) = keys.next() {
@@ -340,6 +367,9 @@ mod tests {
         refused("[data]\nfeatures = 3\n", &[], "'data.features': found 3");
         refused("[data]\nmember = \"a\"\n", &[], "did you mean 'membership'?");
         refused("not toml", &[], "it is not TOML");
+        refused("[[models]]\nname = \"a\"\nsettings = 3\n", &[], "'models[0].settings': found 3, allowed is a table");
+        refused(&format!("seed = 1\n{}a = 1", "a.".repeat(200)), &[], "recursion limit near line 2");
+        refused("", &[&format!("{}a=1", "a.".repeat(50))], "with at most 16 names up to the value");
         refused("sed = 1\n", &[], "setting 'sed' is unknown; did you mean 'seed'?");
         refused("", &["seed=-1"], "setting 'seed': found -1, allowed is a whole number of at least 0");
         refused("", &["device=cuda:0"], "found \"cuda:0\", but this build has no CUDA; allowed are auto, cpu");

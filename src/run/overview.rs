@@ -1,8 +1,11 @@
 //! What the report shows of a run: values and facts in words. How they look is the report's business.
 
+use std::fmt::Write as _;
+
 use super::document::{by_rule, moved};
 use super::score::{Gaps, Scores};
 use super::walk::{ModelInfo, Run, Target};
+use crate::panel::{Kind, Panel, Source};
 use crate::report::{Changed, Integrity, ModelValues, Rebalance, Values, WindowSpan, WindowValues};
 use crate::windows::Scheme;
 
@@ -94,9 +97,6 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         )
         .collect();
     let rebalance = experiment.rules.rebalance_text();
-    let as_priced = (0..dates.len()).all(|row| panel.members(row) == panel.has_value(row));
-    let universe =
-        if as_priced { "assets with a price on the day of the decision" } else { "the members of the day, as given" };
     let mut out = vec![
         ("Data", format!("{span}, {assets} {}", if assets == 1 { "asset" } else { "assets" })),
         (
@@ -110,7 +110,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
                 settings.step_months
             ),
         ),
-        ("Universe", universe.to_owned()),
+        ("Universe", universe_words(panel)),
         (
             "Rebalance",
             if rebalance.parse::<usize>().is_ok() { format!("every {rebalance} rows") } else { rebalance.to_owned() },
@@ -118,10 +118,37 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         ("Execution", lag_words(experiment.rules.execution_lag)),
         ("Costs", format!("{} basis points of the weight bought and sold", experiment.rules.cost_bps)),
     ];
+    let features: Vec<&str> = panel.features().iter().map(|feature| feature.name.as_str()).collect();
+    if !features.is_empty() {
+        out.insert(3, ("Features", features.join(", ")));
+    }
     out.extend(experiment.rules.words());
     out.push(("Models", models.join(", ")));
     out.push(("Made by", format!("walkforge {}, seed {}", env!("CARGO_PKG_VERSION"), experiment.seed)));
     out.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn universe_words(panel: &Panel) -> String {
+    let value = if panel.kind() == Kind::Prices { "price" } else { "return" };
+    let fresh = match panel.stale_rows() {
+        0 => format!("with a {value} on the day of the decision"),
+        rows => format!("with a {value} on the day of the decision or up to {rows} rows before"),
+    };
+    let mut out = match panel.universe_source() {
+        Source::Values => format!("assets {fresh}"),
+        Source::Mask => format!("the members of the day, as given, {fresh}"),
+        Source::Intervals { assets, intervals, assets_used, .. } => {
+            let missing = match assets - assets_used {
+                0 => String::new(),
+                missing => format!(" ({missing} of them without data, never held)"),
+            };
+            format!("the members of the day, of {assets} assets in {intervals} intervals{missing}, {fresh}")
+        }
+    };
+    let [least, middle, most] = panel.member_counts();
+    // Writing to a string cannot fail.
+    let _ = write!(out, "; {least} to {most} a day, median {middle}");
+    out
 }
 
 fn lag_words(lag: usize) -> String {

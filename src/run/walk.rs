@@ -11,7 +11,7 @@ use super::window::{Entry, ModelWindow, walk};
 use super::{CANCELLED, Runtime};
 use crate::error::{Code, Error, Result, fail};
 use crate::evaluate::{METRICS, Value};
-use crate::model::{Context, EQUAL_WEIGHT, EqualWeight, Factory};
+use crate::model::{Context, EQUAL_WEIGHT, EqualWeight, Factory, Level};
 use crate::panel::Panel;
 use crate::portfolio::{Book, Change, Path};
 use crate::settings::Values;
@@ -88,6 +88,9 @@ impl Run {
     pub fn new(experiment: Experiment, panel: Panel, runtime: &Runtime) -> Result<Self> {
         let cancel = Arc::new(AtomicBool::new(false));
         let entries = entries(&experiment, runtime, &cancel)?;
+        if let Some(warning) = missing_columns(&panel) {
+            Context::new(runtime.log.clone(), Arc::clone(&cancel)).log(Level::Warn, &warning);
+        }
         let windows = windows(panel.dates(), &experiment.windows)?;
         let stitched = stitch(panel.dates(), &windows);
         let rules = &experiment.rules;
@@ -246,6 +249,21 @@ impl Run {
         let walked = self.market.walk(&self.panel, &mut book, &result.test, rows.clone())?;
         Ok((book, walked))
     }
+}
+
+/// What there is to say of members that the data have no column for. Where many are missing the first few are enough to
+/// find the fault; `run.json` lists them all.
+fn missing_columns(panel: &Panel) -> Option<String> {
+    const NAMED: usize = 10;
+    let missing = panel.without_values();
+    let more = if missing.len() > NAMED { ", …" } else { "" };
+    (!missing.is_empty()).then(|| {
+        format!(
+            "{} of the membership's assets have no column in the data and are never held: {}{more}",
+            missing.len(),
+            missing[..missing.len().min(NAMED)].join(", ")
+        )
+    })
 }
 
 fn entries(experiment: &Experiment, runtime: &Runtime, cancel: &Arc<AtomicBool>) -> Result<Vec<Entry>> {

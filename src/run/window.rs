@@ -119,13 +119,23 @@ pub(super) fn fitted(
     }
     let shown = if validation_rows.is_empty() { train_rows.clone() } else { train_rows.start..validation_rows.end };
     if model.fits() {
-        let assets: Vec<usize> =
-            (0..panel.assets().len()).filter(|&column| shown.clone().any(|row| panel.members(row)[column])).collect();
+        let assets = members_of(panel, shown.clone())?;
         let train = panel.past(train_rows, &assets)?;
         let validation = if validation_rows.is_empty() { None } else { Some(panel.past(validation_rows, &assets)?) };
         model.fit(&train, validation.as_ref()).map_err(place)?;
     }
     Ok((model, shown.end - 1))
+}
+
+/// The columns that are a member on at least one of `rows`; there must be one, as a model of nothing cannot be fitted.
+fn members_of(panel: &Panel, rows: Range<usize>) -> Result<Vec<usize>> {
+    let member = |column: &usize| rows.clone().any(|row| panel.members(row)[*column]);
+    let out: Vec<usize> = (0..panel.assets().len()).filter(member).collect();
+    if out.is_empty() {
+        let (first, last) = (panel.dates()[rows.start], panel.dates()[rows.end - 1]);
+        fail!(InvalidData, "there is nothing to fit: no asset is a member between {first} and {last}");
+    }
+    Ok(out)
 }
 
 /// One decision, from a lookback that starts at `start` at the earliest; and the highest row that the model was shown.
@@ -191,8 +201,7 @@ pub fn allocate(
 ) -> Result<Vec<f64>> {
     let mut model = factory.create(settings, &Context::default())?;
     if model.fits() {
-        let everything: Vec<usize> = (0..panel.assets().len()).collect();
-        model.fit(&panel.past(0..row + 1, &everything)?, None)?;
+        model.fit(&panel.past(0..row + 1, &members_of(panel, 0..row + 1)?)?, None)?;
     }
     let (Decision { mut target, shown, scores, .. }, _) = decide(panel, &*model, 0, row)?;
     let cash = vec![0.0; target.len()];
@@ -225,6 +234,7 @@ mod tests {
     struct Witness {
         fits: bool,
         fitted: Arc<Mutex<Vec<Range<usize>>>>,
+        fitted_on: Arc<Mutex<Vec<usize>>>,
         asked: Arc<Mutex<Vec<Range<usize>>>>,
     }
 
@@ -256,6 +266,7 @@ mod tests {
         }
 
         fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()> {
+            *self.fitted_on.lock().unwrap() = train.assets().to_vec();
             self.fitted.lock().unwrap().extend([train.rows()].into_iter().chain(validation.map(Past::rows)));
             Ok(())
         }
@@ -269,18 +280,74 @@ mod tests {
     /// The second window of daily dates from 2020-01-01: train February to April (rows 31 to 120), validation May, test
     /// June (rows 152 to 181).
     fn walked(witness: &Witness, lag: usize) -> super::ModelWindow {
+        tried(witness, lag, |panel| panel).unwrap()
+    }
+
+    fn tried(witness: &Witness, lag: usize, change: impl FnOnce(Panel) -> Panel) -> Result<super::ModelWindow> {
         let text = "[windows]\ntrain_months = 3\nvalidation_months = 1\ntest_months = 1\nstep_months = 1\n";
         let overrides = [format!("portfolio.execution_lag={lag}"), "portfolio.rebalance=10".to_owned()];
         let experiment = Experiment::from_toml(text, PathBuf::new(), &overrides).unwrap();
         let dates: Vec<Date> = (0..200).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect();
         let prices: Vec<f64> = (0..400).map(|cell| 100.0 + f64::from(cell).sin()).collect();
-        let panel = Panel::from_arrays(Kind::Prices, dates, &["A".into(), "B".into()], &prices).unwrap();
+        let panel = change(Panel::from_arrays(Kind::Prices, dates, &["A".into(), "B".into()], &prices).unwrap());
         let window = windows(panel.dates(), &experiment.windows).unwrap()[1].clone();
         assert_eq!((&window.train.rows, &window.test.rows), (&(31..121), &(152..182)));
         let settings = Values::check("", &[], &Map::new()).unwrap();
         let entry =
             Entry { name: "witness".into(), factory: Box::new(witness.clone()), settings, context: Context::default() };
-        walk(&experiment, &panel, &window, &entry).unwrap()
+        walk(&experiment, &panel, &window, &entry)
+    }
+
+    /// Two assets that are members on the rows given.
+    fn members(a: Range<usize>, b: Range<usize>) -> impl FnOnce(Panel) -> Panel {
+        let mask: Vec<bool> = (0..200).flat_map(|row| [a.contains(&row), b.contains(&row)]).collect();
+        move |panel| panel.with_members(&mask).unwrap()
+    }
+
+    #[test]
+    fn a_window_without_members_is_told_before_a_model_is_asked() {
+        let fits = Witness { fits: true, ..Witness::default() };
+        let error = tried(&fits, 0, members(0..31, 152..200)).unwrap_err().to_string();
+        assert_eq!(error, "there is nothing to fit: no asset is a member between 2020-02-01 and 2020-05-31");
+        assert!(fits.fitted.lock().unwrap().is_empty());
+        let error = tried(&Witness::default(), 0, members(0..140, 0..130)).unwrap_err().to_string();
+        assert!(error.starts_with("no asset can be weighed on 2020-05-20: none is a member"), "{error}");
+    }
+
+    #[test]
+    fn a_window_of_one_asset_holds_it_alone_and_a_member_without_history_waits() {
+        let walked = tried(&Witness::default(), 0, members(0..200, 0..0)).unwrap();
+        assert!(walked.test.iter().all(|decision| decision.target == [1.0, 0.0] && !decision.shown[1]));
+        // B has its first price in row 140: 20 returns by row 160.
+        let late = |_| {
+            let dates: Vec<Date> = (0..200).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect();
+            let price = |row: i32| {
+                [100.0 + f64::from(row).sin(), if row < 140 { f64::NAN } else { 50.0 + f64::from(row).cos() }]
+            };
+            let prices: Vec<f64> = (0..200).flat_map(price).collect();
+            Panel::from_arrays(Kind::Prices, dates, &["A".into(), "B".into()], &prices).unwrap()
+        };
+        let walked = tried(&Witness::default(), 0, late).unwrap();
+        let seen: Vec<(usize, bool)> = walked.test.iter().map(|decision| (decision.row, decision.shown[1])).collect();
+        assert_eq!(seen, [(151, false), (160, true), (170, true), (180, true)]);
+        assert_eq!((&walked.test[0].target, &walked.test[1].target), (&vec![1.0, 0.0], &vec![0.5, 0.5]));
+    }
+
+    #[test]
+    fn one_allocation_fits_on_members_alone_as_a_walk_does() {
+        let dates: Vec<Date> = (0..60).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect();
+        let prices: Vec<f64> = (0..120).map(|cell| 100.0 + f64::from(cell).sin()).collect();
+        let mask: Vec<bool> = (0..60).flat_map(|_| [true, false]).collect();
+        let panel = Panel::from_arrays(Kind::Prices, dates, &["A".into(), "B".into()], &prices).unwrap();
+        let panel = panel.with_members(&mask).unwrap();
+        let witness = Witness { fits: true, ..Witness::default() };
+        let settings = Values::check("", &[], &Map::new()).unwrap();
+        let weights = super::allocate(&panel, &witness, &settings, &super::Constraints::default(), 50).unwrap();
+        assert_eq!((weights, &*witness.fitted_on.lock().unwrap()), (vec![1.0, 0.0], &vec![0]));
+        let (nobody, witness) =
+            (panel.with_members(&[false; 120]).unwrap(), Witness { fits: true, ..Witness::default() });
+        assert!(super::allocate(&nobody, &witness, &settings, &super::Constraints::default(), 50).is_err());
+        assert!(witness.fitted.lock().unwrap().is_empty());
     }
 
     #[test]

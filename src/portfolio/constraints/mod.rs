@@ -86,7 +86,7 @@ pub struct Known<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {
     /// `membership`, `top_k`, `min_weight`, `bounds`, `turnover`, or `drift` where the turnover limit keeps a holding
-    /// beyond a bound.
+    /// beyond a bound, or above 0 what is outside the `top_k`, below `min_weight` or not shown to the model.
     pub rule: &'static str,
     /// Σ|after − before|; for `membership` the weight sold, for `drift` the weight beyond the bounds.
     pub moved: f64,
@@ -112,10 +112,11 @@ impl Constraints {
         let mut choice =
             Choice { open: known.members.iter().zip(known.shown).map(|(one, two)| *one && *two).collect() };
         self.choose_top(target, known, &mut choice, &mut changes)?;
-        self.project(target, &mut choice, &mut changes)?;
+        let cut = changes.last().is_some_and(|change| change.rule == "top_k");
+        self.project(target, cut, &mut choice, &mut changes)?;
         if let Some(limit) = self.max_turnover {
             turnover::limit(limit, target, known, &mut changes);
-            let beyond = self.beyond(target);
+            let beyond = self.beyond(target) + self.unwanted(target, &choice.open);
             if beyond > SOLVED {
                 changes.push(Change { rule: "drift", moved: beyond });
             }
@@ -159,14 +160,16 @@ impl Constraints {
         Ok(())
     }
 
-    /// Projects, and leaves out what is below `min_weight` until nothing is.
-    fn project(&self, target: &mut [f64], choice: &mut Choice, changes: &mut Vec<Change>) -> Result<()> {
+    /// Projects, and leaves out what is below `min_weight` until nothing is. Where the choice of the `top_k` cut the
+    /// target, that is judged of what the chosen come to: of many assets each may be small, and of the few left none is.
+    fn project(&self, target: &mut [f64], cut: bool, choice: &mut Choice, changes: &mut Vec<Change>) -> Result<()> {
         let small = |weights: &[f64], open: &[bool]| -> Vec<usize> {
             let below = |asset: &usize| open[*asset] && weights[*asset].abs() < self.min_weight - TOLERANCE;
             (0..weights.len()).filter(below).collect()
         };
+        let mut judged = !cut;
         loop {
-            if self.min_weight > 0.0 {
+            if self.min_weight > 0.0 && std::mem::replace(&mut judged, true) {
                 close("min_weight", &small(target, &choice.open), target, choice, changes);
             }
             self.feasible(&choice.open)?;
@@ -189,6 +192,13 @@ impl Constraints {
         let single: f64 = target.iter().map(|&weight| outside(weight, self.least(), self.max_weight)).sum();
         let summed = |group: &Group| group.assets.iter().map(|&asset| target[asset]).sum::<f64>();
         single + self.groups.iter().map(|group| outside(summed(group), group.min, group.max)).sum::<f64>()
+    }
+
+    /// The weight that is held where none should be: of assets that rules closed, and below `min_weight`.
+    fn unwanted(&self, target: &[f64], open: &[bool]) -> f64 {
+        let small = |weight: f64| weight.abs() < self.min_weight - TOLERANCE;
+        let unwanted = target.iter().zip(open).filter(|(weight, open)| !**open || small(**weight));
+        unwanted.map(|(weight, _)| weight.abs()).sum()
     }
 
     /// The lower bound of an asset.
@@ -361,6 +371,62 @@ mod tests {
         let mut target = [0.9, 0.4, -0.3];
         apply(&constraints, &mut target, &[0.0; 3]).unwrap();
         near(&target, &[0.8, 0.45, -0.25]);
+    }
+
+    #[test]
+    fn of_many_assets_the_chosen_few_are_not_too_small_for_the_least_weight() {
+        let constraints = Constraints { min_weight: 0.1, top_k: Some(4), ..Constraints::default() };
+        let mut target = [0.02; 50];
+        let changes = apply(&constraints, &mut target, &[0.0; 50]).unwrap();
+        near(&target[..5], &[0.25, 0.25, 0.25, 0.25, 0.0]);
+        assert_eq!(rules(&changes), ["top_k", "bounds"]);
+        // Of the chosen, one is too small still.
+        let mut target = [0.5, 0.3, 0.13, 0.02, 0.01, 0.01, 0.01, 0.01, 0.01];
+        let changes = apply(&constraints, &mut target, &[0.0; 9]).unwrap();
+        near(&target[..4], &[0.5 + 0.07 / 3.0, 0.3 + 0.07 / 3.0, 0.13 + 0.07 / 3.0, 0.0]);
+        assert_eq!(rules(&changes), ["top_k", "bounds", "min_weight", "bounds"]);
+    }
+
+    #[test]
+    fn what_the_turnover_limit_keeps_beyond_top_k_and_min_weight_is_told_as_drift() {
+        let before = [0.4, 0.4, 0.2];
+        let drift = |constraints: &Constraints, target: [f64; 3], shown: [bool; 3]| {
+            let mut target = target;
+            let known = Known { members: &[true; 3], shown: &shown, scores: None, before: &before };
+            let changes = constraints.apply(&mut target, &known).unwrap();
+            (target, changes.into_iter().find(|change| change.rule == "drift").map_or(0.0, |change| change.moved))
+        };
+        let limited = Constraints { max_turnover: Some(0.1), ..Constraints::default() };
+        let all = [true; 3];
+        // Half of the third one's 0.2 may be sold.
+        let top = Constraints { top_k: Some(2), ..limited.clone() };
+        let (weights, told) = drift(&top, [0.5, 0.4, 0.1], all);
+        assert!((weights[2] - 0.1).abs() < 1e-12 && (told - weights[2]).abs() < 1e-12, "{weights:?} {told}");
+        let small = Constraints { min_weight: 0.15, ..limited.clone() };
+        let (weights, told) = drift(&small, [0.5, 0.5, 0.0], all);
+        assert!((weights[2] - 0.1).abs() < 1e-12 && (told - weights[2]).abs() < 1e-12, "{weights:?} {told}");
+        let (weights, told) = drift(&limited, [0.5, 0.5, 0.0], [true, true, false]);
+        assert!((told - weights[2]).abs() < 1e-12 && weights[2] > 0.05, "{weights:?} {told}");
+        assert_eq!(drift(&limited, [0.5, 0.4, 0.1], all).1, 0.0);
+    }
+
+    #[test]
+    fn a_group_whose_members_all_left_is_no_matter_unless_it_must_hold_something() {
+        let group = |min| vec![Group { name: "gone".into(), assets: vec![2, 3], min, max: 0.5 }];
+        let known = Known {
+            members: &[true, true, false, false],
+            shown: &[true; 4],
+            scores: None,
+            before: &[0.0, 0.0, 1.0, 0.0],
+        };
+        let constraints = Constraints { max_weight: 0.6, groups: group(0.0), ..Constraints::default() };
+        let mut target = [0.7, 0.3, 0.0, 0.0];
+        constraints.apply(&mut target, &known).unwrap();
+        near(&target, &[0.6, 0.4, 0.0, 0.0]);
+        let must = Constraints { groups: group(0.1), ..constraints };
+        let error = must.apply(&mut [0.7, 0.3, 0.0, 0.0], &known).unwrap_err();
+        assert_eq!(error.code(), Code::Infeasible);
+        assert!(error.to_string().contains("group 'gone' has 0 assets"), "{error}");
     }
 
     #[test]

@@ -3,16 +3,23 @@
 use super::{Change, Known, TOLERANCE};
 
 /// Replaces `target` by w₀ + θ(w − w₀) with the largest θ in [0, 1] for which ½ Σ|w₀ + θ(w − w₀) − w⁻| is at most
-/// `limit`; w₀ is w⁻ after forced exits, spread over the rest in proportion. The first purchase is exempt. Where even
+/// `limit`; w₀ is w⁻ after forced exits, spread over the rest in proportion to |w⁻|. The first purchase is exempt. Where even
 /// the forced exits alone are beyond the limit, θ is 0.
 pub(super) fn limit(limit: f64, target: &mut [f64], known: &Known, changes: &mut Vec<Change>) {
-    let kept: f64 =
-        known.before.iter().zip(known.members).map(|(held, member)| if *member { *held } else { 0.0 }).sum();
-    if known.before.iter().all(|held| *held == 0.0) || kept <= TOLERANCE {
+    // Shares of |w|: with short positions the weights that stay may add up to nothing, and each would grow without end.
+    let (mut kept, mut sold) = (0.0, 0.0);
+    for (held, member) in known.before.iter().zip(known.members) {
+        if *member { kept += held.abs() } else { sold += held }
+    }
+    if kept <= TOLERANCE {
         return;
     }
-    let start: Vec<f64> =
-        known.before.iter().zip(known.members).map(|(held, member)| if *member { held / kept } else { 0.0 }).collect();
+    let start: Vec<f64> = known
+        .before
+        .iter()
+        .zip(known.members)
+        .map(|(held, member)| if *member { held + sold * held.abs() / kept } else { 0.0 })
+        .collect();
     // Each term of the turnover is |offset + θ slope|.
     let terms: Vec<(f64, f64)> = start
         .iter()
@@ -89,6 +96,13 @@ mod tests {
         assert!((weights[0] - 0.7).abs() < 1e-12 && weights[2] == 0.0, "{weights:?}");
         let (weights, _) = limited(0.1, &[1.0, 0.0, 0.0], &[0.4, 0.4, 0.2], &[true, true, false]);
         assert_eq!(weights, [0.5, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn with_short_positions_what_was_sold_is_spread_without_leverage() {
+        // 0.98 is sold; what stays adds up to 0.02, and dividing by that would hold 25 and -24 times the wealth.
+        let (weights, _) = limited(0.3, &[0.0, 1.0, 0.0], &[0.5, -0.48, 0.98], &[true, true, false]);
+        assert!(weights.iter().zip([1.0, 0.0, 0.0]).all(|(one, two)| (one - two).abs() < 1e-12), "{weights:?}");
     }
 
     proptest! {

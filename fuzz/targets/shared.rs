@@ -1,0 +1,43 @@
+//! What the targets share: a folder to put inputs in, and the program that reads files where no fuzzer is there.
+#![allow(dead_code)] // no target needs all of it
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use walkforge::panel::Panel;
+
+#[path = "../../tests/hostile/feed.rs"]
+mod feed;
+
+pub use feed::*;
+
+/// The panel that membership files and experiments are for.
+pub fn shared_panel() -> &'static Panel {
+    static PANEL: OnceLock<Panel> = OnceLock::new();
+    PANEL.get_or_init(panel)
+}
+
+/// Puts an input into a file of this process.
+pub fn file(ending: &str, bytes: &[u8]) -> PathBuf {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let path = FOLDER.get_or_init(|| tempfile::tempdir().unwrap()).path().join("input").with_extension(ending);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// Makes a target of a function of bytes: a fuzzer's, or a program of file names.
+#[macro_export]
+macro_rules! target {
+    ($feed:expr) => {
+        #[cfg(fuzzing)]
+        libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+            $feed(bytes);
+        });
+        #[cfg(not(fuzzing))]
+        fn main() {
+            for name in std::env::args().skip(1) {
+                println!("{name}: {:?}", $feed(&std::fs::read(&name).unwrap()));
+            }
+        }
+    };
+}
