@@ -56,7 +56,7 @@
 // The answer needs more steps of the run first.
 #define WF_E_NOT_READY 8
 
-// Another thread is using the handle.
+// Another thread is using the handle, or another process is writing the directory.
 #define WF_E_BUSY 9
 
 // An earlier call on the handle failed inside; the handle can only be freed.

@@ -29,7 +29,7 @@ pub enum Code {
     PluginAbi = abi::WF_E_PLUGIN_ABI,
     /// The answer needs more steps of the run first.
     NotReady = abi::WF_E_NOT_READY,
-    /// Another thread is using the handle.
+    /// Another thread is using the handle, or another process is writing the directory.
     Busy = abi::WF_E_BUSY,
     /// An earlier call on the handle failed inside; the handle can only be freed.
     Poisoned = abi::WF_E_POISONED,

@@ -30,7 +30,7 @@ pub const WF_E_PLUGIN: i32 = 6;
 pub const WF_E_PLUGIN_ABI: i32 = 7;
 /// The answer needs more steps of the run first.
 pub const WF_E_NOT_READY: i32 = 8;
-/// Another thread is using the handle.
+/// Another thread is using the handle, or another process is writing the directory.
 pub const WF_E_BUSY: i32 = 9;
 /// An earlier call on the handle failed inside; the handle can only be freed.
 pub const WF_E_POISONED: i32 = 10;
