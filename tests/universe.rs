@@ -229,8 +229,8 @@ fn recomputed(source: &str, intervals: &Intervals, members: RangeInclusive<usize
     let hrp = "[[models]]\nname = \"hrp\"\n[models.settings]\nlookback = 252\n";
     let pairwise = "[[models]]\nname = \"pairwise\"\nplugin = \"hrp\"\n[models.settings]\nlookback = 252\nmissing = \"pairwise\"\n";
     let bounds = format!(
-        "[portfolio]\ntop_k = 40\nmin_weight = 0.005\nmax_weight = 0.04\nmax_turnover = 0.1\n[portfolio.groups.one]\n\
-         assets = {:?}\nmin = 0.05\nmax = 0.3\n[portfolio.groups.two]\nassets = {:?}\nmin = 0.1\nmax = 0.35\n",
+        "[portfolio]\ntop_k = 40\nmin_weight = 0.005\nmax_weight = 0.06\nmax_turnover = 0.1\n[portfolio.groups.one]\n\
+         assets = {:?}\nmin = 0.05\nmax = 0.35\n[portfolio.groups.two]\nassets = {:?}\nmin = 0.1\nmax = 0.4\n",
         third(0),
         third(1)
     );

@@ -83,8 +83,12 @@ fn read(file: File, bytes: &[u8]) -> Result<Grid> {
         for place in
             std::iter::once(date_column).chain(assets.iter().copied().filter(|&place| is_number(&columns[place])))
         {
-            let (start, length) = group.metadata().column(place).byte_range();
-            let (start, length) = (usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(length).unwrap_or(0));
+            // Not byte_range(): it panics where a number is negative.
+            let chunk = group.metadata().column(place);
+            let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+            let (Ok(start), Ok(length)) = (usize::try_from(start), usize::try_from(chunk.compressed_size())) else {
+                fail!(InvalidData, "it is a damaged Parquet file: column {} lies nowhere", columns[place].name());
+            };
             claims::pages(bytes, start..start.saturating_add(length), rows)?;
         }
         let column = group.get_column_reader(date_column).map_err(damaged)?;
