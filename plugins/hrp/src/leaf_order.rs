@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use pulp::Arch;
+
 use crate::linkage::{Merge, leaf_order};
 
 /// The merges with their children turned as SciPy's `optimal_leaf_ordering` turns them, for the symmetric distances
@@ -142,15 +144,23 @@ impl<'a> Turns<'a> {
         // Rounded to single precision, as SciPy's bound is.
         let shortest = shortest.fold(f64::INFINITY, |least, distance| least.min(*distance)) as f32;
         let mut nearest = vec![0.0; inner.len()];
+        let wide = Arch::new();
         for u in left.outer.clone() {
-            nearest.fill(f32::INFINITY);
-            for m in left.inner.clone() {
-                let cost = self.costs[u * n + m];
-                for (nearest, distance) in nearest.iter_mut().zip(&self.rounded[m * n..][inner.clone()]) {
-                    let sum = cost + distance;
-                    *nearest = if sum < *nearest { sum } else { *nearest };
-                }
-            }
+            // Sums and minima are the same at any vector width.
+            let (costs, rounded) = (&self.costs[u * n..], &self.rounded);
+            wide.dispatch(
+                #[inline(always)]
+                || {
+                    nearest.fill(f32::INFINITY);
+                    for m in left.inner.clone() {
+                        let cost = costs[m];
+                        for (nearest, distance) in nearest.iter_mut().zip(&rounded[m * n..][inner.clone()]) {
+                            let sum = cost + distance;
+                            *nearest = if sum < *nearest { sum } else { *nearest };
+                        }
+                    }
+                },
+            );
             let from_u = self.costs[u * n..][left.inner.clone()].to_vec();
             for w in right.outer.clone() {
                 let from_w = &self.costs[w * n..][inner.clone()];
