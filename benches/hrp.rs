@@ -79,7 +79,7 @@ fn time(plugin: &Plugin, variant: &str, returns: &[f64], assets: usize, repeats:
     };
     given.insert("lookback".to_owned(), json!(rows));
     let settings = Values::check("settings", plugin.settings(), &given)?;
-    let model = plugin.create(&settings, &walkforge::model::Context::default())?;
+    let model = plugin.create(&settings, &walkforge::model::Context::default())?.estimator()?;
     let weights = model.weights(&past)?;
     let mut seconds = Vec::with_capacity(repeats);
     for _ in 0..repeats {

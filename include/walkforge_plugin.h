@@ -26,8 +26,8 @@
 // Major version of this ABI: a host refuses a plugin of another one.
 #define WF_ABI_MAJOR 1
 
-// Minor version: grows when a table or a service is added.
-#define WF_ABI_MINOR 0
+// Minor version: grows when a table or a service is added. 1: networks.
+#define WF_ABI_MINOR 1
 
 // What a function returns on success.
 #define WF_OK 0
@@ -95,6 +95,13 @@
 // Level of a log message: for whoever looks for a fault.
 #define WF_LOG_DEBUG 4
 
+// A network sees the assets that may be weighed at each date; its parameters do not depend on how many there are.
+#define WF_UNIVERSE_BY_DATE 0
+
+// A network sees the same assets in the same places throughout a window: those that may be weighed at the first decision of its
+// validation span. An asset that may not be weighed at a date is masked out there and its inputs are 0.
+#define WF_UNIVERSE_FIXED 1
+
 // Sample covariance, divisor rows - 1.
 #define WF_COVARIANCE_SAMPLE 0
 
@@ -116,14 +123,22 @@
 // For every pair of assets, the rows in which both have a return.
 #define WF_MISSING_PAIRWISE 1
 
+
+
 // Who a plugin works for: the model of a run. Handed to services such as `log` and `cancel`.
 typedef struct wf_context wf_context;
 
 // An error: a code, a message and perhaps the error that caused it. Owned by whoever receives it.
 typedef struct wf_error wf_error;
 
+// A network under description: what `build` gets, for the functions of `wf_program_service`.
+typedef struct wf_program wf_program;
+
 // The checked settings of a model, read through `wf_settings_service`.
 typedef struct wf_settings wf_settings;
+
+// A value of a program: an input, a parameter or what an op gives.
+typedef int32_t wf_value;
 
 // Text: UTF-8, not terminated.
 typedef struct wf_string {
@@ -174,6 +189,8 @@ typedef struct wf_requirements {
     size_t lookback;
     // Finite returns that an asset must have in the lookback to be shown, at most `lookback`.
     size_t min_history;
+    // Of a network, since 1.1: one of `WF_UNIVERSE_*`.
+    int32_t universe;
 } wf_requirements;
 
 // What the host offers to a plugin.
@@ -188,7 +205,7 @@ typedef struct wf_host {
     // and belongs to the new error. The codes `WF_E_INVALID_DATA`, `WF_E_INVALID_SETTING` and `WF_E_CANCELLED` reach the
     // user as they are, any other as `WF_E_PLUGIN`. This slot never moves.
     struct wf_error *(*error_new)(int32_t code, struct wf_string message, struct wf_error *cause);
-    // A service by its id (`settings`, `log`, `cancel`, `statistics`), or null where the host has none of at least this version.
+    // A service by its id (`settings`, `log`, `cancel`, `statistics`, since 1.1 `program`), or null where the host has none of at least this version.
     // It stays valid as long as the process.
     const void *(*get_service)(struct wf_string id, uint32_t minimum_version);
 } wf_host;
@@ -269,6 +286,83 @@ typedef struct wf_statistics_service {
                          size_t capacity);
 } wf_statistics_service;
 
+// What a network is described for.
+typedef struct wf_network_shape {
+    // Size of this struct in bytes.
+    size_t struct_size;
+    // Assets that the network has places for, at least 1.
+    size_t assets;
+    // Number of feature planes that the data have.
+    size_t feature_count;
+    // Their names, sorted, `[feature_count]`.
+    const struct wf_string *features;
+} wf_network_shape;
+
+// Service `program`, version 1: describes a network, for use inside `build` alone.
+//
+// Shapes are those of one sample, a date; the host adds the axis of the batch. A function that fails, because shapes do not fit
+// or a name is unknown, gives `WF_NO_VALUE`, and so does each that is handed `WF_NO_VALUE`. The first failure is kept, with op
+// and shapes, and the host tells the user when `build` returns: `build` itself need not check.
+//
+// Parameters are named after the layer, as in `lstm.0.weight_ih`; a name has letters, digits, `_` and `.`, and is used once.
+typedef struct wf_program_service {
+    // Size of this struct in bytes.
+    size_t struct_size;
+    // An input: the last `rows` rows of a plane up to and with the as-of row, `[rows, assets]`, the oldest first. `plane` is
+    // `returns` or the name of a feature plane: less the mean and over the deviation of the train span (over dates
+    // and members), 0 where missing; or `known`: 1 where the return is there, else 0; or `members`: 1 where the asset might
+    // be held after a decision at that row, else 0. `rows` is at most the `lookback` of the requirements.
+    wf_value (*trailing)(struct wf_program *program, struct wf_string plane, size_t rows);
+    // An input: 1 where the asset may be weighed at the as-of row, else 0, `[assets]`.
+    wf_value (*mask)(struct wf_program *program);
+    // An input that `compute` fills, of this shape, in which `WF_AXIS_ASSETS` stands for the assets. With `normalise` 1 each
+    // feature, a place of the last axis, is less its mean and over its deviation in the train span, and 0 where it is NaN;
+    // with 0 it is taken as it is.
+    wf_value (*computed)(struct wf_program *program,
+                         struct wf_string name,
+                         const size_t *shape,
+                         size_t axes,
+                         int32_t normalise);
+    // A parameter that begins uniform in [-bound, bound); with a bound of 0 it begins at `middle`, which else is 0.
+    wf_value (*parameter)(struct wf_program *program,
+                          struct wf_string name,
+                          const size_t *shape,
+                          size_t axes,
+                          float bound,
+                          float middle);
+    // x W' + b, `[..., outputs]` of `[..., inputs]`: parameters `name.weight` `[outputs, inputs]` and `name.bias` `[outputs]`.
+    wf_value (*linear)(struct wf_program *program, struct wf_string name, wf_value x, size_t outputs);
+    // An LSTM layer over sequences, `[..., steps, hidden]` of `[..., steps, inputs]`, with the parameters, the order of gates
+    // and the beginning of PyTorch: `name.weight_ih`, `name.weight_hh`, `name.bias_ih`, `name.bias_hh`.
+    wf_value (*lstm)(struct wf_program *program, struct wf_string name, wf_value x, size_t hidden);
+    // Layer normalisation over the last axis, with parameters `name.scale` and `name.shift`.
+    wf_value (*layer_norm)(struct wf_program *program, struct wf_string name, wf_value x);
+    // Multi-head attention of a sequence `[steps, width]` to itself; `heads` divides the width. Parameters of four linear
+    // layers: `name.query`, `name.key`, `name.value`, `name.output`.
+    wf_value (*attention)(struct wf_program *program,
+                          struct wf_string name,
+                          wf_value x,
+                          size_t heads);
+    // In training, each number is 0 with probability `share`, else over 1 - `share`; in prediction as it is.
+    wf_value (*dropout)(struct wf_program *program, wf_value x, float share);
+    // Any op of the table in the host's documentation, by its name, as `walkforge plugin show` writes it: `relu`, `add`,
+    // `reshape`, `slice`, `concat`, `transpose`, `matmul`, `softmax`, ... `attributes` is what stands behind its operands there,
+    // such as `axis=0 start=59 length=1` or `shape=[1200]`; empty where an op has none.
+    wf_value (*op)(struct wf_program *program,
+                   struct wf_string name,
+                   const wf_value *operands,
+                   size_t count,
+                   struct wf_string attributes);
+    // Writes up to `capacity` axes of a value's shape and gives their number; 0 for `WF_NO_VALUE` and for one number.
+    size_t (*shape)(const struct wf_program *program, wf_value value, size_t *axes, size_t capacity);
+    // What the network gives: scores of the assets, the higher the better, `[assets]`, or `[rows, assets]` for the last `rows`
+    // dates. Trained for the Sharpe ratio, the host turns them into weights with a softmax over the assets that may be
+    // weighed; trained for the mean square, scores are forecasts of returns.
+    void (*output_scores)(struct wf_program *program, wf_value value);
+    // What the network gives: weights, of the same shapes, that sum to 1 over the assets of each date and are 0 where the mask is.
+    void (*output_weights)(struct wf_program *program, wf_value value);
+} wf_program_service;
+
 // What a plugin offers to the host.
 typedef struct wf_plugin_api {
     // Size of this struct in bytes.
@@ -277,7 +371,7 @@ typedef struct wf_plugin_api {
     uint32_t abi_major;
     // Minor version that the plugin was built against.
     uint32_t abi_minor;
-    // JSON: `name`, `version`, `kind` (`estimator`), `doc` and `settings`, a list of objects with `name`, `type`
+    // JSON: `name`, `version`, `kind` (`estimator` or `network`), `doc` and `settings`, a list of objects with `name`, `type`
     // (`integer`, `real`, `boolean`, `text`, `choice`, `date`), `default` (null: may be left out) and `doc`; numbers
     // have `minimum` and `maximum` as well, a choice has `choices`. The host checks what a user sets against it, so
     // `create` sees allowed values only. The text is valid as long as the process.
@@ -313,6 +407,24 @@ typedef struct wf_plugin_api {
                       double *out,
                       size_t capacity,
                       struct wf_error **error);
+    // Of a network, since 1.1, and in place of `fit`, `weights` and `scores`: describes the network to `program` through the
+    // service `program`, inputs, layers and output. The host differentiates it, trains it and runs it. Called perhaps
+    // several times for one model, with other numbers of assets; the parameters must come to the same each time, unless the
+    // universe is fixed.
+    int32_t (*build)(const void *model,
+                     const struct wf_network_shape *shape,
+                     struct wf_program *program,
+                     struct wf_error **error);
+    // Of a network, since 1.1: fills the computed input of this number (in the order in which `build` declared the computed
+    // inputs, from 0) for the as-of row of `past`. `out` is row-major, with `past->assets` in place of each
+    // `WF_AXIS_ASSETS`, and `capacity` numbers long; every number is written, NaN where there is none. Many threads may
+    // call it on one model. May be null where no input is computed.
+    int32_t (*compute)(const void *model,
+                       size_t input,
+                       const struct wf_past *past,
+                       float *out,
+                       size_t capacity,
+                       struct wf_error **error);
 } wf_plugin_api;
 
 // The one symbol of a plugin: `wf_plugin_init_<name>`, else `wf_plugin_init`. It sets the fields of `out` one by one, the
@@ -322,5 +434,8 @@ typedef struct wf_plugin_api {
 typedef int32_t (*wf_plugin_entry)(const struct wf_host *host,
                                    struct wf_plugin_api *out,
                                    struct wf_error **error);
+
+// No value: what a function of `wf_program_service` gives where it fails.
+#define WF_NO_VALUE -1
 
 #endif  /* WALKFORGE_PLUGIN_H */

@@ -61,7 +61,7 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ("KEEPS_POINTERS", "weights", &["SIGSEGV (11) in its weights", "used one after its call"]),
     ("TINY_TABLE", "load", &["fills a table of 8 bytes; at least"]),
     ("HUGE_TABLE", "version", &["went back with 18446744073709551615"]),
-    ("NO_DESCRIBE", "load", &["leaves null in its table what every plugin needs: describe"]),
+    ("NO_DESCRIBE", "load", &["leaves null in its table what it needs: describe"]),
     ("EMPTY_DESCRIPTION", "load", &["returned WF_OK from describe and gave no text"]),
     ("HUGE_DESCRIPTION", "load", &["describes itself in 52428800 bytes; allowed are at most 1048576"]),
     ("ENDLESS_DESCRIPTION", "load", &["describes itself in 18446744073709551615 bytes"]),

@@ -18,7 +18,7 @@ fn hrp() -> Plugin {
 fn model(settings: &Json) -> Result<Box<dyn Estimator>> {
     let plugin = hrp();
     let values = Values::check("models.hrp.settings", plugin.settings(), settings.as_object().unwrap())?;
-    plugin.create(&values, &walkforge::model::Context::default())
+    plugin.create(&values, &walkforge::model::Context::default())?.estimator()
 }
 
 fn refused(settings: &Json) -> Error {

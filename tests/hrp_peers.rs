@@ -59,7 +59,7 @@ fn holed(past: &Past) -> Vec<f64> {
 
 fn weights(plugin: &Plugin, past: &Past, settings: &Json) -> Vec<f64> {
     let settings = Values::check("settings", plugin.settings(), settings.as_object().unwrap()).unwrap();
-    plugin.create(&settings, &walkforge::model::Context::default()).unwrap().weights(past).unwrap()
+    plugin.create(&settings, &walkforge::model::Context::default()).unwrap().estimator().unwrap().weights(past).unwrap()
 }
 
 /// The settings that reproduce a case.

@@ -6,7 +6,8 @@ use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 use walkforge::panel::{Kind, Membership, Panel};
 use walkforge::plugin::{Search, register};
-use walkforge::run::{Audit, Decided, Decision, Experiment, Pipeline, Run, Runtime};
+use walkforge::portfolio::Decision;
+use walkforge::run::{Audit, Decided, Experiment, Pipeline, Run, Runtime};
 use walkforge::windows::{Rebalance, Window, decisions, windows};
 
 /// Five assets on weekdays of four years; members come and go.

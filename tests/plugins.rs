@@ -22,7 +22,7 @@ fn prices() -> Panel {
 
 fn weights(plugin: &Plugin, panel: &Panel, row: usize) -> BTreeMap<String, f64> {
     let settings = Values::check("models.hrp.settings", plugin.settings(), &Map::new()).unwrap();
-    let model = plugin.create(&settings, &Context::default()).unwrap();
+    let model = plugin.create(&settings, &Context::default()).unwrap().estimator().unwrap();
     let needs = model.requirements();
     assert_eq!((needs.lookback, needs.min_history), (756, 378));
     assert!(!model.fits());
@@ -85,7 +85,7 @@ fn an_asset_that_does_not_move_is_named() {
     let plugin = hrp();
     let settings = json!({"lookback": 3});
     let settings = Values::check("models.hrp.settings", plugin.settings(), settings.as_object().unwrap()).unwrap();
-    let model = plugin.create(&settings, &Context::default()).unwrap();
+    let model = plugin.create(&settings, &Context::default()).unwrap().estimator().unwrap();
     let dates: Vec<_> = (1..=4).map(|day| jiff::civil::date(2020, 1, day)).collect();
     let values = [1.0, 5.0, 2.0, 5.0, 3.0, 5.0, 1.0, 5.0];
     let panel = Panel::from_arrays(Kind::Prices, dates, &["UP".into(), "FLAT".into()], &values).unwrap();

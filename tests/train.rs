@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use walkforge::ops::{Reshape, Transpose};
 use walkforge::program::{Builder, Program};
-use walkforge::train::{AdamSettings, LearningRate, Objective, Schedule, Stepper};
+use walkforge::train::{LearningRate, Loss, Schedule, StepSettings, Stepper};
 
 const BATCH: usize = 16;
 const STEPS: usize = 8;
@@ -65,9 +65,9 @@ struct Worst {
 
 fn compare(case: &str, golden: &Json) -> Worst {
     let program = Arc::new(network(case));
-    let objective = if case == "scores" { Objective::MeanSquare } else { Objective::Sharpe };
-    let settings = AdamSettings::default();
-    let mut stepper = Stepper::new(Arc::clone(&program), objective, settings, 0.5, BATCH, 0);
+    let loss = if case == "scores" { Loss::MeanSquare } else { Loss::Sharpe };
+    let settings = StepSettings { loss, clip_norm: 0.5, ..StepSettings::default() };
+    let mut stepper = Stepper::new(Arc::clone(&program), settings, BATCH, BATCH, 0);
     for parameter in program.parameters() {
         let start = numbers(&golden["start"][&parameter.name]);
         stepper.parameters_mut()[parameter.offset..][..parameter.count()].copy_from_slice(&start);

@@ -74,7 +74,7 @@ enum Command {
         /// The last date the model may know; the last of the file if left out.
         #[arg(long, value_name = "DATE")]
         as_of: Option<String>,
-        /// Change a setting: model.key=value, portfolio.key=value, or data.kind=returns.
+        /// Change a setting: model.key=value, portfolio.key=value, train.key=value, windows.key=value, or data.kind=returns.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -386,8 +386,7 @@ fn print_weights(model: &str, data: &std::path::Path, as_of: Option<&str>, set: 
     let factory: Box<dyn Factory> =
         if model == EQUAL_WEIGHT { Box::new(EqualWeight) } else { Box::new(search()?.load(model)?) };
     let settings = Values::check("model", factory.settings(), &given)?;
-    let constraints = experiment.rules.constraints(panel.assets())?;
-    let weights = allocate(&panel, &*factory, &settings, &constraints, row)?;
+    let weights = allocate(&experiment, &panel, factory, settings, row)?;
     let mut text = String::from("asset,weight\n");
     for &column in panel.output_order() {
         // Writing to a string cannot fail.

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::data::{fit, for_model, ordinary, past_at};
+use super::network::as_estimator;
 use super::{Outcome, Subject};
 use crate::error::{Code, Result};
 use crate::model::{Context, Factory};
@@ -24,7 +25,7 @@ pub(super) fn look_ahead(subject: &Subject) -> Result<Outcome> {
     search.add("checked", plugin)?;
     let experiment = format!(
         "[windows]\ntrain_months = {months}\nvalidation_months = 3\ntest_months = 3\nstep_months = 3\n\
-         [[models]]\nname = \"checked\"\n"
+         [train]\nmax_epochs = 2\n[[models]]\nname = \"checked\"\n"
     );
     let experiment = Experiment::from_toml(&experiment, "".into(), &[])?;
     let run = Run::new(experiment, panel, &Runtime::new(search, 1)?)?;
@@ -53,7 +54,7 @@ pub(super) fn cancel(subject: &Subject) -> Result<Outcome> {
     let started = Instant::now();
     let mut told = 0;
     let walk = || -> Result<()> {
-        let mut model = plugin.create(&settings, &context)?;
+        let mut model = as_estimator(plugin.create(&settings, &context)?, &context);
         let Some(panel) = for_model(&*model)? else { return Ok(()) };
         fit(&panel, &mut *model)?;
         if let Some(past) = past_at(&panel, &*model, panel.dates().len() - 1)? {

@@ -1,8 +1,10 @@
 //! What a plugin must leave alone in the process that loads it, and what it must give back.
 
 use super::data::{fit, for_model, past_at};
+use super::network::as_estimator;
 use super::{Outcome, Subject};
 use crate::error::Result;
+use crate::model::{Context, Factory};
 use crate::plugin::process::{self, Surroundings};
 
 pub(super) fn untouched(subject: &Subject) -> Result<Outcome> {
@@ -30,11 +32,16 @@ pub(super) fn untouched(subject: &Subject) -> Result<Outcome> {
 /// Models that are made, asked and destroyed, twice so many as are counted.
 const ROUNDS: usize = 60;
 
+/// The same of networks, whose training takes its time.
+const ROUNDS_OF_NETWORKS: usize = 6;
+
 pub(super) fn leaks(subject: &Subject) -> Result<Outcome> {
     let plugin = subject.plugin()?;
     // Not in checking mode, whose guarded pages are never given back.
     let settings = Subject::defaults(&plugin)?;
-    let make = || crate::model::Factory::create(&plugin, &settings, &crate::model::Context::default());
+    let context = Context::default();
+    let make = || plugin.create(&settings, &context).map(|model| as_estimator(model, &context));
+    let rounds = if plugin.is_network() { ROUNDS_OF_NETWORKS } else { ROUNDS };
     let Some(panel) = for_model(&*make()?)? else {
         return Ok(Outcome::Skipped("its default lookback is longer than the data made here".to_owned()));
     };
@@ -51,20 +58,20 @@ pub(super) fn leaks(subject: &Subject) -> Result<Outcome> {
     };
     let mut used = Vec::new();
     for _ in 0..3 {
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             round()?;
         }
         used.push(process::allocated_bytes());
     }
     // Caches may fill in the first rounds; what grows after that, in every round, is a leak.
     let growth = used[2].saturating_sub(used[1]).min(used[1].saturating_sub(used[0]));
-    let each = growth / ROUNDS;
+    let each = growth / rounds;
     Ok(if each > 0 {
         Outcome::Failed(format!(
-            "memory grew by {growth} bytes over {ROUNDS} models, each made, fitted, asked and destroyed; destroy must give \
+            "memory grew by {growth} bytes over {rounds} models, each made, fitted, asked and destroyed; destroy must give \
              back all that create and fit took, and no call may keep what it allocates"
         ))
     } else {
-        Outcome::Passed(format!("{} models, {growth} bytes more at the end", 3 * ROUNDS))
+        Outcome::Passed(format!("{} models, {growth} bytes more at the end", 3 * rounds))
     })
 }

@@ -7,6 +7,7 @@ mod data;
 mod future;
 mod host;
 mod loading;
+mod network;
 mod settings;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::{Context, Estimator, Factory};
 use crate::plugin::{Plugin, Probe, Trail, process};
 use crate::settings::Values;
+use network::as_estimator;
 
 pub use child::{Finding, Options, check};
 
@@ -128,7 +130,8 @@ impl Subject<'_> {
 
     /// A model with default settings, in checking mode.
     fn model(plugin: &Plugin) -> Result<Box<dyn Estimator>> {
-        plugin.create(&Self::defaults(plugin)?, &Context::default().checking())
+        let context = Context::default().checking();
+        Ok(as_estimator(plugin.create(&Self::defaults(plugin)?, &context)?, &context))
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::data::{Draws, fit, for_model, past_at};
+use super::network::as_estimator;
 use super::{Outcome, Subject, is_refusal};
 use crate::error::{Error, Result};
 use crate::model::{Context, Factory};
@@ -74,7 +75,8 @@ fn extremes(setting: &Setting) -> Vec<Json> {
 /// A model of these settings, fitted and asked once where that takes no long data.
 fn attempt(plugin: &Plugin, given: &Map<String, Json>) -> Result<(), Error> {
     let values = Values::check("settings", plugin.settings(), given)?;
-    let mut model = plugin.create(&values, &Context::default().checking())?;
+    let context = Context::default().checking();
+    let mut model = as_estimator(plugin.create(&values, &context)?, &context);
     if let Some(panel) = for_model(&*model)? {
         fit(&panel, &mut *model)?;
         if let Some(past) = past_at(&panel, &*model, panel.dates().len() - 1)? {

@@ -11,7 +11,7 @@ pub static METRICS: &[Metric] = &[
         label: "Sharpe ratio",
         unit: Unit::Ratio,
         doc: "mean(net) / std(net, ddof 1) x sqrt(252)",
-        compute: |inputs| ratio(mean(inputs.net), deviation(inputs.net), DAYS_A_YEAR.sqrt()),
+        compute: |inputs| sharpe(inputs.net),
     },
     Metric {
         name: "sortino",
@@ -138,6 +138,11 @@ pub static METRICS: &[Metric] = &[
         compute: |inputs| number(inputs.benchmark.ok_or(NO_BENCHMARK).and_then(|other| correlation(inputs.net, other))),
     },
 ];
+
+/// The Sharpe ratio of daily net returns, a year: what early stopping and tuning score; undefined as in the table.
+pub fn sharpe(net: &[f64]) -> Value {
+    ratio(mean(net), deviation(net), DAYS_A_YEAR.sqrt())
+}
 
 const NO_BENCHMARK: &str = "there is no benchmark";
 

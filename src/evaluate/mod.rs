@@ -4,7 +4,7 @@ mod metrics;
 
 use jiff::civil::Date;
 
-pub use metrics::METRICS;
+pub use metrics::{METRICS, sharpe};
 
 /// Trading days a year, for annualisation.
 pub const DAYS_A_YEAR: f64 = 252.0;

@@ -1,6 +1,6 @@
 //! The benchmark that every run carries: the same weight for every member.
 
-use super::{Context, Estimator, Factory, Requirements};
+use super::{Context, Estimator, Factory, Model, Requirements};
 use crate::error::Result;
 use crate::panel::Past;
 use crate::settings::{Setting, Values};
@@ -25,8 +25,8 @@ impl Factory for EqualWeight {
         &[]
     }
 
-    fn create(&self, _settings: &Values, _context: &Context) -> Result<Box<dyn Estimator>> {
-        Ok(Box::new(Self))
+    fn create(&self, _settings: &Values, _context: &Context) -> Result<Model> {
+        Ok(Model::Estimator(Box::new(Self)))
     }
 }
 

@@ -3,11 +3,15 @@
 
 mod context;
 mod equal_weight;
+mod network;
 
 pub use context::{Context, Level, LogSink};
 pub use equal_weight::{EQUAL_WEIGHT, EqualWeight};
+pub use network::{Axis, InputSource, Network, Output, Plane, Sketch, Universe};
 
-use crate::error::Result;
+use std::sync::Arc;
+
+use crate::error::{Result, fail};
 use crate::panel::Past;
 use crate::settings::{Setting, Values};
 
@@ -31,12 +35,38 @@ pub trait Estimator: Send + Sync {
     /// Fits the model on its train span; the validation span is for choices such as early stopping.
     fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()>;
 
+    /// Whether it can weigh any of these columns of the panel: those that may be weighed at a date.
+    fn can_weigh(&self, columns: &[usize]) -> bool {
+        !columns.is_empty()
+    }
+
     /// Weights of the assets in `past`, `[assets]`; they sum to 1.
     fn weights(&self, past: &Past) -> Result<Vec<f64>>;
 
     /// Scores of the assets in `past`, `[assets]`, the higher the better, where the model gives any.
     fn scores(&self, _past: &Past) -> Result<Option<Vec<f64>>> {
         Ok(None)
+    }
+}
+
+/// A model that was made, of one of the two kinds.
+pub enum Model {
+    /// It trains itself, or has nothing to train.
+    Estimator(Box<dyn Estimator>),
+    /// The core trains it.
+    Network(Arc<dyn Network>),
+}
+
+impl Model {
+    /// The model, which trains itself.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where it is a network.
+    pub fn estimator(self) -> Result<Box<dyn Estimator>> {
+        match self {
+            Self::Estimator(model) => Ok(model),
+            Self::Network(_) => fail!(InvalidArgument, "the model is a network, which must be trained first"),
+        }
     }
 }
 
@@ -56,6 +86,11 @@ pub trait Factory: Send + Sync {
     /// The settings it takes.
     fn settings(&self) -> &[Setting];
 
+    /// Whether its models are networks, which are trained as `[train]` says.
+    fn is_network(&self) -> bool {
+        false
+    }
+
     /// Makes a model from settings checked against [`Factory::settings`]; it works for `context`.
-    fn create(&self, settings: &Values, context: &Context) -> Result<Box<dyn Estimator>>;
+    fn create(&self, settings: &Values, context: &Context) -> Result<Model>;
 }

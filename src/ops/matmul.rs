@@ -54,7 +54,7 @@ impl Op for MatMul {
     }
 
     fn attributes(&self) -> String {
-        if self.transpose_right { "transpose_right".to_owned() } else { String::new() }
+        if self.transpose_right { "transpose_right=true".to_owned() } else { String::new() }
     }
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {

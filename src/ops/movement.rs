@@ -21,9 +21,14 @@ impl Op for Reshape {
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
         arity(operands, 1)?;
-        let count: usize = self.shape.iter().product();
-        if count != operands[0].count() {
-            return Err(format!("cannot make {:?} ({count} numbers) of {:?}", self.shape, operands[0].shape));
+        let count = self.shape.iter().try_fold(1_usize, |all, axis| all.checked_mul(*axis));
+        if count != Some(operands[0].count()) {
+            return Err(format!(
+                "cannot make {:?} of the {} numbers of {:?}",
+                self.shape,
+                operands[0].count(),
+                operands[0].shape
+            ));
         }
         Ok(self.shape.clone())
     }

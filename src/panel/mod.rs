@@ -24,6 +24,7 @@ pub use features::Feature;
 pub use past::Past;
 pub use universe::{Membership, Source};
 
+use std::ops::Range;
 use std::path::Path;
 
 use jiff::civil::Date;
@@ -170,6 +171,35 @@ impl Panel {
                 hash_values(&mut hash, &feature.values);
             }
             self.fingerprint = hex(&hash.finalize());
+        }
+    }
+
+    /// A panel of these rows alone, which knows nothing of any other; the universe is as it was worked out.
+    ///
+    /// # Panics
+    /// Where the rows reach beyond the panel: a fault of the caller.
+    #[must_use]
+    pub fn part(&self, rows: Range<usize>) -> Self {
+        let columns = self.assets.len();
+        let cells = rows.start * columns..rows.end * columns;
+        Self {
+            kind: self.kind,
+            dates: self.dates[rows].to_vec(),
+            assets: self.assets.clone(),
+            output_order: self.output_order.clone(),
+            returns: self.returns[cells.clone()].to_vec(),
+            held: self.held[cells.clone()].to_vec(),
+            present: self.present[cells.clone()].to_vec(),
+            universe: Universe::default(),
+            without_values: Vec::new(),
+            members: self.members[cells.clone()].to_vec(),
+            features: self
+                .features
+                .iter()
+                .map(|Feature { name, values }| Feature { name: name.clone(), values: values[cells.clone()].to_vec() })
+                .collect(),
+            digest: String::new(),
+            fingerprint: String::new(),
         }
     }
 

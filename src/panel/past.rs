@@ -62,6 +62,30 @@ impl Past {
     }
 }
 
+impl Past {
+    /// The same of some of its assets, by their place.
+    ///
+    /// # Panics
+    /// Where there is no such place: a fault of the caller.
+    #[must_use]
+    pub fn of_assets(&self, places: &[usize]) -> Self {
+        fn pick<T: Copy>(cells: &[T], columns: usize, places: &[usize]) -> Vec<T> {
+            cells.chunks_exact(columns).flat_map(|row| places.iter().map(|&place| row[place])).collect()
+        }
+        let columns = self.assets.len();
+        Self {
+            rows: self.rows.clone(),
+            dates: self.dates.clone(),
+            assets: places.iter().map(|&place| self.assets[place]).collect(),
+            names: places.iter().map(|&place| self.names[place].clone()).collect(),
+            returns: pick(&self.returns, columns, places),
+            members: pick(&self.members, columns, places),
+            features: self.features.iter().map(|plane| pick(plane, columns, places)).collect(),
+            feature_names: self.feature_names.clone(),
+        }
+    }
+}
+
 impl Panel {
     /// A copy of `rows` (the as-of row is the last) of the columns `assets`.
     ///

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use walkforge_plugin_abi::{WF_OK, wf_error, wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
 
-use super::description::Description;
+use super::description::{Description, Kind};
 use super::error::{check, from_c};
 use super::host::{context_handle, settings_handle};
 use super::memory::{Guarded, Lent};
+use super::network::universe;
 use super::trail::Trail;
 use crate::error::{Code, Error, Result, fail};
-use crate::model::{Context, Estimator, Factory, Requirements};
+use crate::model::{Context, Estimator, Factory, Model, Requirements, Universe};
 use crate::panel::{Past, days_of};
 use crate::settings::{Setting, Values};
 
@@ -23,6 +24,7 @@ const SUM_TOLERANCE: f64 = 1e-6;
 pub struct Plugin {
     table: Arc<Table>,
     version: String,
+    kind: Kind,
     settings: Vec<Setting>,
     description: String,
 }
@@ -36,15 +38,15 @@ pub(super) struct Origin {
 }
 
 /// A plugin's functions, all of those that are needed present.
-struct Table {
-    name: String,
-    api: wf_plugin_api,
+pub(super) struct Table {
+    pub(super) name: String,
+    pub(super) api: wf_plugin_api,
     origin: Origin,
 }
 
 impl Table {
     /// Runs `body`, a call into the plugin.
-    fn calling<R>(&self, call: &str, body: impl FnOnce() -> R) -> R {
+    pub(super) fn calling<R>(&self, call: &str, body: impl FnOnce() -> R) -> R {
         Trail::around(self.origin.trail.as_deref(), call, body)
     }
 }
@@ -52,25 +54,31 @@ impl Table {
 impl Plugin {
     /// Understands a filled table: required functions, description, declared settings.
     pub(super) fn new(api: wf_plugin_api, source: &str, origin: Origin) -> Result<Self> {
-        let missing: Vec<&str> = [
-            ("describe", api.describe.is_none()),
-            ("create", api.create.is_none()),
-            ("destroy", api.destroy.is_none()),
-            ("requirements", api.requirements.is_none()),
-            ("weights", api.weights.is_none()),
-        ]
-        .into_iter()
-        .filter_map(|(name, is_missing)| is_missing.then_some(name))
-        .collect();
-        if !missing.is_empty() {
-            fail!(
-                PluginAbi,
-                "plugin {source} leaves null in its table what every plugin needs: {}",
-                missing.join(", ")
-            );
+        let needed = |functions: &[(&str, bool)]| -> Result<()> {
+            let missing: Vec<&str> = functions.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
+            if !missing.is_empty() {
+                fail!(PluginAbi, "plugin {source} leaves null in its table what it needs: {}", missing.join(", "));
+            }
+            Ok(())
+        };
+        let common = [
+            ("describe", api.describe.is_some()),
+            ("create", api.create.is_some()),
+            ("destroy", api.destroy.is_some()),
+            ("requirements", api.requirements.is_some()),
+        ];
+        // Without a description the kind is not known; an estimator is the older one.
+        if api.describe.is_none() {
+            needed(&[&common[..], &[("weights", api.weights.is_some())]].concat())?;
         }
-        let Description { name, version, settings, text } = Description::read(&api, source, origin.trail.as_deref())?;
-        Ok(Self { version, settings, table: Arc::new(Table { name, api, origin }), description: text })
+        let Description { name, version, kind, settings, text } =
+            Description::read(&api, source, origin.trail.as_deref())?;
+        let own = match kind {
+            Kind::Estimator => ("weights", api.weights.is_some()),
+            Kind::Network => ("build", api.build.is_some()),
+        };
+        needed(&[&common[..], &[own]].concat())?;
+        Ok(Self { version, kind, settings, table: Arc::new(Table { name, api, origin }), description: text })
     }
 
     /// What the plugin says of itself, as JSON.
@@ -96,8 +104,16 @@ impl Factory for Plugin {
         &self.settings
     }
 
-    fn create(&self, settings: &Values, context: &Context) -> Result<Box<dyn Estimator>> {
-        Ok(Box::new(self.instance(settings, context)?))
+    fn is_network(&self) -> bool {
+        self.kind == Kind::Network
+    }
+
+    fn create(&self, settings: &Values, context: &Context) -> Result<Model> {
+        let instance = self.instance(settings, context)?;
+        Ok(match self.kind {
+            Kind::Estimator => Model::Estimator(Box::new(instance)),
+            Kind::Network => Model::Network(Arc::new(instance)),
+        })
     }
 }
 
@@ -115,8 +131,9 @@ impl Plugin {
             check(&table.name, "create", status, error)?;
         }
         let needs = Requirements { lookback: 1, min_history: 0 };
-        let mut model = Instance { table, handle: instance, needs, context: context.clone() };
-        model.needs = model.ask_requirements()?;
+        let universe = Universe::ByDate;
+        let mut model = Instance { table, handle: instance, needs, universe, context: context.clone() };
+        (model.needs, model.universe) = model.ask_requirements()?;
         Ok(model)
     }
 }
@@ -127,10 +144,12 @@ fn missing(plugin: &str, call: &str) -> Error {
 
 /// One model of a plugin.
 pub(super) struct Instance {
-    table: Arc<Table>,
-    handle: *mut c_void,
-    needs: Requirements,
-    context: Context,
+    pub(super) table: Arc<Table>,
+    pub(super) handle: *mut c_void,
+    pub(super) needs: Requirements,
+    /// Of a network.
+    pub(super) universe: Universe,
+    pub(super) context: Context,
 }
 
 // SAFETY: the ABI lets a model move between threads, and `weights` be called by many at once; `fit` takes `&mut`.
@@ -139,10 +158,11 @@ unsafe impl Send for Instance {}
 unsafe impl Sync for Instance {}
 
 impl Instance {
-    fn ask_requirements(&self) -> Result<Requirements> {
+    fn ask_requirements(&self) -> Result<(Requirements, Universe)> {
         let name = &self.table.name;
         let call = self.table.api.requirements.ok_or_else(|| missing(name, "requirements"))?;
-        let mut out = wf_requirements { struct_size: size_of::<wf_requirements>(), lookback: 0, min_history: 0 };
+        let mut out =
+            wf_requirements { struct_size: size_of::<wf_requirements>(), lookback: 0, min_history: 0, universe: 0 };
         let mut error = core::ptr::null_mut();
         // SAFETY: the instance is the plugin's own; both out-parameters are ours.
         unsafe {
@@ -157,7 +177,7 @@ impl Instance {
                  at least 1 row and no more returns than rows"
             );
         }
-        Ok(Requirements { lookback, min_history })
+        Ok((Requirements { lookback, min_history }, universe(name, out.universe)?))
     }
 }
 
@@ -281,7 +301,7 @@ impl Instance {
 }
 
 /// A past laid out as the ABI wants it.
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     context: &'a Context,
     dates: Lent<'a, i32>,
     names: Lent<'a, wf_string>,
@@ -294,7 +314,7 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn new(past: &'a Past, context: &'a Context) -> Result<Self> {
+    pub(super) fn new(past: &'a Past, context: &'a Context) -> Result<Self> {
         let checking = context.is_checking();
         let mut texts = Vec::new();
         let mut text = |text: &'a String| -> Result<wf_string> {
@@ -325,7 +345,7 @@ impl<'a> Shown<'a> {
         })
     }
 
-    fn as_c(&self) -> Result<Lent<'_, wf_past>> {
+    pub(super) fn as_c(&self) -> Result<Lent<'_, wf_past>> {
         let view = wf_past {
             struct_size: size_of::<wf_past>(),
             rows: self.dates.len(),

@@ -14,10 +14,20 @@ const MOST_BYTES: usize = 1 << 20;
 /// Letters that the name and the version of a plugin may have.
 const LONGEST_NAME: usize = 64;
 
+/// What a plugin's models are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// They train themselves, or have nothing to train.
+    Estimator,
+    /// The core trains them.
+    Network,
+}
+
 /// A description that can be used.
 pub(super) struct Description {
     pub(super) name: String,
     pub(super) version: String,
+    pub(super) kind: Kind,
     pub(super) settings: Vec<Setting>,
     /// All of it, as the plugin wrote it.
     pub(super) text: String,
@@ -35,10 +45,16 @@ impl Description {
                 Error::new(Code::PluginAbi, format!("the description of plugin {source} needs a text '{name}'"))
             })
         };
-        let kind = field("kind")?;
-        if kind != "estimator" {
-            fail!(PluginAbi, "plugin {source} is of kind {kind:.60?}; this version knows \"estimator\"");
-        }
+        let kind = match field("kind")?.as_str() {
+            "estimator" => Kind::Estimator,
+            "network" => Kind::Network,
+            kind => {
+                fail!(
+                    PluginAbi,
+                    "plugin {source} is of kind {kind:.60?}; this version knows \"estimator\" and \"network\""
+                )
+            }
+        };
         let (name, version) = (field("name")?, field("version")?);
         for (what, found) in [("name", &name), ("version", &version)] {
             let graphic = |letter: char| letter.is_ascii_graphic();
@@ -52,7 +68,7 @@ impl Description {
         }
         let settings = Setting::list_from_json(&tree["settings"])
             .map_err(|error| error.context(format!("the description of plugin {source} cannot be used")))?;
-        Ok(Self { name, version, settings, text })
+        Ok(Self { name, version, kind, settings, text })
     }
 }
 

@@ -8,6 +8,7 @@ use walkforge_plugin_abi::{
     wf_context, wf_host, wf_log_service, wf_settings, wf_settings_service, wf_string,
 };
 
+use super::builder::PROGRAM;
 use super::error::{error_new, text};
 use super::services::STATISTICS;
 use crate::error::Code;
@@ -37,6 +38,7 @@ unsafe extern "C" fn get_service(id: wf_string, minimum_version: u32) -> *const 
         ("settings", 0..=1) => (&raw const SETTINGS).cast(),
         ("log", 0..=1) => (&raw const LOG).cast(),
         ("cancel", 0..=1) => (&raw const CANCEL).cast(),
+        ("program", 0..=1) => (&raw const PROGRAM).cast(),
         ("statistics", 0..=1) => (&raw const STATISTICS).cast(),
         _ => core::ptr::null(),
     }

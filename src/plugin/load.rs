@@ -164,6 +164,8 @@ pub(super) const EMPTY: wf_plugin_api = wf_plugin_api {
     fit: None,
     weights: None,
     scores: None,
+    build: None,
+    compute: None,
 };
 
 /// Takes a plugin whose init function is linked into the program; `source` is what messages call it.

@@ -3,12 +3,14 @@
 //! A loaded library is never unloaded. What a plugin returns is checked before anyone uses it.
 
 mod adapter;
+mod builder;
 mod description;
 pub(crate) mod error;
 pub(crate) mod host;
 mod library;
 mod load;
 mod memory;
+mod network;
 mod probe;
 pub(crate) mod process;
 mod services;

@@ -4,7 +4,7 @@ use super::{ALIGNMENT, Dtype, Init, Input, Node, Parameter, Program, Source, Val
 use crate::error::{Result, fail};
 use crate::ops::{
     Activation, Arithmetic, Concat, Dropout, LayerNorm, Linear, Lstm, MOST_OPERANDS, MatMul, Op, Operand, Reduce,
-    Reduction, Reshape, Scale, Slice, Softmax, Transpose,
+    Reduction, Reshape, Scale, Slice, Softmax, Transpose, named,
 };
 
 /// A program under construction.
@@ -14,6 +14,15 @@ pub struct Builder {
     nodes: Vec<Node>,
     inputs: Vec<Input>,
     parameters: Vec<Parameter>,
+}
+
+/// Numbers that one sample of a value may have: more than fits any memory that a network is for, and far from where sizes
+/// overflow.
+const MOST_NUMBERS: usize = 1 << 34;
+
+/// Whether a value of this shape may be.
+fn fits(shape: &[usize]) -> bool {
+    shape.iter().try_fold(1_usize, |all, axis| all.checked_mul(*axis)).is_some_and(|all| all <= MOST_NUMBERS)
 }
 
 impl Builder {
@@ -32,12 +41,14 @@ impl Builder {
         if name.is_empty() || !name.chars().all(plain) {
             fail!(InvalidArgument, "a value is named \"{name}\"; allowed are letters, digits, _ and .");
         }
-        let taken = self.inputs.iter().map(|input| &input.name).chain(self.parameters.iter().map(|known| &known.name));
-        if taken.into_iter().any(|known| known == name) {
+        if self.is_taken(name) {
             fail!(InvalidArgument, "the name '{name}' is taken; each input and parameter needs one of its own");
         }
-        if shape.contains(&0) || shape.iter().try_fold(1_usize, |all, axis| all.checked_mul(*axis)).is_none() {
-            fail!(InvalidArgument, "'{name}' has the shape {shape:?}; every axis must be at least 1");
+        if shape.contains(&0) || !fits(shape) {
+            fail!(
+                InvalidArgument,
+                "'{name}' has the shape {shape:?}; every axis must be at least 1, and all numbers together at most {MOST_NUMBERS}"
+            );
         }
         Ok(())
     }
@@ -51,6 +62,20 @@ impl Builder {
         let value = self.value(Operand::batched(shape), Source::Input(self.inputs.len()), false);
         self.inputs.push(Input { name: name.to_owned(), shape: shape.to_vec(), value });
         Ok(value)
+    }
+
+    /// The value of an input, by its place among the inputs.
+    ///
+    /// # Panics
+    /// Where there is no such input: a fault of the caller.
+    pub fn input_value(&self, place: usize) -> ValueId {
+        self.inputs[place].value
+    }
+
+    /// Whether an input or parameter has this name.
+    pub fn is_taken(&self, name: &str) -> bool {
+        let inputs = self.inputs.iter().map(|input| &input.name);
+        inputs.chain(self.parameters.iter().map(|known| &known.name)).any(|known| known == name)
     }
 
     /// A parameter.
@@ -70,7 +95,21 @@ impl Builder {
     /// # Errors
     /// `InvalidArgument` with the op and the shapes where they do not fit.
     pub fn op(&mut self, op: impl Op + 'static, inputs: &[ValueId]) -> Result<ValueId> {
-        let op: Box<dyn Op> = Box::new(op);
+        self.push(Box::new(op), inputs)
+    }
+
+    /// An op by its name and attributes, as a program's text shows them.
+    ///
+    /// # Errors
+    /// As for [`Builder::op`]; and where there is no such op, or its attributes cannot be read.
+    pub fn named(&mut self, name: &str, attributes: &str, inputs: &[ValueId]) -> Result<ValueId> {
+        match named(name, attributes) {
+            Ok(op) => self.push(op, inputs),
+            Err(text) => fail!(InvalidArgument, "op '{name}' {text}"),
+        }
+    }
+
+    fn push(&mut self, op: Box<dyn Op>, inputs: &[ValueId]) -> Result<ValueId> {
         // An operand that is there twice is copied, so that each place has a gradient of its own to add to.
         let mut apart = inputs.to_vec();
         for place in 1..apart.len() {
@@ -90,6 +129,9 @@ impl Builder {
             Ok(shape) => shape,
             Err(text) => fail!(InvalidArgument, "op '{}' {text}", op.name()),
         };
+        if !fits(&shape) {
+            fail!(InvalidArgument, "op '{}' gives the shape {shape:?}; allowed are {MOST_NUMBERS} numbers", op.name());
+        }
         let batched = operands.iter().any(|operand| operand.batched);
         let trained = inputs.iter().any(|input| self.values[input.0].trained);
         let output = self.value(Operand { shape, batched }, Source::Node(self.nodes.len()), trained);
@@ -122,7 +164,7 @@ impl Builder {
     pub fn lstm(&mut self, name: &str, x: ValueId, hidden: usize) -> Result<ValueId> {
         let inputs = self.shape(x).last().copied().unwrap_or(0);
         let bound = Init::Uniform(1.0 / (hidden as f32).sqrt());
-        let wide = 4 * hidden;
+        let wide = hidden.saturating_mul(4);
         let input = self.parameter(&format!("{name}.weight_ih"), &[wide, inputs], bound)?;
         let state = self.parameter(&format!("{name}.weight_hh"), &[wide, hidden], bound)?;
         let first = self.parameter(&format!("{name}.bias_ih"), &[wide], bound)?;
@@ -141,15 +183,17 @@ impl Builder {
         self.op(LayerNorm { epsilon: 1e-5 }, &[x, scale, shift])
     }
 
-    /// Multi-head attention of a sequence x `[steps, width]` to itself (Vaswani et al. 2017, section 3.2.2), made of products
-    /// and a softmax: parameters `name.query`, `name.key`, `name.value` and `name.output`, each a linear layer.
+    /// Multi-head attention of sequences x `[…, steps, width]` each to itself (Vaswani et al. 2017, section 3.2.2), made of
+    /// products and a softmax: parameters `name.query`, `name.key`, `name.value` and `name.output`, each a linear layer.
     ///
     /// # Errors
     /// As for [`Builder::op`]; and where `heads` does not divide the width.
     pub fn attention(&mut self, name: &str, x: ValueId, heads: usize) -> Result<ValueId> {
-        let &[steps, width] = self.shape(x) else {
-            fail!(InvalidArgument, "attention '{name}' takes x [steps, width], found {:?}", self.shape(x));
+        let whole = self.shape(x).to_vec();
+        let [before @ .., steps, width] = whole.as_slice() else {
+            fail!(InvalidArgument, "attention '{name}' takes x […, steps, width], found {whole:?}");
         };
+        let (steps, width) = (*steps, *width);
         if heads == 0 || !width.is_multiple_of(heads) {
             fail!(
                 InvalidArgument,
@@ -157,18 +201,22 @@ impl Builder {
             );
         }
         let each = width / heads;
+        let split_shape = [before, &[steps, heads, each]].concat();
+        // Heads stand before the steps, as sequences of their own.
+        let axes = before.len();
+        let order: Vec<usize> = (0..axes).chain([axes + 1, axes, axes + 2]).collect();
         let mut split = |part: &str| -> Result<ValueId> {
             let whole = self.linear(&format!("{name}.{part}"), x, width)?;
-            let parts = self.op(Reshape { shape: vec![steps, heads, each] }, &[whole])?;
-            self.op(Transpose { order: vec![1, 0, 2] }, &[parts])
+            let parts = self.op(Reshape { shape: split_shape.clone() }, &[whole])?;
+            self.op(Transpose { order: order.clone() }, &[parts])
         };
         let (query, key, value) = (split("query")?, split("key")?, split("value")?);
         let scores = self.op(MatMul { transpose_right: true }, &[query, key])?;
         let scores = self.op(Scale { factor: 1.0 / (each as f32).sqrt(), offset: 0.0 }, &[scores])?;
         let shares = self.op(Softmax, &[scores])?;
         let mixed = self.op(MatMul { transpose_right: false }, &[shares, value])?;
-        let mixed = self.op(Transpose { order: vec![1, 0, 2] }, &[mixed])?;
-        let mixed = self.op(Reshape { shape: vec![steps, width] }, &[mixed])?;
+        let mixed = self.op(Transpose { order }, &[mixed])?;
+        let mixed = self.op(Reshape { shape: whole.clone() }, &[mixed])?;
         self.linear(&format!("{name}.output"), mixed, width)
     }
 

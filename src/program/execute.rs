@@ -68,10 +68,73 @@ impl Replica {
         self.program.values[value.0].operand.size(batch)
     }
 
+    /// Bytes of its arena.
+    pub fn bytes(&self) -> usize {
+        self.arena.len() * size_of::<f32>()
+    }
+
     /// Computes the output of a micro-batch, `[batch, output shape]`.
     pub fn forward(&mut self, parameters: &[f32], step: Step) -> &[f32] {
-        let (program, plan) = (Arc::clone(&self.program), Arc::clone(&self.plan));
+        for at in 0..self.program.nodes.len() {
+            self.node(parameters, step, at);
+        }
+        self.arena.read(part(&self.plan.values[self.program.output.0], self.size(self.program.output, step.batch)))
+    }
+
+    /// Goes through both passes of the micro-batch that was filled in, and says in words which input, parameter or op first
+    /// gave a number that is none; `gradients` are overwritten.
+    pub fn first_fault(
+        &mut self,
+        parameters: &[f32],
+        towards: &[f32],
+        gradients: &mut [f32],
+        step: Step,
+    ) -> Option<String> {
+        let program = Arc::clone(&self.program);
+        for (place, input) in program.inputs.iter().enumerate() {
+            if let Some(found) = fault(self.input(place, step.batch)) {
+                return Some(format!("input '{}' has {found}", input.name));
+            }
+        }
+        for parameter in &program.parameters {
+            if let Some(found) = fault(&parameters[parameter.offset..][..parameter.count()]) {
+                return Some(format!("parameter '{}' has {found}", parameter.name));
+            }
+        }
         for (at, node) in program.nodes.iter().enumerate() {
+            self.node(parameters, step, at);
+            let place = part(&self.plan.values[node.output.0], self.size(node.output, step.batch));
+            if let Some(found) = fault(self.arena.read(place)) {
+                return Some(format!("op '{}' (%{at}) gave {found}", node.op.name()));
+            }
+        }
+        if let Some(found) = fault(towards) {
+            return Some(format!("the slope of the loss is {found}"));
+        }
+        gradients.fill(0.0);
+        let mut first = None;
+        self.backward_watched(parameters, towards, gradients, step, &mut |replica, node, gradients| {
+            let forward = &program.nodes[node];
+            let bad = forward.inputs.iter().any(|input| {
+                let of_parameter = program.is_parameter(*input).map(|place| {
+                    let parameter = &program.parameters[place];
+                    &gradients[parameter.offset..][..parameter.count()]
+                });
+                let piece = part(&replica.plan.gradients[input.0], replica.size(*input, step.batch));
+                fault(of_parameter.unwrap_or_else(|| replica.arena.read(piece))).is_some()
+            });
+            if bad && first.is_none() {
+                first = Some(format!("op '{}' (%{node}) gave a gradient that is no number", forward.op.name()));
+            }
+        });
+        first
+    }
+
+    /// One op forward.
+    fn node(&mut self, parameters: &[f32], step: Step, at: usize) {
+        let (program, plan) = (Arc::clone(&self.program), Arc::clone(&self.plan));
+        let node = &program.nodes[at];
+        {
             let mut reads: [_; MOST_OPERANDS] = std::array::from_fn(|_| 0..0);
             for (read, input) in reads.iter_mut().zip(&node.inputs) {
                 *read = part(&plan.values[input.0], self.size(*input, step.batch));
@@ -93,7 +156,6 @@ impl Replica {
             let [output, saved, scratch, ..] = views.writes;
             node.op.forward(&mut Forward { call, inputs: &inputs[..node.inputs.len()], output, saved, scratch });
         }
-        self.arena.read(part(&plan.values[program.output.0], self.size(program.output, step.batch)))
     }
 
     /// The backward pass of the micro-batch that [`Replica::forward`] has just computed: adds to `gradients`, laid out as the
@@ -102,6 +164,18 @@ impl Replica {
     /// # Panics
     /// Where the plan is not one for training: a fault of the caller.
     pub fn backward(&mut self, parameters: &[f32], towards: &[f32], gradients: &mut [f32], step: Step) {
+        self.backward_watched(parameters, towards, gradients, step, &mut |_, _, _| ());
+    }
+
+    /// The same; `after` is told each node when its gradients are there.
+    fn backward_watched(
+        &mut self,
+        parameters: &[f32],
+        towards: &[f32],
+        gradients: &mut [f32],
+        step: Step,
+        after: &mut dyn FnMut(&Self, usize, &[f32]),
+    ) {
         let (program, plan) = (Arc::clone(&self.program), Arc::clone(&self.plan));
         assert!(plan.purpose() == Purpose::Train, "this plan has no backward pass");
         let last = part(&plan.gradients[program.output.0], self.size(program.output, step.batch));
@@ -122,6 +196,7 @@ impl Replica {
                 }
             }
             self.back(&program, &plan, back, parameters, gradients, step);
+            after(self, back.node, gradients);
         }
     }
 
@@ -198,6 +273,11 @@ impl Replica {
             gradients: &mut adds[..count],
         });
     }
+}
+
+/// The first number of a list that is none, in words.
+fn fault(numbers: &[f32]) -> Option<String> {
+    numbers.iter().find(|value| !value.is_finite()).map(ToString::to_string)
 }
 
 fn call<'a>(program: &'a Program, operands: &'a [Operand], seed: u64, node: usize, step: Step) -> Call<'a> {

@@ -5,11 +5,11 @@
 use jiff::civil::Date;
 
 use super::CANCELLED;
-use super::books::Market;
 use super::walk::Run;
-use super::window::{Decision, decide, fitted};
+use super::window::{decide, fitted};
 use crate::error::{Code, Error, Result, fail};
 use crate::panel::{Change, Panel};
+use crate::portfolio::{Decision, Market};
 use crate::windows::{Window, decisions};
 
 /// How many dates a run is cut at where the caller does not say.
@@ -289,7 +289,7 @@ impl Run {
         let dates = panel.dates();
         let due = |row: usize| rules.rebalance.is_decision(row, dates[row], dates.get(row + 1).copied());
         let mut walk = || -> Result<()> {
-            let (fitted, _) = fitted(&self.experiment, panel, window, entry)?;
+            let fitted = fitted(&self.experiment, panel, window, entry)?;
             let mut rows = Vec::new();
             if !fitted.fits() {
                 rows = decisions(window.validation.rows.clone(), rules.execution_lag, due)?;

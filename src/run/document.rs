@@ -23,13 +23,17 @@ pub(super) fn identity(run: &Run) -> Map<String, Json> {
         .models
         .iter()
         .map(|model| {
-            json!({
+            let mut out = json!({
                 "name": model.name,
                 "plugin": model.plugin,
                 "version": model.version,
                 "sha256": model.sha256,
                 "settings": model.settings,
-            })
+            });
+            if let Some(train) = &model.train {
+                out["train"] = train.clone();
+            }
+            out
         })
         .collect();
     let mut out = Map::new();

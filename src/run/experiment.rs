@@ -9,6 +9,7 @@ use crate::error::{Code, Error, Result, fail};
 use crate::model::EQUAL_WEIGHT;
 use crate::panel::{Kind as PanelKind, Membership, Panel};
 use crate::settings::{Kind, Setting, Values, unknown};
+use crate::train::TrainSettings;
 use crate::windows::WindowSettings;
 
 /// A model of an experiment.
@@ -20,6 +21,8 @@ pub struct ModelEntry {
     pub plugin: String,
     /// Its settings as the user gave them, not yet checked against the plugin's declaration.
     pub settings: Map<String, Json>,
+    /// What it overrides of `[train]`; checked.
+    pub train: Map<String, Json>,
 }
 
 /// What models are computed on.
@@ -76,6 +79,8 @@ pub struct Experiment {
     pub rules: Rules,
     /// The models beside equal weight, in the file's order.
     pub models: Vec<ModelEntry>,
+    /// `[train]`, checked.
+    train: Map<String, Json>,
     folder: PathBuf,
     windows_values: Values,
 }
@@ -125,7 +130,7 @@ pub fn model_settings() -> Vec<Setting> {
 /// Names on the way to a value in an override, more than any setting has.
 const DEEPEST: usize = 16;
 
-const SECTIONS: [&str; 3] = ["data", "windows", "portfolio"];
+const SECTIONS: [&str; 4] = ["data", "windows", "portfolio", "train"];
 
 impl Experiment {
     /// Reads an experiment file and applies `section.key=value` overrides.
@@ -185,7 +190,14 @@ impl Experiment {
             (Err(_), Ok(file)) => Some((PanelKind::Returns, PathBuf::from(file))),
             (Err(_), Err(_)) => None,
         };
+        let train = section(root, "", "train")?;
+        TrainSettings::from_sections(&train, None)?;
+        let models = models(root)?;
+        for model in &models {
+            TrainSettings::from_sections(&train, Some((&format!("models.{}.train", model.name), &model.train)))?;
+        }
         Ok(Self {
+            train,
             membership: data_values.text("membership").ok().map(PathBuf::from),
             stale_rows: data_values.count("stale_rows")?,
             features,
@@ -195,10 +207,20 @@ impl Experiment {
             data,
             windows: WindowSettings::from_values(&windows_values)?,
             rules: Rules::from_section(section(root, "", "portfolio")?)?,
-            models: models(root)?,
+            models,
             folder,
             windows_values,
         })
+    }
+
+    /// `[train]`, with what a model overrides of it.
+    ///
+    /// # Errors
+    /// `InvalidSetting` that names the setting.
+    pub fn train_settings(&self, model: Option<&ModelEntry>) -> Result<TrainSettings> {
+        let path = model.map(|model| format!("models.{}.train", model.name));
+        let own = model.zip(path.as_deref()).map(|(model, path)| (path, &model.train));
+        TrainSettings::from_sections(&self.train, own)
     }
 
     /// Reads the panel that `[data]` names.
@@ -288,9 +310,10 @@ fn models(root: &Map<String, Json>) -> Result<Vec<ModelEntry>> {
         };
         let mut own = entry.clone();
         let settings = section(entry, &path, "settings")?;
-        own.retain(|key, _| key != "settings");
+        let train = section(entry, &path, "train")?;
+        own.retain(|key, _| key != "settings" && key != "train");
         for key in own.keys() {
-            let allowed = ["name", "plugin", "settings"];
+            let allowed = ["name", "plugin", "settings", "train"];
             if !allowed.contains(&key.as_str()) {
                 return Err(unknown(&format!("{path}.{key}"), key, &allowed));
             }
@@ -305,7 +328,7 @@ fn models(root: &Map<String, Json>) -> Result<Vec<ModelEntry>> {
             fail!(InvalidSetting, "setting '{path}.name': \"{name}\" is taken; every model needs a name of its own");
         }
         let plugin = values.text("plugin").map_or_else(|_| name.clone(), str::to_owned);
-        out.push(ModelEntry { name, plugin, settings });
+        out.push(ModelEntry { name, plugin, settings, train });
     }
     Ok(out)
 }
@@ -374,7 +397,9 @@ mod tests {
         refused("", &["seed=-1"], "setting 'seed': found -1, allowed is a whole number of at least 0");
         refused("", &["device=cuda:0"], "found \"cuda:0\", but this build has no CUDA; allowed are auto, cpu");
         refused("device = \"gpu\"\n", &[], "setting 'device': found \"gpu\", allowed are auto, cpu");
-        refused("[train]\nmax_epochs = 1\n", &[], "setting 'train' is unknown");
+        refused("[train]\nmax_epoch = 1\n", &[], "setting 'train.max_epoch' is unknown; did you mean 'max_epochs'?");
+        let own = "[[models]]\nname = \"a\"\n[models.train]\nloss = \"mae\"\n";
+        refused(own, &[], "'models.a.train.loss': found \"mae\", allowed is one of sharpe, mse");
     }
 
     #[test]

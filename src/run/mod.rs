@@ -2,7 +2,6 @@
 //! stages.
 
 mod audit;
-mod books;
 mod directory;
 mod document;
 mod experiment;
@@ -11,6 +10,7 @@ mod rules;
 mod runtime;
 mod score;
 mod tables;
+mod training;
 mod walk;
 mod window;
 
@@ -20,8 +20,8 @@ pub use experiment::{Device, Experiment, ModelEntry, data_settings, model_settin
 pub use rules::{Rules, group_settings, portfolio_settings};
 pub use runtime::Runtime;
 pub use score::{Gaps, Scored, Scores, WindowScores, scores};
-pub use walk::{ModelInfo, Progress, Run, Target};
-pub use window::{Decision, ModelWindow, Shown, allocate};
+pub use walk::{Learning, ModelInfo, Progress, Run, Target};
+pub use window::{ModelWindow, Shown, allocate};
 
 /// What a step says whose caller set the cancel flag.
 const CANCELLED: &str = "the run was cancelled; further steps go on with it";

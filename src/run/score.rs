@@ -5,14 +5,13 @@ use std::ops::Range;
 
 use jiff::civil::Date;
 
-use super::books::Walked;
 use super::walk::Run;
-use super::window::{Decision, decide};
+use super::window::decide;
 use crate::error::{Code, Result};
 use crate::evaluate::{Inputs, METRICS, Value, evaluate};
 use crate::model::EqualWeight;
 use crate::panel::{Kind, Panel};
-use crate::portfolio::{Change, Path};
+use crate::portfolio::{Change, Decision, Path, Walked};
 use crate::windows::fit_rows;
 
 /// The scores of a run.
@@ -176,10 +175,11 @@ mod tests {
     use super::{Gaps, gaps, scores};
     use crate::error::Result;
     use crate::evaluate::Value;
-    use crate::model::{Context, Estimator, Factory, Requirements};
+    use crate::model::{Context, Estimator, Factory, Model, Requirements};
     use crate::panel::{Kind, Panel, Past};
     use crate::plugin::Search;
-    use crate::run::{Decision, Experiment, Run, Runtime};
+    use crate::portfolio::Decision;
+    use crate::run::{Experiment, Run, Runtime};
     use crate::settings::{Setting, Values};
 
     const ROWS: usize = 200;
@@ -226,8 +226,8 @@ mod tests {
             &[]
         }
 
-        fn create(&self, _settings: &Values, _context: &Context) -> Result<Box<dyn Estimator>> {
-            Ok(Box::new(self.clone()))
+        fn create(&self, _settings: &Values, _context: &Context) -> Result<Model> {
+            Ok(Model::Estimator(Box::new(self.clone())))
         }
     }
 

@@ -1,20 +1,21 @@
 //! The run: stepped by its caller, window by window; results are there for the windows that are done.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::books::{Market, Walked};
 use super::experiment::Experiment;
 use super::score::metrics;
-use super::window::{Entry, ModelWindow, walk};
+use super::window::{Entry, ModelWindow, Work, begin, decided};
 use super::{CANCELLED, Runtime};
 use crate::error::{Code, Error, Result, fail};
 use crate::evaluate::{METRICS, Value};
 use crate::model::{Context, EQUAL_WEIGHT, EqualWeight, Factory, Level};
 use crate::panel::Panel;
-use crate::portfolio::{Book, Change, Path};
+use crate::portfolio::{Book, Change, Market, Path, Walked};
 use crate::settings::Values;
+use crate::train::{Epoch, TrainSettings, Trained, Trainer, Training};
 use crate::windows::{Window, stitch, windows};
 
 /// A model of a run, as results name it.
@@ -30,6 +31,8 @@ pub struct ModelInfo {
     pub sha256: Option<String>,
     /// Its settings, defaults filled in.
     pub settings: serde_json::Value,
+    /// How it is trained, defaults filled in, where it is a network.
+    pub train: Option<serde_json::Value>,
 }
 
 /// A target that the out-of-sample path held.
@@ -50,6 +53,35 @@ pub struct Progress {
     pub done: usize,
     /// Windows in all.
     pub windows: usize,
+}
+
+/// How far the training of a network on a window is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Learning {
+    /// The window.
+    pub window: usize,
+    /// The model.
+    pub model: usize,
+    /// Epochs that are done.
+    pub epochs: usize,
+    /// Most epochs.
+    pub max_epochs: u32,
+    /// The last epoch that is done.
+    pub last: Option<Epoch>,
+    /// Seconds that it takes at most from here.
+    pub seconds_left: Option<f64>,
+}
+
+/// A model on its way through a window.
+enum Unit {
+    /// Nothing is done.
+    Waiting,
+    /// A network under training, and the highest row that it is shown for that.
+    Training(Box<Trainer>, usize),
+    /// A network that was trained and is to decide.
+    Trained(Box<Trained>, Training, usize),
+    /// It is through.
+    Done(Box<ModelWindow>),
 }
 
 /// A walk, stepped by its caller; results are there for the windows that are done.
@@ -75,6 +107,8 @@ pub struct Run {
     pub(super) market: Market,
     pub(super) entries: Vec<Entry>,
     books: Vec<Book>,
+    /// By window and model, what is under way or waits for the other models of its window.
+    flight: BTreeMap<(usize, usize), Unit>,
     runtime: Runtime,
     cancel: Arc<AtomicBool>,
 }
@@ -104,6 +138,7 @@ impl Run {
                 version: entry.factory.version().to_owned(),
                 sha256: entry.factory.sha256().map(str::to_owned),
                 settings: entry.settings.to_json(),
+                train: entry.factory.is_network().then(|| entry.train.to_json()),
             })
             .collect();
         Ok(Self {
@@ -117,6 +152,7 @@ impl Run {
             models,
             market,
             entries,
+            flight: BTreeMap::new(),
             experiment,
             panel,
             runtime: runtime.clone(),
@@ -172,8 +208,9 @@ impl Run {
         Arc::clone(&self.cancel)
     }
 
-    /// Computes the next windows, one a thread, and extends the out-of-sample paths over them. How many windows a step
-    /// takes changes no result. After an error the same windows are tried again by the next step.
+    /// Goes on with the next windows, one a thread: a model that trains itself goes all the way through one, a network through
+    /// an epoch. Windows that every model is through extend the out-of-sample paths. How much a step takes changes no
+    /// result. After an error the same is tried again by the next step.
     ///
     /// # Errors
     /// What data and plugins give, with model, window and date; `Cancelled` once for each wish to stop.
@@ -189,35 +226,129 @@ impl Run {
         if self.cancel.load(Ordering::Relaxed) {
             fail!(Cancelled, "{CANCELLED}");
         }
-        let Progress { done, windows } = self.progress();
-        let next = done..windows.min(done + self.threads());
-        let units: Vec<(usize, usize)> =
-            next.clone().flat_map(|window| (0..self.entries.len()).map(move |model| (window, model))).collect();
-        let outcomes = self.each(units.len(), |unit| {
-            let (window, model) = units[unit];
-            let entry = &self.entries[model];
-            walk(&self.experiment, &self.panel, &self.windows[window], entry)
-                .map_err(|error| error.context(format!("model '{}', window {window}", entry.name)))
+        let units = self.next_units();
+        let slots: Vec<Mutex<Unit>> =
+            units.iter().map(|key| Mutex::new(self.flight.remove(key).unwrap_or(Unit::Waiting))).collect();
+        let outcomes = self.each(units.len(), |place| {
+            let mut unit = slots[place].lock().unwrap_or_else(PoisonError::into_inner);
+            // What fails is told when every unit is back in its place.
+            Ok(self.go_on(units[place], &mut unit))
         })?;
-        // The books move only when every model has come through the window.
-        for (at, results) in outcomes.chunks_exact(self.entries.len()).enumerate() {
-            let window = next.start + at;
-            let mut moved = Vec::with_capacity(results.len());
-            for (model, result) in results.iter().enumerate() {
-                moved.push(self.hold(model, window, result).map_err(|error| {
-                    error.context(format!("the path of model '{}', window {window}", self.entries[model].name))
-                })?);
+        for (key, slot) in units.iter().zip(slots) {
+            self.flight.insert(*key, slot.into_inner().unwrap_or_else(PoisonError::into_inner));
+        }
+        for ((window, model), outcome) in units.iter().zip(outcomes) {
+            outcome
+                .map_err(|error| error.context(format!("model '{}', window {window}", self.entries[*model].name)))?;
+        }
+        while self.close_window()? {}
+        Ok(self.progress())
+    }
+
+    /// What is to be gone on with: the models of the next windows that are not through them, one window a thread, and as many
+    /// networks as there are threads.
+    fn next_units(&self) -> Vec<(usize, usize)> {
+        let Progress { done, windows } = self.progress();
+        let threads = self.threads();
+        let (mut out, mut networks) = (Vec::new(), 0);
+        for window in done..windows.min(done + 2 * threads) {
+            let trained = self.entries.iter().any(|entry| entry.factory.is_network());
+            if window >= done + threads && (networks >= threads || !trained) {
+                break;
             }
-            for (model, ((book, walked), result)) in moved.into_iter().zip(results).enumerate() {
-                self.books[model] = book;
-                self.paths[model].append(walked.path);
-                let held = walked.targets.into_iter().map(|(row, weights)| Target { window, row, weights });
-                self.targets[model].extend(held);
-                self.changes[model].extend(walked.changes);
-                self.results[model].push(result.clone());
+            for (model, entry) in self.entries.iter().enumerate() {
+                if matches!(self.flight.get(&(window, model)), Some(Unit::Done(_))) {
+                    continue;
+                }
+                if entry.factory.is_network() {
+                    if networks >= threads {
+                        continue;
+                    }
+                    networks += 1;
+                }
+                out.push((window, model));
             }
         }
-        Ok(self.progress())
+        // Those that take long come first, so that the others fill the time of the threads that are done.
+        out.sort_by_key(|(window, model)| (!self.entries[*model].factory.is_network(), *window, *model));
+        out
+    }
+
+    /// Goes on with a model in a window: the whole way, or an epoch of a network.
+    fn go_on(&self, (window, model): (usize, usize), unit: &mut Unit) -> Result<()> {
+        let (window, entry) = (&self.windows[window], &self.entries[model]);
+        let place = |error: Error| error.context(format!("the model trained from {}", window.train.start));
+        if matches!(unit, Unit::Waiting) {
+            *unit = match begin(&self.experiment, &self.panel, window, entry)? {
+                (Work::Ready(model), fit) => {
+                    let decided = decided(&self.experiment, &self.panel, window, entry, &*model, fit)?;
+                    Unit::Done(Box::new(decided))
+                }
+                (Work::Training(trainer), fit) => Unit::Training(trainer, fit),
+            };
+        }
+        if let Unit::Training(trainer, _) = unit {
+            if trainer.ended().is_none() {
+                trainer.epoch(&|| entry.context.cancelled()).map_err(place)?;
+            }
+            if trainer.ended().is_some()
+                && let Unit::Training(trainer, fit) = std::mem::replace(unit, Unit::Waiting)
+            {
+                // Arena, tables and optimiser go with the trainer; what is left is the network.
+                let (model, training) = trainer.finish();
+                *unit = Unit::Trained(Box::new(model), training, fit);
+            }
+        }
+        if let Unit::Trained(model, training, fit) = unit {
+            let mut decided = decided(&self.experiment, &self.panel, window, entry, &**model, *fit)?;
+            decided.training = Some(training.clone());
+            *unit = Unit::Done(Box::new(decided));
+        }
+        Ok(())
+    }
+
+    /// Moves the books over the next window, where every model has come through it; whether it was so.
+    fn close_window(&mut self) -> Result<bool> {
+        let Progress { done: window, windows } = self.progress();
+        let through = |model| match self.flight.get(&(window, model)) {
+            Some(Unit::Done(result)) => Some(&**result),
+            _ => None,
+        };
+        let results: Option<Vec<&ModelWindow>> = (0..self.entries.len()).map(through).collect();
+        let Some(results) = results.filter(|_| window < windows) else { return Ok(false) };
+        let mut moved = Vec::with_capacity(results.len());
+        for (model, result) in results.into_iter().enumerate() {
+            moved.push(self.hold(model, window, result).map_err(|error| {
+                error.context(format!("the path of model '{}', window {window}", self.entries[model].name))
+            })?);
+        }
+        for (model, (book, walked)) in moved.into_iter().enumerate() {
+            self.books[model] = book;
+            self.paths[model].append(walked.path);
+            let held = walked.targets.into_iter().map(|(row, weights)| Target { window, row, weights });
+            self.targets[model].extend(held);
+            self.changes[model].extend(walked.changes);
+            if let Some(Unit::Done(result)) = self.flight.remove(&(window, model)) {
+                self.results[model].push(*result);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The networks that are being trained, in the order of their windows.
+    pub fn training(&self) -> Vec<Learning> {
+        let learning = |(&(window, model), unit): (&(usize, usize), &Unit)| match unit {
+            Unit::Training(trainer, _) => Some(Learning {
+                window,
+                model,
+                epochs: trainer.epochs().len(),
+                max_epochs: self.entries[model].train.max_epochs,
+                last: trainer.epochs().last().copied(),
+                seconds_left: trainer.seconds_left(),
+            }),
+            _ => None,
+        };
+        self.flight.iter().filter_map(learning).collect()
     }
 
     /// Computes `unit` for each of `0..count` on the threads of this run; the error of the first unit that has one.
@@ -268,18 +399,27 @@ fn missing_columns(panel: &Panel) -> Option<String> {
 
 fn entries(experiment: &Experiment, runtime: &Runtime, cancel: &Arc<AtomicBool>) -> Result<Vec<Entry>> {
     let context = Context::new(runtime.log.clone(), Arc::clone(cancel));
-    let entry = |name: &str, factory: Box<dyn Factory>, settings: Values| Entry {
+    let entry = |name: &str, factory: Box<dyn Factory>, settings: Values, train: TrainSettings| Entry {
         name: name.to_owned(),
         factory,
         settings,
+        train,
         context: context.of_model(name),
     };
     let nothing = Values::check(EQUAL_WEIGHT, &[], &serde_json::Map::new())?;
-    let mut out = vec![entry(EQUAL_WEIGHT, Box::new(EqualWeight), nothing)];
+    let mut out = vec![entry(EQUAL_WEIGHT, Box::new(EqualWeight), nothing, experiment.train_settings(None)?)];
     for model in &experiment.models {
         let factory: Box<dyn Factory> = Box::new(runtime.search.load(&model.plugin)?);
         let settings = Values::check(&format!("models.{}.settings", model.name), factory.settings(), &model.settings)?;
-        out.push(entry(&model.name, factory, settings));
+        if !factory.is_network() && !model.train.is_empty() {
+            fail!(
+                InvalidSetting,
+                "section 'models.{}.train' is given, but plugin '{}' trains itself; leave it out",
+                model.name,
+                factory.name()
+            );
+        }
+        out.push(entry(&model.name, factory, settings, experiment.train_settings(Some(model))?));
     }
     Ok(out)
 }

@@ -5,11 +5,13 @@ use std::ops::Range;
 
 use super::CANCELLED;
 use super::experiment::Experiment;
+use super::training::{Setting, train_out, trainer};
 use crate::error::{Error, Result, fail};
-use crate::model::{Context, Estimator, Factory};
+use crate::model::{Context, Estimator, Factory, Model};
 use crate::panel::{Panel, Past};
-use crate::portfolio::{Constraints, Known};
+use crate::portfolio::{Decision, Known};
 use crate::settings::Values;
+use crate::train::{TrainSettings, Trainer, Training};
 use crate::windows::{Window, decisions, fit_rows};
 
 /// What one model of one window was shown, for the integrity record.
@@ -19,19 +21,6 @@ pub struct Shown {
     pub fit: usize,
     /// For each decision: its row and the highest row shown.
     pub decisions: Vec<(usize, usize)>,
-}
-
-/// What a model decided at a row, before constraints; vectors are `[assets]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    /// The row.
-    pub row: usize,
-    /// Weights; 0 for assets that the model was not shown.
-    pub target: Vec<f64>,
-    /// Which assets it was shown.
-    pub shown: Vec<bool>,
-    /// Its scores, NaN for assets that it was not shown; `None` where it gives none.
-    pub scores: Option<Vec<f64>>,
 }
 
 /// What one model made of one window.
@@ -45,6 +34,8 @@ pub struct ModelWindow {
     pub test: Vec<Decision>,
     /// The integrity record.
     pub shown: Shown,
+    /// How a network was trained.
+    pub training: Option<Training>,
 }
 
 /// A model of a run: its name, kind and checked settings.
@@ -52,13 +43,85 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) factory: Box<dyn Factory>,
     pub(super) settings: Values,
+    /// Of a network.
+    pub(super) train: TrainSettings,
     pub(super) context: Context,
 }
 
-/// One model through one window.
-pub(super) fn walk(experiment: &Experiment, panel: &Panel, window: &Window, entry: &Entry) -> Result<ModelWindow> {
+/// A model on its way through a window.
+pub(super) enum Work {
+    /// It can decide.
+    Ready(Box<dyn Estimator>),
+    /// It is being trained.
+    Training(Box<Trainer>),
+}
+
+/// A model of a window, made and fitted or ready to be trained; and the highest row that it is shown for that.
+pub(super) fn begin(experiment: &Experiment, panel: &Panel, window: &Window, entry: &Entry) -> Result<(Work, usize)> {
     let lag = experiment.rules.execution_lag;
-    let (model, fit) = fitted(experiment, panel, window, entry)?;
+    let place = |error: Error| error.context(format!("the model trained from {}", window.train.start));
+    let model = entry.factory.create(&entry.settings, &entry.context).map_err(place)?;
+    let train_rows = fit_rows(&window.train.rows, lag);
+    let validation_rows = fit_rows(&window.validation.rows, lag);
+    if train_rows.is_empty() {
+        fail!(
+            InvalidData,
+            "the train span has {} rows; an execution lag of {lag} leaves none",
+            window.train.rows.len()
+        );
+    }
+    let shown = if validation_rows.is_empty() { train_rows.clone() } else { train_rows.start..validation_rows.end };
+    let work = match model {
+        Model::Estimator(mut model) => {
+            if model.fits() {
+                let assets = members_of(panel, shown.clone())?;
+                let train = panel.past(train_rows, &assets)?;
+                let validation =
+                    if validation_rows.is_empty() { None } else { Some(panel.past(validation_rows, &assets)?) };
+                model.fit(&train, validation.as_ref()).map_err(place)?;
+            }
+            Work::Ready(model)
+        }
+        Model::Network(network) => {
+            members_of(panel, shown.clone())?;
+            let setting = Setting {
+                rules: &experiment.rules,
+                embargo_days: experiment.windows.embargo_days,
+                seed: experiment.seed,
+            };
+            Work::Training(Box::new(trainer(panel, window, network, &entry.train, &setting).map_err(place)?))
+        }
+    };
+    Ok((work, shown.end - 1))
+}
+
+/// A model fitted on a window's train and validation spans.
+pub(super) fn fitted(
+    experiment: &Experiment,
+    panel: &Panel,
+    window: &Window,
+    entry: &Entry,
+) -> Result<Box<dyn Estimator>> {
+    match begin(experiment, panel, window, entry)?.0 {
+        Work::Ready(model) => Ok(model),
+        Work::Training(mut trainer) => {
+            train_out(&mut trainer, entry)
+                .map_err(|error| error.context(format!("the model trained from {}", window.train.start)))?;
+            Ok(Box::new(trainer.finish().0))
+        }
+    }
+}
+
+/// The decisions of a fitted model in every span of a window; `fit` is the highest row that its fit was shown.
+pub(super) fn decided(
+    experiment: &Experiment,
+    panel: &Panel,
+    window: &Window,
+    entry: &Entry,
+    model: &dyn Estimator,
+    fit: usize,
+) -> Result<ModelWindow> {
+    let lag = experiment.rules.execution_lag;
     let dates = panel.dates();
     let due = |row: usize| experiment.rules.rebalance.is_decision(row, dates[row], dates.get(row + 1).copied());
     let mut shown = Shown { fit, decisions: Vec::new() };
@@ -68,7 +131,7 @@ pub(super) fn walk(experiment: &Experiment, panel: &Panel, window: &Window, entr
                 if entry.context.cancelled() {
                     fail!(Cancelled, "{CANCELLED}");
                 }
-                let (decision, highest) = decide(panel, &*model, start, row)?;
+                let (decision, highest) = decide(panel, model, start, row)?;
                 shown.decisions.push((row, highest));
                 Ok(decision)
             })
@@ -78,7 +141,7 @@ pub(super) fn walk(experiment: &Experiment, panel: &Panel, window: &Window, entr
         let rows = fit_rows(&window.train.rows, lag);
         // Inputs lie in the train span too, so in its first rows no asset may have enough history.
         let rows = rows.clone().filter(|&row| {
-            row + 1 + lag < rows.end && due(row) && !eligible(panel, &*model, rows.start, row).is_empty()
+            row + 1 + lag < rows.end && due(row) && model.can_weigh(&eligible(panel, model, rows.start, row))
         });
         Some(decide(rows.collect(), window.train.rows.start)?)
     } else {
@@ -95,36 +158,7 @@ pub(super) fn walk(experiment: &Experiment, panel: &Panel, window: &Window, entr
             dates[first.row]
         );
     }
-    Ok(ModelWindow { train, validation, test, shown })
-}
-
-/// A model fitted on a window's train and validation spans, and the highest row that it was shown.
-pub(super) fn fitted(
-    experiment: &Experiment,
-    panel: &Panel,
-    window: &Window,
-    entry: &Entry,
-) -> Result<(Box<dyn Estimator>, usize)> {
-    let lag = experiment.rules.execution_lag;
-    let place = |error: Error| error.context(format!("the model trained from {}", window.train.start));
-    let mut model = entry.factory.create(&entry.settings, &entry.context).map_err(place)?;
-    let train_rows = fit_rows(&window.train.rows, lag);
-    let validation_rows = fit_rows(&window.validation.rows, lag);
-    if train_rows.is_empty() {
-        fail!(
-            InvalidData,
-            "the train span has {} rows; an execution lag of {lag} leaves none",
-            window.train.rows.len()
-        );
-    }
-    let shown = if validation_rows.is_empty() { train_rows.clone() } else { train_rows.start..validation_rows.end };
-    if model.fits() {
-        let assets = members_of(panel, shown.clone())?;
-        let train = panel.past(train_rows, &assets)?;
-        let validation = if validation_rows.is_empty() { None } else { Some(panel.past(validation_rows, &assets)?) };
-        model.fit(&train, validation.as_ref()).map_err(place)?;
-    }
-    Ok((model, shown.end - 1))
+    Ok(ModelWindow { train, validation, test, shown, training: None })
 }
 
 /// The columns that are a member on at least one of `rows`; there must be one, as a model of nothing cannot be fitted.
@@ -188,26 +222,39 @@ fn lookback_rows(lookback: usize, start: usize, row: usize) -> Range<usize> {
     (row + 1).saturating_sub(lookback).max(start)..row + 1
 }
 
-/// One fit on everything known at `row`, and one allocation there from cash, `[assets]`.
+/// One fit on what is known at `row`, and one allocation there from cash, `[assets]`. An estimator is fitted on all rows; a
+/// network is trained as in a window that ends there: its validation span is the last `validation_months`, its train span the
+/// `train_months` before.
 ///
 /// # Errors
 /// What settings, data and the plugin give.
 pub fn allocate(
+    experiment: &Experiment,
     panel: &Panel,
-    factory: &dyn Factory,
-    settings: &Values,
-    constraints: &Constraints,
+    factory: Box<dyn Factory>,
+    settings: Values,
     row: usize,
 ) -> Result<Vec<f64>> {
-    let mut model = factory.create(settings, &Context::default())?;
-    if model.fits() {
-        model.fit(&panel.past(0..row + 1, &members_of(panel, 0..row + 1)?)?, None)?;
-    }
+    let train = experiment.train_settings(None)?;
+    let entry = Entry { name: factory.name().to_owned(), factory, settings, train, context: Context::default() };
+    let model: Box<dyn Estimator> = match entry.factory.create(&entry.settings, &entry.context)? {
+        Model::Estimator(mut model) => {
+            if model.fits() {
+                model.fit(&panel.past(0..row + 1, &members_of(panel, 0..row + 1)?)?, None)?;
+            }
+            model
+        }
+        Model::Network(_) => {
+            let known = panel.part(0..row + 1);
+            let window = Window::before(known.dates(), &experiment.windows)?;
+            fitted(experiment, &known, &window, &entry)?
+        }
+    };
     let (Decision { mut target, shown, scores, .. }, _) = decide(panel, &*model, 0, row)?;
     let cash = vec![0.0; target.len()];
     let known =
         Known { members: panel.members(row), shown: &shown, scores: scores.as_deref(), before: cash.as_slice() };
-    constraints.apply(&mut target, &known)?;
+    experiment.rules.constraints(panel.assets())?.apply(&mut target, &known)?;
     Ok(target)
 }
 
@@ -221,9 +268,9 @@ mod tests {
     use jiff::civil::{Date, date};
     use serde_json::Map;
 
-    use super::{Entry, walk};
+    use super::{Entry, Work, begin, decided};
     use crate::error::Result;
-    use crate::model::{Context, Estimator, Factory, Requirements};
+    use crate::model::{Context, Estimator, Factory, Model, Requirements};
     use crate::panel::{Kind, Panel, Past};
     use crate::run::Experiment;
     use crate::settings::{Setting, Values};
@@ -251,8 +298,8 @@ mod tests {
             &[]
         }
 
-        fn create(&self, _settings: &Values, _context: &Context) -> Result<Box<dyn Estimator>> {
-            Ok(Box::new(self.clone()))
+        fn create(&self, _settings: &Values, _context: &Context) -> Result<Model> {
+            Ok(Model::Estimator(Box::new(self.clone())))
         }
     }
 
@@ -293,9 +340,11 @@ mod tests {
         let window = windows(panel.dates(), &experiment.windows).unwrap()[1].clone();
         assert_eq!((&window.train.rows, &window.test.rows), (&(31..121), &(152..182)));
         let settings = Values::check("", &[], &Map::new()).unwrap();
-        let entry =
-            Entry { name: "witness".into(), factory: Box::new(witness.clone()), settings, context: Context::default() };
-        walk(&experiment, &panel, &window, &entry)
+        let train = experiment.train_settings(None).unwrap();
+        let (factory, context) = (Box::new(witness.clone()), Context::default());
+        let entry = Entry { name: "witness".into(), factory, settings, train, context };
+        let (Work::Ready(model), fit) = begin(&experiment, &panel, &window, &entry)? else { panic!() };
+        decided(&experiment, &panel, &window, &entry, &*model, fit)
     }
 
     /// Two assets that are members on the rows given.
@@ -342,11 +391,13 @@ mod tests {
         let panel = panel.with_members(&mask).unwrap();
         let witness = Witness { fits: true, ..Witness::default() };
         let settings = Values::check("", &[], &Map::new()).unwrap();
-        let weights = super::allocate(&panel, &witness, &settings, &super::Constraints::default(), 50).unwrap();
+        let experiment = Experiment::from_toml("", PathBuf::new(), &[]).unwrap();
+        let weights = super::allocate(&experiment, &panel, Box::new(witness.clone()), settings, 50).unwrap();
         assert_eq!((weights, &*witness.fitted_on.lock().unwrap()), (vec![1.0, 0.0], &vec![0]));
         let (nobody, witness) =
             (panel.with_members(&[false; 120]).unwrap(), Witness { fits: true, ..Witness::default() });
-        assert!(super::allocate(&nobody, &witness, &settings, &super::Constraints::default(), 50).is_err());
+        let settings = Values::check("", &[], &Map::new()).unwrap();
+        assert!(super::allocate(&experiment, &nobody, Box::new(witness.clone()), settings, 50).is_err());
         assert!(witness.fitted.lock().unwrap().is_empty());
     }
 

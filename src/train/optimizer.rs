@@ -48,6 +48,11 @@ impl Adam {
         self.steps
     }
 
+    /// Bytes of its moments.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.first.as_slice()) + size_of_val(self.second.as_slice())
+    }
+
     /// Moves the parameters against their gradients.
     pub fn step(&mut self, parameters: &mut [f32], gradients: &[f32], learning_rate: f64) {
         let AdamSettings { weight_decay, decay, betas, epsilon } = self.settings;

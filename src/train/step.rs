@@ -2,21 +2,14 @@
 //! then backward each. Where there are several micro-batches each forward pass is done again before its backward pass, so
 //! that only one of them is in memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::loss::{mean_square, sharpe};
+use super::loss::{Chain, LossRoom, mean_square, portfolio_sharpe};
 use super::optimizer::{Adam, AdamSettings, clip};
-use crate::error::{Result, fail};
+use super::settings::Loss;
+use crate::error::{Code, Error, Result};
 use crate::program::{Plan, Program, Purpose, Replica, Step};
-
-/// What a step makes small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Objective {
-    /// The output is weights, `[…, assets]`, and their product with the labels the portfolio's returns: −mean/(std + ε).
-    Sharpe,
-    /// The output is meant to be the labels: the mean square of the difference.
-    MeanSquare,
-}
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +20,42 @@ pub struct Outcome {
     pub norm: f64,
 }
 
+/// How a network is stepped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepSettings {
+    /// What is made small. For the Sharpe ratio the output is weights, `[…, assets]`, and their product with the labels the
+    /// portfolio's returns; for the mean square it is meant to be the labels.
+    pub loss: Loss,
+    /// Cost of Σ|Δw| between consecutive dates in the Sharpe loss, as a share; 0 for none.
+    pub turnover: f64,
+    /// The optimiser.
+    pub adam: AdamSettings,
+    /// Norm at which gradients are clipped.
+    pub clip_norm: f64,
+}
+
+impl Default for StepSettings {
+    fn default() -> Self {
+        Self { loss: Loss::Sharpe, turnover: 0.0, adam: AdamSettings::default(), clip_norm: 1.0 }
+    }
+}
+
+/// Fills an input of some samples of a batch, `[samples, shape]`: its number, the samples, where it goes.
+pub type Fill<'a> = dyn Fn(usize, Range<usize>, &mut [f32]) + 'a;
+
+/// What a step learns from.
+#[derive(Clone, Copy)]
+pub struct Batch<'a> {
+    /// Samples.
+    pub size: usize,
+    /// Their inputs.
+    pub fill: &'a Fill<'a>,
+    /// Their labels, `[samples, output shape]`; one that is no number counts as a return of 0, or not at all.
+    pub labels: &'a [f32],
+    /// Which weights follow on which, where trading costs.
+    pub chain: Option<Chain<'a>>,
+}
+
 /// A network under training: parameters, optimiser, and the memory of one micro-batch.
 pub struct Stepper {
     program: Arc<Program>,
@@ -35,27 +64,52 @@ pub struct Stepper {
     parameters: Vec<f32>,
     gradients: Vec<f32>,
     adam: Adam,
-    objective: Objective,
-    most_norm: f64,
+    settings: StepSettings,
+    /// Output, and the loss's gradient with respect to it, of a whole batch.
+    output: Vec<f32>,
+    towards: Vec<f32>,
+    room: LossRoom,
+}
+
+/// Dates and assets of one sample of a program's output.
+fn layout(program: &Program) -> (usize, usize) {
+    match *program.output_shape() {
+        [.., dates, assets] => (dates, assets),
+        [assets] => (1, assets),
+        [] => (1, 1),
+    }
 }
 
 impl Stepper {
-    /// A network with parameters as `seed` begins them, trained in micro-batches of `micro_batch` samples; the norm of its
-    /// gradients is clipped at `most_norm`.
-    pub fn new(
-        program: Arc<Program>,
-        objective: Objective,
-        settings: AdamSettings,
-        most_norm: f64,
-        micro_batch: usize,
-        seed: u64,
-    ) -> Self {
+    /// A network with parameters as `seed` begins them, trained in batches of at most `batch` samples, `micro_batch` of them at
+    /// a time.
+    pub fn new(program: Arc<Program>, settings: StepSettings, batch: usize, micro_batch: usize, seed: u64) -> Self {
         let plan = Arc::new(program.plan(Purpose::Train, micro_batch));
         let replica = Replica::new(Arc::clone(&program), Arc::clone(&plan), seed);
         let parameters = replica.initial_parameters();
         let gradients = vec![0.0; parameters.len()];
-        let adam = Adam::new(settings, parameters.len());
-        Self { program, plan, replica, parameters, gradients, adam, objective, most_norm }
+        let adam = Adam::new(settings.adam, parameters.len());
+        let (dates, assets) = layout(&program);
+        let numbers = batch * dates * assets;
+        let room = LossRoom::new(batch * dates, assets, settings.turnover > 0.0);
+        let (output, towards) = (vec![0.0; numbers], vec![0.0; numbers]);
+        Self { program, plan, replica, parameters, gradients, adam, settings, output, towards, room }
+    }
+
+    /// Bytes that [`Stepper::new`] takes: arena, parameters, gradients, both moments, outputs of a batch and their slopes.
+    pub fn planned_bytes(program: &Program, settings: &StepSettings, batch: usize, micro_batch: usize) -> usize {
+        let (dates, assets) = layout(program);
+        let moments = 2 * program.parameter_count() + 2 * batch * dates * assets;
+        program.plan(Purpose::Train, micro_batch).bytes(1)
+            + moments * size_of::<f32>()
+            + LossRoom::planned_bytes(batch * dates, assets, settings.turnover > 0.0)
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        let numbers = [&self.parameters, &self.gradients, &self.output, &self.towards];
+        let numbers: usize = numbers.iter().map(|numbers| size_of_val(numbers.as_slice())).sum();
+        self.replica.bytes() + numbers + self.adam.bytes() + self.room.bytes()
     }
 
     /// The parameters, laid out as the program says.
@@ -73,94 +127,121 @@ impl Stepper {
         &mut self.parameters
     }
 
-    /// Bytes that were planned for it: arena, parameters, gradients, and both moments.
-    pub fn planned_bytes(&self) -> usize {
-        self.plan.bytes(1) + 2 * self.parameters.len() * size_of::<f32>()
+    /// Samples of a micro-batch.
+    pub fn micro_batch(&self) -> usize {
+        self.plan.batch()
     }
 
-    /// The output of a batch, `[batch, output shape]`; `inputs` are `[batch, shape]` in the program's order.
-    pub fn predict(&mut self, inputs: &[&[f32]], batch: usize) -> Vec<f32> {
+    /// The output of some samples, `[samples, output shape]`.
+    pub fn predict_with(&mut self, samples: usize, fill: &Fill) -> Vec<f32> {
         let mut out = Vec::new();
-        for first in (0..batch).step_by(self.plan.batch()) {
-            let step = Step { batch: self.plan.batch().min(batch - first), first, training: false, number: 0 };
-            self.fill(inputs, step);
+        for first in (0..samples).step_by(self.plan.batch()) {
+            let step = Step { batch: self.plan.batch().min(samples - first), first, training: false, number: 0 };
+            self.fill(fill, step);
             out.extend_from_slice(self.replica.forward(&self.parameters, step));
         }
         out
     }
 
-    fn fill(&mut self, inputs: &[&[f32]], step: Step) {
-        for (place, input) in inputs.iter().enumerate() {
-            let count: usize = self.program.inputs()[place].shape.iter().product();
-            let part = &input[step.first * count..][..step.batch * count];
-            self.replica.input(place, step.batch).copy_from_slice(part);
+    /// The output of a batch, `[batch, output shape]`; `inputs` are `[batch, shape]` in the program's order.
+    pub fn predict(&mut self, inputs: &[&[f32]], batch: usize) -> Vec<f32> {
+        self.predict_with(batch, &of_slices(inputs, batch))
+    }
+
+    fn fill(&mut self, fill: &Fill, step: Step) {
+        for place in 0..self.program.inputs().len() {
+            fill(place, step.first..step.first + step.batch, self.replica.input(place, step.batch));
         }
     }
 
-    /// One step of the optimiser. `labels` are `[batch, output shape]`; one that is no number counts as a return of 0, or not at
-    /// all.
+    /// One step of the optimiser, from inputs and labels that lie in memory as a whole.
     ///
     /// # Errors
-    /// `InvalidData` where the loss or a gradient is no number, naming the parameter; the parameters are then as before.
+    /// As for [`Stepper::step_with`].
     pub fn step(&mut self, inputs: &[&[f32]], labels: &[f32], batch: usize, learning_rate: f64) -> Result<Outcome> {
-        let micro = self.plan.batch();
-        let number = self.adam.steps();
-        let part = |first: usize| Step { batch: micro.min(batch - first), first, training: true, number };
-        let mut output = Vec::with_capacity(labels.len());
-        for first in (0..batch).step_by(micro) {
-            self.fill(inputs, part(first));
-            output.extend_from_slice(self.replica.forward(&self.parameters, part(first)));
+        let fill = of_slices(inputs, batch);
+        self.step_with(&Batch { size: batch, fill: &fill, labels, chain: None }, learning_rate)
+    }
+
+    /// One step of the optimiser.
+    ///
+    /// # Errors
+    /// `InvalidData` where the loss or a gradient is no number, naming the op that first gave one, or the input that held one;
+    /// the parameters are then as before.
+    pub fn step_with(&mut self, batch: &Batch, learning_rate: f64) -> Result<Outcome> {
+        let (micro, number) = (self.plan.batch(), self.adam.steps());
+        let part = |first: usize| Step { batch: micro.min(batch.size - first), first, training: true, number };
+        let count: usize = self.program.output_shape().iter().product();
+        for first in (0..batch.size).step_by(micro) {
+            let step = part(first);
+            self.fill(batch.fill, step);
+            let output = self.replica.forward(&self.parameters, step);
+            self.output[first * count..][..output.len()].copy_from_slice(output);
         }
-        let (loss, towards) = self.loss(&output, labels);
+        let loss = self.loss(batch, count);
         if !loss.is_finite() {
-            fail!(InvalidData, "step {number}: the loss is {loss}");
+            return Err(self.fault(batch, number, &format!("the loss is {loss}")));
         }
         self.gradients.fill(0.0);
-        let count = towards.len() / batch;
-        for first in (0..batch).step_by(micro) {
+        for first in (0..batch.size).step_by(micro) {
             let step = part(first);
             // One micro-batch alone is still there.
-            if batch > micro {
-                self.fill(inputs, step);
+            if batch.size > micro {
+                self.fill(batch.fill, step);
                 self.replica.forward(&self.parameters, step);
             }
-            let towards = &towards[first * count..][..step.batch * count];
+            let towards = &self.towards[first * count..][..step.batch * count];
             self.replica.backward(&self.parameters, towards, &mut self.gradients, step);
         }
         for parameter in self.program.parameters() {
             let gradient = &self.gradients[parameter.offset..][..parameter.count()];
             if let Some(found) = gradient.iter().find(|value| !value.is_finite()) {
-                fail!(InvalidData, "step {number}: a gradient of parameter '{}' is {found}", parameter.name);
+                let told = format!("a gradient of parameter '{}' is {found}", parameter.name);
+                return Err(self.fault(batch, number, &told));
             }
         }
-        let norm = clip(&mut self.gradients, self.most_norm);
+        let norm = clip(&mut self.gradients, self.settings.clip_norm);
         self.adam.step(&mut self.parameters, &self.gradients, learning_rate);
         Ok(Outcome { loss, norm })
     }
 
-    /// The loss of the whole batch, and its gradient with respect to the output.
-    fn loss(&self, output: &[f32], labels: &[f32]) -> (f64, Vec<f32>) {
-        match self.objective {
-            Objective::MeanSquare => {
-                let (loss, gradient) = mean_square(output, labels);
-                (loss, gradient.iter().map(|value| *value as f32).collect())
-            }
-            Objective::Sharpe => {
-                let assets = self.program.output_shape().last().copied().unwrap_or(1);
-                let earned = |label: &f32| if label.is_finite() { f64::from(*label) } else { 0.0 };
-                let rows = output.chunks_exact(assets).zip(labels.chunks_exact(assets));
-                let returns: Vec<f64> = rows
-                    .map(|(weights, labels)| weights.iter().zip(labels).map(|(w, r)| f64::from(*w) * earned(r)).sum())
-                    .collect();
-                let (loss, slopes) = sharpe(&returns);
-                let towards = labels
-                    .chunks_exact(assets)
-                    .zip(slopes)
-                    .flat_map(|(labels, slope)| labels.iter().map(move |label| (slope * earned(label)) as f32))
-                    .collect();
-                (loss, towards)
+    /// The loss of the whole batch; its gradient with respect to the output goes to `towards`.
+    fn loss(&mut self, batch: &Batch, count: usize) -> f64 {
+        let output = &self.output[..batch.size * count];
+        let towards = &mut self.towards[..batch.size * count];
+        match self.settings.loss {
+            Loss::MeanSquare => mean_square(output, batch.labels, towards),
+            Loss::Sharpe => {
+                let trading = batch.chain.filter(|_| self.settings.turnover > 0.0);
+                let trading = trading.map(|chain| (self.settings.turnover, chain));
+                portfolio_sharpe(output, batch.labels, layout(&self.program), trading, &mut self.room, towards)
             }
         }
+    }
+
+    /// Goes through the batch again to find where a number first was none.
+    fn fault(&mut self, batch: &Batch, number: u32, told: &str) -> Error {
+        let (micro, count) = (self.plan.batch(), self.program.output_shape().iter().product::<usize>());
+        let mut found = None;
+        for first in (0..batch.size).step_by(micro) {
+            let step = Step { batch: micro.min(batch.size - first), first, training: true, number };
+            self.fill(batch.fill, step);
+            let towards = &self.towards[first * count..][..step.batch * count];
+            found = self.replica.first_fault(&self.parameters, towards, &mut self.gradients, step);
+            if found.is_some() {
+                break;
+            }
+        }
+        let place = found.map_or_else(String::new, |found| format!("; {found}"));
+        Error::new(Code::InvalidData, format!("{told}{place}"))
+    }
+}
+
+/// Inputs that lie in memory as a whole, `[batch, shape]` each.
+fn of_slices<'a>(inputs: &'a [&'a [f32]], batch: usize) -> impl Fn(usize, Range<usize>, &mut [f32]) + 'a {
+    move |place, samples, out| {
+        let count = inputs[place].len() / batch;
+        out.copy_from_slice(&inputs[place][samples.start * count..samples.end * count]);
     }
 }
 
@@ -168,7 +249,7 @@ impl Stepper {
 mod tests {
     use std::sync::Arc;
 
-    use super::{AdamSettings, Objective, Stepper};
+    use super::{StepSettings, Stepper};
     use crate::program::{Builder, Program};
     use crate::random::Random;
 
@@ -208,7 +289,7 @@ mod tests {
     }
 
     fn stepper(micro_batch: usize) -> Stepper {
-        Stepper::new(network(), Objective::Sharpe, AdamSettings::default(), 1.0, micro_batch, 5)
+        Stepper::new(network(), StepSettings::default(), BATCH, micro_batch, 5)
     }
 
     /// Parameters after an epoch of 4 batches.
@@ -229,7 +310,7 @@ mod tests {
             let worst = parts.iter().zip(&whole).map(|(one, two)| (one - two).abs()).fold(0.0, f32::max);
             assert!(worst < 2e-4, "{micro_batch}: {worst}");
         }
-        assert!(stepper(1).planned_bytes() < stepper(BATCH).planned_bytes() / 10);
+        assert!(stepper(1).bytes() < stepper(BATCH).bytes() / 10);
     }
 
     /// The Sharpe ratio, a step, of fresh data after 60 steps of training.
@@ -241,7 +322,12 @@ mod tests {
         }
         let fresh = data(1000, 4000, signal);
         let weights = stepper.predict(&[&fresh.x, &fresh.mask], 4000);
-        -stepper.loss(&weights, &fresh.labels).0
+        let returns: Vec<f64> = weights
+            .chunks(ASSETS)
+            .zip(fresh.labels.chunks(ASSETS))
+            .map(|(weights, labels)| weights.iter().zip(labels).map(|(w, r)| f64::from(w * r)).sum())
+            .collect();
+        -crate::train::sharpe(&returns).0
     }
 
     #[test]
@@ -260,7 +346,7 @@ mod tests {
         let mut data = data(0, BATCH, 0.5);
         data.x[7] = f32::NAN;
         let message = stepper.step(&[&data.x, &data.mask], &data.labels, BATCH, 1e-2).unwrap_err().to_string();
-        assert!(message.contains("step 0: the loss is NaN"), "{message}");
+        assert_eq!(message, "the loss is NaN; input 'returns' has NaN");
         assert_eq!(stepper.parameters(), before);
     }
 

@@ -6,6 +6,7 @@ mod samples;
 
 use std::ops::Range;
 
+use jiff::ToSpan;
 use jiff::civil::Date;
 use serde_json::Value as Json;
 
@@ -115,6 +116,40 @@ pub struct Window {
     pub validation: Span,
     /// Where they are reported.
     pub test: Span,
+}
+
+impl Window {
+    /// The window whose test span is to begin after the last date: validation the last `validation_months` up to it, train
+    /// the `train_months` before that, as far as there are dates.
+    ///
+    /// # Errors
+    /// `InvalidData` where train or validation hold no date.
+    pub fn before(dates: &[Date], settings: &WindowSettings) -> Result<Self> {
+        let Some(last) = dates.last() else { fail!(InvalidData, "windows need dates, found none") };
+        let end = last.saturating_add(1.day());
+        let ago = |months: u32| end.saturating_sub(i64::from(months).months());
+        let span = |start, end| Span { start, end, rows: rows_between(dates, start, end) };
+        let middle = ago(settings.validation_months);
+        let out = Self {
+            index: 0,
+            train: span(ago(settings.validation_months.saturating_add(settings.train_months)), middle),
+            validation: span(middle, end),
+            test: span(end, end),
+        };
+        for (name, span, wanted) in
+            [("train", &out.train, true), ("validation", &out.validation, settings.validation_months > 0)]
+        {
+            if wanted && span.rows.is_empty() {
+                fail!(
+                    InvalidData,
+                    "there is no date in the {name} span from {} to {}, as counted back from {last}; give more data, or shorter                      spans in windows.train_months and windows.validation_months",
+                    span.start,
+                    span.end.saturating_sub(1.day())
+                );
+            }
+        }
+        Ok(out)
+    }
 }
 
 /// All windows of a calendar; at least one.

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use walkforge::capi::{wf_audit, wf_panel_arrays, wf_path, wf_progress, wf_runtime_options, wf_window};
 use walkforge_plugin_abi::{
-    wf_cancel_service, wf_feature, wf_host, wf_log_service, wf_past, wf_plugin_api, wf_requirements,
-    wf_settings_service, wf_statistics_service, wf_string,
+    wf_cancel_service, wf_feature, wf_host, wf_log_service, wf_network_shape, wf_past, wf_plugin_api,
+    wf_program_service, wf_requirements, wf_settings_service, wf_statistics_service, wf_string,
 };
 
 use crate::tools::{COMPILERS, compiler, folder, generate, header, run, text};
@@ -50,13 +50,20 @@ fn ours() -> BTreeMap<String, (usize, usize)> {
         wf_string { data, length }
         wf_past { struct_size, rows, assets, dates, names, returns, members, context, feature_count, features }
         wf_feature { name, values }
-        wf_requirements { struct_size, lookback, min_history }
+        wf_requirements { struct_size, lookback, min_history, universe }
+        wf_network_shape { struct_size, assets, feature_count, features }
+        wf_program_service {
+            struct_size, trailing, mask, computed, parameter, linear, lstm, layer_norm, attention, dropout, op, shape,
+            output_scores, output_weights
+        }
         wf_host { struct_size, abi_major, abi_minor, error_new, get_service }
         wf_settings_service { struct_size, get_integer, get_real, get_boolean, get_text }
         wf_log_service { struct_size, write }
         wf_cancel_service { struct_size, requested }
         wf_statistics_service { struct_size, covariance, correlation, repair, distances }
-        wf_plugin_api { struct_size, abi_major, abi_minor, describe, create, destroy, requirements, fit, weights, scores }
+        wf_plugin_api {
+            struct_size, abi_major, abi_minor, describe, create, destroy, requirements, fit, weights, scores, build, compute
+        }
     }
 }
 

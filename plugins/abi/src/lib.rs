@@ -10,8 +10,8 @@ use core::ffi::{c_char, c_void};
 
 /// Major version of this ABI: a host refuses a plugin of another one.
 pub const WF_ABI_MAJOR: u32 = 1;
-/// Minor version: grows when a table or a service is added.
-pub const WF_ABI_MINOR: u32 = 0;
+/// Minor version: grows when a table or a service is added. 1: networks.
+pub const WF_ABI_MINOR: u32 = 1;
 /// What a function returns on success.
 pub const WF_OK: i32 = 0;
 /// An argument of a call is unusable: null, wrong size, out of range.
@@ -124,7 +124,15 @@ pub struct wf_requirements {
     pub lookback: usize,
     /// Finite returns that an asset must have in the lookback to be shown, at most `lookback`.
     pub min_history: usize,
+    /// Of a network, since 1.1: one of `WF_UNIVERSE_*`.
+    pub universe: i32,
 }
+
+/// A network sees the assets that may be weighed at each date; its parameters do not depend on how many there are.
+pub const WF_UNIVERSE_BY_DATE: i32 = 0;
+/// A network sees the same assets in the same places throughout a window: those that may be weighed at the first decision of its
+/// validation span. An asset that may not be weighed at a date is masked out there and its inputs are 0.
+pub const WF_UNIVERSE_FIXED: i32 = 1;
 
 /// What the host offers to a plugin.
 #[repr(C)]
@@ -139,7 +147,7 @@ pub struct wf_host {
     /// and belongs to the new error. The codes `WF_E_INVALID_DATA`, `WF_E_INVALID_SETTING` and `WF_E_CANCELLED` reach the
     /// user as they are, any other as `WF_E_PLUGIN`. This slot never moves.
     pub error_new: unsafe extern "C" fn(code: i32, message: wf_string, cause: *mut wf_error) -> *mut wf_error,
-    /// A service by its id (`settings`, `log`, `cancel`, `statistics`), or null where the host has none of at least this version.
+    /// A service by its id (`settings`, `log`, `cancel`, `statistics`, since 1.1 `program`), or null where the host has none of at least this version.
     /// It stays valid as long as the process.
     pub get_service: unsafe extern "C" fn(id: wf_string, minimum_version: u32) -> *const c_void,
 }
@@ -242,6 +250,102 @@ pub const WF_MISSING_COMPLETE: i32 = 0;
 /// For every pair of assets, the rows in which both have a return.
 pub const WF_MISSING_PAIRWISE: i32 = 1;
 
+/// A network under description: what `build` gets, for the functions of `wf_program_service`.
+pub enum wf_program {}
+
+/// A value of a program: an input, a parameter or what an op gives.
+pub type wf_value = i32;
+/// No value: what a function of `wf_program_service` gives where it fails.
+pub const WF_NO_VALUE: wf_value = -1;
+/// As an axis of `computed`: as many as there are assets.
+pub const WF_AXIS_ASSETS: usize = usize::MAX;
+
+/// What a network is described for.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wf_network_shape {
+    /// Size of this struct in bytes.
+    pub struct_size: usize,
+    /// Assets that the network has places for, at least 1.
+    pub assets: usize,
+    /// Number of feature planes that the data have.
+    pub feature_count: usize,
+    /// Their names, sorted, `[feature_count]`.
+    pub features: *const wf_string,
+}
+
+/// Service `program`, version 1: describes a network, for use inside `build` alone.
+///
+/// Shapes are those of one sample, a date; the host adds the axis of the batch. A function that fails, because shapes do not fit
+/// or a name is unknown, gives `WF_NO_VALUE`, and so does each that is handed `WF_NO_VALUE`. The first failure is kept, with op
+/// and shapes, and the host tells the user when `build` returns: `build` itself need not check.
+///
+/// Parameters are named after the layer, as in `lstm.0.weight_ih`; a name has letters, digits, `_` and `.`, and is used once.
+#[repr(C)]
+pub struct wf_program_service {
+    /// Size of this struct in bytes.
+    pub struct_size: usize,
+    /// An input: the last `rows` rows of a plane up to and with the as-of row, `[rows, assets]`, the oldest first. `plane` is
+    /// `returns` or the name of a feature plane: less the mean and over the deviation of the train span (over dates
+    /// and members), 0 where missing; or `known`: 1 where the return is there, else 0; or `members`: 1 where the asset might
+    /// be held after a decision at that row, else 0. `rows` is at most the `lookback` of the requirements.
+    pub trailing: unsafe extern "C" fn(program: *mut wf_program, plane: wf_string, rows: usize) -> wf_value,
+    /// An input: 1 where the asset may be weighed at the as-of row, else 0, `[assets]`.
+    pub mask: unsafe extern "C" fn(program: *mut wf_program) -> wf_value,
+    /// An input that `compute` fills, of this shape, in which `WF_AXIS_ASSETS` stands for the assets. With `normalise` 1 each
+    /// feature, a place of the last axis, is less its mean and over its deviation in the train span, and 0 where it is NaN;
+    /// with 0 it is taken as it is.
+    pub computed: unsafe extern "C" fn(
+        program: *mut wf_program,
+        name: wf_string,
+        shape: *const usize,
+        axes: usize,
+        normalise: i32,
+    ) -> wf_value,
+    /// A parameter that begins uniform in [-bound, bound); with a bound of 0 it begins at `middle`, which else is 0.
+    pub parameter: unsafe extern "C" fn(
+        program: *mut wf_program,
+        name: wf_string,
+        shape: *const usize,
+        axes: usize,
+        bound: f32,
+        middle: f32,
+    ) -> wf_value,
+    /// x W' + b, `[..., outputs]` of `[..., inputs]`: parameters `name.weight` `[outputs, inputs]` and `name.bias` `[outputs]`.
+    pub linear:
+        unsafe extern "C" fn(program: *mut wf_program, name: wf_string, x: wf_value, outputs: usize) -> wf_value,
+    /// An LSTM layer over sequences, `[..., steps, hidden]` of `[..., steps, inputs]`, with the parameters, the order of gates
+    /// and the beginning of PyTorch: `name.weight_ih`, `name.weight_hh`, `name.bias_ih`, `name.bias_hh`.
+    pub lstm: unsafe extern "C" fn(program: *mut wf_program, name: wf_string, x: wf_value, hidden: usize) -> wf_value,
+    /// Layer normalisation over the last axis, with parameters `name.scale` and `name.shift`.
+    pub layer_norm: unsafe extern "C" fn(program: *mut wf_program, name: wf_string, x: wf_value) -> wf_value,
+    /// Multi-head attention of a sequence `[steps, width]` to itself; `heads` divides the width. Parameters of four linear
+    /// layers: `name.query`, `name.key`, `name.value`, `name.output`.
+    pub attention:
+        unsafe extern "C" fn(program: *mut wf_program, name: wf_string, x: wf_value, heads: usize) -> wf_value,
+    /// In training, each number is 0 with probability `share`, else over 1 - `share`; in prediction as it is.
+    pub dropout: unsafe extern "C" fn(program: *mut wf_program, x: wf_value, share: f32) -> wf_value,
+    /// Any op of the table in the host's documentation, by its name, as `walkforge plugin show` writes it: `relu`, `add`,
+    /// `reshape`, `slice`, `concat`, `transpose`, `matmul`, `softmax`, ... `attributes` is what stands behind its operands there,
+    /// such as `axis=0 start=59 length=1` or `shape=[1200]`; empty where an op has none.
+    pub op: unsafe extern "C" fn(
+        program: *mut wf_program,
+        name: wf_string,
+        operands: *const wf_value,
+        count: usize,
+        attributes: wf_string,
+    ) -> wf_value,
+    /// Writes up to `capacity` axes of a value's shape and gives their number; 0 for `WF_NO_VALUE` and for one number.
+    pub shape:
+        unsafe extern "C" fn(program: *const wf_program, value: wf_value, axes: *mut usize, capacity: usize) -> usize,
+    /// What the network gives: scores of the assets, the higher the better, `[assets]`, or `[rows, assets]` for the last `rows`
+    /// dates. Trained for the Sharpe ratio, the host turns them into weights with a softmax over the assets that may be
+    /// weighed; trained for the mean square, scores are forecasts of returns.
+    pub output_scores: unsafe extern "C" fn(program: *mut wf_program, value: wf_value),
+    /// What the network gives: weights, of the same shapes, that sum to 1 over the assets of each date and are 0 where the mask is.
+    pub output_weights: unsafe extern "C" fn(program: *mut wf_program, value: wf_value),
+}
+
 /// What a plugin offers to the host.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -252,7 +356,7 @@ pub struct wf_plugin_api {
     pub abi_major: u32,
     /// Minor version that the plugin was built against.
     pub abi_minor: u32,
-    /// JSON: `name`, `version`, `kind` (`estimator`), `doc` and `settings`, a list of objects with `name`, `type`
+    /// JSON: `name`, `version`, `kind` (`estimator` or `network`), `doc` and `settings`, a list of objects with `name`, `type`
     /// (`integer`, `real`, `boolean`, `text`, `choice`, `date`), `default` (null: may be left out) and `doc`; numbers
     /// have `minimum` and `maximum` as well, a choice has `choices`. The host checks what a user sets against it, so
     /// `create` sees allowed values only. The text is valid as long as the process.
@@ -301,6 +405,32 @@ pub struct wf_plugin_api {
             model: *const c_void,
             past: *const wf_past,
             out: *mut f64,
+            capacity: usize,
+            error: *mut *mut wf_error,
+        ) -> i32,
+    >,
+    /// Of a network, since 1.1, and in place of `fit`, `weights` and `scores`: describes the network to `program` through the
+    /// service `program`, inputs, layers and output. The host differentiates it, trains it and runs it. Called perhaps
+    /// several times for one model, with other numbers of assets; the parameters must come to the same each time, unless the
+    /// universe is fixed.
+    pub build: Option<
+        unsafe extern "C" fn(
+            model: *const c_void,
+            shape: *const wf_network_shape,
+            program: *mut wf_program,
+            error: *mut *mut wf_error,
+        ) -> i32,
+    >,
+    /// Of a network, since 1.1: fills the computed input of this number (in the order in which `build` declared the computed
+    /// inputs, from 0) for the as-of row of `past`. `out` is row-major, with `past->assets` in place of each
+    /// `WF_AXIS_ASSETS`, and `capacity` numbers long; every number is written, NaN where there is none. Many threads may
+    /// call it on one model. May be null where no input is computed.
+    pub compute: Option<
+        unsafe extern "C" fn(
+            model: *const c_void,
+            input: usize,
+            past: *const wf_past,
+            out: *mut f32,
             capacity: usize,
             error: *mut *mut wf_error,
         ) -> i32,

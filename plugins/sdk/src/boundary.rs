@@ -7,8 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use walkforge_plugin_abi::{
-    WF_ABI_MAJOR, WF_ABI_MINOR, WF_LOG_INFO, WF_LOG_WARN, WF_OK, wf_cancel_service, wf_context, wf_error, wf_host,
-    wf_log_service, wf_past, wf_plugin_api, wf_requirements, wf_settings, wf_settings_service, wf_string,
+    WF_ABI_MAJOR, WF_ABI_MINOR, WF_LOG_INFO, WF_LOG_WARN, WF_OK, WF_UNIVERSE_BY_DATE, wf_cancel_service, wf_context,
+    wf_error, wf_host, wf_log_service, wf_past, wf_plugin_api, wf_requirements, wf_settings, wf_settings_service,
+    wf_string,
 };
 
 use crate::{Error, Estimator, Feature, Past, Requirements, code};
@@ -26,7 +27,7 @@ pub struct Settings {
     service: &'static wf_settings_service,
 }
 
-fn string(text: &str) -> wf_string {
+pub(crate) fn string(text: &str) -> wf_string {
     wf_string { data: text.as_ptr().cast(), length: text.len() }
 }
 
@@ -139,7 +140,7 @@ fn words(panic: Box<dyn Any + Send>) -> String {
 }
 
 /// Runs `body`; hands an error or a caught panic to the host.
-fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<(), Error>) -> i32 {
+pub(crate) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<(), Error>) -> i32 {
     let failed = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return WF_OK,
         Ok(Err(failed)) => failed,
@@ -162,6 +163,34 @@ pub unsafe fn initialise<M: Estimator>(
     out: *mut wf_plugin_api,
     error: *mut *mut wf_error,
 ) -> i32 {
+    let api = wf_plugin_api {
+        struct_size: size_of::<wf_plugin_api>(),
+        abi_major: WF_ABI_MAJOR,
+        abi_minor: WF_ABI_MINOR,
+        describe: Some(describe::<M>),
+        create: Some(create::<M>),
+        destroy: Some(destroy_model::<M>),
+        requirements: Some(requirements::<M>),
+        fit: if M::FITS { Some(fit::<M>) } else { None },
+        weights: Some(weights::<M>),
+        scores: if M::SCORES { Some(scores::<M>) } else { None },
+        build: None,
+        compute: None,
+    };
+    // SAFETY: as demanded of the caller.
+    unsafe { entered(host, out, error, &api) }
+}
+
+/// Takes the host's table, and hands over ours.
+///
+/// # Safety
+/// As for [`initialise`].
+pub(crate) unsafe fn entered(
+    host: *const wf_host,
+    out: *mut wf_plugin_api,
+    error: *mut *mut wf_error,
+    api: &wf_plugin_api,
+) -> i32 {
     if host.is_null() || out.is_null() {
         return code::PLUGIN;
     }
@@ -180,32 +209,50 @@ pub unsafe fn initialise<M: Estimator>(
     }
     HOST.get_or_init(|| Host(host));
     guard(error, || {
-        let api = wf_plugin_api {
-            struct_size: size_of::<wf_plugin_api>(),
-            abi_major: WF_ABI_MAJOR,
-            abi_minor: WF_ABI_MINOR,
-            describe: Some(describe::<M>),
-            create: Some(create::<M>),
-            destroy: Some(destroy::<M>),
-            requirements: Some(requirements::<M>),
-            fit: if M::FITS { Some(fit::<M>) } else { None },
-            weights: Some(weights::<M>),
-            scores: if M::SCORES { Some(scores::<M>) } else { None },
-        };
         // SAFETY: `out` is at least as large as the size it starts with; no more than that is written.
         unsafe {
             let room = (*out).struct_size.min(size_of::<wf_plugin_api>());
-            core::ptr::copy_nonoverlapping((&raw const api).cast::<u8>(), out.cast::<u8>(), room);
+            core::ptr::copy_nonoverlapping(core::ptr::from_ref(api).cast::<u8>(), out.cast::<u8>(), room);
             (*out).struct_size = room;
         }
         Ok(())
     })
 }
 
-unsafe extern "C" fn describe<M: Estimator>(out: *mut wf_string, error: *mut *mut wf_error) -> i32 {
+/// Hands a description over.
+///
+/// # Safety
+/// `out` is room for one string.
+pub(crate) unsafe fn describe_as(description: &'static str, out: *mut wf_string, error: *mut *mut wf_error) -> i32 {
     guard(error, || {
-        // SAFETY: the host passes room for one string; the description is static.
-        unsafe { *out = string(M::DESCRIPTION) };
+        // SAFETY: as demanded of the caller; the description is static.
+        unsafe { *out = string(description) };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn describe<M: Estimator>(out: *mut wf_string, error: *mut *mut wf_error) -> i32 {
+    // SAFETY: the host passes room for one string.
+    unsafe { describe_as(M::DESCRIPTION, out, error) }
+}
+
+/// Makes a model and hands it over.
+///
+/// # Safety
+/// Settings and context are the host's and valid during the call; `model` is room for one pointer.
+pub(crate) unsafe fn create_model<M>(
+    context: *const wf_context,
+    settings: *const wf_settings,
+    model: *mut *mut c_void,
+    error: *mut *mut wf_error,
+    make: impl FnOnce(&Settings, Context) -> Result<M, Error>,
+) -> i32 {
+    guard(error, || {
+        // SAFETY: this is the type that the ABI gives the service of this name.
+        let service = unsafe { service::<wf_settings_service>("settings", 1) }?;
+        let made = Box::new(make(&Settings { settings, service }, Context { context, call: PhantomData })?);
+        // SAFETY: the host passes room for one pointer; `destroy` takes it back.
+        unsafe { *model = Box::into_raw(made).cast() };
         Ok(())
     })
 }
@@ -216,23 +263,33 @@ unsafe extern "C" fn create<M: Estimator>(
     model: *mut *mut c_void,
     error: *mut *mut wf_error,
 ) -> i32 {
-    guard(error, || {
-        // SAFETY: this is the type that the ABI gives the service of this name.
-        let service = unsafe { service::<wf_settings_service>("settings", 1) }?;
-        let made = Box::new(M::create(&Settings { settings, service }, Context { context, call: PhantomData })?);
-        // SAFETY: the host passes room for one pointer; `destroy` takes it back.
-        unsafe { *model = Box::into_raw(made).cast() };
-        Ok(())
-    })
+    // SAFETY: the host passes its context and settings, and room for one pointer.
+    unsafe { create_model(context, settings, model, error, M::create) }
 }
 
-unsafe extern "C" fn destroy<M: Estimator>(model: *mut c_void) {
+/// Frees a model that [`create_model`] made.
+pub(crate) unsafe extern "C" fn destroy_model<M>(model: *mut c_void) {
     if !model.is_null() {
         guard(core::ptr::null_mut(), || {
-            // SAFETY: made by `create::<M>`, and the host destroys a model once.
+            // SAFETY: made by `create_model` as an `M`, and the host destroys a model once.
             drop(unsafe { Box::from_raw(model.cast::<M>()) });
             Ok(())
         });
+    }
+}
+
+/// Writes what a model needs.
+///
+/// # Safety
+/// `out` starts with its size and is as large as it says.
+pub(crate) unsafe fn require(needs: Requirements, universe: i32, out: *mut wf_requirements) {
+    // SAFETY: as demanded of the caller; a host that knows no universe has no room for it.
+    unsafe {
+        (*out).lookback = needs.lookback;
+        (*out).min_history = needs.min_history;
+        if (*out).struct_size >= core::mem::offset_of!(wf_requirements, universe) + size_of::<i32>() {
+            (*out).universe = universe;
+        }
     }
 }
 
@@ -242,36 +299,39 @@ unsafe extern "C" fn requirements<M: Estimator>(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: `model` was made by `create::<M>`; `out` is the host's room for one struct.
-        unsafe {
-            let Requirements { lookback, min_history } = (*model.cast::<M>()).requirements();
-            (*out).lookback = lookback;
-            (*out).min_history = min_history;
-        }
+        // SAFETY: `model` was made by `create::<M>`; `out` is the host's room for one struct of the size it says.
+        unsafe { require((*model.cast::<M>()).requirements(), WF_UNIVERSE_BY_DATE, out) };
         Ok(())
     })
+}
+
+/// Text of the host's.
+///
+/// # Safety
+/// It is UTF-8 and as long as it says.
+pub(crate) unsafe fn read_string(text: &wf_string) -> &str {
+    // SAFETY: as demanded of the caller.
+    unsafe { core::str::from_utf8(core::slice::from_raw_parts(text.data.cast(), text.length)).unwrap_or("?") }
 }
 
 /// Calls `body` with the slices of a past.
 ///
 /// # Safety
 /// `past` is valid, with arrays of the sizes it states.
-unsafe fn with_past<R>(past: *const wf_past, body: impl FnOnce(&Past) -> R) -> R {
+pub(crate) unsafe fn with_past<R>(past: *const wf_past, body: impl FnOnce(&Past) -> R) -> R {
     // SAFETY: the host fills every array to `rows` and `assets`, both at least 1, with names in UTF-8.
     unsafe {
         let past = &*past;
         let cells = past.rows * past.assets;
-        let text = |text: &wf_string| {
-            core::str::from_utf8(core::slice::from_raw_parts(text.data.cast(), text.length)).unwrap_or("?")
-        };
-        let names: Vec<&str> = core::slice::from_raw_parts(past.names, past.assets).iter().map(text).collect();
+        let names = core::slice::from_raw_parts(past.names, past.assets);
+        let names: Vec<&str> = names.iter().map(|name| read_string(name)).collect();
         let features: Vec<Feature> = if past.feature_count == 0 {
             Vec::new()
         } else {
             core::slice::from_raw_parts(past.features, past.feature_count)
                 .iter()
                 .map(|feature| Feature {
-                    name: text(&feature.name),
+                    name: read_string(&feature.name),
                     values: core::slice::from_raw_parts(feature.values, cells),
                 })
                 .collect()

@@ -1,13 +1,18 @@
-//! Write a walkforge plugin in safe Rust: implement [`Estimator`], then name it in [`export_estimator!`].
+//! Write a walkforge plugin in safe Rust: implement [`Estimator`], then name it in [`export_estimator!`]; or implement
+//! [`Network`], which the host trains, and name it in [`export_network!`].
 //!
 //! Panics are caught on this side of the boundary and become errors.
 
 mod boundary;
+mod network;
 mod statistics;
 
 #[doc(hidden)]
 pub use boundary::initialise;
 pub use boundary::{Context, Settings};
+#[doc(hidden)]
+pub use network::initialise_network;
+pub use network::{Axis, Network, Program, Shape, Universe, Value};
 pub use statistics::{Coefficient, Covariance, Missing, Statistics};
 #[doc(hidden)]
 pub use walkforge_plugin_abi as abi;

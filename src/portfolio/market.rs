@@ -3,32 +3,48 @@
 
 use std::ops::Range;
 
-use super::window::Decision;
+use super::{Book, Change, Constraints, Known, Path};
 use crate::error::Result;
 use crate::panel::Panel;
-use crate::portfolio::{Book, Change, Constraints, Known, Path};
+
+/// What a model decided at a row, before constraints; vectors are `[assets]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The row.
+    pub row: usize,
+    /// Weights; 0 for assets that the model was not shown.
+    pub target: Vec<f64>,
+    /// Which assets it was shown.
+    pub shown: Vec<bool>,
+    /// Its scores, NaN for assets that it was not shown; `None` where it gives none.
+    pub scores: Option<Vec<f64>>,
+}
 
 /// What a path depends on beside the decisions.
 #[derive(Clone, Debug)]
-pub(super) struct Market {
-    pub(super) constraints: Constraints,
-    pub(super) cost_bps: f64,
-    pub(super) lag: usize,
+pub struct Market {
+    /// What every target is held to.
+    pub constraints: Constraints,
+    /// Cost in basis points of Σ|w − w⁻|.
+    pub cost_bps: f64,
+    /// Rows from decision to execution.
+    pub lag: usize,
 }
 
 /// A path and how it came about.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Walked {
-    pub(super) path: Path,
+pub struct Walked {
+    /// The path.
+    pub path: Path,
     /// Decision rows and the weights that were ordered there.
-    pub(super) targets: Vec<(usize, Vec<f64>)>,
+    pub targets: Vec<(usize, Vec<f64>)>,
     /// Decision rows and what constraints changed there.
-    pub(super) changes: Vec<(usize, Change)>,
+    pub changes: Vec<(usize, Change)>,
 }
 
 impl Market {
     /// A book in cash.
-    pub(super) fn cash(&self, panel: &Panel) -> Book {
+    pub fn cash(&self, panel: &Panel) -> Book {
         Book::new(panel.assets().len(), self.cost_bps, self.lag)
     }
 
@@ -37,19 +53,13 @@ impl Market {
     /// # Errors
     /// `Infeasible` with the decision's date where the constraints cannot be met; `InvalidData` where everything is
     /// lost.
-    pub(super) fn walk(
-        &self,
-        panel: &Panel,
-        book: &mut Book,
-        decisions: &[Decision],
-        rows: Range<usize>,
-    ) -> Result<Walked> {
+    pub fn walk(&self, panel: &Panel, book: &mut Book, decisions: &[Decision], rows: Range<usize>) -> Result<Walked> {
         let end = rows.end;
         self.walk_until(panel, book, decisions, rows, end)
     }
 
     /// The same, stopped before the row `stop`.
-    pub(super) fn walk_until(
+    pub fn walk_until(
         &self,
         panel: &Panel,
         book: &mut Book,

@@ -1,0 +1,97 @@
+//! A network among the checks: trained for a few epochs on the pasts that an estimator would be fitted on, and then asked as
+//! any model is.
+
+use std::sync::Arc;
+
+use serde_json::{Map, json};
+
+use crate::error::{Result, fail};
+use crate::model::{Context, Estimator, Model, Network, Requirements};
+use crate::panel::{Kind, Panel, Past};
+use crate::portfolio::{Constraints, Market};
+use crate::train::{Task, TrainSettings, Trained, Trainer};
+
+/// A model as the checks ask it.
+pub(super) fn as_estimator(model: Model, context: &Context) -> Box<dyn Estimator> {
+    match model {
+        Model::Estimator(model) => model,
+        Model::Network(network) => Box::new(Short { network, context: context.clone(), trained: None }),
+    }
+}
+
+/// A network that is trained for two epochs.
+struct Short {
+    network: Arc<dyn Network>,
+    context: Context,
+    trained: Option<Trained>,
+}
+
+/// Rows between two decisions.
+const MONTH: usize = 21;
+
+/// A panel of the rows of one past or of two that follow on one another.
+fn panel(train: &Past, validation: Option<&Past>) -> Result<Panel> {
+    let both = || [Some(train), validation].into_iter().flatten();
+    let dates = both().flat_map(|past| past.dates().to_vec()).collect();
+    let returns: Vec<f64> = both().flat_map(|past| past.returns().to_vec()).collect();
+    let members: Vec<bool> = both().flat_map(|past| past.members().to_vec()).collect();
+    let mut out = Panel::from_arrays(Kind::Returns, dates, train.names(), &returns)?.with_members(&members)?;
+    for (place, name) in train.feature_names().iter().enumerate() {
+        let values: Vec<f64> = both().flat_map(|past| past.features()[place].clone()).collect();
+        out.add_feature(name, &values)?;
+    }
+    Ok(out)
+}
+
+impl Estimator for Short {
+    fn requirements(&self) -> Requirements {
+        self.network.requirements()
+    }
+
+    fn fits(&self) -> bool {
+        true
+    }
+
+    fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()> {
+        let settings = json!({"max_epochs": 2, "batch_size": 16, "accumulation_steps": 2});
+        let settings = TrainSettings::from_sections(settings.as_object().unwrap_or(&Map::new()), None)?;
+        let panel = panel(train, validation)?;
+        let (inside, all) = (train.rows().len(), panel.dates().len());
+        let market = Market { constraints: Constraints::default(), cost_bps: 10.0, lag: 0 };
+        let task = Task {
+            train: 0..inside,
+            samples: (self.network.requirements().lookback - 1).min(inside)..inside - 1,
+            decisions: (inside - 1..(all - 1).max(inside)).step_by(MONTH).collect(),
+            validation: if all > inside { inside..all } else { 0..0 },
+            panel,
+            market,
+        };
+        let mut trainer = Trainer::new(Arc::clone(&self.network), &settings, task, 1)?;
+        while trainer.ended().is_none() {
+            trainer.epoch(&|| self.context.cancelled())?;
+        }
+        self.trained = Some(trainer.finish().0);
+        Ok(())
+    }
+
+    fn can_weigh(&self, columns: &[usize]) -> bool {
+        self.trained.as_ref().is_none_or(|trained| trained.can_weigh(columns))
+    }
+
+    fn weights(&self, past: &Past) -> Result<Vec<f64>> {
+        self.trained()?.weights(past)
+    }
+
+    fn scores(&self, past: &Past) -> Result<Option<Vec<f64>>> {
+        self.trained()?.scores(past)
+    }
+}
+
+impl Short {
+    fn trained(&self) -> Result<&Trained> {
+        match &self.trained {
+            Some(trained) => Ok(trained),
+            None => fail!(NotReady, "the network was not trained"),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What training one network of one window starts from: the rows up to the end of its validation span and no row more, and which
+//! of them are samples and decisions.
+
+use std::ops::Range;
+
+use super::data::Places;
+use crate::error::{Result, fail};
+use crate::model::{Network, Universe};
+use crate::panel::{Panel, Past};
+use crate::portfolio::Market;
+
+/// Rows are those of `panel`, which ends with the validation span, or with the train span where there is none.
+pub struct Task {
+    /// All that training can see.
+    pub panel: Panel,
+    /// The train span's rows.
+    pub train: Range<usize>,
+    /// As-of rows of the train samples.
+    pub samples: Range<usize>,
+    /// Decision rows of the validation path, the first of which fixes the assets of a fixed universe; where there is no
+    /// validation span, one row alone, at which nothing is scored.
+    pub decisions: Vec<usize>,
+    /// Rows of the validation path; empty where there is no validation span.
+    pub validation: Range<usize>,
+    /// What validation portfolios are held to, and what trading costs.
+    pub market: Market,
+}
+
+/// One as-of row: the assets that the network is shown, by place.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sample {
+    pub(super) row: usize,
+    pub(super) places: Places,
+}
+
+/// Finite returns of each asset up to each row, so that those of any lookback are a difference.
+struct Counts {
+    columns: usize,
+    upto: Vec<u32>,
+}
+
+impl Counts {
+    fn new(panel: &Panel) -> Self {
+        let columns = panel.assets().len();
+        let mut upto = vec![0; columns];
+        for row in 0..panel.dates().len() {
+            for (column, value) in panel.returns(row).iter().enumerate() {
+                upto.push(upto[row * columns + column] + u32::from(value.is_finite()));
+            }
+        }
+        Self { columns, upto }
+    }
+
+    fn within(&self, rows: &Range<usize>, column: usize) -> usize {
+        let upto = |row: usize| self.upto[row * self.columns + column] as usize;
+        upto(rows.end) - upto(rows.start)
+    }
+}
+
+/// The samples of a task: those of the train span, and the validation decisions.
+pub(super) struct Samples {
+    pub(super) train: Vec<Sample>,
+    pub(super) validation: Vec<Sample>,
+    /// Places for assets.
+    pub(super) places: usize,
+    /// The columns of a fixed universe.
+    pub(super) fixed: Option<Vec<usize>>,
+}
+
+impl Task {
+    /// Which assets the network is shown at each as-of row. A train row at which there is none is no sample.
+    pub(super) fn samples(&self, network: &dyn Network) -> Result<Samples> {
+        let counts = Counts::new(&self.panel);
+        let needs = network.requirements();
+        let eligible = |row: usize, start: usize| -> Vec<usize> {
+            let rows = (row + 1).saturating_sub(needs.lookback).max(start)..row + 1;
+            let members = self.panel.members(row).iter().enumerate().filter(|(_, member)| **member);
+            members
+                .map(|(column, _)| column)
+                .filter(|&column| counts.within(&rows, column) >= needs.min_history)
+                .collect()
+        };
+        let day = |row: usize| self.panel.dates()[row];
+        let mut validation = Vec::new();
+        for &row in &self.decisions {
+            let columns = eligible(row, 0);
+            if columns.is_empty() {
+                fail!(
+                    InvalidData,
+                    "no asset can be weighed on {}: none is a member with {} finite returns in the {} rows up to it",
+                    day(row),
+                    needs.min_history,
+                    needs.lookback.min(row + 1)
+                );
+            }
+            validation.push((row, columns));
+        }
+        let train: Vec<(usize, Vec<usize>)> = self
+            .samples
+            .clone()
+            .map(|row| (row, eligible(row, self.train.start)))
+            .filter(|(_, columns)| !columns.is_empty())
+            .collect();
+        let fixed = match network.universe() {
+            Universe::ByDate => None,
+            Universe::Fixed => validation.first().map(|(_, columns)| columns.clone()),
+        };
+        let most = train.iter().chain(&validation).map(|(_, columns)| columns.len()).max().unwrap_or(0);
+        let places = fixed.as_ref().map_or(most, Vec::len);
+        let place =
+            |(row, columns): (usize, Vec<usize>)| Sample { row, places: placed(&columns, fixed.as_deref(), places) };
+        let there = |sample: &Sample| sample.places.iter().any(Option::is_some);
+        let train: Vec<Sample> = train.into_iter().map(place).filter(there).collect();
+        let validation: Vec<Sample> = validation.into_iter().map(place).collect();
+        if let Some(empty) = validation.iter().find(|sample| !there(sample)) {
+            return Err(none_left(day(empty.row)));
+        }
+        Ok(Samples { train, validation, places, fixed })
+    }
+
+    /// What a network is shown at an as-of row, for its computed inputs.
+    pub(super) fn past(&self, network: &dyn Network, sample: &Sample, start: usize) -> Result<Past> {
+        let rows = (sample.row + 1).saturating_sub(network.requirements().lookback).max(start)..sample.row + 1;
+        let columns: Vec<usize> = sample.places.iter().flatten().copied().collect();
+        self.panel.past(rows, &columns)
+    }
+}
+
+/// What is said where none of a fixed universe is left.
+pub(super) fn none_left(date: jiff::civil::Date) -> crate::error::Error {
+    crate::error::Error::new(
+        crate::error::Code::InvalidData,
+        format!(
+            "none of the assets that the network was made for at the first validation decision of its window can be weighed \
+             on {date}"
+        ),
+    )
+}
+
+/// Columns that may be weighed, in their places.
+pub(super) fn placed(columns: &[usize], fixed: Option<&[usize]>, places: usize) -> Places {
+    if let Some(fixed) = fixed {
+        return fixed.iter().map(|column| columns.contains(column).then_some(*column)).collect();
+    }
+    let mut out: Places = columns.iter().map(|column| Some(*column)).collect();
+    out.resize(places.max(columns.len()), None);
+    out
+}
