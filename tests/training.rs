@@ -1,0 +1,427 @@
+//! Training through the whole pipeline: a planted signal is found and noise is not, nothing looks ahead, threads and interruptions
+//! change no bit, and memory is what was planned.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use jiff::ToSpan;
+use jiff::civil::{Date, Weekday, date};
+use walkforge::error::Code;
+use walkforge::panel::{Kind, Panel};
+use walkforge::plugin::{Search, register};
+use walkforge::random::Random;
+use walkforge::run::{Experiment, Run, Runtime, scores};
+use walkforge::train::{Ended, Training};
+
+const ASSETS: usize = 5;
+
+fn weekdays(count: usize) -> Vec<Date> {
+    let days = (0..).map(|day| date(2012, 1, 2).saturating_add(i64::from(day).days()));
+    days.filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday)).take(count).collect()
+}
+
+fn names() -> Vec<String> {
+    (0..ASSETS).map(|asset| format!("A{asset}")).collect()
+}
+
+/// Daily returns of deviation 1 %, each `echo` times the asset's own of the day before, the rest noise.
+fn returns(seed: u64, rows: usize, echo: f64) -> Vec<f64> {
+    let random = Random::new(seed, 0, 0);
+    let mut out: Vec<f64> = Vec::with_capacity(rows * ASSETS);
+    for cell in 0..rows * ASSETS {
+        let before = if cell < ASSETS { 0.0 } else { out[cell - ASSETS] };
+        out.push(echo * before + 0.01 * (1.0 - echo * echo).sqrt() * random.normal(cell as u64));
+    }
+    out
+}
+
+fn panel(values: &[f64]) -> Panel {
+    Panel::from_arrays(Kind::Returns, weekdays(values.len() / ASSETS), &names(), values).unwrap()
+}
+
+const EXPERIMENT: &str = "
+seed = 3
+[windows]
+train_months = 12
+validation_months = 4
+test_months = 4
+step_months = 4
+[portfolio]
+rebalance = \"daily\"
+cost_bps = 2.0
+[train]
+max_epochs = 12
+batch_size = 32
+accumulation_steps = 2
+learning_rate = 0.02
+[[models]]
+name = \"lstm\"
+[models.settings]
+hidden_size = 8
+layers = 1
+lookback = 8
+min_history = 4
+";
+
+fn prepared(panel: &Panel, overrides: &[&str], threads: usize) -> Run {
+    let mut search = Search::folders(Vec::new());
+    // SAFETY: the plugin's own entry, linked into this test.
+    unsafe { search.add("lstm", register(walkforge_lstm::wf_plugin_init_lstm, "lstm").unwrap()).unwrap() };
+    // Overrides of the model go into its tables, those of sections on the command line's way.
+    let (own, rest): (Vec<&str>, Vec<&str>) = overrides.iter().partition(|entry| entry.starts_with("model."));
+    let own: Vec<String> = own.iter().map(|entry| entry["model.".len()..].replacen('=', " = ", 1)).collect();
+    let mut text = EXPERIMENT.to_owned();
+    for line in &own {
+        let name = line.split(' ').next().unwrap();
+        text = text.lines().filter(|known| !known.starts_with(name)).map(|known| format!("{known}\n")).collect();
+        text.push_str(&format!("{line}\n"));
+    }
+    let rest: Vec<String> = rest.iter().map(|&entry| entry.to_owned()).collect();
+    let experiment = Experiment::from_toml(&text, PathBuf::new(), &rest).unwrap();
+    Run::new(experiment, panel.clone(), &Runtime::new(search, threads).unwrap()).unwrap()
+}
+
+fn done(mut run: Run) -> Run {
+    while run.progress().done < run.windows.len() {
+        run.step().unwrap();
+    }
+    run
+}
+
+fn walked(panel: &Panel, overrides: &[&str]) -> Run {
+    done(prepared(panel, overrides, 2))
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn deviation(values: &[f64]) -> f64 {
+    let mean = mean(values);
+    (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
+}
+
+/// Mean over its standard error.
+fn t_value(values: &[f64]) -> f64 {
+    mean(values) / deviation(values) * (values.len() as f64).sqrt()
+}
+
+/// Ways a network can be set up, each with its own path from panel to weights.
+const ARRANGEMENTS: [&[&str]; 4] = [
+    &[],
+    &["model.arrangement=\"per_asset\""],
+    &["model.arrangement=\"per_asset\"", "model.output=\"sequence\""],
+    &["model.output=\"sequence\"", "train.turnover_bps=2"],
+];
+
+#[test]
+fn a_planted_signal_is_found_out_of_sample() {
+    let panel = panel(&returns(1, 700, 0.5));
+    for overrides in ARRANGEMENTS {
+        let run = walked(&panel, overrides);
+        let sharpe = mean(&run.paths[1].net) / deviation(&run.paths[1].net) * 252.0_f64.sqrt();
+        let benchmark = mean(&run.paths[0].net) / deviation(&run.paths[0].net) * 252.0_f64.sqrt();
+        println!("{overrides:?}: net Sharpe {sharpe:.2}, equal weight {benchmark:.2}");
+        // Holding the best of five of a correlation of 0.5 earns about 9 a year before costs; equal weight nothing.
+        assert!(sharpe > 3.0 && benchmark < 2.5, "{overrides:?}: {sharpe} {benchmark}");
+    }
+}
+
+#[test]
+fn without_the_order_of_the_days_nothing_is_found() {
+    let values = returns(1, 700, 0.5);
+    let order = Random::new(9, 0, 0).permutation(700);
+    let shuffled: Vec<f64> = order.iter().flat_map(|row| values[row * ASSETS..][..ASSETS].to_vec()).collect();
+    for overrides in ARRANGEMENTS {
+        let run = walked(&panel(&shuffled), overrides);
+        let excess: Vec<f64> = run.paths[1].gross.iter().zip(&run.paths[0].gross).map(|(one, two)| one - two).collect();
+        let found = t_value(&excess);
+        println!("{overrides:?}: t of the excess before costs {found:.2}");
+        assert!(found.abs() < 3.0, "{overrides:?}: {found}");
+    }
+}
+
+#[test]
+fn noise_earns_minus_the_costs_to_sampling_error() {
+    let mut nets = Vec::new();
+    for seed in 0..4 {
+        let run = walked(&panel(&returns(100 + seed, 700, 0.0)), ARRANGEMENTS[(seed % 2) as usize]);
+        let costs = &run.paths[1].cost;
+        assert!(mean(costs) > 0.0);
+        nets.extend(run.paths[1].net.iter().zip(costs).map(|(net, cost)| net + cost));
+    }
+    // The path earns what it costs, and nothing that would be known only from later rows.
+    let found = t_value(&nets);
+    println!("t of the net return plus costs over {} days of noise: {found:.2}", nets.len());
+    assert!(found.abs() < 3.0, "{found}");
+}
+
+fn outcome(run: &Run) -> (Vec<Vec<u64>>, Vec<Training>) {
+    let weights = run.targets[1].iter().map(|target| target.weights.iter().map(|weight| weight.to_bits()).collect());
+    let training = run.results[1].iter().map(|window| {
+        let training = window.training.clone().unwrap();
+        Training { seconds: 0.0, ..training }
+    });
+    (weights.collect(), training.collect())
+}
+
+#[test]
+fn one_to_four_threads_give_the_same_bits() {
+    let panel = panel(&returns(2, 600, 0.2));
+    for overrides in [ARRANGEMENTS[0], ARRANGEMENTS[2]] {
+        let overrides = [overrides, &["model.dropout=0.4", "model.layers=2", "train.max_epochs=3"]].concat();
+        let one = outcome(&done(prepared(&panel, &overrides, 1)));
+        assert!(one.0.len() > 100 && one.1.len() > 2);
+        for threads in 2..=4 {
+            assert!(outcome(&done(prepared(&panel, &overrides, threads))) == one, "{threads} threads, {overrides:?}");
+        }
+    }
+}
+
+#[test]
+fn training_that_was_cancelled_goes_on_to_the_same_bits() {
+    let panel = panel(&returns(2, 600, 0.2));
+    let overrides = ["train.max_epochs=4"];
+    let expected = outcome(&walked(&panel, &overrides));
+    let mut run = prepared(&panel, &overrides, 2);
+    let (mut cancelled, flag) = (0, run.cancel_flag());
+    let (over, also) = (std::sync::atomic::AtomicBool::new(false), run.cancel_flag());
+    let ended = &over;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                also.store(true, Ordering::Relaxed);
+                std::thread::sleep(std::time::Duration::from_millis(7));
+            }
+        });
+        while run.progress().done < run.windows.len() && cancelled < 40 {
+            match run.step() {
+                Err(error) => {
+                    assert_eq!(error.code(), Code::Cancelled, "{error}");
+                    cancelled += 1;
+                }
+                Ok(_) => (),
+            }
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+    flag.store(false, Ordering::Relaxed);
+    println!("cancelled {cancelled} times");
+    assert!(cancelled > 3);
+    assert!(outcome(&done(run)) == expected);
+}
+
+#[test]
+fn nothing_that_happens_later_moves_a_weight() {
+    let mut values = returns(3, 480, 0.3);
+    values.iter_mut().step_by(97).for_each(|value| *value = f64::NAN);
+    let mask: Vec<bool> = (0..values.len())
+        .map(|cell| {
+            let (row, asset) = (cell / ASSETS, cell % ASSETS);
+            !(asset == 1 && row < 260 || asset == 3 && row > 380)
+        })
+        .collect();
+    let panel = panel(&values).with_members(&mask).unwrap();
+    for overrides in [ARRANGEMENTS[0], ARRANGEMENTS[1]] {
+        let overrides =
+            [overrides, &["train.max_epochs=1", "portfolio.rebalance=weekly", "windows.step_months=2"]].concat();
+        let audit = prepared(&panel, &overrides, 2).audit(6).unwrap();
+        assert_eq!(audit.moved, None, "{overrides:?}");
+        assert!(audit.dates == 3 && audit.compared > 300, "{audit:?}");
+    }
+}
+
+#[test]
+fn the_assets_of_a_joint_network_are_those_of_the_first_validation_decision() {
+    let values = returns(3, 480, 0.3);
+    // Window 0: train rows 0 to 260, validation to 347, test to 435. A2 joins in the middle of the validation span, A4 is
+    // gone from the middle of the test span on.
+    let mask: Vec<bool> = (0..values.len())
+        .map(|cell| !(cell % ASSETS == 2 && cell / ASSETS < 300 || cell % ASSETS == 4 && cell / ASSETS > 400))
+        .collect();
+    let panel = panel(&values).with_members(&mask).unwrap();
+    let held = |run: &Run, asset: usize, rows: Range<usize>| -> Vec<bool> {
+        let decisions = run.results[1][0].test.iter().filter(|decision| rows.contains(&decision.row));
+        decisions.map(|decision| decision.target[asset] > 0.0).collect()
+    };
+    for (overrides, newcomer) in [(ARRANGEMENTS[0], false), (ARRANGEMENTS[1], true)] {
+        let run = walked(&panel, &[overrides, &["train.max_epochs=2"]].concat());
+        assert!(held(&run, 2, 347..435).iter().all(|held| *held == newcomer), "{overrides:?}");
+        assert!(held(&run, 4, 347..400).iter().all(|held| *held) && !held(&run, 4, 347..400).is_empty());
+        assert!(held(&run, 4, 402..435).iter().all(|held| !held) && !held(&run, 4, 402..435).is_empty());
+    }
+}
+
+#[test]
+fn the_score_that_chose_the_epoch_is_that_of_the_report() {
+    let panel = panel(&returns(5, 480, 0.3));
+    for overrides in ARRANGEMENTS {
+        let overrides =
+            [overrides, &["portfolio.rebalance=weekly", "portfolio.max_weight=0.4", "train.max_epochs=3"]].concat();
+        let run = walked(&panel, &overrides);
+        let scored = scores(&run).unwrap();
+        for (window, result) in run.results[1].iter().enumerate() {
+            let training = result.training.as_ref().unwrap();
+            let chosen = training.epochs[training.best_epoch as usize - 1].validation.unwrap();
+            let best = training.epochs.iter().filter_map(|epoch| epoch.validation).fold(f64::MIN, f64::max);
+            assert_eq!(chosen, best);
+            let walkforge::evaluate::Value::Number(told) = scored.windows[1][window].validation.metrics[0] else {
+                panic!()
+            };
+            assert!((told - chosen).abs() < 1e-9, "{overrides:?}, window {window}: {told} {chosen}");
+        }
+    }
+}
+
+#[test]
+fn training_ends_for_the_reason_it_tells() {
+    let panel = panel(&returns(6, 480, 0.0));
+    let ended = |overrides: &[&str]| -> Vec<(Ended, usize)> {
+        let run = walked(&panel, overrides);
+        let training = run.results[1].iter().map(|window| window.training.clone().unwrap());
+        training.map(|training| (training.ended, training.epochs.len())).collect()
+    };
+    assert!(ended(&["train.max_epochs=2"]).iter().all(|told| *told == (Ended::MaxEpochs, 2)));
+    for (reason, epochs) in ended(&["train.max_epochs=400", "train.early_stop_epochs=3"]) {
+        assert!(reason == Ended::EarlyStop && (4..400).contains(&epochs), "{reason:?} {epochs}");
+    }
+    for (reason, epochs) in
+        ended(&["train.max_epochs=100000", "train.early_stop_epochs=100000", "train.max_seconds=0.05"])
+    {
+        assert!(reason == Ended::MaxSeconds && epochs >= 1, "{reason:?} {epochs}");
+    }
+    // Without a validation span there is nothing to choose by: the last epoch is kept.
+    let run = walked(&panel, &["windows.validation_months=0", "train.max_epochs=3", "train.early_stop_epochs=1"]);
+    for window in &run.results[1] {
+        let training = window.training.as_ref().unwrap();
+        assert_eq!((training.best_epoch, training.ended), (3, Ended::MaxEpochs));
+        assert!(training.epochs.iter().all(|epoch| epoch.validation.is_none()));
+    }
+}
+
+#[test]
+fn planned_bytes_are_those_that_are_taken() {
+    let panel = panel(&returns(7, 480, 0.0)).with_feature("volume", &vec![1.0; 480 * ASSETS]).unwrap();
+    let shapes: [&[&str]; 10] = [
+        &[],
+        &["model.hidden_size=5"],
+        &["model.layers=3"],
+        &["model.arrangement=\"per_asset\""],
+        &["model.output=\"sequence\""],
+        &["model.arrangement=\"per_asset\"", "model.output=\"sequence\""],
+        &["model.attention=true", "model.attention_heads=2"],
+        &["model.attention=true", "model.attention_heads=4", "model.arrangement=\"per_asset\""],
+        &["model.lookback=20"],
+        &["train.order=consecutive", "train.turnover_bps=3"],
+    ];
+    let mut compared = 0;
+    for shape in shapes {
+        for batch in ["train.batch_size=1", "train.batch_size=7", "train.batch_size=64"] {
+            let run = walked(&panel, &[shape, &[batch, "train.max_epochs=1"]].concat());
+            for window in &run.results[1] {
+                let training = window.training.as_ref().unwrap();
+                assert_eq!(training.planned_bytes, training.measured_bytes, "{shape:?} {batch}");
+                compared += 1;
+            }
+        }
+    }
+    println!("{compared} trainings, planned = measured");
+    assert_eq!(compared, 30);
+}
+
+#[test]
+fn a_smaller_budget_takes_smaller_micro_batches_and_gives_the_same_to_rounding() {
+    let panel = panel(&returns(8, 480, 0.3));
+    let weights = |budget: &str| -> (Vec<f64>, Training) {
+        let run = walked(&panel, &["train.max_epochs=2", &format!("train.memory_budget=\"{budget}\"")]);
+        let training = run.results[1][0].training.clone().unwrap();
+        (run.targets[1].iter().flat_map(|target| target.weights.clone()).collect(), training)
+    };
+    let (whole, plenty) = weights("1GiB");
+    assert_eq!((plenty.batch, plenty.micro_batch), (64, 64));
+    let least = plenty.planned_bytes;
+    for (share, most) in [(0.8, 32), (0.55, 16)] {
+        let budget = (least as f64 * share) as usize;
+        let (parts, training) = weights(&format!("{budget}B"));
+        assert!(training.micro_batch <= most && training.planned_bytes <= budget, "{training:?}");
+        let worst = whole.iter().zip(&parts).map(|(one, two)| (one - two).abs()).fold(0.0, f64::max);
+        assert!(worst < 1e-3, "{worst}");
+    }
+    let mut refused = prepared(&panel, &["train.memory_budget=\"10KiB\""], 1);
+    let error = refused.step().unwrap_err();
+    assert_eq!(error.code(), Code::InvalidSetting);
+    let message = error.to_string();
+    assert!(
+        message.contains("model 'lstm', window 0") && message.contains("memory_budget': found 10240 bytes"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_a_network_cannot_use_is_named() {
+    let panel = panel(&returns(9, 480, 0.0));
+    let told = |overrides: &[&str]| {
+        let mut run = prepared(&panel, overrides, 1);
+        loop {
+            if let Err(error) = run.step() {
+                break error.to_string();
+            }
+            assert!(run.progress().done < run.windows.len(), "{overrides:?} went through");
+        }
+    };
+    let message = told(&["model.lookback=400"]);
+    assert!(message.contains("has 0 samples, with a lookback of 400 rows"), "{message}");
+    let message = told(&["train.turnover_bps=5"]);
+    assert!(message.contains("'train.turnover_bps': found 5 with order = \"shuffled\""), "{message}");
+}
+
+/// A network whose scores overflow.
+mod overflow {
+    use walkforge_plugin::{Context, Error, Network, Program, Requirements, Settings, Shape, export_network};
+
+    pub struct Overflow;
+
+    impl Network for Overflow {
+        const DESCRIPTION: &'static str =
+            r#"{"name": "overflow", "kind": "network", "version": "1", "doc": "too large", "settings": []}"#;
+
+        fn create(_settings: &Settings, _context: Context) -> Result<Self, Error> {
+            Ok(Self)
+        }
+
+        fn requirements(&self) -> Requirements {
+            Requirements { lookback: 3, min_history: 1 }
+        }
+
+        fn build(&self, shape: &Shape, program: &mut Program) -> Result<(), Error> {
+            let returns = program.trailing("returns", 3);
+            let turned = program.transpose(returns, &[1, 0]);
+            let mut scores = program.linear("head", turned, 1);
+            for _ in 0..2 {
+                scores = program.op("scale", &[scores], "factor=1e30 offset=0");
+            }
+            let scores = program.reshape(scores, &[shape.assets]);
+            program.output_scores(scores);
+            Ok(())
+        }
+    }
+
+    export_network!(wf_plugin_init_overflow, Overflow);
+}
+
+#[test]
+fn a_number_that_is_none_ends_training_with_epoch_batch_and_op() {
+    let mut search = Search::folders(Vec::new());
+    // SAFETY: the plugin's own entry, part of this test.
+    unsafe { search.add("overflow", register(overflow::wf_plugin_init_overflow, "overflow").unwrap()).unwrap() };
+    let text = EXPERIMENT.split("[[models]]").next().unwrap().to_owned() + "[[models]]\nname = \"overflow\"\n";
+    let experiment = Experiment::from_toml(&text, PathBuf::new(), &[]).unwrap();
+    let runtime = Runtime::new(search, 1).unwrap();
+    let mut run = Run::new(experiment, panel(&returns(9, 480, 0.0)), &runtime).unwrap();
+    let message = run.step().unwrap_err().to_string();
+    println!("{message}");
+    for part in ["model 'overflow', window 0", "epoch 1, batch 1", "the loss is NaN", "op 'scale' (%3) gave"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+}
