@@ -8,11 +8,14 @@ use std::sync::atomic::Ordering;
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 use walkforge::error::Code;
+use walkforge::model::{Context, Factory, Model};
 use walkforge::panel::{Kind, Panel};
 use walkforge::plugin::{Search, register};
+use walkforge::portfolio::{Constraints, Market};
 use walkforge::random::Random;
 use walkforge::run::{Experiment, Run, Runtime, scores};
-use walkforge::train::{Ended, Training};
+use walkforge::settings::Values;
+use walkforge::train::{Ended, Task, TrainSettings, Trainer, Training};
 
 const ASSETS: usize = 5;
 
@@ -117,7 +120,8 @@ const ARRANGEMENTS: [&[&str]; 4] = [
 
 #[test]
 fn a_planted_signal_is_found_out_of_sample() {
-    let panel = panel(&returns(1, 700, 0.5));
+    // What rose falls: whoever took the label of the wrong day would hold what falls tomorrow.
+    let panel = panel(&returns(1, 700, -0.5));
     for overrides in ARRANGEMENTS {
         let run = walked(&panel, overrides);
         let sharpe = mean(&run.paths[1].net) / deviation(&run.paths[1].net) * 252.0_f64.sqrt();
@@ -180,36 +184,81 @@ fn one_to_four_threads_give_the_same_bits() {
 }
 
 #[test]
-fn training_that_was_cancelled_goes_on_to_the_same_bits() {
+fn a_run_that_was_cancelled_goes_on_to_the_same_bits() {
     let panel = panel(&returns(2, 600, 0.2));
     let overrides = ["train.max_epochs=4"];
     let expected = outcome(&walked(&panel, &overrides));
     let mut run = prepared(&panel, &overrides, 2);
-    let (mut cancelled, flag) = (0, run.cancel_flag());
-    let (over, also) = (std::sync::atomic::AtomicBool::new(false), run.cancel_flag());
-    let ended = &over;
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                also.store(true, Ordering::Relaxed);
-                std::thread::sleep(std::time::Duration::from_millis(7));
-            }
-        });
-        while run.progress().done < run.windows.len() && cancelled < 40 {
-            match run.step() {
-                Err(error) => {
-                    assert_eq!(error.code(), Code::Cancelled, "{error}");
-                    cancelled += 1;
-                }
-                Ok(_) => (),
-            }
-        }
-        ended.store(true, Ordering::Relaxed);
-    });
-    flag.store(false, Ordering::Relaxed);
-    println!("cancelled {cancelled} times");
-    assert!(cancelled > 3);
+    let flag = run.cancel_flag();
+    for _ in 0..3 {
+        flag.store(true, Ordering::Relaxed);
+        assert_eq!(run.step().unwrap_err().code(), Code::Cancelled);
+        run.step().unwrap();
+    }
     assert!(outcome(&done(run)) == expected);
+}
+
+/// A trainer of its own, without a run around it.
+fn trainer() -> Trainer {
+    // SAFETY: the plugin's own entry, linked into this test.
+    let plugin = unsafe { register(walkforge_lstm::wf_plugin_init_lstm, "lstm") }.unwrap();
+    let settings = serde_json::json!({"hidden_size": 8, "lookback": 8});
+    let settings = Values::check("", plugin.settings(), settings.as_object().unwrap()).unwrap();
+    let Model::Network(network) = plugin.create(&settings, &Context::default()).unwrap() else { panic!() };
+    let train = serde_json::json!({"max_epochs": 3, "batch_size": 16, "accumulation_steps": 1});
+    let train = TrainSettings::from_sections(train.as_object().unwrap(), None).unwrap();
+    let market = Market { constraints: Constraints::default(), cost_bps: 1.0, lag: 0 };
+    let task = Task {
+        panel: panel(&returns(2, 200, 0.2)),
+        train: 0..150,
+        samples: 7..149,
+        decisions: (149..199).step_by(10).collect(),
+        validation: 150..200,
+        market,
+    };
+    Trainer::new(network, &train, task, 1).unwrap()
+}
+
+#[test]
+fn an_epoch_that_was_cancelled_between_two_batches_goes_on_there() {
+    let (mut whole, mut parts, mut asked, mut cancelled) = (trainer(), trainer(), 0, 0);
+    while whole.ended().is_none() {
+        whole.epoch(&|| false).unwrap();
+    }
+    while parts.ended().is_none() {
+        let calls = std::cell::Cell::new(asked);
+        let outcome = parts.epoch(&|| {
+            calls.set(calls.get() + 1);
+            calls.get() % 3 == 0
+        });
+        asked = calls.get();
+        cancelled += usize::from(outcome.is_err_and(|error| error.code() == Code::Cancelled));
+    }
+    // 142 samples are 8 whole batches of 16, three times.
+    assert!(cancelled > 6, "{cancelled}");
+    assert_eq!(whole.epochs(), parts.epochs());
+    let bits =
+        |trainer: Trainer| -> Vec<u32> { trainer.finish().0.parameters().iter().map(|one| one.to_bits()).collect() };
+    assert!(bits(whole) == bits(parts));
+}
+
+#[test]
+fn the_validation_span_chooses_the_epoch_and_touches_nothing_else() {
+    let values = returns(4, 480, 0.3);
+    let mut other = values.clone();
+    // Window 0 validates on rows 261 to 347.
+    other[261 * ASSETS..].iter_mut().for_each(|value| *value = 0.1 - 7.0 * *value);
+    let train = |values: &[f64], overrides: &[&str]| {
+        let run = walked(&panel(values), &[overrides, &["train.max_epochs=1"]].concat());
+        assert_eq!(run.windows[0].validation.rows.start, 261);
+        let training = run.results[1][0].training.clone().unwrap();
+        (run.results[1][0].train.clone().unwrap(), training.epochs[0].loss.to_bits(), training.epochs[0].validation)
+    };
+    for overrides in ARRANGEMENTS {
+        let (one, two) = (train(&values, overrides), train(&other, overrides));
+        assert!(one.0 == two.0 && one.1 == two.1, "{overrides:?}");
+        assert_ne!(one.2, two.2);
+    }
 }
 
 #[test]
