@@ -70,7 +70,7 @@ fn compare(case: &str, golden: &Json) -> Worst {
     let mut stepper = Stepper::new(Arc::clone(&program), settings, BATCH, BATCH, 0);
     for parameter in program.parameters() {
         let start = numbers(&golden["start"][&parameter.name]);
-        stepper.parameters_mut()[parameter.offset..][..parameter.count()].copy_from_slice(&start);
+        stepper.set_parameters(|all| all[parameter.offset..][..parameter.count()].copy_from_slice(&start));
     }
     let batches: Vec<[Vec<f32>; 3]> = golden["batches"]
         .as_array()

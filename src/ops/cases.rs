@@ -108,6 +108,7 @@ mod tests {
             output: &numbers.output,
             batch,
             training: true,
+            half: false,
             random: Random::new(5, 1, 2),
             first,
         };

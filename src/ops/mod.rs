@@ -113,6 +113,9 @@ pub struct Call<'a> {
     pub batch: usize,
     /// Whether the network is being trained.
     pub training: bool,
+    /// Whether what an op keeps inside, such as states of a sequence, is rounded to half precision. What it gives is rounded by
+    /// its caller; sums, norms and cell states stay in single precision.
+    pub half: bool,
     /// Random numbers of this op at this step.
     pub random: Random,
     /// The place of the first sample in the whole batch, which micro-batches cut in parts.
@@ -169,6 +172,11 @@ pub trait Op: Debug + Send + Sync {
 
     /// What its backward pass reads of the forward pass.
     fn uses(&self) -> Uses;
+
+    /// Whether its parameters stay in single precision where those of products are halved.
+    fn single_parameters(&self) -> bool {
+        false
+    }
 
     /// Room that it wants for a batch.
     fn room(&self, _operands: &[Operand], _output: &Operand, _batch: usize) -> Room {

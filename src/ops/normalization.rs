@@ -33,6 +33,10 @@ impl Op for LayerNorm {
         Ok(x.shape.clone())
     }
 
+    fn single_parameters(&self) -> bool {
+        true
+    }
+
     fn uses(&self) -> Uses {
         Uses { inputs: [true, true, false, false, false, false], output: false }
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::plan::{Piece, Plan, Purpose};
-use super::{Init, Program, ValueId};
-use crate::device::cpu::Arena;
+use super::{Dtype, Init, Program, ValueId};
+use crate::device::cpu::{Arena, round_to_half};
 use crate::ops::{Backward, Call, Forward, MOST_OPERANDS, Operand};
 use crate::random::Random;
 
@@ -31,6 +31,7 @@ pub struct Replica {
     arena: Arena,
     /// What every node is called with.
     operands: Vec<Vec<Operand>>,
+    half: bool,
     seed: u64,
 }
 
@@ -39,7 +40,8 @@ impl Replica {
     pub fn new(program: Arc<Program>, plan: Arc<Plan>, seed: u64) -> Self {
         let arena = Arena::new(plan.numbers());
         let operands = program.nodes.iter().map(|node| program.operands(node)).collect();
-        Self { program, plan, arena, operands, seed }
+        let half = program.is_half();
+        Self { program, plan, arena, operands, half, seed }
     }
 
     /// Parameters as they begin, with the replica's seed.
@@ -75,6 +77,7 @@ impl Replica {
 
     /// Computes the output of a micro-batch, `[batch, output shape]`.
     pub fn forward(&mut self, parameters: &[f32], step: Step) -> &[f32] {
+        self.round_inputs(step);
         for at in 0..self.program.nodes.len() {
             self.node(parameters, step, at);
         }
@@ -91,6 +94,7 @@ impl Replica {
         step: Step,
     ) -> Option<String> {
         let program = Arc::clone(&self.program);
+        self.round_inputs(step);
         for (place, input) in program.inputs.iter().enumerate() {
             if let Some(found) = fault(self.input(place, step.batch)) {
                 return Some(format!("input '{}' has {found}", input.name));
@@ -130,6 +134,14 @@ impl Replica {
         first
     }
 
+    fn round_inputs(&mut self, step: Step) {
+        for place in 0..self.program.inputs.len() {
+            if self.program.values[self.program.inputs[place].value.0].dtype == Dtype::F16 {
+                round_to_half(self.input(place, step.batch));
+            }
+        }
+    }
+
     /// One op forward.
     fn node(&mut self, parameters: &[f32], step: Step, at: usize) {
         let (program, plan) = (Arc::clone(&self.program), Arc::clone(&self.plan));
@@ -144,7 +156,7 @@ impl Replica {
                 plan.saved[at].place.clone(),
                 plan.scratch[at][0].place.clone(),
             ];
-            let call = call(&program, &self.operands[at], self.seed, at, step);
+            let call = call(&program, &self.operands[at], (self.seed, self.half), at, step);
             let views = self.arena.views(&reads[..node.inputs.len()], &writes);
             let mut inputs: [&[f32]; MOST_OPERANDS] = [&[]; MOST_OPERANDS];
             for (place, input) in node.inputs.iter().enumerate() {
@@ -155,6 +167,9 @@ impl Replica {
             }
             let [output, saved, scratch, ..] = views.writes;
             node.op.forward(&mut Forward { call, inputs: &inputs[..node.inputs.len()], output, saved, scratch });
+            if program.values[node.output.0].dtype == Dtype::F16 {
+                round_to_half(output);
+            }
         }
     }
 
@@ -229,7 +244,7 @@ impl Replica {
                 writes[place + 1] = part(&plan.gradients[input.0], self.size(*input, step.batch));
             }
         }
-        let call = call(program, &self.operands[back.node], self.seed, back.node, step);
+        let call = call(program, &self.operands[back.node], (self.seed, self.half), back.node, step);
         let views = self.arena.views(&reads[..count + 3], &writes[..=count]);
         let mut inputs: [&[f32]; MOST_OPERANDS] = [&[]; MOST_OPERANDS];
         for (place, input) in node.inputs.iter().enumerate() {
@@ -272,6 +287,12 @@ impl Replica {
             gradient: views.reads[count + 2],
             gradients: &mut adds[..count],
         });
+        for (place, input) in node.inputs.iter().enumerate() {
+            // Gradients flow in the precision of their values; those of parameters are summed in single precision.
+            if program.values[input.0].dtype == Dtype::F16 {
+                round_to_half(self.arena.write(writes[place + 1].clone()));
+            }
+        }
     }
 }
 
@@ -280,12 +301,19 @@ fn fault(numbers: &[f32]) -> Option<String> {
     numbers.iter().find(|value| !value.is_finite()).map(ToString::to_string)
 }
 
-fn call<'a>(program: &'a Program, operands: &'a [Operand], seed: u64, node: usize, step: Step) -> Call<'a> {
+fn call<'a>(
+    program: &'a Program,
+    operands: &'a [Operand],
+    (seed, half): (u64, bool),
+    node: usize,
+    step: Step,
+) -> Call<'a> {
     Call {
         operands,
         output: &program.values[program.nodes[node].output.0].operand,
         batch: step.batch,
         training: step.training,
+        half,
         random: Random::new(seed, node as u32, step.number),
         first: step.first,
     }

@@ -8,12 +8,14 @@
 mod builder;
 mod execute;
 mod plan;
+mod precision;
 mod reverse;
 mod text;
 
 pub use builder::Builder;
 pub use execute::{Replica, Step};
 pub use plan::{Plan, Purpose};
+pub use precision::Precision;
 
 use crate::ops::{Op, Operand};
 
@@ -26,22 +28,16 @@ pub struct ValueId(pub(crate) usize);
 pub enum Dtype {
     /// 32 bits.
     F32,
+    /// 16 bits (IEEE 754 binary16). On the processor such a number is kept in 32 bits and rounded where it is written.
+    F16,
 }
 
 impl std::fmt::Display for Dtype {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
             Self::F32 => "f32",
+            Self::F16 => "f16",
         })
-    }
-}
-
-impl Dtype {
-    /// Bytes of a number.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::reverse::Back;
-use super::{ALIGNMENT, Dtype, Program, ValueId};
+use super::{ALIGNMENT, Program, ValueId};
 use crate::ops::Room;
 
 /// What a program is run for.
@@ -180,6 +180,6 @@ impl Plan {
     /// Bytes that `stack` replicas need: arenas, parameters and, for training, their gradients.
     pub fn bytes(&self, stack: usize) -> usize {
         let parameters = self.parameters * if self.purpose == Purpose::Train { 2 } else { 1 };
-        stack * (self.numbers + parameters) * Dtype::F32.bytes()
+        stack * (self.numbers + parameters) * size_of::<f32>()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Init, Program, Source, ValueId};
+use super::{Dtype, Init, Program, Source, ValueId};
 
 impl Program {
     fn label(&self, value: ValueId) -> String {
@@ -31,9 +31,11 @@ impl fmt::Display for Program {
             let inputs: Vec<String> = node.inputs.iter().map(|input| self.label(*input)).collect();
             let attributes = node.op.attributes();
             let space = if attributes.is_empty() { "" } else { " " };
-            let shape = &self.values[node.output.0].operand.shape;
-            let name = node.op.name();
-            writeln!(out, "%{place} {shape:?} = {name}({}){space}{attributes}", inputs.join(", "))?;
+            let value = &self.values[node.output.0];
+            let (shape, name) = (&value.operand.shape, node.op.name());
+            // Single precision is not said: it is the rule.
+            let dtype = if value.dtype == Dtype::F32 { String::new() } else { format!(" {}", value.dtype) };
+            writeln!(out, "%{place} {shape:?}{dtype} = {name}({}){space}{attributes}", inputs.join(", "))?;
         }
         let count: usize = self.parameters.iter().map(super::Parameter::count).sum();
         writeln!(out, "output {}, {count} trained numbers", self.label(self.output))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::settings::Loss;
 use crate::error::{Result, fail};
 use crate::model::{InputSource, Network, Output, Plane, Sketch};
-use crate::program::Program;
+use crate::program::{Precision, Program};
 
 /// A network that can be run.
 #[derive(Clone, Debug)]
@@ -36,7 +36,13 @@ impl Form {
     ///
     /// # Errors
     /// What the network gives; `InvalidSetting` where it cannot be trained as is wanted.
-    pub fn new(network: &dyn Network, assets: usize, features: &[String], wanted: Wanted) -> Result<Option<Self>> {
+    pub fn new(
+        network: &dyn Network,
+        assets: usize,
+        features: &[String],
+        wanted: Wanted,
+        precision: Precision,
+    ) -> Result<Option<Self>> {
         let Sketch { mut builder, mut inputs, output, kind } = network.build(assets, features)?;
         let dates = match *builder.shape(output) {
             [_] => 1,
@@ -70,7 +76,7 @@ impl Form {
             }
         };
         Ok(Some(Self {
-            program: Arc::new(builder.finish(output)?),
+            program: Arc::new(builder.finish(output)?.with_precision(precision)),
             inputs,
             assets,
             dates,

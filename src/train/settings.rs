@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 use super::optimizer::{AdamSettings, Decay};
 use super::schedule::Schedule;
 use crate::error::{Result, fail};
+use crate::program::Precision;
 use crate::settings::{Kind, Setting, Values};
 
 /// What training makes small.
@@ -52,6 +53,8 @@ pub struct TrainSettings {
     pub adam: AdamSettings,
     /// Norm at which gradients are clipped.
     pub clip_norm: f64,
+    /// What networks compute in.
+    pub precision: Precision,
     /// Bytes that training one network may take.
     pub memory_budget: usize,
     values: Values,
@@ -118,7 +121,13 @@ pub fn train_settings() -> Vec<Setting> {
         Setting::new("optimizer", words(&["adam", "adamw"]), "adam", "how weight decay enters: as L2, or decoupled"),
         Setting::new("weight_decay", Kind::Real(0.0, 10.0), 1e-5, "weight decay"),
         Setting::new("clip_norm", Kind::Real(1e-6, 1e9), 1.0, "norm at which gradients are clipped"),
-        Setting::new("precision", words(&["fp32"]), "fp32", "type of numbers in training"),
+        Setting::new(
+            "precision",
+            words(&["fp32", "fp16"]),
+            "fp32",
+            "fp16: half precision between ops and in products, single precision for master weights, sums and states of cells, with \
+             a dynamic loss scale; on the processor it rounds so and is the slower",
+        ),
         Setting::new(
             "memory_budget",
             Kind::Text,
@@ -203,6 +212,7 @@ impl TrainSettings {
             early_stop: epochs("early_stop_epochs")?,
             adam: AdamSettings { weight_decay: values.real("weight_decay")?, decay, ..AdamSettings::default() },
             clip_norm: values.real("clip_norm")?,
+            precision: if values.text("precision")? == "fp16" { Precision::Fp16 } else { Precision::Fp32 },
             memory_budget: bytes(path, values.text("memory_budget")?)?,
             values,
         })

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::loss::{Chain, LossRoom, mean_square, portfolio_sharpe};
 use super::optimizer::{Adam, AdamSettings, clip};
+use super::scaler::LossScale;
 use super::settings::Loss;
 use crate::error::{Code, Error, Result};
 use crate::program::{Plan, Program, Purpose, Replica, Step};
@@ -18,6 +19,8 @@ pub struct Outcome {
     pub loss: f64,
     /// The norm of the gradients, before they were clipped.
     pub norm: f64,
+    /// Whether a number overflowed half precision, so that no step was taken and the loss scale was halved.
+    pub skipped: bool,
 }
 
 /// How a network is stepped.
@@ -62,13 +65,22 @@ pub struct Stepper {
     plan: Arc<Plan>,
     replica: Replica,
     parameters: Vec<f32>,
+    /// The parameters as products use them; empty where they are used as they are.
+    cast: Vec<f32>,
     gradients: Vec<f32>,
     adam: Adam,
+    /// Of half precision.
+    scale: Option<LossScale>,
     settings: StepSettings,
     /// Output, and the loss's gradient with respect to it, of a whole batch.
     output: Vec<f32>,
     towards: Vec<f32>,
     room: LossRoom,
+}
+
+/// The parameters that products use.
+fn used<'a>(cast: &'a [f32], parameters: &'a [f32]) -> &'a [f32] {
+    if cast.is_empty() { parameters } else { cast }
 }
 
 /// Dates and assets of one sample of a program's output.
@@ -84,6 +96,7 @@ impl Stepper {
     /// A network with parameters as `seed` begins them, trained in batches of at most `batch` samples, `micro_batch` of them at
     /// a time.
     pub fn new(program: Arc<Program>, settings: StepSettings, batch: usize, micro_batch: usize, seed: u64) -> Self {
+        let half = program.is_half();
         let plan = Arc::new(program.plan(Purpose::Train, micro_batch));
         let replica = Replica::new(Arc::clone(&program), Arc::clone(&plan), seed);
         let parameters = replica.initial_parameters();
@@ -93,13 +106,20 @@ impl Stepper {
         let numbers = batch * dates * assets;
         let room = LossRoom::new(batch * dates, assets, settings.turnover > 0.0);
         let (output, towards) = (vec![0.0; numbers], vec![0.0; numbers]);
-        Self { program, plan, replica, parameters, gradients, adam, settings, output, towards, room }
+        let scale = half.then(LossScale::default);
+        let mut cast = vec![0.0; if half { parameters.len() } else { 0 }];
+        if half {
+            program.cast_parameters(&parameters, &mut cast);
+        }
+        Self { program, plan, replica, parameters, cast, gradients, adam, scale, settings, output, towards, room }
     }
 
-    /// Bytes that [`Stepper::new`] takes: arena, parameters, gradients, both moments, outputs of a batch and their slopes.
+    /// Bytes that [`Stepper::new`] takes: arena, parameters and their halved copy, gradients, both moments, outputs of a batch and
+    /// their slopes.
     pub fn planned_bytes(program: &Program, settings: &StepSettings, batch: usize, micro_batch: usize) -> usize {
         let (dates, assets) = layout(program);
-        let moments = 2 * program.parameter_count() + 2 * batch * dates * assets;
+        let parameters = program.parameter_count() * if program.is_half() { 3 } else { 2 };
+        let moments = parameters + 2 * batch * dates * assets;
         program.plan(Purpose::Train, micro_batch).bytes(1)
             + moments * size_of::<f32>()
             + LossRoom::planned_bytes(batch * dates, assets, settings.turnover > 0.0)
@@ -107,7 +127,7 @@ impl Stepper {
 
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        let numbers = [&self.parameters, &self.gradients, &self.output, &self.towards];
+        let numbers = [&self.parameters, &self.cast, &self.gradients, &self.output, &self.towards];
         let numbers: usize = numbers.iter().map(|numbers| size_of_val(numbers.as_slice())).sum();
         self.replica.bytes() + numbers + self.adam.bytes() + self.room.bytes()
     }
@@ -122,9 +142,28 @@ impl Stepper {
         &self.gradients
     }
 
-    /// The parameters, to be set.
-    pub fn parameters_mut(&mut self) -> &mut [f32] {
-        &mut self.parameters
+    /// Sets the parameters.
+    pub fn set_parameters(&mut self, set: impl FnOnce(&mut [f32])) {
+        set(&mut self.parameters);
+        self.cast();
+    }
+
+    fn cast(&mut self) {
+        if !self.cast.is_empty() {
+            self.program.cast_parameters(&self.parameters, &mut self.cast);
+        }
+    }
+
+    /// The loss scale; `None` in single precision.
+    pub fn loss_scale(&self) -> Option<LossScale> {
+        self.scale
+    }
+
+    /// The loss scale, to be set, as a script or a checkpoint has it.
+    pub fn set_loss_scale(&mut self, scale: LossScale) {
+        if self.scale.is_some() {
+            self.scale = Some(scale);
+        }
     }
 
     /// Samples of a micro-batch.
@@ -138,7 +177,7 @@ impl Stepper {
         for first in (0..samples).step_by(self.plan.batch()) {
             let step = Step { batch: self.plan.batch().min(samples - first), first, training: false, number: 0 };
             self.fill(fill, step);
-            out.extend_from_slice(self.replica.forward(&self.parameters, step));
+            out.extend_from_slice(self.replica.forward(used(&self.cast, &self.parameters), step));
         }
         out
     }
@@ -175,11 +214,20 @@ impl Stepper {
         for first in (0..batch.size).step_by(micro) {
             let step = part(first);
             self.fill(batch.fill, step);
-            let output = self.replica.forward(&self.parameters, step);
+            let output = self.replica.forward(used(&self.cast, &self.parameters), step);
             self.output[first * count..][..output.len()].copy_from_slice(output);
         }
         let loss = self.loss(batch, count);
+        let scale = self.scale.map_or(1.0, |scale| scale.scale());
+        if self.scale.is_some() {
+            for slope in &mut self.towards[..batch.size * count] {
+                *slope = (f64::from(*slope) * scale) as f32;
+            }
+        }
         if !loss.is_finite() {
+            if self.overflowed() {
+                return Ok(Outcome { loss, norm: f64::NAN, skipped: true });
+            }
             return Err(self.fault(batch, number, &format!("the loss is {loss}")));
         }
         self.gradients.fill(0.0);
@@ -188,10 +236,18 @@ impl Stepper {
             // One micro-batch alone is still there.
             if batch.size > micro {
                 self.fill(batch.fill, step);
-                self.replica.forward(&self.parameters, step);
+                self.replica.forward(used(&self.cast, &self.parameters), step);
             }
             let towards = &self.towards[first * count..][..step.batch * count];
-            self.replica.backward(&self.parameters, towards, &mut self.gradients, step);
+            self.replica.backward(used(&self.cast, &self.parameters), towards, &mut self.gradients, step);
+        }
+        if self.scale.is_some() {
+            for gradient in &mut self.gradients {
+                *gradient = (f64::from(*gradient) / scale) as f32;
+            }
+            if self.gradients.iter().any(|gradient| !gradient.is_finite()) && self.overflowed() {
+                return Ok(Outcome { loss, norm: f64::NAN, skipped: true });
+            }
         }
         for parameter in self.program.parameters() {
             let gradient = &self.gradients[parameter.offset..][..parameter.count()];
@@ -202,7 +258,20 @@ impl Stepper {
         }
         let norm = clip(&mut self.gradients, self.settings.clip_norm);
         self.adam.step(&mut self.parameters, &self.gradients, learning_rate);
-        Ok(Outcome { loss, norm })
+        self.cast();
+        if let Some(scale) = &mut self.scale {
+            scale.update(false);
+        }
+        Ok(Outcome { loss, norm, skipped: false })
+    }
+
+    /// A number that was none: whether a smaller loss scale may help, which is then set.
+    fn overflowed(&mut self) -> bool {
+        let helps = self.scale.is_some_and(|scale| !scale.is_least());
+        if let Some(scale) = self.scale.as_mut().filter(|_| helps) {
+            scale.update(true);
+        }
+        helps
     }
 
     /// The loss of the whole batch; its gradient with respect to the output goes to `towards`.
@@ -227,7 +296,7 @@ impl Stepper {
             let step = Step { batch: micro.min(batch.size - first), first, training: true, number };
             self.fill(batch.fill, step);
             let towards = &self.towards[first * count..][..step.batch * count];
-            found = self.replica.first_fault(&self.parameters, towards, &mut self.gradients, step);
+            found = self.replica.first_fault(used(&self.cast, &self.parameters), towards, &mut self.gradients, step);
             if found.is_some() {
                 break;
             }

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::data::{Places, Scales, Tables};
 use super::form::{Form, Wanted};
-use super::settings::Loss;
+use super::settings::{Loss, TrainSettings};
 use super::task::{none_left, placed};
 use crate::error::{Code, Error, Result, fail};
 use crate::model::{Estimator, Network, Requirements};
 use crate::panel::Past;
-use crate::program::{Plan, Purpose, Replica, Step};
+use crate::program::{Plan, Precision, Purpose, Replica, Step};
 
 /// A network with its weights and scales.
 pub struct Trained {
@@ -21,6 +21,8 @@ pub struct Trained {
     scales: Scales,
     fixed: Option<Vec<usize>>,
     features: Vec<String>,
+    precision: Precision,
+    /// As they are used: rounded where the network computes in half precision.
     parameters: Vec<f32>,
     /// Memory of predictions, by what is wanted and the number of places; one that is in use is not here.
     idle: Mutex<BTreeMap<(bool, usize), Vec<Runner>>>,
@@ -36,16 +38,19 @@ impl Trained {
     pub(super) fn new(
         network: Arc<dyn Network>,
         form: Form,
-        loss: Loss,
+        settings: &TrainSettings,
         scales: Scales,
         fixed: Option<Vec<usize>>,
         features: Vec<String>,
-        parameters: Vec<f32>,
+        master: &[f32],
     ) -> Self {
-        Self { network, form, loss, scales, fixed, features, parameters, idle: Mutex::default() }
+        let (loss, precision) = (settings.loss, settings.precision);
+        let mut parameters = master.to_vec();
+        form.program.cast_parameters(master, &mut parameters);
+        Self { network, form, loss, scales, fixed, features, precision, parameters, idle: Mutex::default() }
     }
 
-    /// The parameters, laid out as the program says.
+    /// The parameters as they are used, laid out as the program says.
     pub fn parameters(&self) -> &[f32] {
         &self.parameters
     }
@@ -54,7 +59,9 @@ impl Trained {
         let form = if places == self.form.assets && wanted == Wanted::Loss(self.loss) {
             self.form.clone()
         } else {
-            let Some(form) = Form::new(&*self.network, places, &self.features, wanted)? else { return Ok(None) };
+            let Some(form) = Form::new(&*self.network, places, &self.features, wanted, self.precision)? else {
+                return Ok(None);
+            };
             form
         };
         if !form.parameters_agree(&self.form) {

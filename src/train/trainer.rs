@@ -11,7 +11,7 @@ use super::loss::Chain;
 use super::scale::Scale;
 use super::schedule::{EarlyStop, LearningRate};
 use super::settings::{Loss, Order, TrainSettings};
-use super::step::{Batch, StepSettings, Stepper};
+use super::step::{Batch, Outcome, StepSettings, Stepper};
 use super::task::{Sample, Samples, Task};
 use super::trained::{Trained, weights_of};
 use crate::error::{Error, Result, fail};
@@ -26,13 +26,15 @@ const ORDER_STREAM: u32 = u32::MAX;
 /// One epoch, as progress and the learning curve tell it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Epoch {
-    /// Mean loss of its batches, each before its step.
+    /// Mean loss of its batches, each before its step; NaN where none took a step.
     pub loss: f64,
     /// Validation score: the Sharpe ratio of the net path, a year; `None` where there is no validation span or the ratio is
     /// undefined.
     pub validation: Option<f64>,
     /// Learning rate that its steps were taken with.
     pub learning_rate: f64,
+    /// Batches that overflowed half precision, so that no step was taken.
+    pub skipped: u32,
 }
 
 /// Why training ended.
@@ -74,12 +76,22 @@ pub struct Training {
     pub micro_batch: usize,
     /// Trained numbers.
     pub parameters: usize,
+    /// The loss scale at the end, in half precision.
+    pub loss_scale: Option<f64>,
     /// Bytes that were planned before the first step.
     pub planned_bytes: usize,
     /// Bytes that were taken.
     pub measured_bytes: usize,
     /// Seconds that it took.
     pub seconds: f64,
+}
+
+/// The epoch under way: batches that are done, the sum of their losses, and those that were skipped.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    batches: usize,
+    losses: f64,
+    skipped: u32,
 }
 
 /// A network under training on one window.
@@ -99,8 +111,7 @@ pub struct Trainer {
     stop: EarlyStop,
     best: Vec<f32>,
     epochs: Vec<Epoch>,
-    /// Batches of the epoch under way that are done, and the sum of their losses.
-    done: (usize, f64),
+    done: Done,
     seed: u64,
     seconds: f64,
     planned: usize,
@@ -126,7 +137,8 @@ impl Trainer {
             );
         }
         let names: Vec<String> = task.panel.features().iter().map(|feature| feature.name.clone()).collect();
-        let Some(form) = Form::new(&*network, samples.places, &names, Wanted::Loss(settings.loss))? else {
+        let Some(form) = Form::new(&*network, samples.places, &names, Wanted::Loss(settings.loss), settings.precision)?
+        else {
             fail!(Internal, "a form for training is always one");
         };
         if settings.turnover_bps > 0.0 && settings.order == Order::Shuffled && form.dates == 1 {
@@ -182,7 +194,7 @@ impl Trainer {
             batch_labels,
             best,
             epochs: Vec::new(),
-            done: (0, 0.0),
+            done: Done::default(),
             seed,
             seconds: started.elapsed().as_secs_f64(),
             planned,
@@ -246,24 +258,27 @@ impl Trainer {
     fn go_through(&mut self, cancelled: &dyn Fn() -> bool) -> Result<Epoch> {
         let number = self.epochs.len() + 1;
         let batches = self.batches(number as u32);
-        while let Some(batch) = batches.get(self.done.0) {
+        while let Some(batch) = batches.get(self.done.batches) {
             if cancelled() {
                 fail!(Cancelled, "training was cancelled; a further step goes on with it");
             }
-            let place = |error: Error| error.context(format!("epoch {number}, batch {}", self.done.0 + 1));
-            let loss = Self::learn(
+            let place = |error: Error| error.context(format!("epoch {number}, batch {}", self.done.batches + 1));
+            let outcome = Self::learn(
                 (&self.samples.train, &self.form, &self.tables),
                 (&self.labels, &mut self.batch_labels),
                 &mut self.stepper,
                 batch,
                 self.rate.rate(),
             );
-            let loss = loss.map_err(place)?;
-            self.done = (self.done.0 + 1, self.done.1 + loss);
+            let Outcome { loss, skipped, .. } = outcome.map_err(place)?;
+            self.done.batches += 1;
+            self.done.skipped += u32::from(skipped);
+            self.done.losses += if skipped { 0.0 } else { loss };
         }
         let validation = self.validate().map_err(|error| error.context(format!("the validation of epoch {number}")))?;
-        let epoch = Epoch { loss: self.done.1 / self.done.0 as f64, validation, learning_rate: self.rate.rate() };
-        self.done = (0, 0.0);
+        let Done { batches, losses, skipped } = std::mem::take(&mut self.done);
+        let loss = losses / (batches - skipped as usize) as f64;
+        let epoch = Epoch { loss, validation, learning_rate: self.rate.rate(), skipped };
         let score = validation.unwrap_or(f64::NAN);
         if self.stop.epoch(score) || self.task.validation.is_empty() {
             self.best.copy_from_slice(self.stepper.parameters());
@@ -289,14 +304,14 @@ impl Trainer {
         }
     }
 
-    /// One step on a batch; gives its loss.
+    /// One step on a batch.
     fn learn(
         (samples, form, tables): (&[Sample], &Form, &Tables),
         (labels, room): (&[f32], &mut [f32]),
         stepper: &mut Stepper,
         batch: &[usize],
         learning_rate: f64,
-    ) -> Result<f64> {
+    ) -> Result<Outcome> {
         let count = form.dates * form.assets;
         for (into, &sample) in room.chunks_exact_mut(count).zip(batch) {
             into.copy_from_slice(&labels[sample * count..][..count]);
@@ -312,7 +327,7 @@ impl Trainer {
         let follows: Vec<bool> = (0..batch.len()).map(|place| place > 0 && row(place) == row(place - 1) + 1).collect();
         let chain = Chain { places: &places, follows: &follows };
         let batch = Batch { size: batch.len(), fill: &fill, labels: room, chain: Some(chain) };
-        Ok(stepper.step_with(&batch, learning_rate)?.loss)
+        stepper.step_with(&batch, learning_rate)
     }
 
     /// The network's decisions on the validation path.
@@ -377,6 +392,7 @@ impl Trainer {
             batch: self.settings.batch.min(self.samples.train.len()),
             micro_batch: self.stepper.micro_batch(),
             parameters: self.form.program.parameters().iter().map(crate::program::Parameter::count).sum(),
+            loss_scale: self.stepper.loss_scale().map(|scale| scale.scale()),
             planned_bytes,
             measured_bytes,
             seconds: self.seconds,
@@ -386,11 +402,11 @@ impl Trainer {
         let trained = Trained::new(
             self.network,
             self.form,
-            self.settings.loss,
+            &self.settings,
             self.scales,
             self.samples.fixed,
             features,
-            self.best,
+            &self.best,
         );
         (trained, training)
     }
