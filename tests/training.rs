@@ -74,12 +74,9 @@ fn prepared(panel: &Panel, overrides: &[&str], threads: usize) -> Run {
     // Overrides of the model go into its tables, those of sections on the command line's way.
     let (own, rest): (Vec<&str>, Vec<&str>) = overrides.iter().partition(|entry| entry.starts_with("model."));
     let own: Vec<String> = own.iter().map(|entry| entry["model.".len()..].replacen('=', " = ", 1)).collect();
-    let mut text = EXPERIMENT.to_owned();
-    for line in &own {
-        let name = line.split(' ').next().unwrap();
-        text = text.lines().filter(|known| !known.starts_with(name)).map(|known| format!("{known}\n")).collect();
-        text.push_str(&format!("{line}\n"));
-    }
+    let overridden = |line: &&str| own.iter().any(|entry| line.split(' ').next() == entry.split(' ').next());
+    let kept = EXPERIMENT.lines().filter(|line| !overridden(line));
+    let text = kept.chain(own.iter().map(String::as_str)).collect::<Vec<_>>().join("\n");
     let rest: Vec<String> = rest.iter().map(|&entry| entry.to_owned()).collect();
     let experiment = Experiment::from_toml(&text, PathBuf::new(), &rest).unwrap();
     Run::new(experiment, panel.clone(), &Runtime::new(search, threads).unwrap()).unwrap()
