@@ -32,7 +32,7 @@ fn main() -> Result<()> {
         let (x, labels) = (draw(0, batch * STEPS * assets), draw(1, batch * assets));
         let mask = vec![1.0; batch * assets];
         let program = Arc::new(network(assets, hidden)?);
-        let mut stepper = Stepper::new(program, StepSettings::default(), batch, batch, 1);
+        let mut stepper = Stepper::new(program, StepSettings::default(), batch, batch, false, 1);
         let mut seconds = Vec::new();
         for _ in 0..12 {
             let started = Instant::now();

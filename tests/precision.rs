@@ -64,7 +64,7 @@ fn data(stream: u32) -> Data {
 }
 
 fn stepper(precision: Precision, seed: u64) -> Stepper {
-    Stepper::new(network(precision), StepSettings::default(), BATCH, BATCH, seed)
+    Stepper::new(network(precision), StepSettings::default(), BATCH, BATCH, false, seed)
 }
 
 fn step(stepper: &mut Stepper, stream: u32) -> walkforge::train::Outcome {
@@ -125,7 +125,7 @@ fn an_overflow_that_no_scale_helps_is_an_error_that_names_the_op() {
     let less = builder.named("scale", "factor=1e-30 offset=0", &[large]).unwrap();
     let weights = builder.named("softmax", "", &[less]).unwrap();
     let program = builder.finish(weights).unwrap().with_precision(Precision::Fp16);
-    let mut stepper = Stepper::new(Arc::new(program), StepSettings::default(), BATCH, BATCH, 1);
+    let mut stepper = Stepper::new(Arc::new(program), StepSettings::default(), BATCH, BATCH, false, 1);
     let data = data(0);
     let x = &data.x[..BATCH * ASSETS];
     let (skipped, told) = until_told(&mut stepper, x, &data.labels);

@@ -67,7 +67,7 @@ fn compare(case: &str, golden: &Json) -> Worst {
     let program = Arc::new(network(case));
     let loss = if case == "scores" { Loss::MeanSquare } else { Loss::Sharpe };
     let settings = StepSettings { loss, clip_norm: 0.5, ..StepSettings::default() };
-    let mut stepper = Stepper::new(Arc::clone(&program), settings, BATCH, BATCH, 0);
+    let mut stepper = Stepper::new(Arc::clone(&program), settings, BATCH, BATCH, false, 0);
     for parameter in program.parameters() {
         let start = numbers(&golden["start"][&parameter.name]);
         stepper.set_parameters(|all| all[parameter.offset..][..parameter.count()].copy_from_slice(&start));

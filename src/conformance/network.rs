@@ -67,7 +67,7 @@ impl Estimator for Short {
             market,
         };
         let mut trainer = Trainer::new(Arc::clone(&self.network), &settings, task, 1)?;
-        while trainer.ended().is_none() {
+        while !trainer.is_through() {
             trainer.epoch(&|| self.context.cancelled())?;
         }
         self.trained = Some(trainer.finish().0);

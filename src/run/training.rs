@@ -77,7 +77,7 @@ fn validation_rows(dates: &[jiff::civil::Date], window: &Window, embargo_days: u
 
 /// Trains to the end.
 pub(super) fn train_out(trainer: &mut Trainer, entry: &Entry) -> Result<()> {
-    while trainer.ended().is_none() {
+    while !trainer.is_through() {
         if entry.context.cancelled() {
             fail!(Cancelled, "{}", super::CANCELLED);
         }

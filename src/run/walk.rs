@@ -288,10 +288,10 @@ impl Run {
             };
         }
         if let Unit::Training(trainer, _) = unit {
-            if trainer.ended().is_none() {
+            if !trainer.is_through() {
                 trainer.epoch(&|| entry.context.cancelled()).map_err(place)?;
             }
-            if trainer.ended().is_some()
+            if trainer.is_through()
                 && let Unit::Training(trainer, fit) = std::mem::replace(unit, Unit::Waiting)
             {
                 // Arena, tables and optimiser go with the trainer; what is left is the network.
@@ -341,9 +341,9 @@ impl Run {
             Unit::Training(trainer, _) => Some(Learning {
                 window,
                 model,
-                epochs: trainer.epochs().len(),
+                epochs: trainer.last().0,
                 max_epochs: self.entries[model].train.max_epochs,
-                last: trainer.epochs().last().copied(),
+                last: trainer.last().1,
                 seconds_left: trainer.seconds_left(),
             }),
             _ => None,

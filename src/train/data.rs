@@ -26,7 +26,7 @@ pub struct Scales {
 pub type Places = Vec<Option<usize>>;
 
 /// Tables `[rows, columns]`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tables {
     columns: usize,
     returns: Vec<f32>,

@@ -53,6 +53,8 @@ pub struct TrainSettings {
     pub adam: AdamSettings,
     /// Norm at which gradients are clipped.
     pub clip_norm: f64,
+    /// Networks of an ensemble, each from a seed of its own.
+    pub seeds: usize,
     /// What networks compute in.
     pub precision: Precision,
     /// Bytes that training one network may take.
@@ -121,6 +123,12 @@ pub fn train_settings() -> Vec<Setting> {
         Setting::new("optimizer", words(&["adam", "adamw"]), "adam", "how weight decay enters: as L2, or decoupled"),
         Setting::new("weight_decay", Kind::Real(0.0, 10.0), 1e-5, "weight decay"),
         Setting::new("clip_norm", Kind::Real(1e-6, 1e9), 1.0, "norm at which gradients are clipped"),
+        Setting::new(
+            "seeds",
+            Kind::Integer(1, 1000),
+            1,
+            "networks that are trained of each window, each from a seed of its own; the mean of their weights is held",
+        ),
         Setting::new(
             "precision",
             words(&["fp32", "fp16"]),
@@ -212,6 +220,7 @@ impl TrainSettings {
             early_stop: epochs("early_stop_epochs")?,
             adam: AdamSettings { weight_decay: values.real("weight_decay")?, decay, ..AdamSettings::default() },
             clip_norm: values.real("clip_norm")?,
+            seeds: count("seeds")?,
             precision: if values.text("precision")? == "fp16" { Precision::Fp16 } else { Precision::Fp32 },
             memory_budget: bytes(path, values.text("memory_budget")?)?,
             values,

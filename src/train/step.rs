@@ -78,6 +78,10 @@ pub struct Stepper {
     room: LossRoom,
 }
 
+fn training(recompute: bool) -> Purpose {
+    if recompute { Purpose::TrainAgain } else { Purpose::Train }
+}
+
 /// The parameters that products use.
 fn used<'a>(cast: &'a [f32], parameters: &'a [f32]) -> &'a [f32] {
     if cast.is_empty() { parameters } else { cast }
@@ -94,10 +98,17 @@ fn layout(program: &Program) -> (usize, usize) {
 
 impl Stepper {
     /// A network with parameters as `seed` begins them, trained in batches of at most `batch` samples, `micro_batch` of them at
-    /// a time.
-    pub fn new(program: Arc<Program>, settings: StepSettings, batch: usize, micro_batch: usize, seed: u64) -> Self {
+    /// a time; with `recompute`, ops that can keep nothing for the backward pass.
+    pub fn new(
+        program: Arc<Program>,
+        settings: StepSettings,
+        batch: usize,
+        micro_batch: usize,
+        recompute: bool,
+        seed: u64,
+    ) -> Self {
         let half = program.is_half();
-        let plan = Arc::new(program.plan(Purpose::Train, micro_batch));
+        let plan = Arc::new(program.plan(training(recompute), micro_batch));
         let replica = Replica::new(Arc::clone(&program), Arc::clone(&plan), seed);
         let parameters = replica.initial_parameters();
         let gradients = vec![0.0; parameters.len()];
@@ -116,11 +127,17 @@ impl Stepper {
 
     /// Bytes that [`Stepper::new`] takes: arena, parameters and their halved copy, gradients, both moments, outputs of a batch and
     /// their slopes.
-    pub fn planned_bytes(program: &Program, settings: &StepSettings, batch: usize, micro_batch: usize) -> usize {
+    pub fn planned_bytes(
+        program: &Program,
+        settings: &StepSettings,
+        batch: usize,
+        micro_batch: usize,
+        recompute: bool,
+    ) -> usize {
         let (dates, assets) = layout(program);
         let parameters = program.parameter_count() * if program.is_half() { 3 } else { 2 };
         let moments = parameters + 2 * batch * dates * assets;
-        program.plan(Purpose::Train, micro_batch).bytes(1)
+        program.plan(training(recompute), micro_batch).bytes(1)
             + moments * size_of::<f32>()
             + LossRoom::planned_bytes(batch * dates, assets, settings.turnover > 0.0)
     }
@@ -358,7 +375,7 @@ mod tests {
     }
 
     fn stepper(micro_batch: usize) -> Stepper {
-        Stepper::new(network(), StepSettings::default(), BATCH, micro_batch, 5)
+        Stepper::new(network(), StepSettings::default(), BATCH, micro_batch, false, 5)
     }
 
     /// Parameters after an epoch of 4 batches.

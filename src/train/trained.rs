@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::data::{Places, Scales, Tables};
 use super::form::{Form, Wanted};
-use super::settings::{Loss, TrainSettings};
+use super::lesson::Lesson;
+use super::settings::Loss;
 use super::task::{none_left, placed};
 use crate::error::{Code, Error, Result, fail};
 use crate::model::{Estimator, Network, Requirements};
@@ -22,8 +23,8 @@ pub struct Trained {
     fixed: Option<Vec<usize>>,
     features: Vec<String>,
     precision: Precision,
-    /// As they are used: rounded where the network computes in half precision.
-    parameters: Vec<f32>,
+    /// Parameters by seed as they are used: rounded where the network computes in half precision.
+    seeds: Vec<Vec<f32>>,
     /// Memory of predictions, by what is wanted and the number of places; one that is in use is not here.
     idle: Mutex<BTreeMap<(bool, usize), Vec<Runner>>>,
 }
@@ -35,24 +36,29 @@ struct Runner {
 }
 
 impl Trained {
-    pub(super) fn new(
-        network: Arc<dyn Network>,
-        form: Form,
-        settings: &TrainSettings,
-        scales: Scales,
-        fixed: Option<Vec<usize>>,
-        features: Vec<String>,
-        master: &[f32],
-    ) -> Self {
-        let (loss, precision) = (settings.loss, settings.precision);
-        let mut parameters = master.to_vec();
-        form.program.cast_parameters(master, &mut parameters);
-        Self { network, form, loss, scales, fixed, features, precision, parameters, idle: Mutex::default() }
+    /// `best` are the master weights of every seed.
+    pub(super) fn new(lesson: Lesson, mut best: Vec<Vec<f32>>) -> Self {
+        let Lesson { network, settings, task, samples, form, scales, .. } = lesson;
+        for parameters in &mut best {
+            let master = parameters.clone();
+            form.program.cast_parameters(&master, parameters);
+        }
+        Self {
+            network,
+            form,
+            loss: settings.loss,
+            scales,
+            fixed: samples.fixed,
+            features: task.panel.features().iter().map(|feature| feature.name.clone()).collect(),
+            precision: settings.precision,
+            seeds: best,
+            idle: Mutex::default(),
+        }
     }
 
-    /// The parameters as they are used, laid out as the program says.
-    pub fn parameters(&self) -> &[f32] {
-        &self.parameters
+    /// The parameters of every seed as they are used, laid out as the program says.
+    pub fn parameters(&self) -> &[Vec<f32>] {
+        &self.seeds
     }
 
     fn runner(&self, wanted: Wanted, places: usize) -> Result<Option<Runner>> {
@@ -75,8 +81,8 @@ impl Trained {
         Ok(Some(Runner { replica: Replica::new(Arc::clone(&form.program), plan, 0), form }))
     }
 
-    /// Runs the network on a past: the last date's output and the places of the assets.
-    fn run(&self, past: &Past, wanted: Wanted) -> Result<Option<(Vec<f32>, Places)>> {
+    /// Runs the network of every seed on a past: the last date's outputs and the places of the assets.
+    fn run(&self, past: &Past, wanted: Wanted) -> Result<Option<(Vec<Vec<f32>>, Places)>> {
         // Columns of a past are its own; those of a fixed universe are the panel's.
         let own: Vec<usize> = (0..past.assets().len()).collect();
         let fixed = self
@@ -104,12 +110,15 @@ impl Trained {
             tables.compute(&*self.network, &runner.form, last, shown.as_ref().unwrap_or(past))?;
             tables.score_computed(&self.scales);
         }
-        for (input, source) in runner.form.inputs.iter().enumerate() {
-            tables.fill(source, last, &places, runner.replica.input(input, 1));
-        }
         let step = Step { batch: 1, first: 0, training: false, number: 0 };
-        let output = runner.replica.forward(&self.parameters, step);
-        let out = output[output.len() - places.len()..].to_vec();
+        let mut out = Vec::with_capacity(self.seeds.len());
+        for parameters in &self.seeds {
+            for (input, source) in runner.form.inputs.iter().enumerate() {
+                tables.fill(source, last, &places, runner.replica.input(input, 1));
+            }
+            let output = runner.replica.forward(parameters, step);
+            out.push(output[output.len() - places.len()..].to_vec());
+        }
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().push(runner);
         Ok(Some((out, places)))
     }
@@ -150,23 +159,32 @@ impl Estimator for Trained {
     }
 
     fn weights(&self, past: &Past) -> Result<Vec<f64>> {
-        let Some((output, places)) = self.run(past, Wanted::Loss(self.loss))? else {
+        let Some((outputs, places)) = self.run(past, Wanted::Loss(self.loss))? else {
             fail!(Internal, "a form for training is always one");
         };
-        let weights = weights_of(&output, &places, self.loss)?;
-        Ok(Self::by_asset(past, &places, weights.into_iter(), 0.0))
+        let each = outputs.iter().map(|output| weights_of(output, &places, self.loss)).collect::<Result<Vec<_>>>()?;
+        Ok(Self::by_asset(past, &places, mean(&each, places.len()).into_iter(), 0.0))
     }
 
     fn scores(&self, past: &Past) -> Result<Option<Vec<f64>>> {
-        let Some((output, places)) = self.run(past, Wanted::Scores)? else { return Ok(None) };
-        let there = places.iter().zip(&output).filter(|(place, _)| place.is_some());
-        let least = there.map(|(_, score)| f64::from(*score)).fold(f64::INFINITY, f64::min);
-        if output.iter().any(|score| !score.is_finite()) {
+        let Some((outputs, places)) = self.run(past, Wanted::Scores)? else { return Ok(None) };
+        let each: Vec<Vec<f64>> =
+            outputs.iter().map(|output| output.iter().map(|score| f64::from(*score)).collect()).collect();
+        let scores = mean(&each, places.len());
+        let there = |place: usize| places[place].is_some();
+        if (0..places.len()).any(|place| there(place) && !scores[place].is_finite()) {
             return Err(not_finite("score"));
         }
+        let least = (0..places.len()).filter(|place| there(*place)).map(|place| scores[place]).fold(f64::MAX, f64::min);
         // An asset that the network has no place for comes after those that it scores.
-        Ok(Some(Self::by_asset(past, &places, output.iter().map(|score| f64::from(*score)), least - 1.0)))
+        Ok(Some(Self::by_asset(past, &places, scores.into_iter(), least - 1.0)))
     }
+}
+
+/// The mean of several lists, place by place; of one list, that list.
+fn mean(lists: &[Vec<f64>], count: usize) -> Vec<f64> {
+    let over = |place: usize| lists.iter().map(|list| list[place]).sum::<f64>() / lists.len() as f64;
+    (0..count).map(over).collect()
 }
 
 fn not_finite(what: &str) -> Error {

@@ -1,27 +1,23 @@
 //! The loop: epochs over the train samples, the validation score of each on the net path, the best epoch's weights kept. It is
-//! stepped by its caller, an epoch at a time, and can be stopped between any two batches and gone on with.
+//! stepped by its caller, an epoch at a time, and can be stopped between any two batches and gone on with. Several seeds are
+//! several networks in lock-step; those that are through give their memory to those that wait.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::data::{Places, Scales, Tables};
-use super::form::{Form, Wanted};
-use super::loss::Chain;
-use super::scale::Scale;
-use super::schedule::{EarlyStop, LearningRate};
-use super::settings::{Loss, Order, TrainSettings};
-use super::step::{Batch, Outcome, StepSettings, Stepper};
-use super::task::{Sample, Samples, Task};
-use super::trained::{Trained, weights_of};
-use crate::error::{Error, Result, fail};
-use crate::evaluate::{Value, sharpe};
+use super::budget::{Fit, fitting};
+use super::form::Form;
+use super::learner::Learner;
+use super::lesson::Lesson;
+use super::settings::TrainSettings;
+use super::task::Task;
+use super::trained::Trained;
+use crate::error::{Error, Result};
 use crate::model::Network;
-use crate::portfolio::Decision;
 use crate::random::Random;
 
-/// Stream of random numbers for the order of samples; ops and parameters have those below and above.
-const ORDER_STREAM: u32 = u32::MAX;
+/// Stream of random numbers for the seeds of an ensemble.
+const SEED_STREAM: u32 = u32::MAX - 2;
 
 /// One epoch, as progress and the learning curve tell it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,62 +55,63 @@ impl Ended {
     }
 }
 
+/// What training one seed of a network came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeedTraining {
+    /// Epochs that were gone through.
+    pub epochs: u32,
+    /// The epoch whose weights were kept, from 1.
+    pub best_epoch: u32,
+    /// Its validation score.
+    pub validation: Option<f64>,
+    /// Why it ended.
+    pub ended: Ended,
+}
+
 /// What training a network came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Training {
-    /// Every epoch, in order.
+    /// Every epoch of the first seed, in order.
     pub epochs: Vec<Epoch>,
-    /// The epoch whose weights were kept, from 1.
+    /// The epoch whose weights were kept, from 1; of the first seed.
     pub best_epoch: u32,
-    /// Why it ended.
+    /// Why it ended; of the first seed.
     pub ended: Ended,
+    /// Every seed.
+    pub seeds: Vec<SeedTraining>,
     /// Train samples, of which a batch takes some.
     pub samples: usize,
     /// Samples of a batch.
     pub batch: usize,
     /// Samples that were gone through at a time.
     pub micro_batch: usize,
-    /// Trained numbers.
+    /// Seeds that were trained at a time.
+    pub stack: usize,
+    /// Whether what ops keep was computed again instead.
+    pub recompute: bool,
+    /// Trained numbers of one seed.
     pub parameters: usize,
-    /// The loss scale at the end, in half precision.
+    /// The loss scale at the end, in half precision; of the first seed.
     pub loss_scale: Option<f64>,
     /// Bytes that were planned before the first step.
     pub planned_bytes: usize,
-    /// Bytes that were taken.
+    /// Most bytes that were held.
     pub measured_bytes: usize,
     /// Seconds that it took.
     pub seconds: f64,
 }
 
-/// The epoch under way: batches that are done, the sum of their losses, and those that were skipped.
-#[derive(Clone, Copy, Debug, Default)]
-struct Done {
-    batches: usize,
-    losses: f64,
-    skipped: u32,
-}
-
-/// A network under training on one window.
+/// The networks of one window under training, one a seed.
 pub struct Trainer {
-    network: Arc<dyn Network>,
-    settings: TrainSettings,
-    task: Task,
-    samples: Samples,
-    form: Form,
-    scales: Scales,
-    tables: Tables,
-    stepper: Stepper,
-    /// Labels `[samples, dates, places]` of the train samples.
-    labels: Vec<f32>,
-    batch_labels: Vec<f32>,
-    rate: LearningRate,
-    stop: EarlyStop,
-    best: Vec<f32>,
-    epochs: Vec<Epoch>,
-    done: Done,
-    seed: u64,
+    lesson: Lesson,
+    learners: Vec<Learner>,
+    /// Learners that have gone through the round under way.
+    stepped: Vec<bool>,
+    fit: Fit,
+    /// Labels of one batch.
+    room: Vec<f32>,
+    measured: usize,
     seconds: f64,
-    planned: usize,
 }
 
 impl Trainer {
@@ -125,353 +122,134 @@ impl Trainer {
     /// is needed; what the network gives.
     pub fn new(network: Arc<dyn Network>, settings: &TrainSettings, task: Task, seed: u64) -> Result<Self> {
         let started = Instant::now();
-        let samples = task.samples(&*network)?;
-        if samples.train.len() < 2 {
-            fail!(
-                InvalidData,
-                "the train span of {} rows has {} samples, with a lookback of {} rows and a horizon of {}; at least 2 are needed",
-                task.train.len(),
-                samples.train.len(),
-                network.requirements().lookback,
-                settings.horizon
-            );
-        }
-        let names: Vec<String> = task.panel.features().iter().map(|feature| feature.name.clone()).collect();
-        let Some(form) = Form::new(&*network, samples.places, &names, Wanted::Loss(settings.loss), settings.precision)?
-        else {
-            fail!(Internal, "a form for training is always one");
-        };
-        if settings.turnover_bps > 0.0 && settings.order == Order::Shuffled && form.dates == 1 {
-            fail!(
-                InvalidSetting,
-                "setting 'train.turnover_bps': found {} with order = \"shuffled\"; allowed is 0, or order = \"consecutive\"",
-                settings.turnover_bps
-            );
-        }
-        let batch = settings.batch.min(samples.train.len());
-        let step = StepSettings {
-            loss: settings.loss,
-            turnover: settings.turnover_bps * 1e-4,
-            adam: settings.adam,
-            clip_norm: settings.clip_norm,
-        };
-        let (micro_batch, planned) = fitting(&task, &samples, &form, &step, settings, batch)?;
-        let mut scales = Scales::of_planes(&task.panel, &task.train);
-        let mut tables = Tables::of_panel(&task.panel, &scales);
-        for (sample, start) in samples
-            .train
-            .iter()
-            .map(|sample| (sample, task.train.start))
-            .chain(samples.validation.iter().map(|sample| (sample, 0)))
-        {
-            let past = task.past(&*network, sample, start)?;
-            tables.compute(&*network, &form, sample.row, &past)?;
-        }
-        scales.computed = tables.fit_computed(&form, &task.samples);
-        tables.score_computed(&scales);
-        let mut labels = labels(&task, &samples.train, &form, settings);
-        if settings.loss == Loss::MeanSquare {
-            scales.label = Scale::of(labels.iter().map(|label| f64::from(*label)));
-            for label in labels.iter_mut().filter(|label| label.is_finite()) {
-                *label = scales.label.score(f64::from(*label));
-            }
-        }
-        let stepper = Stepper::new(Arc::clone(&form.program), step, batch, micro_batch, seed);
-        let best = stepper.parameters().to_vec();
-        let batch_labels = vec![0.0; batch * form.dates * form.assets];
-        Ok(Self {
-            rate: LearningRate::new(settings.schedule, settings.learning_rate),
-            stop: EarlyStop::new(settings.early_stop),
-            network,
-            settings: settings.clone(),
-            task,
-            samples,
-            form,
-            scales,
-            tables,
-            stepper,
-            labels,
-            batch_labels,
-            best,
-            epochs: Vec::new(),
-            done: Done::default(),
-            seed,
-            seconds: started.elapsed().as_secs_f64(),
-            planned,
-        })
+        let mut lesson = Lesson::new(network, settings, task)?;
+        let fit = fitting(&lesson, settings.seeds)?;
+        lesson.fill()?;
+        let learners = (0..settings.seeds).map(|place| Learner::new(&lesson, Self::seed(seed, place))).collect();
+        let room = vec![0.0; lesson.batch() * lesson.output()];
+        let mut out =
+            Self { lesson, learners, stepped: vec![false; settings.seeds], fit, room, measured: 0, seconds: 0.0 };
+        out.activate();
+        out.seconds = started.elapsed().as_secs_f64();
+        Ok(out)
     }
 
-    /// Bytes that were planned, and those that are held.
-    pub fn bytes(&self) -> (usize, usize) {
-        let numbers = [&self.labels, &self.batch_labels, &self.best];
-        let numbers: usize = numbers.iter().map(|numbers| size_of_val(numbers.as_slice())).sum();
-        (self.planned, self.tables.bytes() + self.stepper.bytes() + numbers)
+    /// The seed of a network of an ensemble; the first is the window's own.
+    pub fn seed(seed: u64, place: usize) -> u64 {
+        if place == 0 {
+            return seed;
+        }
+        let random = Random::new(seed, SEED_STREAM, place as u32);
+        u64::from(random.bits(0)) << 32 | u64::from(random.bits(1))
+    }
+
+    /// Gives memory to those that wait for it, as far as the plan goes.
+    fn activate(&mut self) {
+        for place in 0..self.learners.len() {
+            let active = self.learners.iter().filter(|learner| learner.stepper.is_some()).count();
+            let learner = &mut self.learners[place];
+            if active < self.fit.stack && learner.ended.is_none() && learner.stepper.is_none() {
+                learner.begin(&self.lesson, self.fit.micro_batch, self.fit.recompute);
+                self.stepped[place] = false;
+            }
+        }
+        let learners: usize = self.learners.iter().map(Learner::bytes).sum();
+        let held = self.lesson.bytes() + learners + size_of_val(self.room.as_slice());
+        self.measured = self.measured.max(held);
     }
 
     /// The network as it is trained.
     pub fn form(&self) -> &Form {
-        &self.form
+        &self.lesson.form
     }
 
-    /// The epochs that are done.
+    /// The epochs of the first seed that are done.
     pub fn epochs(&self) -> &[Epoch] {
-        &self.epochs
+        &self.learners[0].epochs
     }
 
-    /// Why training is at its end, if it is.
-    pub fn ended(&self) -> Option<Ended> {
-        if self.epochs.is_empty() {
-            None
-        } else if self.epochs.len() as u32 >= self.settings.max_epochs {
-            Some(Ended::MaxEpochs)
-        } else if !self.task.validation.is_empty() && self.stop.stops() {
-            Some(Ended::EarlyStop)
-        } else if self.settings.max_seconds.is_some_and(|most| self.seconds >= most) {
-            Some(Ended::MaxSeconds)
-        } else {
-            None
-        }
+    /// The last epoch that is done, of the first seed that is not through, or of the last seed.
+    pub fn last(&self) -> (usize, Option<Epoch>) {
+        let learner = self.learners.iter().find(|learner| learner.ended.is_none()).or(self.learners.last());
+        learner.map_or((0, None), |learner| (learner.epochs.len(), learner.epochs.last().copied()))
+    }
+
+    /// Whether every seed is through.
+    pub fn is_through(&self) -> bool {
+        self.learners.iter().all(|learner| learner.ended.is_some())
     }
 
     /// Seconds that the epochs to come will take at most, by those that are done.
     pub fn seconds_left(&self) -> Option<f64> {
-        if self.epochs.is_empty() {
+        let done: usize = self.learners.iter().map(|learner| learner.epochs.len()).sum();
+        if done == 0 {
             return None;
         }
-        let left = self.settings.max_epochs.saturating_sub(self.epochs.len() as u32);
-        let all = self.seconds / self.epochs.len() as f64 * f64::from(left);
-        Some(self.settings.max_seconds.map_or(all, |most| all.min((most - self.seconds).max(0.0))))
+        let most = self.lesson.settings.max_epochs as usize;
+        let waiting = self.learners.iter().filter(|learner| learner.ended.is_none());
+        let left: usize = waiting.map(|learner| most.saturating_sub(learner.epochs.len())).sum();
+        let all = self.seconds / done as f64 * left as f64;
+        Some(self.lesson.settings.max_seconds.map_or(all, |most| all.min((most - self.seconds).max(0.0))))
     }
 
-    /// Goes through one epoch. After an error the same batch is tried again by the next call.
+    /// Goes through one epoch of every seed that has its memory. After an error the same batch is tried again by the next call.
     ///
     /// # Errors
     /// `Cancelled` where `cancelled` says so; `InvalidData` where a loss or gradient is no number, with epoch, batch and op; what
     /// books and constraints give on the validation path, with the date.
-    pub fn epoch(&mut self, cancelled: &dyn Fn() -> bool) -> Result<Epoch> {
+    pub fn epoch(&mut self, cancelled: &dyn Fn() -> bool) -> Result<()> {
         let started = Instant::now();
-        let outcome = self.go_through(cancelled);
-        self.seconds += started.elapsed().as_secs_f64();
+        let before = self.seconds;
+        let mut outcome = Ok(());
+        for place in 0..self.learners.len() {
+            let learner = &mut self.learners[place];
+            if learner.stepper.is_none() || self.stepped[place] {
+                continue;
+            }
+            outcome = learner.epoch(&self.lesson, &mut self.room, cancelled);
+            if outcome.is_err() {
+                break;
+            }
+            self.stepped[place] = true;
+            learner.end(&self.lesson, before + started.elapsed().as_secs_f64());
+        }
+        self.seconds = before + started.elapsed().as_secs_f64();
+        if outcome.is_ok() {
+            self.stepped.fill(false);
+            self.activate();
+        } else if self.learners.len() > 1 {
+            let place = self.stepped.iter().position(|stepped| !stepped).unwrap_or(0);
+            outcome = outcome.map_err(|error: Error| error.context(format!("seed {place}")));
+        }
         outcome
     }
 
-    fn go_through(&mut self, cancelled: &dyn Fn() -> bool) -> Result<Epoch> {
-        let number = self.epochs.len() + 1;
-        let batches = self.batches(number as u32);
-        while let Some(batch) = batches.get(self.done.batches) {
-            if cancelled() {
-                fail!(Cancelled, "training was cancelled; a further step goes on with it");
-            }
-            let place = |error: Error| error.context(format!("epoch {number}, batch {}", self.done.batches + 1));
-            let outcome = Self::learn(
-                (&self.samples.train, &self.form, &self.tables),
-                (&self.labels, &mut self.batch_labels),
-                &mut self.stepper,
-                batch,
-                self.rate.rate(),
-            );
-            let Outcome { loss, skipped, .. } = outcome.map_err(place)?;
-            self.done.batches += 1;
-            self.done.skipped += u32::from(skipped);
-            self.done.losses += if skipped { 0.0 } else { loss };
-        }
-        let validation = self.validate().map_err(|error| error.context(format!("the validation of epoch {number}")))?;
-        let Done { batches, losses, skipped } = std::mem::take(&mut self.done);
-        let loss = losses / (batches - skipped as usize) as f64;
-        let epoch = Epoch { loss, validation, learning_rate: self.rate.rate(), skipped };
-        let score = validation.unwrap_or(f64::NAN);
-        if self.stop.epoch(score) || self.task.validation.is_empty() {
-            self.best.copy_from_slice(self.stepper.parameters());
-        }
-        self.rate.epoch(score);
-        self.epochs.push(epoch);
-        Ok(epoch)
-    }
-
-    /// The batches of an epoch, by sample. An incomplete last one is dropped unless it is the only one.
-    fn batches(&self, epoch: u32) -> Vec<Vec<usize>> {
-        let (count, batch) = (self.samples.train.len(), self.settings.batch.min(self.samples.train.len()));
-        let random = Random::new(self.seed, ORDER_STREAM, epoch);
-        match self.settings.order {
-            Order::Shuffled => random.permutation(count).chunks_exact(batch).map(<[usize]>::to_vec).collect(),
-            Order::Consecutive => {
-                // Blocks begin at another sample each epoch, so that every sample has its turn.
-                let (blocks, spare) = (count / batch, count % batch);
-                let first = (random.uniform_f64(count as u64) * (spare + 1) as f64) as usize;
-                let block = |block: usize| (first + block * batch..first + (block + 1) * batch).collect();
-                random.permutation(blocks).into_iter().map(block).collect()
-            }
-        }
-    }
-
-    /// One step on a batch.
-    fn learn(
-        (samples, form, tables): (&[Sample], &Form, &Tables),
-        (labels, room): (&[f32], &mut [f32]),
-        stepper: &mut Stepper,
-        batch: &[usize],
-        learning_rate: f64,
-    ) -> Result<Outcome> {
-        let count = form.dates * form.assets;
-        for (into, &sample) in room.chunks_exact_mut(count).zip(batch) {
-            into.copy_from_slice(&labels[sample * count..][..count]);
-        }
-        let fill = |input: usize, of_batch: Range<usize>, out: &mut [f32]| {
-            let each = out.len() / of_batch.len();
-            for (out, &sample) in out.chunks_exact_mut(each).zip(&batch[of_batch]) {
-                tables.fill(&form.inputs[input], samples[sample].row, &samples[sample].places, out);
-            }
-        };
-        let places: Vec<Places> = batch.iter().map(|&sample| samples[sample].places.clone()).collect();
-        let row = |place: usize| samples[batch[place]].row;
-        let follows: Vec<bool> = (0..batch.len()).map(|place| place > 0 && row(place) == row(place - 1) + 1).collect();
-        let chain = Chain { places: &places, follows: &follows };
-        let batch = Batch { size: batch.len(), fill: &fill, labels: room, chain: Some(chain) };
-        stepper.step_with(&batch, learning_rate)
-    }
-
-    /// The network's decisions on the validation path.
-    ///
-    /// # Errors
-    /// `InvalidData` where an output is no number.
-    pub fn decisions(&mut self) -> Result<Vec<Decision>> {
-        let (samples, form, tables) = (&self.samples.validation, &self.form, &self.tables);
-        let fill = |input: usize, of_samples: Range<usize>, out: &mut [f32]| {
-            let each = out.len() / of_samples.len();
-            for (out, sample) in out.chunks_exact_mut(each).zip(&samples[of_samples]) {
-                tables.fill(&form.inputs[input], sample.row, &sample.places, out);
-            }
-        };
-        let output = self.stepper.predict_with(samples.len(), &fill);
-        let columns = self.task.panel.assets().len();
-        let count = form.dates * form.assets;
-        let mut out = Vec::with_capacity(samples.len());
-        for (output, sample) in output.chunks_exact(count).zip(samples) {
-            let last = &output[(form.dates - 1) * form.assets..];
-            let weights = weights_of(last, &sample.places, self.settings.loss)
-                .map_err(|error| error.context(format!("the decision of {}", self.task.panel.dates()[sample.row])))?;
-            let (mut target, mut shown, mut scores) =
-                (vec![0.0; columns], vec![false; columns], vec![f64::NAN; columns]);
-            for ((place, weight), score) in sample.places.iter().zip(weights).zip(last) {
-                if let Some(column) = *place {
-                    (target[column], shown[column], scores[column]) = (weight, true, f64::from(*score));
-                }
-            }
-            // Weights that a softmax makes of scores are in the order of the scores.
-            let scores = form.scores.then_some(scores);
-            out.push(Decision { row: sample.row, target, shown, scores });
-        }
-        Ok(out)
-    }
-
-    /// The Sharpe ratio of the net validation path.
-    fn validate(&mut self) -> Result<Option<f64>> {
-        if self.task.validation.is_empty() {
-            return Ok(None);
-        }
-        let decisions = self.decisions()?;
-        let (panel, market) = (&self.task.panel, &self.task.market);
-        let walked = market.walk(panel, &mut market.cash(panel), &decisions, self.task.validation.clone())?;
-        Ok(match sharpe(&walked.path.net) {
-            Value::Number(ratio) => Some(ratio),
-            _ => None,
-        })
-    }
-
-    /// The trained network, with the best epoch's weights, and how it came about.
+    /// The trained network, with the best epoch's weights of every seed, and how it came about.
     pub fn finish(self) -> (Trained, Training) {
-        let (planned_bytes, measured_bytes) = self.bytes();
-        let best_epoch = match self.stop.best() {
-            Some((epoch, _)) if !self.task.validation.is_empty() => epoch,
-            _ => self.epochs.len() as u32,
+        let Self { lesson, learners, fit, measured, seconds, .. } = self;
+        let seed = |learner: &Learner| {
+            let (best_epoch, validation) = learner.best(&lesson);
+            let ended = learner.ended.unwrap_or(Ended::MaxEpochs);
+            SeedTraining { epochs: learner.epochs.len() as u32, best_epoch, validation, ended }
         };
+        let seeds: Vec<SeedTraining> = learners.iter().map(seed).collect();
         let training = Training {
-            best_epoch,
-            ended: self.ended().unwrap_or(Ended::MaxEpochs),
-            samples: self.samples.train.len(),
-            batch: self.settings.batch.min(self.samples.train.len()),
-            micro_batch: self.stepper.micro_batch(),
-            parameters: self.form.program.parameters().iter().map(crate::program::Parameter::count).sum(),
-            loss_scale: self.stepper.loss_scale().map(|scale| scale.scale()),
-            planned_bytes,
-            measured_bytes,
-            seconds: self.seconds,
-            epochs: self.epochs,
+            best_epoch: seeds[0].best_epoch,
+            ended: seeds[0].ended,
+            seeds,
+            samples: lesson.samples.train.len(),
+            batch: lesson.batch(),
+            micro_batch: fit.micro_batch,
+            stack: fit.stack,
+            recompute: fit.recompute,
+            parameters: lesson.form.program.parameters().iter().map(crate::program::Parameter::count).sum(),
+            loss_scale: learners[0].loss_scale,
+            planned_bytes: fit.bytes,
+            measured_bytes: measured,
+            seconds,
+            epochs: learners[0].epochs.clone(),
         };
-        let features = self.task.panel.features().iter().map(|feature| feature.name.clone()).collect();
-        let trained = Trained::new(
-            self.network,
-            self.form,
-            &self.settings,
-            self.scales,
-            self.samples.fixed,
-            features,
-            &self.best,
-        );
-        (trained, training)
+        let best = learners.into_iter().map(|learner| learner.best).collect();
+        (Trained::new(lesson, best), training)
     }
-}
-
-/// Labels `[samples, dates, places]`: the return of each place over the rows that a decision at each date is held.
-fn labels(task: &Task, samples: &[Sample], form: &Form, settings: &TrainSettings) -> Vec<f32> {
-    let columns = task.panel.assets().len();
-    let lag = task.market.lag;
-    let value = |row: usize, column: usize| match settings.loss {
-        // What a holder earns, gaps included; and for forecasts what was really seen.
-        Loss::Sharpe => task.panel.held_returns()[row * columns + column],
-        Loss::MeanSquare => task.panel.returns(row)[column],
-    };
-    let mut out = Vec::with_capacity(samples.len() * form.dates * form.assets);
-    for sample in samples {
-        for back in (0..form.dates).rev() {
-            let held = (sample.row + 1 + lag).checked_sub(back).map(|first| first..first + settings.horizon);
-            for place in &sample.places {
-                out.push(match (place, &held) {
-                    (Some(column), Some(held)) => {
-                        let grown = held.clone().map(|row| 1.0 + value(row, *column)).product::<f64>();
-                        (grown - 1.0) as f32
-                    }
-                    _ => f32::NAN,
-                });
-            }
-        }
-    }
-    out
-}
-
-/// The largest micro-batch whose plan fits the budget, and the bytes of that plan.
-fn fitting(
-    task: &Task,
-    samples: &Samples,
-    form: &Form,
-    step: &StepSettings,
-    settings: &TrainSettings,
-    batch: usize,
-) -> Result<(usize, usize)> {
-    let count = form.dates * form.assets;
-    let shown = |sample: &Sample| sample.places.iter().flatten().count();
-    // A row that is both a sample and a decision is computed once.
-    let mut rows: std::collections::BTreeMap<usize, usize> =
-        samples.train.iter().map(|sample| (sample.row, shown(sample))).collect();
-    rows.extend(samples.validation.iter().map(|sample| (sample.row, shown(sample))));
-    let shown: Vec<usize> = rows.into_values().collect();
-    let panel = &task.panel;
-    let tables = Tables::planned_bytes(form, panel.dates().len(), panel.assets().len(), panel.features().len(), &shown);
-    let numbers = samples.train.len() * count + batch * count + form.program.parameter_count();
-    let fixed = tables + numbers * size_of::<f32>();
-    let plan = |micro: usize| fixed + Stepper::planned_bytes(&form.program, step, batch, micro);
-    let micros = (1..=batch).rev().filter(|micro| batch.is_multiple_of(*micro));
-    for micro in micros {
-        let planned = plan(micro);
-        if planned <= settings.memory_budget {
-            return Ok((micro, planned));
-        }
-    }
-    fail!(
-        InvalidSetting,
-        "setting 'train.memory_budget': found {} bytes, but training takes at least {} bytes, one sample at a time; allowed is that \
-         much, or a smaller network",
-        settings.memory_budget,
-        plan(1)
-    )
 }

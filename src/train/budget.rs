@@ -1,0 +1,52 @@
+//! The memory of training, known before the first step, and how it is made to fit its budget: fewer networks at a time, then smaller
+//! micro-batches, then gates that are computed again instead of kept.
+
+use super::lesson::Lesson;
+use super::step::Stepper;
+use crate::error::{Result, fail};
+
+/// How training was made to fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// Networks that are trained at a time.
+    pub stack: usize,
+    /// Samples that a network goes through at a time.
+    pub micro_batch: usize,
+    /// Whether what ops keep for the backward pass is computed again instead, where they can.
+    pub recompute: bool,
+    /// Bytes of the plan.
+    pub bytes: usize,
+}
+
+/// Bytes for `seeds` networks, so many at a time.
+fn plan(lesson: &Lesson, seeds: usize, stack: usize, micro_batch: usize, recompute: bool) -> Fit {
+    let (program, batch) = (&lesson.form.program, lesson.batch());
+    let best = seeds * program.parameter_count() * size_of::<f32>();
+    let room = batch * lesson.output() * size_of::<f32>();
+    let each = Stepper::planned_bytes(program, &lesson.step, batch, micro_batch, recompute);
+    let bytes = lesson.planned_bytes() + room + best + stack * each;
+    Fit { stack, micro_batch, recompute, bytes }
+}
+
+/// The first plan that fits the budget. Training several networks at a time saves no time on a processor, so they go first; a
+/// smaller micro-batch goes through the network twice; computing again costs less than that, but only where ops can.
+pub(super) fn fitting(lesson: &Lesson, seeds: usize) -> Result<Fit> {
+    let (batch, budget) = (lesson.batch(), lesson.settings.memory_budget);
+    let stacks = (1..=seeds).rev().map(|stack| plan(lesson, seeds, stack, batch, false));
+    let again = std::iter::once(plan(lesson, seeds, 1, batch, true));
+    let smaller = (1..batch).rev().filter(|micro| batch.is_multiple_of(*micro));
+    let smaller = smaller.flat_map(|micro| [plan(lesson, seeds, 1, micro, false), plan(lesson, seeds, 1, micro, true)]);
+    if let Some(fit) = stacks.chain(again).chain(smaller).find(|fit| fit.bytes <= budget) {
+        return Ok(fit);
+    }
+    let least = plan(lesson, seeds, 1, 1, true);
+    fail!(
+        InvalidSetting,
+        "setting 'train.memory_budget': found {budget} bytes, but training takes at least {} bytes, of them {} for tables and labels, \
+         with one sample at a time and what can be computed again not kept; the cheapest that fits is memory_budget = \\"{}B\\"{}",
+        least.bytes,
+        lesson.planned_bytes(),
+        least.bytes,
+        if seeds > 1 { ", or fewer seeds" } else { ", or a smaller network" }
+    )
+}

@@ -1,0 +1,115 @@
+//! One network under training: its parameters and optimiser, its own order of samples, learning rate, loss scale and early stop, and
+//! its best weights. Nothing of it depends on others that train beside it.
+
+use std::sync::Arc;
+
+use super::lesson::Lesson;
+use super::schedule::{EarlyStop, LearningRate};
+use super::step::{Outcome, Stepper};
+use super::trainer::{Ended, Epoch};
+use crate::error::{Error, Result, fail};
+
+/// The epoch under way: batches that are done, the sum of their losses, and those that were skipped.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    batches: usize,
+    losses: f64,
+    skipped: u32,
+}
+
+/// A network under training.
+pub(super) struct Learner {
+    pub(super) seed: u64,
+    /// Its memory; given back when it is through.
+    pub(super) stepper: Option<Stepper>,
+    rate: LearningRate,
+    stop: EarlyStop,
+    pub(super) best: Vec<f32>,
+    pub(super) epochs: Vec<Epoch>,
+    done: Done,
+    pub(super) ended: Option<Ended>,
+    pub(super) loss_scale: Option<f64>,
+}
+
+impl Learner {
+    /// Before the first epoch, without its memory.
+    pub(super) fn new(lesson: &Lesson, seed: u64) -> Self {
+        Self {
+            seed,
+            stepper: None,
+            rate: LearningRate::new(lesson.settings.schedule, lesson.settings.learning_rate),
+            stop: EarlyStop::new(lesson.settings.early_stop),
+            best: vec![0.0; lesson.form.program.parameter_count()],
+            epochs: Vec::new(),
+            done: Done::default(),
+            ended: None,
+            loss_scale: None,
+        }
+    }
+
+    /// Takes its memory.
+    pub(super) fn begin(&mut self, lesson: &Lesson, micro_batch: usize, recompute: bool) {
+        let program = Arc::clone(&lesson.form.program);
+        self.stepper = Some(Stepper::new(program, lesson.step, lesson.batch(), micro_batch, recompute, self.seed));
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(self.best.as_slice()) + self.stepper.as_ref().map_or(0, Stepper::bytes)
+    }
+
+    /// The epoch whose weights are kept, from 1, and its validation score.
+    pub(super) fn best(&self, lesson: &Lesson) -> (u32, Option<f64>) {
+        match self.stop.best() {
+            Some((epoch, score)) if !lesson.task.validation.is_empty() => (epoch, Some(score)),
+            _ => (self.epochs.len() as u32, None),
+        }
+    }
+
+    /// Goes through an epoch, or what is left of one; `seconds` is what training took so far.
+    pub(super) fn epoch(&mut self, lesson: &Lesson, room: &mut [f32], cancelled: &dyn Fn() -> bool) -> Result<()> {
+        let Some(stepper) = &mut self.stepper else { fail!(Internal, "a learner has no memory") };
+        let number = self.epochs.len() + 1;
+        let batches = lesson.batches(self.seed, number as u32);
+        while let Some(batch) = batches.get(self.done.batches) {
+            if cancelled() {
+                fail!(Cancelled, "training was cancelled; a further step goes on with it");
+            }
+            let place = |error: Error| error.context(format!("epoch {number}, batch {}", self.done.batches + 1));
+            let outcome = lesson.learn(stepper, room, batch, self.rate.rate());
+            let Outcome { loss, skipped, .. } = outcome.map_err(place)?;
+            self.done.batches += 1;
+            self.done.skipped += u32::from(skipped);
+            self.done.losses += if skipped { 0.0 } else { loss };
+        }
+        let place = |error: Error| error.context(format!("the validation of epoch {number}"));
+        let validation = lesson.validate(stepper).map_err(place)?;
+        let Done { batches, losses, skipped } = std::mem::take(&mut self.done);
+        let loss = losses / (batches - skipped as usize) as f64;
+        let score = validation.unwrap_or(f64::NAN);
+        if self.stop.epoch(score) || lesson.task.validation.is_empty() {
+            self.best.copy_from_slice(stepper.parameters());
+        }
+        self.epochs.push(Epoch { loss, validation, learning_rate: self.rate.rate(), skipped });
+        self.rate.epoch(score);
+        self.loss_scale = stepper.loss_scale().map(|scale| scale.scale());
+        Ok(())
+    }
+
+    /// Ends it, where it is time to; its memory is given back.
+    pub(super) fn end(&mut self, lesson: &Lesson, seconds: f64) {
+        let settings = &lesson.settings;
+        self.ended = if self.epochs.len() as u32 >= settings.max_epochs {
+            Some(Ended::MaxEpochs)
+        } else if !lesson.task.validation.is_empty() && self.stop.stops() {
+            Some(Ended::EarlyStop)
+        } else if settings.max_seconds.is_some_and(|most| seconds >= most) {
+            Some(Ended::MaxSeconds)
+        } else {
+            None
+        };
+        if self.ended.is_some() {
+            self.stepper = None;
+        }
+    }
+}
