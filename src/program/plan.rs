@@ -65,8 +65,6 @@ impl Program {
             let room = node.op.room(&self.operands(node), output, batch);
             let Room { saved: kept, forward, backward } = room;
             let kept = if purpose == Purpose::Train { kept } else { 0 };
-            // An op that keeps nothing for a backward pass uses its scratch instead.
-            let forward = if kept > 0 { 0 } else { forward };
             saved.push(Piece { count: kept, steps: (step, step), place: 0..0 });
             let piece = |count| Piece { count, steps: (step, step), place: 0..0 };
             scratch.push([piece(forward), piece(if purpose == Purpose::Train { backward } else { 0 })]);

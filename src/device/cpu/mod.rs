@@ -2,8 +2,12 @@
 
 mod arena;
 mod gemm;
+mod lstm;
 mod math;
+mod tile;
+mod wide;
 
 pub use arena::{Arena, MOST_VIEWS, Views};
 pub use gemm::{Matrix, product};
+pub use lstm::{LstmGiven, LstmGradients, LstmShape, LstmWeights, lstm_backward, lstm_forward};
 pub use math::{sigmoid, sigmoid_slice, tanh, tanh_slice};
