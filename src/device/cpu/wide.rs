@@ -75,3 +75,82 @@ pub(super) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let sign = simd.and_u32s(simd.transmute_u32s_f32s(x), simd.splat_u32s(1 << 31));
     simd.transmute_f32s_u32s(simd.or_u32s(simd.transmute_u32s_f32s(value), sign))
 }
+
+/// The instruction sets that this machine has, the portable one first.
+#[cfg(test)]
+pub(super) fn levels() -> Vec<pulp::Arch> {
+    #[allow(unused_mut)]
+    let mut out = vec![pulp::Arch::Scalar];
+    #[cfg(target_arch = "x86_64")]
+    out.extend(pulp::x86::V3::try_new().map(pulp::Arch::V3));
+    #[cfg(target_arch = "x86_64")]
+    out.extend(pulp::x86::V4::try_new().map(pulp::Arch::V4));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use pulp::{Simd, WithSimd};
+
+    use super::{levels, load, sigmoid, store, tanh};
+
+    struct Both<'a>(&'a [f32]);
+
+    impl WithSimd for Both<'_> {
+        type Output = (Vec<f32>, Vec<f32>);
+
+        #[allow(clippy::inline_always)]
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let (mut bent, mut logistic) = (vec![0.0; self.0.len()], vec![0.0; self.0.len()]);
+            let parts = bent.chunks_exact_mut(S::F32_LANES).zip(logistic.chunks_exact_mut(S::F32_LANES));
+            for (x, (bent, logistic)) in self.0.chunks_exact(S::F32_LANES).zip(parts) {
+                store::<S>(bent, tanh(simd, load::<S>(x)));
+                store::<S>(logistic, sigmoid(simd, load::<S>(x)));
+            }
+            (bent, logistic)
+        }
+    }
+
+    /// The distance in units of the last place of the exact value.
+    fn units(ours: f32, exact: f64) -> f64 {
+        let near = exact as f32;
+        let unit = f64::from(f32::from_bits(near.abs().to_bits() + 1)) - f64::from(near.abs());
+        (f64::from(ours) - exact).abs() / unit.max(f64::from(f32::MIN_POSITIVE))
+    }
+
+    #[test]
+    fn both_are_within_four_units_of_the_last_place_at_every_level() {
+        let mut values: Vec<f32> = (-400_000..400_000).map(|step| step as f32 * 5e-5).collect();
+        // Small numbers of all sizes, and large ones up to where a logistic value is no longer normal.
+        values.extend((0..80_000).map(|step| 2.0_f32.powf(step as f32 / -1000.0)));
+        values.extend((-86_400..86_400).map(|step| step as f32 * 1e-3));
+        for arch in levels() {
+            let (bent, logistic) = arch.dispatch(Both(&values));
+            let (mut worst_tanh, mut worst_sigmoid) = (0.0_f64, 0.0_f64);
+            for (place, &x) in values.iter().enumerate() {
+                worst_tanh = worst_tanh.max(units(bent[place], f64::from(x).tanh()));
+                worst_sigmoid = worst_sigmoid.max(units(logistic[place], 1.0 / (1.0 + (-f64::from(x)).exp())));
+            }
+            println!("{arch:?}: tanh {worst_tanh:.2}, sigmoid {worst_sigmoid:.2} units in the last place");
+            assert!(worst_tanh <= 4.0 && worst_sigmoid <= 4.0, "{arch:?} {worst_tanh} {worst_sigmoid}");
+        }
+    }
+
+    #[test]
+    fn the_ends_are_where_they_should_be_at_every_level() {
+        const INFINITY: f32 = f32::INFINITY;
+        // Two kinds of what is no number, as bits of one can look like an exponent.
+        let strange = f32::from_bits(0x7fc0_0001);
+        let given = [0.0, -0.0, 50.0, -1e30, INFINITY, -INFINITY, f32::NAN, strange];
+        let values = [given, given].concat();
+        for arch in levels() {
+            let (bent, logistic) = arch.dispatch(Both(&values));
+            assert_eq!(bent[..6], [0.0, 0.0, 1.0, -1.0, 1.0, -1.0], "{arch:?}");
+            assert!(bent[1].is_sign_negative());
+            assert_eq!((logistic[0], logistic[2], logistic[4]), (0.5, 1.0, 1.0), "{arch:?}");
+            assert!(logistic[5] > 0.0 && logistic[5] < 1e-37);
+            assert!(bent[6].is_nan() && bent[7].is_nan() && logistic[6].is_nan() && logistic[7].is_nan(), "{arch:?}");
+        }
+    }
+}

@@ -89,8 +89,8 @@ impl Block {
         ahead: &mut [f32],
     ) {
         let LstmShape { steps, inputs, hidden, .. } = self.shape;
-        let (lanes, groups, step_width) = (S::F32_LANES, self.layout.groups(), VECTORS * S::F32_LANES);
-        let (wide, deep) = (self.layout.wide(), lanes * groups);
+        let (groups, step_width) = (self.layout.groups(), VECTORS * S::F32_LANES);
+        let wide = self.layout.wide();
         let mut sums = [0.0; MOST_ROWS * VECTORS * MOST_LANES];
         for step in 0..steps {
             if self.ahead > 0 && step % self.ahead == 0 {
@@ -101,16 +101,10 @@ impl Block {
                     // There and back, so that the weights that were read last are read next.
                     let group = if step % 2 == 0 { turn } else { groups - 1 - turn };
                     let at = group * step_width;
-                    let begin = if self.ahead > 0 {
-                        let row = first * self.ahead + step % self.ahead;
-                        (&ahead[row * wide + at..], self.ahead * wide)
-                    } else {
-                        (&packed.biases[at..], 0)
-                    };
-                    if !place.gates.is_empty() {
-                        for row in first..first + rows {
-                            let row = (step * self.count + row) * wide;
-                            will_write(&mut place.gates[row + at..][..step_width]);
+                    for row in first..first + rows {
+                        let row = (step * self.count + row) * wide + at;
+                        if let Some(into) = place.gates.get_mut(row..row + step_width) {
+                            will_write(into);
                         }
                     }
                     let of_input = Term {
@@ -129,39 +123,59 @@ impl Block {
                         right: &packed.recurrent[group * hidden * step_width..],
                         ..of_input
                     };
-                    let out = (&mut sums[..], step_width);
-                    sum::<S, VECTORS>(simd, rows, Some(begin), &[of_input, of_state], out);
-                    let units = self.layout.units(group);
-                    for (row, sums) in sums.chunks_exact(step_width).take(rows).enumerate() {
-                        let sequence = first + row;
-                        let kept = !place.gates.is_empty();
-                        let at = if kept { step * self.count + sequence } else { sequence };
-                        let before = if kept { at.wrapping_sub(self.count) } else { at };
-                        let cell = if step > 0 {
-                            load::<S>(&place.cells[before * deep + group * lanes..])
-                        } else {
-                            simd.splat_f32s(0.0)
-                        };
-                        let gate = |gate: usize| load::<S>(&sums[gate * lanes..]);
-                        let (i, f) = (sigmoid(simd, gate(0)), sigmoid(simd, gate(1)));
-                        let (g, o) = (tanh(simd, gate(2)), sigmoid(simd, gate(3)));
-                        let cell = simd.mul_add_e_f32s(f, cell, simd.mul_f32s(i, g));
-                        let state = simd.mul_f32s(o, tanh(simd, cell));
-                        store::<S>(&mut place.cells[at * deep + group * lanes..], cell);
-                        if kept {
-                            let into = &mut place.gates[at * wide + group * step_width..][..step_width];
-                            for (value, into) in [i, f, g, o].into_iter().zip(into.chunks_exact_mut(lanes)) {
-                                store::<S>(into, value);
-                            }
-                        }
-                        let into = &mut output[(sequence * steps + step) * hidden + group * lanes..][..units];
-                        if units == lanes {
-                            store::<S>(into, state);
-                        } else {
-                            simd.partial_store_f32s(into, state);
-                        }
-                    }
+                    let begin = if self.ahead > 0 {
+                        let row = first * self.ahead + step % self.ahead;
+                        (&ahead[row * wide + at..], self.ahead * wide)
+                    } else {
+                        (&packed.biases[at..], 0)
+                    };
+                    sum::<S, VECTORS>(simd, rows, Some(begin), &[of_input, of_state], (&mut sums, step_width));
+                    self.bend(simd, step, (first, rows), group, &sums, output, place);
                 }
+            }
+        }
+    }
+
+    /// The functions of a group's gates, and the states that come of them, for `rows` sequences from `first` on.
+    #[allow(clippy::inline_always, clippy::too_many_arguments)]
+    #[inline(always)]
+    fn bend<S: Simd>(
+        &self,
+        simd: S,
+        step: usize,
+        (first, rows): (usize, usize),
+        group: usize,
+        sums: &[f32],
+        output: &mut [f32],
+        place: &mut Place,
+    ) {
+        let LstmShape { steps, hidden, .. } = self.shape;
+        let (lanes, step_width, units) = (S::F32_LANES, VECTORS * S::F32_LANES, self.layout.units(group));
+        let (wide, deep) = (self.layout.wide(), lanes * self.layout.groups());
+        let kept = !place.gates.is_empty();
+        for (row, sums) in sums.chunks_exact(step_width).take(rows).enumerate() {
+            let sequence = first + row;
+            let at = if kept { step * self.count + sequence } else { sequence };
+            let before = if kept { at.wrapping_sub(self.count) } else { at };
+            let cell =
+                if step > 0 { load::<S>(&place.cells[before * deep + group * lanes..]) } else { simd.splat_f32s(0.0) };
+            let gate = |gate: usize| load::<S>(&sums[gate * lanes..]);
+            let (i, f) = (sigmoid(simd, gate(0)), sigmoid(simd, gate(1)));
+            let (g, o) = (tanh(simd, gate(2)), sigmoid(simd, gate(3)));
+            let cell = simd.mul_add_e_f32s(f, cell, simd.mul_f32s(i, g));
+            let state = simd.mul_f32s(o, tanh(simd, cell));
+            store::<S>(&mut place.cells[at * deep + group * lanes..], cell);
+            if kept {
+                let into = &mut place.gates[at * wide + group * step_width..][..step_width];
+                for (value, into) in [i, f, g, o].into_iter().zip(into.chunks_exact_mut(lanes)) {
+                    store::<S>(into, value);
+                }
+            }
+            let into = &mut output[(sequence * steps + step) * hidden + group * lanes..][..units];
+            if units == lanes {
+                store::<S>(into, state);
+            } else {
+                simd.partial_store_f32s(into, state);
             }
         }
     }

@@ -125,7 +125,7 @@ pub struct LstmGiven<'a> {
 /// # Panics
 /// Where sizes do not agree: a fault of the caller.
 pub fn lstm_forward(given: LstmGiven, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
-    Arch::new().dispatch(forward::Pass { given, output, saved, scratch });
+    forward_at(Arch::new(), given, output, saved, scratch);
 }
 
 /// Adds to the gradients of x and of the parameters. `output` and `saved` are as [`lstm_forward`] left them, `gradient` is
@@ -141,5 +141,22 @@ pub fn lstm_backward(
     gradients: LstmGradients,
     scratch: &mut [f32],
 ) {
-    Arch::new().dispatch(backward::Pass { given, output, saved, gradient, gradients, scratch });
+    backward_at(Arch::new(), (given, gradient), (output, saved), gradients, scratch);
 }
+
+fn forward_at(arch: Arch, given: LstmGiven, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
+    arch.dispatch(forward::Pass { given, output, saved, scratch });
+}
+
+fn backward_at(
+    arch: Arch,
+    (given, gradient): (LstmGiven, &[f32]),
+    (output, saved): (&[f32], &[f32]),
+    gradients: LstmGradients,
+    scratch: &mut [f32],
+) {
+    arch.dispatch(backward::Pass { given, output, saved, gradient, gradients, scratch });
+}
+
+#[cfg(test)]
+mod tests;

@@ -37,14 +37,22 @@ impl Gates {
     /// Weights `[4 hidden, inner]` as right side of sums over `inner`: by group, `[inner, 4 lanes]`.
     pub(super) fn pack(self, weights: &[f32], inner: usize, out: &mut [f32]) {
         let step = 4 * self.lanes;
-        for (place, row) in self.rows().enumerate() {
-            let column = &mut out[place / step * inner * step + place % step..];
-            match row {
-                Some(row) => {
-                    let row = &weights[row * inner..][..inner];
-                    row.iter().zip(column.iter_mut().step_by(step)).for_each(|(from, into)| *into = *from);
+        for (group, out) in out.chunks_exact_mut(inner * step).take(self.groups()).enumerate() {
+            let units = self.units(group);
+            for gate in 0..4 {
+                let rows = &weights[(gate * self.hidden + group * self.lanes) * inner..][..units * inner];
+                let out = &mut out[gate * self.lanes..];
+                let squares = units / SQUARE * SQUARE;
+                for unit in (0..squares).step_by(SQUARE) {
+                    transpose(&rows[unit * inner..][..SQUARE * inner], inner, &mut out[unit..], step);
                 }
-                None => column.iter_mut().step_by(step).take(inner).for_each(|into| *into = 0.0),
+                for unit in squares..self.lanes {
+                    let column = out[unit..].iter_mut().step_by(step).take(inner);
+                    match rows.get(unit * inner..(unit + 1) * inner) {
+                        Some(row) => column.zip(row).for_each(|(into, from)| *into = *from),
+                        None => column.for_each(|into| *into = 0.0),
+                    }
+                }
             }
         }
     }
@@ -79,6 +87,38 @@ impl Gates {
             let column = &packed[(place / step * factors + first) * step + place % step..];
             let into = &mut into[row * inner..][..inner];
             into.iter_mut().zip(column.iter().step_by(step)).for_each(|(into, from)| *into += *from);
+        }
+    }
+}
+
+/// Rows that are turned into columns together.
+const SQUARE: usize = 4;
+
+/// Writes four rows of `inner` numbers as columns of `out`, `step` numbers from one to the next, in squares where there is an
+/// instruction for it.
+fn transpose(rows: &[f32], inner: usize, out: &mut [f32], step: usize) {
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_loadu_ps, _mm_storeu_ps};
+        assert!(SQUARE * inner <= rows.len() && (inner == 0 || (inner - 1) * step + SQUARE <= out.len()));
+        while done + SQUARE <= inner {
+            // SAFETY: four numbers from place `done` of each row, and four from the head of columns `done` to `done + 3`, are
+            // inside the slices, which the assertion saw; every x86-64 has the instructions.
+            unsafe {
+                let from = rows.as_ptr().add(done);
+                let [mut a, mut b, mut c, mut d] = [0, 1, 2, 3].map(|row| _mm_loadu_ps(from.add(row * inner)));
+                _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
+                for (column, values) in [a, b, c, d].into_iter().enumerate() {
+                    _mm_storeu_ps(out.as_mut_ptr().add((done + column) * step), values);
+                }
+            }
+            done += SQUARE;
+        }
+    }
+    for place in done..inner {
+        for row in 0..SQUARE {
+            out[place * step + row] = rows[row * inner + place];
         }
     }
 }
