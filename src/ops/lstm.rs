@@ -2,8 +2,8 @@
 //! gate order i, f, g, o and its two biases.
 
 use super::cases::{Case, batched, shared};
-use super::{Backward, Call, Forward, Op, Operand, Room, Uses, arity, wanted};
-use crate::device::cpu::{Matrix, product, sigmoid_slice, tanh, tanh_slice};
+use super::{Backward, Call, Forward, Op, Operand, Room, Uses, arity};
+use crate::device::cpu::{LstmGiven, LstmGradients, LstmShape, LstmWeights, lstm_backward, lstm_forward};
 
 /// Operands: x `[…, steps, inputs]`, weights of the input `[4 hidden, inputs]` and of the state `[4 hidden, hidden]`, and their
 /// biases `[4 hidden]`, all but x shared. The state starts at 0. Gives the hidden state at every step,
@@ -11,29 +11,19 @@ use crate::device::cpu::{Matrix, product, sigmoid_slice, tanh, tanh_slice};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lstm;
 
-/// Sizes of a call.
-struct Sizes {
-    batch: usize,
-    steps: usize,
-    inputs: usize,
-    hidden: usize,
+/// Sizes of a call; its sequences are those of a sample, times the samples.
+fn shape(x: &Operand, output: &Operand, batch: usize) -> LstmShape {
+    let axes = x.shape.len();
+    let (steps, inputs) = (x.shape[axes - 2], x.shape[axes - 1]);
+    LstmShape { sequences: x.size(batch) / (steps * inputs), steps, inputs, hidden: output.last() }
 }
 
-impl Sizes {
-    fn new(call: &Call) -> Self {
-        Self::of(&call.operands[0], call.output, call.batch)
-    }
-
-    /// `batch` counts sequences: those of a sample, times the samples.
-    fn of(x: &Operand, output: &Operand, batch: usize) -> Self {
-        let axes = x.shape.len();
-        let (steps, inputs) = (x.shape[axes - 2], x.shape[axes - 1]);
-        Self { batch: x.size(batch) / (steps * inputs), steps, inputs, hidden: output.last() }
-    }
-
-    /// Numbers of the gates of all samples and steps; the cell states need a quarter of it.
-    fn gates(&self) -> usize {
-        self.batch * self.steps * 4 * self.hidden
+fn given<'a>(call: &Call, inputs: &[&'a [f32]]) -> LstmGiven<'a> {
+    LstmGiven {
+        shape: shape(&call.operands[0], call.output, call.batch),
+        weights: LstmWeights { input: inputs[1], recurrent: inputs[2], biases: [inputs[3], inputs[4]] },
+        x: inputs[0],
+        half: call.half,
     }
 }
 
@@ -66,113 +56,29 @@ impl Op for Lstm {
     }
 
     fn uses(&self) -> Uses {
-        Uses { inputs: [true, true, true, false, false, false], output: true }
+        // Biases are read where the gates are computed again; parameters take no room by that.
+        Uses { inputs: [true, true, true, true, true, false], output: true }
     }
 
-    /// Saved: the gates after their functions `[batch, steps, 4 hidden]` and the cell states `[batch, steps, hidden]`. Without
-    /// a backward pass both are needed all the same, as scratch. Backward: the gradient of the gates, and of state and cell.
     fn room(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
-        let sizes = Sizes::of(&operands[0], output, batch);
-        let gates = sizes.gates();
-        Room { saved: gates / 4 * 5, forward: gates / 4 * 5, backward: gates + 2 * sizes.batch * sizes.hidden }
+        let shape = shape(&operands[0], output, batch);
+        Room { saved: shape.saved(), forward: shape.forward(), backward: shape.backward() }
+    }
+
+    fn room_again(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
+        let shape = shape(&operands[0], output, batch);
+        Room { saved: 0, forward: shape.forward(), backward: shape.backward() + shape.again() }
     }
 
     fn forward(&self, pass: &mut Forward) {
-        let sizes = Sizes::new(&pass.call);
-        let Sizes { batch, steps, inputs, hidden } = sizes;
-        let wide = 4 * hidden;
-        let space = if pass.saved.is_empty() { &mut *pass.scratch } else { &mut *pass.saved };
-        let (gates, cells) = space.split_at_mut(sizes.gates());
-        // The part of the input, for all steps at once.
-        for row in gates.chunks_exact_mut(wide) {
-            for (place, gate) in row.iter_mut().enumerate() {
-                *gate = pass.inputs[3][place] + pass.inputs[4][place];
-            }
-        }
-        let x = Matrix::new(pass.inputs[0], batch * steps, inputs);
-        product(x, Matrix::new(pass.inputs[1], wide, inputs).transposed(), 1.0, gates, wide);
-        let state_weights = Matrix::new(pass.inputs[2], wide, hidden).transposed();
-        for step in 0..steps {
-            if step > 0 {
-                // Row b of the state before lies at (b, step − 1), that of the gates at (b, step).
-                let before = Matrix::strided(&pass.output[(step - 1) * hidden..], batch, hidden, steps * hidden);
-                product(before, state_weights, 1.0, &mut gates[step * wide..], steps * wide);
-            }
-            for sample in 0..batch {
-                let at = sample * steps + step;
-                let gates = &mut gates[at * wide..][..wide];
-                sigmoid_slice(&mut gates[..2 * hidden]);
-                tanh_slice(&mut gates[2 * hidden..3 * hidden]);
-                sigmoid_slice(&mut gates[3 * hidden..]);
-                let (earlier, now) = cells.split_at_mut(at * hidden);
-                let before = if step > 0 { Some(&earlier[(at - 1) * hidden..]) } else { None };
-                for place in 0..hidden {
-                    let kept = before.map_or(0.0, |before| gates[hidden + place] * before[place]);
-                    let cell = kept + gates[place] * gates[2 * hidden + place];
-                    now[place] = cell;
-                    pass.output[at * hidden + place] = gates[3 * hidden + place] * tanh(cell);
-                }
-            }
-        }
+        lstm_forward(given(&pass.call, pass.inputs), pass.output, pass.saved, pass.scratch);
     }
 
     fn backward(&self, pass: &mut Backward) {
-        let sizes = Sizes::new(&pass.call);
-        let Sizes { batch, steps, inputs, hidden } = sizes;
-        let wide = 4 * hidden;
-        let (gates, cells) = pass.saved.split_at(sizes.gates());
-        let (to_gates, rest) = pass.scratch.split_at_mut(sizes.gates());
-        let (to_state, to_cell) = rest.split_at_mut(batch * hidden);
-        to_state[..batch * hidden].fill(0.0);
-        to_cell[..batch * hidden].fill(0.0);
-        let state_weights = Matrix::new(pass.inputs[2], wide, hidden);
-        for step in (0..steps).rev() {
-            for sample in 0..batch {
-                let at = sample * steps + step;
-                let (gates, cell) = (&gates[at * wide..][..wide], &cells[at * hidden..][..hidden]);
-                let before = if step > 0 { Some(&cells[(at - 1) * hidden..][..hidden]) } else { None };
-                let into = &mut to_gates[at * wide..][..wide];
-                for place in 0..hidden {
-                    let (i, f) = (gates[place], gates[hidden + place]);
-                    let (g, o) = (gates[2 * hidden + place], gates[3 * hidden + place]);
-                    let bent = tanh(cell[place]);
-                    let state = pass.gradient[at * hidden + place] + to_state[sample * hidden + place];
-                    let through = to_cell[sample * hidden + place] + state * o * (1.0 - bent * bent);
-                    let held = before.map_or(0.0, |before| before[place]);
-                    into[place] = through * g * i * (1.0 - i);
-                    into[hidden + place] = through * held * f * (1.0 - f);
-                    into[2 * hidden + place] = through * i * (1.0 - g * g);
-                    into[3 * hidden + place] = state * bent * o * (1.0 - o);
-                    to_cell[sample * hidden + place] = through * f;
-                }
-            }
-            if step > 0 {
-                let rows = Matrix::strided(&to_gates[step * wide..], batch, wide, steps * wide);
-                product(rows, state_weights, 0.0, to_state, hidden);
-            }
-        }
-        let all = Matrix::new(to_gates, batch * steps, wide);
-        let [to_x, to_input, to_recurrent, to_bias, to_other, ..] = pass.gradients else { return };
-        if wanted(to_x) {
-            product(all, Matrix::new(pass.inputs[1], wide, inputs), 1.0, to_x, inputs);
-        }
-        if wanted(to_input) {
-            let x = Matrix::new(pass.inputs[0], batch * steps, inputs);
-            product(all.transposed(), x, 1.0, to_input, inputs);
-        }
-        if wanted(to_recurrent) && steps > 1 {
-            // The state before step t stands at (b, t − 1): sample by sample the rows lie one after the other.
-            for sample in 0..batch {
-                let rows = Matrix::new(&to_gates[(sample * steps + 1) * wide..], steps - 1, wide);
-                let before = Matrix::new(&pass.output[sample * steps * hidden..], steps - 1, hidden);
-                product(rows.transposed(), before, 1.0, to_recurrent, hidden);
-            }
-        }
-        for row in to_gates.chunks_exact(wide) {
-            for bias in [&mut *to_bias, &mut *to_other] {
-                bias.iter_mut().zip(row).for_each(|(into, from)| *into += from);
-            }
-        }
+        let [x, input, recurrent, bias, other, ..] = &mut *pass.gradients else { return };
+        let gradients = LstmGradients { x, input, recurrent, biases: [bias, other] };
+        let given = given(&pass.call, pass.inputs);
+        lstm_backward(given, pass.output, pass.saved, pass.gradient, gradients, pass.scratch);
     }
 }
 

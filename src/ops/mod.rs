@@ -183,6 +183,12 @@ pub trait Op: Debug + Send + Sync {
         Room::default()
     }
 
+    /// Room that it wants where what can be computed again is not kept: less is saved, and more is worked with. The backward pass
+    /// is then handed nothing that was saved, and comes to the same bits.
+    fn room_again(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
+        self.room(operands, output, batch)
+    }
+
     /// Computes the output.
     fn forward(&self, pass: &mut Forward);
 

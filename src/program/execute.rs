@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::plan::{Piece, Plan, Purpose};
+use super::plan::{Piece, Plan};
 use super::{Dtype, Init, Program, ValueId};
 use crate::device::cpu::{Arena, round_to_half};
 use crate::ops::{Backward, Call, Forward, MOST_OPERANDS, Operand};
@@ -192,7 +192,7 @@ impl Replica {
         after: &mut dyn FnMut(&Self, usize, &[f32]),
     ) {
         let (program, plan) = (Arc::clone(&self.program), Arc::clone(&self.plan));
-        assert!(plan.purpose() == Purpose::Train, "this plan has no backward pass");
+        assert!(plan.purpose().trains(), "this plan has no backward pass");
         let last = part(&plan.gradients[program.output.0], self.size(program.output, step.batch));
         self.arena.write(last).copy_from_slice(towards);
         let mut begun = vec![false; program.values.len()];
@@ -380,7 +380,7 @@ mod tests {
             replica.input(0, batch).copy_from_slice(&x[first * 15..][..batch * 15]);
             replica.input(1, batch).copy_from_slice(&mask[first * 4..][..batch * 4]);
             out.output.extend_from_slice(replica.forward(parameters, step));
-            if plan.purpose() == Purpose::Train {
+            if plan.purpose().trains() {
                 replica.backward(parameters, &towards[first * 4..][..batch * 4], &mut out.gradients, step);
             }
         }
@@ -448,6 +448,19 @@ mod tests {
         assert!(predict.numbers() * 2 < train.numbers(), "{} {}", predict.numbers(), train.numbers());
         let (one, two) = (passes(&program, &train, &parameters, BATCH), passes(&program, &predict, &parameters, BATCH));
         assert_eq!(bits(&one.output), bits(&two.output));
+    }
+
+    #[test]
+    fn what_is_computed_again_has_the_same_bits_in_less_memory() {
+        let (program, parameters) = prepared();
+        let kept = Arc::new(program.plan(Purpose::Train, BATCH));
+        let again = Arc::new(program.plan(Purpose::TrainAgain, BATCH));
+        let (one, two) = (passes(&program, &kept, &parameters, BATCH), passes(&program, &again, &parameters, BATCH));
+        assert_eq!((bits(&one.output), bits(&one.gradients)), (bits(&two.output), bits(&two.gradients)));
+        // A block of sequences is computed again at a time, so that it pays with many of them.
+        let numbers = |purpose| program.plan(purpose, 400).numbers();
+        let (kept, again) = (numbers(Purpose::Train), numbers(Purpose::TrainAgain));
+        assert!(again * 10 < kept * 9, "{again} {kept}");
     }
 
     #[test]

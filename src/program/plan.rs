@@ -12,8 +12,17 @@ use crate::ops::Room;
 pub enum Purpose {
     /// Forward and backward.
     Train,
+    /// The same; what ops can compute again for the backward pass is not kept.
+    TrainAgain,
     /// Forward alone.
     Predict,
+}
+
+impl Purpose {
+    /// Whether there is a backward pass.
+    pub fn trains(self) -> bool {
+        self != Self::Predict
+    }
 }
 
 /// A piece of the arena, and the steps of the work from the first to the last that use it.
@@ -45,7 +54,7 @@ pub struct Plan {
 impl Program {
     /// Plans the memory for micro-batches of `batch` samples.
     pub fn plan(&self, purpose: Purpose, batch: usize) -> Plan {
-        let reverse = if purpose == Purpose::Train { self.reverse() } else { Vec::new() };
+        let reverse = if purpose.trains() { self.reverse() } else { Vec::new() };
         let nothing = || Piece { count: 0, steps: (0, 0), place: 0..0 };
         let forward = self.nodes.len();
         // Steps: each node forward, then the loss, then each node of the reverse pass.
@@ -62,18 +71,20 @@ impl Program {
                 values[input.0].steps.1 = step;
             }
             let output = &self.values[node.output.0].operand;
-            let room = node.op.room(&self.operands(node), output, batch);
+            let operands = self.operands(node);
+            let room = match purpose {
+                Purpose::TrainAgain => node.op.room_again(&operands, output, batch),
+                _ => node.op.room(&operands, output, batch),
+            };
             let Room { saved: kept, forward, backward } = room;
-            let kept = if purpose == Purpose::Train { kept } else { 0 };
-            // An op that keeps nothing for a backward pass uses its scratch instead.
-            let forward = if kept > 0 { 0 } else { forward };
+            let kept = if purpose.trains() { kept } else { 0 };
             saved.push(Piece { count: kept, steps: (step, step), place: 0..0 });
             let piece = |count| Piece { count, steps: (step, step), place: 0..0 };
-            scratch.push([piece(forward), piece(if purpose == Purpose::Train { backward } else { 0 })]);
+            scratch.push([piece(forward), piece(if purpose.trains() { backward } else { 0 })]);
         }
-        values[self.output.0].steps.1 = if purpose == Purpose::Train { loss } else { forward };
+        values[self.output.0].steps.1 = if purpose.trains() { loss } else { forward };
         let mut gradients: Vec<Piece> = self.values.iter().map(|_| nothing()).collect();
-        if purpose == Purpose::Train {
+        if purpose.trains() {
             gradients[self.output.0] = self.piece(self.output, batch, loss);
         }
         for (at, back) in reverse.iter().enumerate() {
@@ -179,7 +190,7 @@ impl Plan {
 
     /// Bytes that `stack` replicas need: arenas, parameters and, for training, their gradients.
     pub fn bytes(&self, stack: usize) -> usize {
-        let parameters = self.parameters * if self.purpose == Purpose::Train { 2 } else { 1 };
+        let parameters = self.parameters * if self.purpose.trains() { 2 } else { 1 };
         stack * (self.numbers + parameters) * size_of::<f32>()
     }
 }

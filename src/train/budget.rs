@@ -36,16 +36,22 @@ pub(super) fn fitting(lesson: &Lesson, seeds: usize) -> Result<Fit> {
     let again = std::iter::once(plan(lesson, seeds, 1, batch, true));
     let smaller = (1..batch).rev().filter(|micro| batch.is_multiple_of(*micro));
     let smaller = smaller.flat_map(|micro| [plan(lesson, seeds, 1, micro, false), plan(lesson, seeds, 1, micro, true)]);
-    if let Some(fit) = stacks.chain(again).chain(smaller).find(|fit| fit.bytes <= budget) {
-        return Ok(fit);
+    let mut least: Option<Fit> = None;
+    for fit in stacks.chain(again).chain(smaller) {
+        if fit.bytes <= budget {
+            return Ok(fit);
+        }
+        least = least.filter(|least| least.bytes <= fit.bytes).or(Some(fit));
     }
-    let least = plan(lesson, seeds, 1, 1, true);
+    let Some(least) = least else { fail!(Internal, "there is no plan") };
+    let again = if least.recompute { " and what can be computed again not kept" } else { "" };
     fail!(
         InvalidSetting,
         "setting 'train.memory_budget': found {budget} bytes, but training takes at least {} bytes, of them {} for tables and labels, \
-         with one sample at a time and what can be computed again not kept; the cheapest that fits is memory_budget = \\"{}B\\"{}",
+         with samples taken {} at a time{again}; the cheapest that fits is memory_budget = \"{}B\"{}",
         least.bytes,
         lesson.planned_bytes(),
+        least.micro_batch,
         least.bytes,
         if seeds > 1 { ", or fewer seeds" } else { ", or a smaller network" }
     )

@@ -1,11 +1,15 @@
-//! The processor: one arena of memory, matrix products, and the functions that networks are made of.
+//! The processor: one arena of memory, matrix products, the kernels of LSTM layers, and the functions that networks are made of.
 
 mod arena;
 mod gemm;
 mod half;
+mod lstm;
 mod math;
+mod tile;
+mod wide;
 
 pub use arena::{Arena, MOST_VIEWS, Views};
 pub use gemm::{Matrix, product};
 pub use half::round_to_half;
-pub use math::{sigmoid, sigmoid_slice, tanh, tanh_slice};
+pub use lstm::{LstmGiven, LstmGradients, LstmShape, LstmWeights, lstm_backward, lstm_forward};
+pub use math::{sigmoid_slice, tanh_slice};

@@ -1,0 +1,113 @@
+"""Times one prediction of an LSTM beside ONNX Runtime's and PyTorch's, one thread each, and prints a table with ratios.
+
+Run from the project's root: `cargo bench --bench lstm_predict --no-run`, then `python3 benches/lstm_predict.py PROGRAM`, where
+PROGRAM is the path that cargo printed and Python has torch, onnx and onnxruntime installed. All take turns; times are
+medians of the turns' medians, and the least of all.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+TURNS, STEPS, REPEATS = 5, 60, 1000
+
+
+class Net(nn.Module):
+    def __init__(self, assets, hidden):
+        super().__init__()
+        self.lstm = nn.LSTM(assets, hidden, num_layers=2, batch_first=True)
+        self.head = nn.Linear(hidden, assets)
+
+    def forward(self, x):
+        return torch.softmax(self.head(self.lstm(x)[0][:, -1]), -1)
+
+
+def session(net, assets, hidden):
+    """The same network with the same weights; ONNX wants the gates in the order i, o, f, c and steps before samples."""
+    tensors, nodes = [], []
+
+    def constant(name, value):
+        tensors.append(numpy_helper.from_array(numpy.ascontiguousarray(value), name))
+        return name
+
+    def gates(weights):
+        i, f, g, o = weights.detach().numpy().reshape(4, hidden, -1)
+        return numpy.concatenate([i, o, f, g])
+
+    x = "x"
+    constant("axis", numpy.array([1], dtype=numpy.int64))
+    constant("first", numpy.array([0], dtype=numpy.int64))
+    for layer in range(2):
+        of = lambda name: getattr(net.lstm, f"{name}_l{layer}")
+        weights = constant(f"W{layer}", gates(of("weight_ih"))[None])
+        recurrent = constant(f"R{layer}", gates(of("weight_hh"))[None])
+        biases = numpy.concatenate([gates(of("bias_ih"))[:, 0], gates(of("bias_hh"))[:, 0]])
+        biases = constant(f"B{layer}", biases[None])
+        outputs = [f"Y{layer}", f"H{layer}"]
+        nodes.append(helper.make_node("LSTM", [x, weights, recurrent, biases], outputs, hidden_size=hidden))
+        nodes.append(helper.make_node("Squeeze", [f"Y{layer}", "axis"], [f"S{layer}"]))
+        x = f"S{layer}"
+    nodes.append(helper.make_node("Squeeze", ["H1", "first"], ["last"]))
+    head = constant("head", net.head.weight.detach().numpy())
+    bias = constant("bias", net.head.bias.detach().numpy())
+    nodes.append(helper.make_node("Gemm", ["last", head, bias], ["logits"], transB=1))
+    nodes.append(helper.make_node("Softmax", ["logits"], ["weights"], axis=-1))
+    described = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+    graph = helper.make_graph(
+        nodes, "lstm", [described("x", [STEPS, 1, assets])], [described("weights", [1, assets])], tensors
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def median(call):
+    for _ in range(50):
+        call()
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds), min(seconds)
+
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+times, peers = {}, {}
+for turn in range(TURNS):
+    lines = subprocess.run([sys.argv[1]], capture_output=True, text=True, check=True).stdout.splitlines()
+    for found in map(json.loads, lines):
+        case = (found["assets"], found["hidden"])
+        if case not in peers:
+            net = Net(*case).eval()
+            peers[case] = net, session(net, *case)
+        net, other = peers[case]
+        x = torch.rand(1, STEPS, case[0]) - 0.5
+        steps_first = x.numpy().transpose(1, 0, 2).copy()
+        with torch.inference_mode():
+            apart = abs(net(x).numpy() - other.run(None, {"x": steps_first})[0]).max()
+            assert apart < 1e-5, f"the peers' answers are {apart} apart"
+            mine = times.setdefault(case, ([], [], []))
+            mine[0].append((found["median"], found["least"]))
+            mine[1].append(median(lambda: other.run(None, {"x": steps_first})))
+            mine[2].append(median(lambda: net(x)))
+names = f"ONNX Runtime {onnxruntime.__version__} | PyTorch {torch.__version__}"
+print(f"| assets, hidden | ours, median (least) | {names} | times faster than ONNX Runtime | than PyTorch |\n|---|---|---|---|---|---|")
+for case, found in times.items():
+    medians = [statistics.median(median for median, _ in one) for one in found]
+    leasts = [min(least for _, least in one) for one in found]
+    shown = " | ".join(f"{median * 1e6:.0f} ({least * 1e6:.0f}) µs" for median, least in zip(medians, leasts))
+    ratios = [f"{medians[peer] / medians[0]:.2f} ({leasts[peer] / leasts[0]:.2f})" for peer in (1, 2)]
+    print(f"| {case} | {shown} | {' | '.join(ratios)} |")

@@ -1,0 +1,52 @@
+//! Times one prediction of an LSTM over all assets (2 layers, 60 steps), one sample, one thread. Prints a JSON line a shape:
+//! assets, hidden, and the median and the least of the seconds of a prediction.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use walkforge::error::Result;
+use walkforge::program::{Builder, Program, Purpose, Replica, Step};
+use walkforge::random::Random;
+
+const STEPS: usize = 60;
+const REPEATS: usize = 2000;
+
+fn network(assets: usize, hidden: usize) -> Result<Program> {
+    let mut builder = Builder::new();
+    let x = builder.input("x", &[STEPS, assets])?;
+    let mask = builder.input("mask", &[assets])?;
+    let first = builder.lstm("lstm.0", x, hidden)?;
+    let second = builder.lstm("lstm.1", first, hidden)?;
+    let last = builder.last(second)?;
+    let logits = builder.linear("head", last, assets)?;
+    let weights = builder.masked_softmax(logits, mask)?;
+    builder.finish(weights)
+}
+
+fn main() -> Result<()> {
+    for (assets, hidden) in [(20, 128), (20, 64)] {
+        let random = Random::new(1, 0, 0);
+        let program = Arc::new(network(assets, hidden)?);
+        let plan = Arc::new(program.plan(Purpose::Predict, 1));
+        let mut replica = Replica::new(program, plan, 1);
+        let parameters = replica.initial_parameters();
+        let step = Step { batch: 1, first: 0, training: false, number: 0 };
+        let mut seconds = Vec::new();
+        let x: Vec<f32> = (0..(STEPS * assets) as u64).map(|place| random.uniform(place) - 0.5).collect();
+        for _ in 0..REPEATS {
+            let started = Instant::now();
+            replica.input(0, 1).copy_from_slice(&x);
+            replica.input(1, 1).fill(1.0);
+            let output = replica.forward(&parameters, step);
+            std::hint::black_box(output);
+            seconds.push(started.elapsed().as_secs_f64());
+        }
+        seconds.sort_by(f64::total_cmp);
+        println!(
+            "{{\"assets\": {assets}, \"hidden\": {hidden}, \"median\": {}, \"least\": {}}}",
+            seconds[seconds.len() / 2],
+            seconds[0]
+        );
+    }
+    Ok(())
+}

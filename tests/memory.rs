@@ -1,0 +1,184 @@
+//! The memory of training: what is planned is what is taken, a budget is kept or refused with the figure, and neither budget nor
+//! company changes what is learned.
+
+use std::sync::Arc;
+
+use jiff::ToSpan;
+use jiff::civil::{Date, date};
+use serde_json::{Value as Json, json};
+use walkforge::error::Result;
+use walkforge::model::{Context, Estimator, Factory, Model, Network};
+use walkforge::panel::{Kind, Panel};
+use walkforge::plugin::register;
+use walkforge::portfolio::{Constraints, Market};
+use walkforge::program::{Precision, Purpose};
+use walkforge::random::Random;
+use walkforge::settings::Values;
+use walkforge::train::{Form, Loss, Task, TrainSettings, Trained, Trainer, Training, Wanted};
+
+const ROWS: usize = 420;
+const TRAIN: usize = 360;
+
+fn panel(assets: usize) -> Panel {
+    let random = Random::new(5, 0, 0);
+    let dates: Vec<Date> = (0..ROWS as i64).map(|day| date(2015, 1, 1).saturating_add(day.days())).collect();
+    let names: Vec<String> = (0..assets).map(|asset| format!("A{asset:03}")).collect();
+    let values: Vec<f64> = (0..(ROWS * assets) as u64).map(|cell| 0.01 * random.normal(cell)).collect();
+    Panel::from_arrays(Kind::Returns, dates, &names, &values).unwrap()
+}
+
+fn lstm(settings: &Json) -> Arc<dyn Network> {
+    // SAFETY: the plugin's own entry, linked into this test.
+    let plugin = unsafe { register(walkforge_lstm::wf_plugin_init_lstm, "lstm") }.unwrap();
+    let settings = Values::check("", plugin.settings(), settings.as_object().unwrap()).unwrap();
+    let Model::Network(network) = plugin.create(&settings, &Context::default()).unwrap() else { panic!() };
+    network
+}
+
+fn trainer(model: &Json, train: &Json, seed: u64) -> Result<Trainer> {
+    let network = lstm(model);
+    let settings = TrainSettings::from_sections(train.as_object().unwrap(), None)?;
+    let task = Task {
+        panel: panel(6),
+        train: 0..TRAIN,
+        samples: network.requirements().lookback - 1..TRAIN - 1,
+        decisions: (TRAIN - 1..ROWS - 1).step_by(7).collect(),
+        validation: TRAIN..ROWS,
+        market: Market { constraints: Constraints::default(), cost_bps: 1.0, lag: 0 },
+    };
+    Trainer::new(network, &settings, task, seed)
+}
+
+fn trained(mut trainer: Trainer) -> (Trained, Training) {
+    while !trainer.is_through() {
+        trainer.epoch(&|| false).unwrap();
+    }
+    trainer.finish()
+}
+
+fn with(base: &Json, key: &str, value: impl Into<Json>) -> Json {
+    let mut out = base.clone();
+    out[key] = value.into();
+    out
+}
+
+/// Ten networks that differ in what they keep.
+fn shapes() -> Vec<Json> {
+    let base = json!({"hidden_size": 8, "lookback": 6, "layers": 2});
+    vec![
+        base.clone(),
+        with(&base, "hidden_size", 21),
+        with(&base, "layers", 1),
+        with(&base, "layers", 4),
+        with(&base, "output", "sequence"),
+        with(&base, "arrangement", "per_asset"),
+        with(&with(&base, "arrangement", "per_asset"), "output", "sequence"),
+        with(&base, "attention", true),
+        with(&with(&base, "attention", true), "arrangement", "per_asset"),
+        with(&base, "lookback", 17),
+    ]
+}
+
+#[test]
+fn planned_is_taken_for_every_program_and_budget_and_one_byte_less_than_the_least_is_refused() {
+    let (mut compared, mut again, mut smaller) = (0, 0, 0);
+    for precision in ["fp32", "fp16"] {
+        for model in shapes() {
+            let base = json!({"max_epochs": 1, "batch_size": 64, "accumulation_steps": 4, "precision": precision});
+            let budgeted = |bytes: usize| trainer(&model, &with(&base, "memory_budget", format!("{bytes}B")), 1);
+            let whole = trained(trainer(&model, &base, 1).unwrap()).1;
+            assert_eq!((whole.batch, whole.micro_batch, whole.recompute), (256, 256, false));
+            let refused = budgeted(1000).err().unwrap().to_string();
+            let least: usize = refused.split("at least ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+            // The whole, one byte less, half way down, the least.
+            for budget in [whole.planned_bytes, whole.planned_bytes - 1, (whole.planned_bytes + least) / 2, least] {
+                let training = trained(budgeted(budget).unwrap()).1;
+                assert_eq!(training.planned_bytes, training.measured_bytes, "{model} {budget}");
+                assert!(training.planned_bytes <= budget, "{model} {budget}");
+                compared += 1;
+                again += usize::from(training.recompute);
+                smaller += usize::from(training.micro_batch < 256);
+            }
+            let message = budgeted(least - 1).err().unwrap().to_string();
+            assert!(message.contains(&format!("at least {least} bytes")), "{message}");
+            assert!(message.contains(&format!("memory_budget = \"{least}B\"")), "{message}");
+        }
+    }
+    println!("{compared} trainings: {smaller} with smaller micro-batches, {again} computing again");
+    assert!(compared == 80 && smaller >= 20 && again >= 10);
+}
+
+fn bits(trained: &Trained) -> Vec<Vec<u32>> {
+    trained.parameters().iter().map(|seed| seed.iter().map(|value| value.to_bits()).collect()).collect()
+}
+
+#[test]
+fn a_seed_learns_the_same_alone_and_among_eight() {
+    let model = json!({"hidden_size": 8, "lookback": 6, "dropout": 0.4});
+    let base = json!({"max_epochs": 4, "early_stop_epochs": 2, "batch_size": 32});
+    let (together, training) = trained(trainer(&model, &with(&base, "seeds", 8), 7).unwrap());
+    assert_eq!((training.stack, training.seeds.len()), (8, 8));
+    // Seeds end at different epochs: those that are through make room, and the others go on.
+    let ended: std::collections::BTreeSet<u32> = training.seeds.iter().map(|seed| seed.epochs).collect();
+    assert!(ended.len() > 1, "{:?}", training.seeds);
+    let together = bits(&together);
+    for (place, seed) in together.iter().enumerate() {
+        let (alone, told) = trained(trainer(&model, &base, Trainer::seed(7, place)).unwrap());
+        assert!(bits(&alone)[0] == *seed, "seed {place}");
+        assert_eq!(told.seeds[0], training.seeds[place]);
+    }
+    // Where not all fit at a time they take turns, and learn the same.
+    let room = training.planned_bytes * 2 / 5;
+    let budget = with(&with(&base, "seeds", 8), "memory_budget", format!("{room}B"));
+    let (in_turns, told) = trained(trainer(&model, &budget, 7).unwrap());
+    assert!((1..8).contains(&told.stack) && told.planned_bytes <= room && told.micro_batch == 128, "{told:?}");
+    assert_eq!(told.planned_bytes, told.measured_bytes);
+    assert!(bits(&in_turns) == together);
+}
+
+#[test]
+fn an_ensemble_holds_the_mean_of_its_seeds() {
+    let model = json!({"hidden_size": 8, "lookback": 6});
+    let base = json!({"max_epochs": 3, "batch_size": 32, "learning_rate": 0.02});
+    let past = panel(6).past(350..400, &(0..6).collect::<Vec<_>>()).unwrap();
+    let whole = trained(trainer(&model, &with(&base, "seeds", 3), 7).unwrap()).0;
+    let seeds: Vec<Trained> =
+        (0..3).map(|place| trained(trainer(&model, &base, Trainer::seed(7, place)).unwrap()).0).collect();
+    let each: Vec<Vec<f64>> = seeds.iter().map(|seed| seed.weights(&past).unwrap()).collect();
+    assert_ne!(each[0], each[1]);
+    for (asset, weight) in whole.weights(&past).unwrap().iter().enumerate() {
+        let mean = each.iter().map(|weights| weights[asset]).sum::<f64>() / 3.0;
+        assert!((weight - mean).abs() < 1e-15);
+    }
+}
+
+#[test]
+fn twenty_four_mebibytes_and_a_gibibyte_give_the_same_weights_to_rounding() {
+    // The smaller budget takes smaller micro-batches of this network.
+    let model = json!({"hidden_size": 64, "lookback": 60, "dropout": 0.3});
+    let base = json!({"max_epochs": 2, "batch_size": 32, "accumulation_steps": 4});
+    let past = panel(6).past(300..400, &(0..6).collect::<Vec<_>>()).unwrap();
+    let weights = |budget: &str| {
+        let (model, training) = trained(trainer(&model, &with(&base, "memory_budget", budget), 3).unwrap());
+        (model.weights(&past).unwrap(), training)
+    };
+    let ((small, told), (large, plenty)) = (weights("24MiB"), weights("1GiB"));
+    println!(
+        "24 MiB: micro-batch {}, computing again {}, {} bytes; 1 GiB: micro-batch {}, {} bytes",
+        told.micro_batch, told.recompute, told.planned_bytes, plenty.micro_batch, plenty.planned_bytes
+    );
+    assert!(told.planned_bytes <= 24 << 20 && plenty.planned_bytes > 24 << 20);
+    assert!(told.micro_batch < plenty.micro_batch || told.recompute);
+    let worst = small.iter().zip(&large).map(|(one, two)| (one - two).abs()).fold(0.0, f64::max);
+    assert!(worst < 1e-3, "{worst}");
+}
+
+#[test]
+fn the_default_lstm_of_four_hundred_assets_fits_a_card_of_twelve_gigabytes() {
+    for precision in [Precision::Fp32, Precision::Fp16] {
+        let form = Form::new(&*lstm(&json!({})), 400, &[], Wanted::Loss(Loss::Sharpe), precision).unwrap().unwrap();
+        let bytes = form.program.plan(Purpose::Train, 128).bytes(1) + 2 * form.program.parameter_count() * 4;
+        println!("400 assets, a batch of 128, {precision:?}: {:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        assert!(bytes < 11 << 30);
+    }
+}
