@@ -91,7 +91,9 @@ fn planned_is_taken_for_every_program_and_budget_and_one_byte_less_than_the_leas
             let refused = budgeted(1000).err().unwrap().to_string();
             let least: usize = refused.split("at least ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
             // The whole, one byte less, half way down, the least.
-            for budget in [whole.planned_bytes, whole.planned_bytes - 1, (whole.planned_bytes + least) / 2, least] {
+            for budget in
+                [whole.planned_bytes, whole.planned_bytes - 1, usize::midpoint(whole.planned_bytes, least), least]
+            {
                 let training = trained(budgeted(budget).unwrap()).1;
                 assert_eq!(training.planned_bytes, training.measured_bytes, "{model} {budget}");
                 assert!(training.planned_bytes <= budget, "{model} {budget}");
