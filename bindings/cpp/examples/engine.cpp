@@ -167,7 +167,10 @@ int backtest(const wf::Runtime &runtime, const Market &market, double cost_bps, 
     if (!panel) return failed(panel.error());
     std::ostringstream experiment;
     experiment << "[portfolio]\nrebalance = \"monthly\"\nexecution_lag = 1\ncost_bps = " << cost_bps
-               << "\n[[models]]\nname = \"hrp\"\n";
+               << "\n[[models]]\nname = \"hrp\"\n"
+               // Small and briefly trained, so that the example takes a minute; examples/experiments/lstm.toml is the full one.
+               << "[[models]]\nname = \"lstm\"\n[models.settings]\nhidden_size = 32\n"
+               << "[models.train]\nmax_epochs = 12\nearly_stop_epochs = 5\nlearning_rate = 0.003\n";
     auto run = wf::Run::make(runtime, *panel, experiment.str());
     if (!run) return failed(run.error());
     const auto models = run->model_count();
