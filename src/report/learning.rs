@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::axis::ticks;
-use super::chart::{WIDTH, path, swatch, thinned};
+use super::chart::{COLOURS, WIDTH, path, thinned};
 use super::tables::months;
 use super::{Curves, ModelValues, Values, WindowSpan, escape, ordered};
 
@@ -76,10 +76,10 @@ fn facts(model: &ModelValues) -> String {
     let mut fact = |name: &str, value: String| {
         let _ = writeln!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     };
-    fact("Trained numbers", range(|curves| curves.parameters));
+    fact("Parameters", range(|curves| curves.parameters));
     fact("Train samples a window", range(|curves| curves.samples));
     let (batch, micro) = (range(|curves| curves.batch), range(|curves| curves.micro_batch));
-    fact("Batch", format!("{batch} samples, {micro} at a time"));
+    fact("Batch", format!("{batch} samples, micro-batch {micro}"));
     fact("Epochs run", range(|curves| curves.loss.len()));
     fact("Best epoch", range(|curves| curves.best_epoch));
     fact(&format!("Ended by, of {windows} {}", if windows == 1 { "window" } else { "windows" }), ends.join(", "));
@@ -142,7 +142,7 @@ impl Small {
     fn drawn(&self, place: usize, best: usize) -> String {
         let at = |epoch: usize, value: f64| (self.across(epoch) * WIDTH, self.down(value) * HEIGHT);
         let line = path(&thinned(&self.points, SPANS, |_, _| false), at);
-        let colour = place % super::chart::COLOURS;
+        let colour = place % COLOURS;
         let mut out = format!("<path class=\"line s{colour}\" d=\"{line}\"/>");
         if let Some((epoch, value)) = self.points.get(best.wrapping_sub(1)).filter(|(_, value)| value.is_finite()) {
             let (x, y) = at(*epoch, *value);
@@ -160,7 +160,7 @@ fn validation(curves: &Curves) -> impl Iterator<Item = f64> {
 fn panel(place: usize, span: &WindowSpan, curves: &Curves, epochs: usize) -> String {
     let (start, end) = span.test;
     let mut out = format!(
-        "<figure class=\"panel\"><figcaption>{}<span>best {} of {}, {}</span></figcaption>\n",
+        "<figure class=\"panel\"><figcaption>{}<span>best epoch {} of {}, {}</span></figcaption>\n",
         months(start, end),
         curves.best_epoch,
         curves.loss.len(),
@@ -204,11 +204,9 @@ fn panel(place: usize, span: &WindowSpan, curves: &Curves, epochs: usize) -> Str
 fn rows<'a>(place: usize, windows: impl Iterator<Item = (&'a WindowSpan, &'a Curves)>, epochs: usize) -> String {
     let mut out = format!(
         "<div class=\"scroll tall\"><table class=\"curves\"><thead><tr><th scope=\"col\">Test span</th>\
-         <th scope=\"col\">{} Train loss, epochs 1 to {epochs}</th><th scope=\"col\">first</th><th scope=\"col\">last</th>\
-         <th scope=\"col\">{} Validation Sharpe</th><th scope=\"col\">best</th><th scope=\"col\">last</th>\
-         <th scope=\"col\">Best epoch</th><th scope=\"col\">Ended by</th></tr></thead><tbody>\n",
-        swatch(place),
-        swatch(place)
+         <th scope=\"col\">Train loss, epochs 1 to {epochs}</th><th scope=\"col\">first</th><th scope=\"col\">last</th>\
+         <th scope=\"col\">Validation Sharpe</th><th scope=\"col\">best</th><th scope=\"col\">last</th>\
+         <th scope=\"col\">Best epoch</th><th scope=\"col\">Ended by</th></tr></thead><tbody>\n"
     );
     let number = |value: Option<f64>| match value {
         Some(value) if value.is_finite() => format!("{value:.2}").replace('-', "−"),
@@ -291,7 +289,7 @@ mod tests {
     fn a_window_has_a_panel_or_a_row() {
         let panel = panel(1, &span(), &curves(), 3);
         assert_eq!((panel.matches("class=\"line s1\"").count(), panel.matches("class=\"dot s1\"").count()), (2, 2));
-        assert!(panel.contains("2020-01 – 2020-12<span>best 2 of 3, early stop</span>"), "{panel}");
+        assert!(panel.contains("2020-01 – 2020-12<span>best epoch 2 of 3, early stop</span>"), "{panel}");
         let mut unscored = curves();
         unscored.validation = vec![None; 3];
         assert!(super::panel(1, &span(), &unscored, 3).contains("Validation Sharpe: no epoch has a value."));

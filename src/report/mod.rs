@@ -67,7 +67,7 @@ pub struct Curves {
     pub batch: usize,
     /// Samples that were gone through at a time.
     pub micro_batch: usize,
-    /// Trained numbers.
+    /// Parameters.
     pub parameters: usize,
     /// Bytes that were planned before the first step.
     pub planned_bytes: usize,

@@ -31,7 +31,7 @@ pub(super) fn monitor(values: &Values) -> String {
         }
         let _ = write!(
             out,
-            "<h3>{} {}</h3>\n<p class=\"verdict\"><b>{}</b>: {}. Generalisation {}.</p>\n",
+            "<h3>{} {}</h3>\n<p class=\"verdict\"><b>{}</b>: {}. Generalisation, the rank correlation of validation and test: {}.</p>\n",
             swatch(place),
             escape(&model.name),
             found.verdict.label(),
@@ -129,7 +129,7 @@ fn table(spans: &[WindowSpan], model: &ModelValues, found: &Overfitting) -> Stri
     let blank = if model.training.is_empty() { "" } else { "<td></td>" };
     let _ = writeln!(
         out,
-        "</tbody><tfoot><tr><th scope=\"row\">Mean of windows</th><td>{}</td><td></td><td>{}</td><td>{} ± {}</td>\
+        "</tbody><tfoot><tr><th scope=\"row\">Mean</th><td>{}</td><td></td><td>{}</td><td>{} ± {}</td>\
          <td>{}</td>{blank}</tr></tfoot></table></div>",
         text(found.mean_train),
         text(found.mean_test),
