@@ -25,11 +25,6 @@ struct Arguments {
     command: Command,
 }
 
-/// The bar under what is being trained and its scores. A message that is too wide is cut, so that the lines stay where they
-/// are.
-const BAR: &str = "{wide_msg}\n{prefix}\n{wide_bar} {pos}/{len} windows, {elapsed}, {eta} left";
-const BAR_WITHOUT_END: &str = "{wide_msg}\n{prefix}\n{wide_bar} {pos}/{len} windows, {elapsed}";
-
 #[derive(Subcommand)]
 enum Command {
     /// Walk every model of an experiment forward and write a run directory.
@@ -155,13 +150,14 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     };
     let models = run.models.len();
     bar.set_length(run.windows.len() as u64);
-    show(&bar, BAR_WITHOUT_END);
+    let networks = run.models.iter().any(|model| model.train.is_some());
+    show(&bar, &template(networks, false));
     bar.set_message(format!("walking {models} models"));
     while run.progress().done < run.windows.len() {
         let done = run.step()?.done;
         // Before the first window is done nothing says how long the others take.
         if done > 0 && bar.position() == 0 {
-            show(&bar, BAR);
+            show(&bar, &template(networks, true));
         }
         bar.set_position(done as u64);
         if let Some((place, scores)) = training_words(&run) {
@@ -270,6 +266,14 @@ fn progress_bar() -> indicatif::ProgressBar {
     show(&bar, "{msg}");
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
     bar
+}
+
+/// The bar of a run, under what is being trained and its scores where networks are. A message that is too wide is cut, so
+/// that lines stay where they are.
+fn template(networks: bool, end_known: bool) -> String {
+    let before = if networks { "{wide_msg}\n{prefix}\n" } else { "{msg} " };
+    let after = if end_known { ", {eta} left" } else { "" };
+    format!("{before}{{wide_bar}} {{pos}}/{{len}} windows, {{elapsed}}{after}")
 }
 
 fn show(bar: &indicatif::ProgressBar, template: &str) {
