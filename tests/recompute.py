@@ -1,7 +1,7 @@
 """Recomputes a run from its weights and the prices alone, and compares to 1e-12: every return, cost and turnover, the
-Sharpe ratio, drawdown and turnover of run.json in total and of each test span, and the gaps it counted. Given the same
-run without bounds, it also projects that run's weights onto the bounds, and compares every weight and every entry of
-what the constraints moved.
+Sharpe ratio, drawdown and turnover of run.json in total and of each test span, the gaps it counted, and the overfitting
+monitor of each model that fits something. Given the same run without bounds, it also projects that run's weights onto
+the bounds, and compares every weight and every entry of what the constraints moved.
 
 Usage: python3 tests/recompute.py RUN_DIR PRICES.csv COST_BPS EXECUTION_LAG [RUN_DIR_WITHOUT_BOUNDS]
 """
@@ -139,6 +139,43 @@ def compare_bounds(document, prices, targets, free):
         near(f"weight moved in {model}", total, written["moved"])
 
 
+def ranks(values):
+    """Mean ranks, equal values sharing theirs."""
+    order = sorted(values)
+    return [order.index(value) + (order.count(value) + 1) / 2 for value in values]
+
+
+def compare_monitor(document, model, held_days):
+    """The overfitting monitor, from the Sharpe ratios of the windows."""
+    written = document["summary"][model]["overfitting"]
+    spans = [window["models"][model] for window in document["windows"]]
+    train, validation, test = ([span[name]["sharpe"] for span in spans] for name in ["train", "validation", "test"])
+    pairs = [(one, two) for one, two in zip(train, test) if one is not None and two is not None]
+    gaps = [one - two for one, two in pairs]
+    same(f"gaps of {model}", [a - b if None not in (a, b) else None for a, b in zip(train, test)], written["windows"]["gap"])
+    if len(gaps) < 2:
+        return
+    # How many test spans a test day lies in, by rows of the data: what is held has each day once.
+    in_windows = sum(window["test"]["rows"] for window in document["windows"])
+    distinct = len(gaps) * held_days / in_windows
+    mean_train, mean_test, mean_gap = (statistics.fmean(values) for values in [*zip(*pairs), gaps])
+    error = statistics.stdev(gaps) / math.sqrt(distinct)
+    near(f"mean gap of {model}", mean_gap, written["mean_gap"])
+    near(f"standard error of the gap of {model}", error, written["gap_standard_error"])
+    if distinct < 5:
+        verdict = "undefined"
+    elif mean_train <= 0:
+        verdict = "nothing_learned"
+    elif mean_gap <= 2 * error:
+        verdict = "no_clear_overfitting"
+    else:
+        verdict = "overfit" if mean_test < mean_train / 2 else "some_overfitting"
+    same(f"verdict on {model}", verdict, written["verdict"])
+    if written["generalisation"] is not None:
+        pairs = [(one, two) for one, two in zip(validation, test) if one is not None and two is not None]
+        near(f"generalisation of {model}", statistics.correlation(*map(ranks, zip(*pairs))), written["generalisation"])
+
+
 def main():
     folder, prices_file, cost_bps, lag = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
     prices = Prices(prices_file)
@@ -168,6 +205,8 @@ def main():
         books.compare(model, written)
         gaps = {"days_without_price": books.gap_days, "moves_after_gap": books.gap_moves}
         same(f"gaps of {model}", gaps, written["gaps"])
+        if "overfitting" in written:
+            compare_monitor(document, model, len(path))
         # Where test spans overlap, weights.csv holds only what each contributed.
         if settings["windows"]["step_months"] >= settings["windows"]["test_months"]:
             for number, window in enumerate(document["windows"]):

@@ -150,17 +150,59 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     };
     let models = run.models.len();
     bar.set_length(run.windows.len() as u64);
-    show(&bar, "{msg} {wide_bar} {pos}/{len} windows, {elapsed}, {eta} left");
+    let networks = run.models.iter().any(|model| model.train.is_some());
+    show(&bar, &template(networks, false));
     bar.set_message(format!("walking {models} models"));
     while run.progress().done < run.windows.len() {
-        bar.set_position(run.step()?.done as u64);
+        let done = run.step()?.done;
+        // Before the first window is done nothing says how long the others take.
+        if done > 0 && bar.position() == 0 {
+            show(&bar, &template(networks, true));
+        }
+        bar.set_position(done as u64);
+        if let Some((place, scores)) = training_words(&run) {
+            bar.set_message(place);
+            bar.set_prefix(scores);
+        }
     }
+    bar.set_prefix("");
     bar.set_message("scoring and writing");
     directory.write(&run, started.elapsed().as_secs_f64())?;
     bar.finish_and_clear();
     print_outcome(&run)?;
     eprintln!("report: {}", out.join("report.html").display());
     Ok(())
+}
+
+/// How far the network is that is being trained on the first window, and the scores of its last epoch; `None` where none
+/// is. Windows count from 1, as the bar counts them.
+fn training_words(run: &Run) -> Option<(String, String)> {
+    let learning = run.training();
+    let first = learning.first()?;
+    let name = &run.models[first.model].name;
+    let mut place = format!("{name}, window {}: epoch {}/{}", first.window + 1, first.epochs, first.max_epochs);
+    // Writing to a string cannot fail.
+    if let Some(seconds) = first.seconds_left {
+        let _ = write!(place, ", at most {} left", span_words(seconds));
+    }
+    if learning.len() > 1 {
+        let _ = write!(place, "; {} more under training", learning.len() - 1);
+    }
+    let scores = first.last.map_or_else(String::new, |last| {
+        let sharpe = last.validation.map_or_else(|| "-".to_owned(), |sharpe| format!("{sharpe:.2}"));
+        format!("loss {:.4}, validation Sharpe {sharpe}, learning rate {:.1e}", last.loss, last.learning_rate)
+    });
+    Some((place, scores))
+}
+
+/// A time as people say it.
+fn span_words(seconds: f64) -> String {
+    let seconds = seconds.ceil() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
 }
 
 /// Prints the first weight that moved as CSV; the header alone where none did.
@@ -224,6 +266,14 @@ fn progress_bar() -> indicatif::ProgressBar {
     show(&bar, "{msg}");
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
     bar
+}
+
+/// The bar of a run, under what is being trained and its scores where networks are. A message that is too wide is cut, so
+/// that lines stay where they are.
+fn template(networks: bool, end_known: bool) -> String {
+    let before = if networks { "{wide_msg}\n{prefix}\n" } else { "{msg} " };
+    let after = if end_known { ", {eta} left" } else { "" };
+    format!("{before}{{wide_bar}} {{pos}}/{{len}} windows, {{elapsed}}{after}")
 }
 
 fn show(bar: &indicatif::ProgressBar, template: &str) {

@@ -37,6 +37,25 @@ pub struct wf_progress {
     pub windows: usize,
     /// 1 when nothing is left to do, else 0.
     pub finished: i32,
+    /// Networks that are being trained, each on a window. The fields below tell of the one whose window comes first, and
+    /// are 0 and NaN without one.
+    pub training: usize,
+    /// Its window.
+    pub window: usize,
+    /// Its model.
+    pub model: usize,
+    /// Epochs that are done.
+    pub epoch: usize,
+    /// Most epochs.
+    pub max_epochs: usize,
+    /// Mean loss of the batches of the last epoch; NaN before the first is done.
+    pub loss: f64,
+    /// Net Sharpe ratio of the last epoch on the validation span, a year; NaN where there is none.
+    pub validation_sharpe: f64,
+    /// Learning rate of the last epoch; NaN before the first is done.
+    pub learning_rate: f64,
+    /// Seconds that this training takes at most from here; NaN where that is unknown.
+    pub seconds_left: f64,
 }
 
 /// Buffers for the out-of-sample path of a model, one entry a row; a null buffer is left out.
@@ -85,10 +104,26 @@ unsafe fn seen<R>(run: *const wf_run, body: impl FnOnce(&Run) -> Result<R>) -> R
 
 /// # Safety
 /// `out` is null or starts with its size and is as large as it says.
-unsafe fn tell(progress: Progress, out: *mut wf_progress) -> Result<()> {
-    let Progress { done, windows } = progress;
-    let finished = i32::from(done == windows);
-    let told = wf_progress { struct_size: size_of::<wf_progress>(), done, windows, finished };
+unsafe fn tell(run: &Run, out: *mut wf_progress) -> Result<()> {
+    let Progress { done, windows } = run.progress();
+    let learning = run.training();
+    let first = learning.first();
+    let last = first.and_then(|first| first.last);
+    let told = wf_progress {
+        struct_size: size_of::<wf_progress>(),
+        done,
+        windows,
+        finished: i32::from(done == windows),
+        training: learning.len(),
+        window: first.map_or(0, |first| first.window),
+        model: first.map_or(0, |first| first.model),
+        epoch: first.map_or(0, |first| first.epochs),
+        max_epochs: first.map_or(0, |first| first.max_epochs as usize),
+        loss: last.map_or(f64::NAN, |last| last.loss),
+        validation_sharpe: last.and_then(|last| last.validation).unwrap_or(f64::NAN),
+        learning_rate: last.map_or(f64::NAN, |last| last.learning_rate),
+        seconds_left: first.and_then(|first| first.seconds_left).unwrap_or(f64::NAN),
+    };
     // SAFETY: as demanded of the caller.
     unsafe { answer("progress", out, FIRST_PROGRESS, &told) }
 }
@@ -179,9 +214,10 @@ unsafe fn give(run: Run, out: *mut *mut wf_run) -> Result<()> {
     unsafe { put("run", out, Handle::give(Held { run, started: Instant::now() }, cancel).cast()) }
 }
 
-/// Computes the next windows, one a thread, and says how far the run is; `progress` may be null. On an error the run is
-/// as it was, and the next step tries the same windows again. A finished run does nothing. Errors name model, window and
-/// date: `WF_E_PLUGIN` for what a plugin did, `WF_E_INVALID_DATA` for data that it cannot use, `WF_E_INFEASIBLE` where
+/// Goes on with the next windows, one a thread, and says how far the run is; `progress` may be null. A step takes a model
+/// that trains itself through a whole window, and a network through one epoch; a window counts as done once every model is
+/// through it. On an error what the step had not finished is tried again by the next one. A finished run does nothing.
+/// Errors name model, window and date: `WF_E_PLUGIN` for what a plugin did, `WF_E_INVALID_DATA` for data that it cannot use, `WF_E_INFEASIBLE` where
 /// no portfolio keeps the constraints, `WF_E_CANCELLED` after `wf_run_cancel`.
 ///
 /// # Safety
@@ -195,8 +231,8 @@ pub unsafe extern "C" fn wf_run_step(run: *mut wf_run, progress: *mut wf_progres
                 sized("progress", progress, FIRST_PROGRESS)?;
             }
             Handle::change(run.cast::<Handle<Held>>(), |held| {
-                let now = held.run.step()?;
-                if progress.is_null() { Ok(()) } else { tell(now, progress) }
+                held.run.step()?;
+                if progress.is_null() { Ok(()) } else { tell(&held.run, progress) }
             })
         }
     })
@@ -214,7 +250,7 @@ pub unsafe extern "C" fn wf_run_progress(
 ) -> i32 {
     guard(error, || {
         // SAFETY: as demanded of the caller.
-        unsafe { seen(run, |run| tell(run.progress(), progress)) }
+        unsafe { seen(run, |run| tell(run, progress)) }
     })
 }
 

@@ -146,9 +146,9 @@ pub fn sharpe(net: &[f64]) -> Value {
 
 const NO_BENCHMARK: &str = "there is no benchmark";
 
-type Outcome = Result<f64, &'static str>;
+pub(super) type Outcome = Result<f64, &'static str>;
 
-fn number(outcome: Outcome) -> Value {
+pub(super) fn number(outcome: Outcome) -> Value {
     match outcome {
         Ok(value) if value.is_finite() => Value::Number(value),
         Ok(_) => Value::Undefined("the value is not finite"),
@@ -168,7 +168,7 @@ fn ratio(above: Outcome, below: Outcome, scale: f64) -> Value {
     }
 }
 
-fn mean(values: &[f64]) -> Outcome {
+pub(super) fn mean(values: &[f64]) -> Outcome {
     if values.is_empty() {
         return Err("there are no returns");
     }
@@ -176,7 +176,7 @@ fn mean(values: &[f64]) -> Outcome {
 }
 
 /// Standard deviation, ddof 1; exactly 0 where all values are equal.
-fn deviation(values: &[f64]) -> Outcome {
+pub(super) fn deviation(values: &[f64]) -> Outcome {
     if values.len() < 2 {
         return Err("there are fewer than two returns");
     }
@@ -192,7 +192,7 @@ fn difference(left: &[f64], right: &[f64]) -> Vec<f64> {
     left.iter().zip(right).map(|(left, right)| left - right).collect()
 }
 
-fn correlation(left: &[f64], right: &[f64]) -> Outcome {
+pub(super) fn correlation(left: &[f64], right: &[f64]) -> Outcome {
     let (spread_left, spread_right) = (deviation(left)?, deviation(right)?);
     if spread_left == 0.0 || spread_right == 0.0 {
         return Err("one of the two does not vary");

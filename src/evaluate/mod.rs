@@ -1,9 +1,12 @@
-//! One table of metrics. The run, the report and the bindings iterate it; a new metric is one function and one row.
+//! One table of metrics. The run, the report and the bindings iterate it; a new metric is one function and one row. Beside
+//! it the overfitting monitor, which compares a model's scores over the spans of its windows.
 
+mod generalisation;
 mod metrics;
 
 use jiff::civil::Date;
 
+pub use generalisation::{CLEAR_ERRORS, FEWEST_WINDOWS, KEPT_SHARE, Overfitting, SpanSharpes, Verdict, overfitting};
 pub use metrics::{METRICS, sharpe};
 
 /// Trading days a year, for annualisation.

@@ -18,7 +18,7 @@ pub(super) const MOST_BANDS: usize = 80;
 /// Days without a test date that part a line.
 const PARTED: f64 = 20.0;
 /// Colours of lines; after the last, they come again, dashed.
-const COLOURS: usize = 7;
+pub(super) const COLOURS: usize = 7;
 
 /// A named series, one value a day; NaN leaves a gap.
 pub(super) struct Line {
@@ -78,9 +78,8 @@ impl Chart<'_> {
         // The benchmark comes last: through its dashes a line under it still shows.
         for (place, line) in ordered(&self.lines) {
             let points = self.days.iter().zip(&line.values).map(|(day, value)| (*day, scale(*value)));
-            let path = path(&thinned(&points.collect::<Vec<_>>()), |day, value| {
-                (across.place(day) * WIDTH, down(value) * HEIGHT)
-            });
+            let thin = thinned(&points.collect::<Vec<_>>(), SPANS, parted);
+            let path = path(&thin, |day, value| (across.place(day) * WIDTH, down(value) * HEIGHT));
             let _ = write!(out, "<path class=\"{}\" d=\"{path}\"/>", line_class(place));
         }
         out += "</svg>";
@@ -135,19 +134,28 @@ pub(super) fn labels_below(across: Across, days: &[Date]) -> String {
     out
 }
 
-/// The lowest and highest value of each of [`SPANS`] spans, in order, and the last: no extreme is lost, and a page
-/// cannot show more. `None` parts the line.
-fn thinned(points: &[(Date, f64)]) -> Vec<Option<(Date, f64)>> {
-    let mut out: Vec<Option<(Date, f64)>> = Vec::new();
-    let mut previous: Option<Date> = None;
-    for span in points.chunks(points.len().div_ceil(SPANS).max(1)) {
-        let parted = |day: Date| previous.is_some_and(|previous| number(day) - number(previous) > PARTED);
-        if span.first().is_some_and(|(day, value)| parted(*day) || !value.is_finite()) {
+/// Whether a line is parted between two days.
+fn parted(one: Date, two: Date) -> bool {
+    number(two) - number(one) > PARTED
+}
+
+/// The lowest and highest value of each of so many spans, in order, and the last: no extreme is lost, and a page cannot
+/// show more. `None` parts the line.
+pub(super) fn thinned<X: Copy>(
+    points: &[(X, f64)],
+    spans: usize,
+    parted: impl Fn(X, X) -> bool,
+) -> Vec<Option<(X, f64)>> {
+    let mut out: Vec<Option<(X, f64)>> = Vec::new();
+    let mut previous: Option<X> = None;
+    for span in points.chunks(points.len().div_ceil(spans).max(1)) {
+        let parts = |place: X| previous.is_some_and(|previous| parted(previous, place));
+        if span.first().is_some_and(|(place, value)| parts(*place) || !value.is_finite()) {
             out.push(None);
         }
-        previous = span.last().map(|(day, _)| *day);
+        previous = span.last().map(|(place, _)| *place);
         let finite = || span.iter().enumerate().filter(|(_, (_, value))| value.is_finite());
-        let by_value = |one: &(usize, &(Date, f64)), two: &(usize, &(Date, f64))| one.1.1.total_cmp(&two.1.1);
+        let by_value = |one: &(usize, &(X, f64)), two: &(usize, &(X, f64))| one.1.1.total_cmp(&two.1.1);
         let (low, high) = (finite().min_by(by_value), finite().max_by(by_value));
         if let (Some((low, _)), Some((high, _))) = (low, high) {
             out.push(Some(span[low.min(high)]));
@@ -163,14 +171,14 @@ fn thinned(points: &[(Date, f64)]) -> Vec<Option<(Date, f64)>> {
 }
 
 /// A path of relative steps between whole numbers.
-fn path(points: &[Option<(Date, f64)>], place: impl Fn(Date, f64) -> (f64, f64)) -> String {
+pub(super) fn path<X: Copy>(points: &[Option<(X, f64)>], place: impl Fn(X, f64) -> (f64, f64)) -> String {
     let (mut out, mut pen): (String, Option<(i64, i64)>) = (String::new(), None);
     for point in points {
-        let Some((day, value)) = point else {
+        let Some((across, value)) = point else {
             pen = None;
             continue;
         };
-        let (x, y) = place(*day, *value);
+        let (x, y) = place(*across, *value);
         let now = (x.round() as i64, y.round() as i64);
         let _ = match pen {
             None => write!(out, "M{} {}", now.0, now.1),
@@ -184,7 +192,7 @@ fn path(points: &[Option<(Date, f64)>], place: impl Fn(Date, f64) -> (f64, f64))
 
 #[cfg(test)]
 mod tests {
-    use super::{Chart, Line, path, thinned};
+    use super::{Chart, Line, SPANS, parted, path, thinned};
     use jiff::ToSpan;
     use jiff::civil::{Date, date};
 
@@ -199,7 +207,7 @@ mod tests {
             .enumerate()
             .map(|(at, day)| (day, if at == 4321 { -9.0 } else { at as f64 }))
             .collect();
-        let thin = thinned(&points);
+        let thin = thinned(&points, SPANS, parted);
         assert!(thin.len() < 1300);
         assert!(thin.contains(&Some(points[4321])) && thin.contains(&Some(points[8999])));
     }
@@ -209,9 +217,9 @@ mod tests {
         let mut points: Vec<(Date, f64)> = days(4).into_iter().map(|day| (day, 1.0)).collect();
         points.push((date(2000, 6, 1), 1.0));
         let place = |day: Date, value: f64| (f64::from(day.day()), value);
-        assert_eq!(path(&thinned(&points), place), "M3 1l1 0l1 0l1 0M1 1");
+        assert_eq!(path(&thinned(&points, SPANS, parted), place), "M3 1l1 0l1 0l1 0M1 1");
         points[1].1 = f64::NAN;
-        assert_eq!(path(&thinned(&points), place), "M3 1M5 1l1 0M1 1");
+        assert_eq!(path(&thinned(&points, SPANS, parted), place), "M3 1M5 1l1 0M1 1");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 mod axis;
 mod chart;
+mod learning;
+mod monitor;
 mod page;
 mod series;
 mod strips;
@@ -10,7 +12,7 @@ mod tables;
 
 use jiff::civil::Date;
 
-use crate::evaluate::Value;
+use crate::evaluate::{Overfitting, Value};
 pub use page::html;
 
 /// A rebalance as the report shows it.
@@ -46,6 +48,33 @@ pub struct Changed {
     pub most: (Date, f64),
 }
 
+/// How a network was trained on a window; lists by epoch.
+#[derive(Clone, Debug)]
+pub struct Curves {
+    /// Mean loss of the batches.
+    pub loss: Vec<f64>,
+    /// Net Sharpe ratio on the validation span.
+    pub validation: Vec<Option<f64>>,
+    /// The epoch whose weights were kept, from 1.
+    pub best_epoch: usize,
+    /// Whether the clock ended it.
+    pub by_clock: bool,
+    /// Why it ended, in words.
+    pub ended: &'static str,
+    /// Train samples.
+    pub samples: usize,
+    /// Samples of a batch.
+    pub batch: usize,
+    /// Samples that were gone through at a time.
+    pub micro_batch: usize,
+    /// Parameters.
+    pub parameters: usize,
+    /// Bytes that were planned before the first step.
+    pub planned_bytes: usize,
+    /// Bytes that were taken.
+    pub measured_bytes: usize,
+}
+
 /// One model of the report, series `[days]`.
 #[derive(Clone, Debug)]
 pub struct ModelValues {
@@ -67,6 +96,10 @@ pub struct ModelValues {
     pub changes: Vec<Changed>,
     /// What its path went through where prices were missing, if they were.
     pub gaps: Option<String>,
+    /// The overfitting monitor, where it fits anything.
+    pub overfitting: Option<Overfitting>,
+    /// How it was trained, by window, where it is a network; else empty.
+    pub training: Vec<Curves>,
 }
 
 /// The days of a window's test span, first and last.

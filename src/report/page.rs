@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use jiff::civil::Date;
 
 use super::chart::{Chart, Line, MOST_BANDS};
+use super::learning::{by_clock, learning};
+use super::monitor::monitor;
 use super::series::{ROLLING, drawdown, rolling_sharpe, rolling_sum, wealth};
 use super::strips::strips;
 use super::tables::{by_window, changes, headline, shown, totals};
@@ -34,8 +36,15 @@ pub fn html(values: &Values) -> String {
             let _ = writeln!(out, "<div><dt>Gaps, {}</dt><dd>{}</dd></div>", escape(&model.name), escape(gaps));
         }
     }
+    for (_, model) in ordered(&values.models) {
+        if let Some(said) = by_clock(model) {
+            let _ = writeln!(out, "<div><dt>Depends on the clock</dt><dd>{said}</dd></div>");
+        }
+    }
     out += "</dl>\n";
     out += &charts(values);
+    out += &monitor(values);
+    out += &learning(values);
     out +=
         "<section><h2>Weights</h2><p>Targets at each rebalance, after constraints; the largest on average first.</p>\n";
     for (place, model) in ordered(&values.models) {
@@ -155,6 +164,8 @@ mod tests {
             windows: vec![WindowValues { train: metrics(3.25), validation: metrics(2.25), test: metrics(1.25) }],
             changes: Vec::new(),
             gaps: None,
+            overfitting: None,
+            training: Vec::new(),
         }
     }
 

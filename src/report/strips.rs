@@ -117,6 +117,8 @@ mod tests {
             windows: Vec::new(),
             changes: Vec::new(),
             gaps: None,
+            overfitting: None,
+            training: Vec::new(),
         }
     }
 

@@ -124,7 +124,7 @@ fn window_cells(window: &WindowValues, fits: bool, columns: &[(usize, &Metric)])
 }
 
 /// Months of a span, as short as it can be said.
-fn months(start: Date, end: Date) -> String {
+pub(super) fn months(start: Date, end: Date) -> String {
     let month = |day: Date| format!("{}-{:02}", day.year(), day.month());
     if (start.year(), start.month()) == (end.year(), end.month()) {
         month(start)

@@ -6,9 +6,9 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
-use super::document::{document, identity, text};
+use super::document::{document, identity, machine, text};
 use super::overview::overview;
 use super::score::scores;
 use super::tables::{returns, weights};
@@ -112,7 +112,7 @@ impl RunDirectory {
         self.put("report.html", &html(&overview(run, &scores)))?;
         self.sync()?;
         let mut document = document(run, &scores);
-        document.insert("machine".to_owned(), json!({"threads": run.threads(), "seconds": seconds}));
+        document.insert("machine".to_owned(), machine(run, seconds));
         self.put("run.json", &text(&Json::Object(document)))?;
         self.sync()
     }

@@ -7,9 +7,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::score::{Gaps, Scored, Scores};
 use super::walk::Run;
-use crate::evaluate::{METRICS, Value};
+use crate::evaluate::{METRICS, Overfitting, SpanSharpes, Value};
 use crate::panel::{Kind, Panel, Source};
 use crate::portfolio::Change;
+use crate::train::Training;
 use crate::windows::Span;
 
 /// Widest line that keeps a table or list together.
@@ -81,12 +82,17 @@ pub(super) fn document(run: &Run, scores: &Scores) -> Map<String, Json> {
     let summary: Map<String, Json> = run
         .models
         .iter()
-        .zip(scores.total.iter().zip(&scores.gaps))
-        .map(|(entry, (total, gaps))| {
+        .enumerate()
+        .map(|(model, entry)| {
+            let (total, gaps) = (&scores.total[model], &scores.gaps[model]);
             let mut scored = metrics(&total.metrics);
             let changed = entries(&total.changes, &|row| run.panel.dates()[row].to_string());
             scored.insert("constraints".to_owned(), json!(changed));
             scored.insert("gaps".to_owned(), gap_counts(gaps));
+            if let Some(found) = &scores.overfitting[model] {
+                let peaks = run.results[model].iter().map(|window| window.training.as_ref().and_then(peak_epoch));
+                scored.insert("overfitting".to_owned(), monitor(found, &peaks.collect::<Vec<_>>()));
+            }
             (entry.name.clone(), Json::Object(scored))
         })
         .collect();
@@ -111,20 +117,21 @@ fn window_entry(run: &Run, scores: &Scores, place: usize) -> Json {
             .map(|(row, highest)| json!({"as_of": dates[*row].to_string(), "highest_row_shown": highest, "row": row}))
             .collect();
         let changed = |scored: &Scored| json!(entries(&scored.changes, &|row| dates[row].to_string()));
-        models.insert(
-            entry.name.clone(),
-            json!({
-                "train": metrics(&scored.train.metrics),
-                "validation": metrics(&scored.validation.metrics),
-                "test": metrics(&scored.test.metrics),
-                "constraints": {
-                    "train": changed(&scored.train),
-                    "validation": changed(&scored.validation),
-                    "test": changed(&scored.test),
-                },
-                "integrity": {"fit_highest_row_shown": shown.fit, "decisions": decisions},
-            }),
-        );
+        let mut out = json!({
+            "train": metrics(&scored.train.metrics),
+            "validation": metrics(&scored.validation.metrics),
+            "test": metrics(&scored.test.metrics),
+            "constraints": {
+                "train": changed(&scored.train),
+                "validation": changed(&scored.validation),
+                "test": changed(&scored.test),
+            },
+            "integrity": {"fit_highest_row_shown": shown.fit, "decisions": decisions},
+        });
+        if let Some(of) = &run.results[model][place].training {
+            out["training"] = training(of);
+        }
+        models.insert(entry.name.clone(), out);
     }
     json!({
         "window": window.index,
@@ -133,6 +140,84 @@ fn window_entry(run: &Run, scores: &Scores, place: usize) -> Json {
         "test": span(&window.test),
         "models": models,
     })
+}
+
+/// How a network was trained, without the time that it took.
+fn training(of: &Training) -> Json {
+    let epochs = &of.epochs;
+    json!({
+        "epochs": {
+            "loss": epochs.iter().map(|epoch| epoch.loss).collect::<Vec<_>>(),
+            "validation_sharpe": epochs.iter().map(|epoch| epoch.validation).collect::<Vec<_>>(),
+            "learning_rate": epochs.iter().map(|epoch| epoch.learning_rate).collect::<Vec<_>>(),
+        },
+        "epochs_run": epochs.len(),
+        "best_epoch": of.best_epoch,
+        "ended": of.ended.name(),
+        "samples": of.samples,
+        "batch": of.batch,
+        "micro_batch": of.micro_batch,
+        "parameters": of.parameters,
+        "planned_bytes": of.planned_bytes,
+        "measured_bytes": of.measured_bytes,
+    })
+}
+
+/// The epoch at which validation peaked, from 1; `None` where no epoch has a validation score.
+pub(super) fn peak_epoch(of: &Training) -> Option<u32> {
+    of.epochs.iter().any(|epoch| epoch.validation.is_some()).then_some(of.best_epoch)
+}
+
+/// The overfitting monitor of a model, its lists by window.
+fn monitor(found: &Overfitting, peaks: &[Option<u32>]) -> Json {
+    let number = |value: Value| if let Value::Number(number) = value { json!(number) } else { Json::Null };
+    let list =
+        |of: fn(&SpanSharpes) -> Value| found.windows.iter().map(|window| number(of(window))).collect::<Vec<_>>();
+    let mut windows = json!({
+        "train_sharpe": list(|window| window.train),
+        "validation_sharpe": list(|window| window.validation),
+        "test_sharpe": list(|window| window.test),
+        "gap": list(SpanSharpes::gap),
+        "ratio": list(SpanSharpes::ratio),
+    });
+    if peaks.iter().any(Option::is_some) {
+        windows["peak_epoch"] = json!(peaks);
+    }
+    let mut out = json!({"verdict": found.verdict.name(), "reason": found.reason});
+    let mut reasons = Map::new();
+    for (name, value) in [
+        ("mean_train_sharpe", found.mean_train),
+        ("mean_test_sharpe", found.mean_test),
+        ("mean_gap", found.mean_gap),
+        ("gap_standard_error", found.gap_error),
+        ("kept", found.kept),
+        ("generalisation", found.generalisation),
+    ] {
+        out[name] = number(value);
+        if let Value::Undefined(reason) = value {
+            reasons.insert(name.to_owned(), json!(reason));
+        }
+    }
+    out["windows"] = windows;
+    out["undefined"] = Json::Object(reasons);
+    out
+}
+
+/// What is of the machine and the moment, and moves no result.
+pub(super) fn machine(run: &Run, seconds: f64) -> Json {
+    let mut trained = Map::new();
+    for (entry, windows) in run.models.iter().zip(&run.results) {
+        let taken: Vec<f64> =
+            windows.iter().filter_map(|window| window.training.as_ref().map(|training| training.seconds)).collect();
+        if !taken.is_empty() {
+            trained.insert(entry.name.clone(), json!(taken));
+        }
+    }
+    let mut out = json!({"threads": run.threads(), "seconds": seconds});
+    if !trained.is_empty() {
+        out["training_seconds"] = Json::Object(trained);
+    }
+    out
 }
 
 /// Metrics by name: numbers, dates, and null where a metric is undefined, with the reason under `undefined`.

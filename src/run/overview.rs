@@ -6,7 +6,8 @@ use super::document::{by_rule, moved};
 use super::score::{Gaps, Scores};
 use super::walk::{ModelInfo, Run, Target};
 use crate::panel::{Kind, Panel, Source};
-use crate::report::{Changed, Integrity, ModelValues, Rebalance, Values, WindowSpan, WindowValues};
+use crate::report::{Changed, Curves, Integrity, ModelValues, Rebalance, Values, WindowSpan, WindowValues};
+use crate::train::{Ended, Training};
 use crate::windows::Scheme;
 
 pub(super) fn overview(run: &Run, scores: &Scores) -> Values {
@@ -42,6 +43,8 @@ pub(super) fn overview(run: &Run, scores: &Scores) -> Values {
                 })
                 .collect(),
             gaps: gap_words(gaps),
+            overfitting: scores.overfitting[model].clone(),
+            training: run.results[model].iter().filter_map(|window| window.training.as_ref()).map(curves).collect(),
         }
     });
     let windows = run.windows.iter().zip(&run.stitched).map(|(window, held)| WindowSpan {
@@ -55,6 +58,26 @@ pub(super) fn overview(run: &Run, scores: &Scores) -> Values {
         assets: panel.output_order().iter().map(|&column| panel.assets()[column].clone()).collect(),
         models: models.collect(),
         integrity: integrity(run),
+    }
+}
+
+fn curves(of: &Training) -> Curves {
+    Curves {
+        loss: of.epochs.iter().map(|epoch| epoch.loss).collect(),
+        validation: of.epochs.iter().map(|epoch| epoch.validation).collect(),
+        best_epoch: of.best_epoch as usize,
+        by_clock: of.ended == Ended::MaxSeconds,
+        ended: match of.ended {
+            Ended::MaxEpochs => "all epochs",
+            Ended::EarlyStop => "early stop",
+            Ended::MaxSeconds => "time was up",
+        },
+        samples: of.samples,
+        batch: of.batch,
+        micro_batch: of.micro_batch,
+        parameters: of.parameters,
+        planned_bytes: of.planned_bytes,
+        measured_bytes: of.measured_bytes,
     }
 }
 

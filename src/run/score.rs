@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use super::walk::Run;
 use super::window::decide;
 use crate::error::{Code, Result};
-use crate::evaluate::{Inputs, METRICS, Value, evaluate};
+use crate::evaluate::{Inputs, METRICS, Overfitting, SpanSharpes, Value, evaluate, overfitting};
 use crate::model::EqualWeight;
 use crate::panel::{Kind, Panel};
 use crate::portfolio::{Change, Decision, Path, Walked};
@@ -23,6 +23,8 @@ pub struct Scores {
     pub total: Vec<Scored>,
     /// What the out-of-sample path went through, by model.
     pub gaps: Vec<Gaps>,
+    /// The overfitting monitor, by model; `None` of one that fits nothing.
+    pub overfitting: Vec<Option<Overfitting>>,
 }
 
 /// The scores of one model in one window.
@@ -83,7 +85,25 @@ pub fn scores(run: &Run) -> Result<Scores> {
         .map(|(path, changes)| Scored { metrics: metrics(&run.panel, path, &run.paths[0]), changes: changes.clone() })
         .collect();
     let gaps = (0..run.models.len()).map(|model| gaps(run, model)).collect();
-    Ok(Scores { windows, total, gaps })
+    let overfitting = (0..run.models.len()).map(|model| monitored(run, model, &windows[model])).collect();
+    Ok(Scores { windows, total, gaps, overfitting })
+}
+
+/// The overfitting monitor of a model.
+fn monitored(run: &Run, model: usize, scores: &[WindowScores]) -> Option<Overfitting> {
+    if run.results[model].iter().all(|window| window.train.is_none()) {
+        return None;
+    }
+    let place = METRICS.iter().position(|metric| metric.name == "sharpe")?;
+    let sharpes = |window: &WindowScores| SpanSharpes {
+        train: window.train.metrics[place],
+        validation: window.validation.metrics[place],
+        test: window.test.metrics[place],
+    };
+    // How many test spans a test day lies in: what is stitched has each day once.
+    let in_windows: usize = run.windows.iter().map(|window| window.test.rows.len()).sum();
+    let once: usize = run.stitched.iter().map(ExactSizeIterator::len).sum();
+    Some(overfitting(scores.iter().map(sharpes).collect(), in_windows as f64 / once.max(1) as f64))
 }
 
 impl Scored {

@@ -143,6 +143,15 @@ static void runs(const wf_runtime *runtime) {
     take(error, WF_E_CANCELLED, "cancelled");
     while (!progress.finished) CHECK(wf_run_step(run, &progress, &error) == WF_OK);
     CHECK(progress.done == progress.windows && logged > 0);
+    /* No network is in this run. */
+    CHECK(progress.training == 0 && progress.max_epochs == 0 && isnan(progress.loss) && isnan(progress.seconds_left));
+    /* A caller of the first version, whose struct ended with `finished`, is told no more than it has room for. */
+    progress.training = 777;
+    progress.done = 777;
+    progress.struct_size = offsetof(wf_progress, training);
+    CHECK(wf_run_progress(run, &progress, NULL) == WF_OK && progress.done == progress.windows);
+    CHECK(progress.training == 777);
+    progress.struct_size = sizeof progress;
 
     CHECK(wf_run_model_count(run, &models, NULL) == WF_OK && models == 2);
     CHECK(wf_run_model_name(run, 1, &name, NULL) == WF_OK && name.length == 4 && memcmp(name.data, "tiny", 4) == 0);

@@ -39,7 +39,10 @@ fn ours() -> BTreeMap<String, (usize, usize)> {
             struct_size, kind, rows, assets, dates, names, values, row_stride, asset_stride, members, stale_rows
         }
         wf_audit { struct_size, dates, compared, moved, date, row, window, model, changed_after, change, difference }
-        wf_progress { struct_size, done, windows, finished }
+        wf_progress {
+            struct_size, done, windows, finished, training, window, model, epoch, max_epochs, loss, validation_sharpe,
+            learning_rate, seconds_left
+        }
         wf_path { struct_size, capacity, rows, gross, cost, net, turnover }
         wf_runtime_options {
             struct_size, threads, plugin_path, log, log_data, parallel_for, parallel_data, plugin_sha256

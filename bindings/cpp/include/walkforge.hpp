@@ -439,7 +439,7 @@ class Run {
             [&] { return Run(out); });
     }
 
-    // Computes the next windows.
+    // Goes on with the next windows: a model that trains itself through a whole one, a network through an epoch.
     Result<wf_progress> step() {
         auto out = detail::sized<wf_progress>();
         return detail::result([&](wf_error **error) { return wf_run_step(handle(), &out, error); },

@@ -1,0 +1,280 @@
+//! Runs with a network: the same bytes at any thread count, what `run.json` tells of training, the overfitting monitor
+//! recomputed from the scores, and the learning curves of the report.
+
+use std::mem::zeroed;
+use std::path::Path;
+use std::ptr::{null, null_mut};
+
+use jiff::ToSpan;
+use jiff::civil::{Date, Weekday, date};
+use serde_json::Value as Json;
+use walkforge::capi::{
+    WF_TOML, wf_progress, wf_run_free, wf_run_new, wf_run_progress, wf_run_step, wf_runtime_free, wf_runtime_new,
+    wf_runtime_register,
+};
+use walkforge::panel::{Kind, Panel};
+use walkforge::plugin::{Search, register};
+use walkforge::run::{Experiment, Run, Runtime, write_directory};
+use walkforge_plugin_abi::wf_string;
+
+const EXPERIMENT: &str = "
+[windows]
+train_months = 6
+validation_months = 3
+test_months = 3
+step_months = 3
+[train]
+max_epochs = 4
+batch_size = 16
+accumulation_steps = 2
+early_stop_epochs = 2
+[[models]]
+name = \"net\"
+plugin = \"lstm\"
+[models.settings]
+hidden_size = 4
+layers = 1
+lookback = 10
+dropout = 0.0
+";
+
+/// Three assets on weekdays of three years.
+fn panel() -> Panel {
+    let days: Vec<Date> = (0..1096)
+        .map(|day| date(2018, 1, 1).checked_add(day.days()).unwrap())
+        .filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday))
+        .collect();
+    let mut state = 29_u64;
+    let mut draw = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / (1_u64 << 24) as f64 - 0.5
+    };
+    let mut prices = [100.0; 3];
+    let mut values = Vec::new();
+    for _ in &days {
+        for (place, price) in prices.iter_mut().enumerate() {
+            *price *= 1.0006 + draw() * 0.02 * (place + 1) as f64 / 3.0;
+            values.push(*price);
+        }
+    }
+    let names = ["A", "B", "C"].map(str::to_owned);
+    Panel::from_arrays(Kind::Prices, days, &names, &values).unwrap()
+}
+
+fn prepared(threads: usize, overrides: &[&str]) -> Run {
+    let mut search = Search::folders(Vec::new());
+    // SAFETY: the function is the plugin's own entry, linked into this test.
+    unsafe { search.add("lstm", register(walkforge_lstm::wf_plugin_init_lstm, "lstm").unwrap()).unwrap() };
+    let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
+    let experiment = Experiment::from_toml(EXPERIMENT, "".into(), &overrides).unwrap();
+    Run::new(experiment, panel(), &Runtime::new(search, threads).unwrap()).unwrap()
+}
+
+/// Runs to the end and writes the directory.
+fn written(folder: &Path, threads: usize, overrides: &[&str]) {
+    let mut run = prepared(threads, overrides);
+    while run.step().unwrap().done < run.windows.len() {}
+    write_directory(&run, folder, 1.5).unwrap();
+}
+
+fn read(folder: &Path, file: &str) -> String {
+    std::fs::read_to_string(folder.join(file)).unwrap()
+}
+
+fn document(folder: &Path) -> Json {
+    serde_json::from_str(&read(folder, "run.json")).unwrap()
+}
+
+fn numbers(list: &Json) -> Vec<Option<f64>> {
+    list.as_array().unwrap().iter().map(Json::as_f64).collect()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn pearson(one: &[f64], two: &[f64]) -> f64 {
+    let (mean_one, mean_two) = (mean(one), mean(two));
+    let sum = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
+        one.iter().zip(two).map(|(one, two)| of(one - mean_one, two - mean_two)).sum()
+    };
+    sum(&|one, two| one * two) / (sum(&|one, _| one * one) * sum(&|_, two| two * two)).sqrt()
+}
+
+/// Ranks of values that all differ.
+fn ranks(values: &[f64]) -> Vec<f64> {
+    values.iter().map(|value| values.iter().filter(|other| *other < value).count() as f64).collect()
+}
+
+#[test]
+fn a_network_gives_the_same_directory_at_one_thread_and_at_three() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (one, three) = (scratch.path().join("one"), scratch.path().join("three"));
+    written(&one, 1, &[]);
+    written(&three, 3, &[]);
+    for file in ["weights.csv", "returns.csv", "report.html"] {
+        assert!(read(&one, file) == read(&three, file), "{file} differs");
+    }
+    // `machine` is the last key; all before it are the same bytes.
+    let before = |folder: &Path| read(folder, "run.json").split("\"machine\"").next().unwrap().to_owned();
+    assert!(before(&one) == before(&three) && before(&one).contains("\"training\""), "run.json differs");
+    for (folder, threads) in [(one, 1), (three, 3)] {
+        let machine = document(&folder)["machine"].clone();
+        assert_eq!((&machine["threads"], &machine["seconds"]), (&threads.into(), &1.5.into()));
+        let seconds = numbers(&machine["training_seconds"]["net"]);
+        assert!(seconds.len() == 9 && seconds.iter().all(|seconds| seconds.unwrap() > 0.0), "{machine}");
+        assert!(machine["training_seconds"].get("equal_weight").is_none());
+    }
+}
+
+#[test]
+fn run_json_tells_how_each_window_was_trained_and_what_the_monitor_makes_of_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    written(scratch.path(), 2, &[]);
+    let document = document(scratch.path());
+    let windows = document["windows"].as_array().unwrap();
+    assert_eq!(windows.len(), 9);
+    let (mut train, mut validation, mut test) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ends, mut peaks) = (Vec::new(), Vec::new());
+    for window in windows {
+        assert!(window["models"]["equal_weight"].get("training").is_none());
+        let of = &window["models"]["net"];
+        let training = &of["training"];
+        let epochs = training["epochs_run"].as_u64().unwrap() as usize;
+        let curves = ["loss", "validation_sharpe", "learning_rate"].map(|name| numbers(&training["epochs"][name]));
+        assert!(curves.iter().all(|curve| curve.len() == epochs && curve.iter().all(Option::is_some)), "{training}");
+        assert!(curves[2].iter().all(|rate| *rate == Some(1e-3)));
+        // The kept epoch is the one whose validation score is the highest, and it is that of the kept weights.
+        let best = training["best_epoch"].as_u64().unwrap() as usize;
+        let score = curves[1][best - 1].unwrap();
+        assert!(curves[1].iter().all(|other| other.unwrap() <= score));
+        assert!((score / of["validation"]["sharpe"].as_f64().unwrap() - 1.0).abs() < 1e-4, "{score}");
+        let ended = training["ended"].as_str().unwrap();
+        assert!(if ended == "early_stop" { best + 2 == epochs && epochs < 4 } else { epochs == 4 }, "{training}");
+        ends.push(ended);
+        peaks.push(best);
+        // One LSTM layer of 4 over 3 assets, each with its return and whether it is known, and a linear layer to 3.
+        assert_eq!(training["parameters"], 4 * 4 * (6 + 4 + 2) + 3 * (4 + 1));
+        assert_eq!((&training["batch"], &training["micro_batch"]), (&32.into(), &32.into()));
+        let samples = training["samples"].as_u64().unwrap();
+        assert!((110..135).contains(&samples), "{samples}");
+        let bytes = ["planned_bytes", "measured_bytes"].map(|name| training[name].as_u64().unwrap());
+        assert!(bytes[1] > 0 && bytes[1] <= bytes[0], "{bytes:?}");
+        assert!(training.get("seconds").is_none());
+        for (scores, span) in [(&mut train, "train"), (&mut validation, "validation"), (&mut test, "test")] {
+            scores.push(of[span]["sharpe"].as_f64().unwrap());
+        }
+    }
+    assert!(ends.contains(&"early_stop") && ends.contains(&"max_epochs"), "{ends:?}");
+
+    assert!(document["summary"]["equal_weight"].get("overfitting").is_none());
+    let found = &document["summary"]["net"]["overfitting"];
+    let listed = |name: &str| -> Vec<f64> {
+        numbers(&found["windows"][name]).into_iter().map(|number| number.unwrap_or(f64::NAN)).collect()
+    };
+    assert_eq!((listed("train_sharpe"), listed("validation_sharpe"), listed("test_sharpe")), {
+        (train.clone(), validation.clone(), test.clone())
+    });
+    let gaps: Vec<f64> = train.iter().zip(&test).map(|(train, test)| train - test).collect();
+    assert_eq!(listed("gap"), gaps);
+    for ((ratio, train), test) in listed("ratio").iter().zip(&train).zip(&test) {
+        assert!(if *train > 0.0 { *ratio == test / train } else { ratio.is_nan() });
+    }
+    assert_eq!(found["windows"]["peak_epoch"], serde_json::json!(peaks));
+    let spread = gaps.iter().map(|gap| (gap - mean(&gaps)).powi(2)).sum::<f64>() / 8.0;
+    let error = (spread / 9.0).sqrt();
+    for (name, expected) in [
+        ("mean_train_sharpe", mean(&train)),
+        ("mean_test_sharpe", mean(&test)),
+        ("mean_gap", mean(&gaps)),
+        ("gap_standard_error", error),
+        ("kept", mean(&test) / mean(&train)),
+        ("generalisation", pearson(&ranks(&validation), &ranks(&test))),
+    ] {
+        let told = found[name].as_f64().unwrap();
+        assert!((told - expected).abs() < 1e-12, "{name}: {told}, expected {expected}");
+    }
+    let verdict = match (mean(&train) > 0.0, mean(&gaps) > 2.0 * error, mean(&test) < 0.5 * mean(&train)) {
+        (false, ..) => "nothing_learned",
+        (_, false, _) => "no_clear_overfitting",
+        (_, _, false) => "some_overfitting",
+        _ => "overfit",
+    };
+    assert_eq!(found["verdict"], verdict);
+    assert!(found["reason"].as_str().unwrap().starts_with("over 9 windows the Sharpe ratio is "), "{found}");
+}
+
+#[test]
+fn the_report_shows_curves_and_monitor_and_says_where_the_clock_decided() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (panels, rows) = (scratch.path().join("panels"), scratch.path().join("rows"));
+    written(&panels, 2, &[]);
+    let page = read(&panels, "report.html");
+    assert!(page.contains("<h2>Learning curves of net</h2>") && page.contains("<h2>Overfitting</h2>"));
+    // Two curves a window, each with its kept epoch, and a rod in the chart of the scores.
+    assert_eq!(page.matches("<figure class=\"panel\">").count(), 9);
+    assert_eq!((page.matches("class=\"plot small\"").count(), page.matches("class=\"rod s1\"").count()), (18, 9));
+    let reason = document(&panels)["summary"]["net"]["overfitting"]["reason"].as_str().unwrap().replace('-', "−");
+    assert!(page.contains(&reason) && !page.contains("epends on the clock"));
+    for forbidden in ["<script", "http:", "https:", "url(", "@import", " src="] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    // Monthly windows are many and have rows; a millisecond is over after the first epoch.
+    written(&rows, 2, &["windows.step_months=1", "train.max_seconds=0.001"]);
+    let (page, document) = (read(&rows, "report.html"), document(&rows));
+    let windows = document["windows"].as_array().unwrap();
+    assert!(windows.iter().all(|window| window["models"]["net"]["training"]["ended"] == "max_seconds"));
+    assert_eq!((page.matches("<table class=\"curves\">").count(), page.matches("class=\"panel\"").count()), (1, 0));
+    assert!(page.contains(&format!("max_seconds ended the training of net in {0} of {0} windows", windows.len())));
+    assert!(page.contains("<dt>Depends on the clock</dt>") && page.contains("This run depends on the clock:"));
+}
+
+#[test]
+fn what_is_under_training_is_told_epoch_by_epoch() {
+    let mut run = prepared(1, &[]);
+    assert!(run.training().is_empty());
+    run.step().unwrap();
+    let learning = run.training();
+    assert_eq!(learning.len(), 1);
+    assert_eq!((learning[0].window, learning[0].model), (0, 1));
+    assert_eq!((learning[0].epochs, learning[0].max_epochs), (1, 4));
+    let last = learning[0].last.unwrap();
+    assert!(last.loss.is_finite() && last.validation.is_some() && last.learning_rate == 1e-3);
+    assert!(learning[0].seconds_left.unwrap() > 0.0);
+    while run.step().unwrap().done < run.windows.len() {}
+    assert!(run.training().is_empty());
+}
+
+#[test]
+fn progress_of_the_c_abi_tells_what_is_being_trained() {
+    let text = |from: &str| wf_string { data: from.as_ptr().cast(), length: from.len() };
+    let data = format!("threads = 1\n[data]\nprices = \"examples/data/sp500_20_prices.csv\"\n{EXPERIMENT}");
+    let (mut runtime, mut run) = (null_mut(), null_mut());
+    let none = null_mut();
+    // SAFETY: handles and structs are used as the functions demand, and freed once.
+    unsafe {
+        let mut progress: wf_progress = zeroed();
+        progress.struct_size = size_of::<wf_progress>();
+        assert_eq!(wf_runtime_new(null(), &raw mut runtime, none), 0);
+        assert_eq!(wf_runtime_register(runtime, text("lstm"), Some(walkforge_lstm::wf_plugin_init_lstm), none), 0);
+        assert_eq!(wf_run_new(runtime, text(&data), WF_TOML, text(""), null(), &raw mut run, none), 0);
+        wf_runtime_free(runtime);
+        assert_eq!(wf_run_progress(run, &raw mut progress, none), 0);
+        assert_eq!((progress.training, progress.epoch, progress.max_epochs), (0, 0, 0));
+        for epoch in 1..4 {
+            assert_eq!(wf_run_step(run, &raw mut progress, none), 0);
+            assert_eq!((progress.done, progress.finished, progress.training), (0, 0, 1));
+            assert_eq!((progress.window, progress.model), (0, 1));
+            assert_eq!((progress.epoch, progress.max_epochs), (epoch, 4));
+            assert!(progress.loss.is_finite() && progress.validation_sharpe.is_finite());
+            assert!(progress.learning_rate == 1e-3 && progress.seconds_left > 0.0);
+        }
+        // The last epoch closes the window; the next step begins the one after it.
+        assert_eq!(wf_run_step(run, &raw mut progress, none), 0);
+        assert_eq!((progress.done, progress.training), (1, 0));
+        assert!(progress.loss.is_nan() && progress.validation_sharpe.is_nan() && progress.learning_rate.is_nan());
+        assert_eq!(wf_run_step(run, &raw mut progress, none), 0);
+        assert_eq!((progress.done, progress.training, progress.window, progress.epoch), (1, 1, 1, 1));
+        wf_run_free(run);
+    }
+}
