@@ -11,7 +11,7 @@ mod plan;
 mod reverse;
 mod text;
 
-pub use builder::Builder;
+pub use builder::{Builder, MOST_AXES};
 pub use execute::{Replica, Step};
 pub use plan::{Plan, Purpose};
 

@@ -16,7 +16,7 @@ use super::task::{Sample, Samples, Task};
 use super::trained::{Trained, weights_of};
 use crate::error::{Error, Result, fail};
 use crate::evaluate::{Value, sharpe};
-use crate::model::Network;
+use crate::model::{Network, Universe};
 use crate::portfolio::Decision;
 use crate::random::Random;
 
@@ -129,6 +129,11 @@ impl Trainer {
         let Some(form) = Form::new(&*network, samples.places, &names, Wanted::Loss(settings.loss))? else {
             fail!(Internal, "a form for training is always one");
         };
+        if network.universe() == Universe::ByDate
+            && let Some(other) = Form::new(&*network, samples.places + 1, &names, Wanted::Loss(settings.loss))?
+        {
+            form.agree(&other, &*network)?;
+        }
         if settings.turnover_bps > 0.0 && settings.order == Order::Shuffled && form.dates == 1 {
             fail!(
                 InvalidSetting,
@@ -250,7 +255,9 @@ impl Trainer {
             if cancelled() {
                 fail!(Cancelled, "training was cancelled; a further step goes on with it");
             }
-            let place = |error: Error| error.context(format!("epoch {number}, batch {}", self.done.0 + 1));
+            let (plugin, at) = (self.network.name(), self.done.0 + 1);
+            let place =
+                |error: Error| error.context(format!("the network of plugin '{plugin}', epoch {number}, batch {at}"));
             let loss = Self::learn(
                 (&self.samples.train, &self.form, &self.tables),
                 (&self.labels, &mut self.batch_labels),
@@ -333,7 +340,7 @@ impl Trainer {
         let mut out = Vec::with_capacity(samples.len());
         for (output, sample) in output.chunks_exact(count).zip(samples) {
             let last = &output[(form.dates - 1) * form.assets..];
-            let weights = weights_of(last, &sample.places, self.settings.loss)
+            let weights = weights_of(self.network.name(), last, &sample.places, self.settings.loss)
                 .map_err(|error| error.context(format!("the decision of {}", self.task.panel.dates()[sample.row])))?;
             let (mut target, mut shown, mut scores) =
                 (vec![0.0; columns], vec![false; columns], vec![f64::NAN; columns]);
