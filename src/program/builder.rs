@@ -369,6 +369,26 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_bounded_before_they_overflow() {
+        let mut builder = Builder::new();
+        for shape in [vec![usize::MAX; 2], vec![1 << 35], vec![1 << 60, 1 << 60], vec![1; 9]] {
+            assert!(
+                builder.input("x", &shape).is_err() && builder.parameter("x", &shape, Init::Constant(0.0)).is_err()
+            );
+        }
+        // Refused values count for nothing.
+        assert!(builder.input("x", &[1 << 33]).is_ok() && builder.input("y", &[1 << 33]).is_ok());
+        let message = builder.input("z", &[1]).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "input 'z' has the shape [1]; all values of a network together may have 17179869184 numbers"
+        );
+        for name in ["", ".", ".weight", "a.", "a..b", "a b"] {
+            assert!(builder.input(name, &[1]).unwrap_err().to_string().starts_with("a value is named"), "{name}");
+        }
+    }
+
+    #[test]
     fn a_program_without_use_is_refused() {
         let mut builder = Builder::new();
         let x = builder.input("x", &[4]).unwrap();
