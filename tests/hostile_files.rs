@@ -85,7 +85,24 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ("COUNTS_CALLS", "determinism", &["a model must keep nothing between calls"]),
     ("SILENT", "weights", &["plugin 'hostile' failed in weights with code 6 and no message"]),
     ("NO_ENTRY", "load", &["has no entry: it exports neither wf_plugin_init_no_entry nor wf_plugin_init"]),
-    ("FREES_TWICE", "weights", &["SIGABRT (6) in its destroy", "it said: free()"]),
+    ("NET_ABORTS", "program", &["SIGABRT (6) in its build"]),
+    ("NET_CHANGES", "program", &["build described another network when asked again", "hidden.weight [3, 1]"]),
+    (
+        "NET_BY_ASSETS",
+        "program",
+        &["plugin 'hostile' has other parameters for 2 assets than for 8", "WF_UNIVERSE_FIXED"],
+    ),
+    ("NET_KINK", "gradient", &["the gradient of parameter 'gate' is 0", "stands at a kink"]),
+    ("NET_NO_OUTPUT", "weights", &["the network of plugin 'hostile' cannot be used", "named no output"]),
+    ("NET_WRITES_AFTER", "compute", &["SIGSEGV (11) in its compute", "beyond an array that it was lent"]),
+    ("NET_WRITES_BEFORE", "compute", &["plugin 'hostile' wrote before the first number of the input"]),
+    ("NET_WRITES_INPUT", "weights", &["SIGSEGV (11) in its compute", "wrote to one that it may only read"]),
+    ("NET_KEEPS_POINTERS", "compute", &["SIGSEGV (11) in its compute", "used one after its call"]),
+    ("NET_COUNTS_CALLS", "compute", &["compute gave other numbers at row", "keep nothing between calls"]),
+    ("NET_IGNORES_CAPACITY", "errors", &["compute returned WF_OK with room for 6 of 7 numbers"]),
+    ("NET_DIVIDES", "weights", &["SIGFPE (8) in its compute", "divided an integer by zero"]),
+    ("NET_LEAK", "leaks", &["memory grew by", "no call may keep what it allocates"]),
+    ("FREES_TWICE", "weights", &["SIGABRT (6) in its destroy", "it said: ", "double free"]),
 ];
 
 /// Whether a fault was named by its check, and by an exit code of 1.
@@ -145,6 +162,14 @@ fn what_ignores_a_cancelled_caller_is_stopped() {
     named(&output, "cancel", &["it did not end within 3 s, and was stopped in its weights", "service 'cancel'"])
         .unwrap();
     assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn the_network_that_faults_are_planted_in_passes_every_check() {
+    let scratch = tempfile::tempdir().unwrap();
+    let findings = findings(&check(&built(scratch.path(), "faults.c", "NET_NONE"), &[]));
+    assert_eq!(findings.len(), walkforge::conformance::CHECKS.len());
+    assert!(findings.values().all(|(outcome, _)| outcome == "passed"), "{findings:#?}");
 }
 
 #[test]

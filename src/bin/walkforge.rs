@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 use walkforge::conformance::{Finding, Options, Outcome, check, run_here};
 use walkforge::error::{Code, Error, Result};
 use walkforge::evaluate::Value;
@@ -16,6 +16,9 @@ use walkforge::plugin::Search;
 use walkforge::run::{DEFAULT_DATES, Experiment, Run, RunDirectory, Runtime, allocate};
 use walkforge::settings::Values;
 use walkforge::windows::{Span, windows};
+
+#[path = "walkforge/show.rs"]
+mod show;
 
 /// Walk-forward training and validation of portfolio models, without look-ahead.
 #[derive(Parser)]
@@ -93,6 +96,20 @@ enum PluginCommand {
         #[arg(long, default_value_t = 120)]
         seconds: u64,
     },
+    /// Print what a plugin says of itself: its settings, and of a network the program and the memory that it takes.
+    Show {
+        /// The plugin's library, or its name.
+        file: String,
+        /// Assets that a network is described for.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        assets: u32,
+        /// A feature plane that the data have; may be given again.
+        #[arg(long, value_name = "NAME")]
+        feature: Vec<String>,
+        /// Change a setting of the model: key=value.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
     /// One check in this process; what `check` starts.
     #[command(hide = true)]
     CheckHere { file: PathBuf, check: String, report: PathBuf },
@@ -103,12 +120,20 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    let checking = matches!(arguments.command, Command::Plugin { .. });
+    let shows = matches!(arguments.command, Command::Plugin { command: PluginCommand::Show { .. } });
+    let checking = matches!(arguments.command, Command::Plugin { .. }) && !shows;
     let outcome = match arguments.command {
         Command::Run { experiment, out, set } => run(&experiment, &out, &set),
         Command::Audit { experiment, dates, set } => audit(&experiment, dates, &set),
         Command::Windows { data, set } => print_windows(&data, &set),
         Command::Plugin { command: PluginCommand::Check { file, only, seconds } } => check_plugin(&file, only, seconds),
+        Command::Plugin { command: PluginCommand::Show { file, assets, mut feature, set } } => {
+            feature.sort();
+            search()
+                .and_then(|search| search.load(&file))
+                .and_then(|plugin| show::text(&plugin, assets as usize, &feature, &set))
+                .and_then(|text| print(&text))
+        }
         Command::Plugin { command: PluginCommand::CheckHere { file, check, report } } => {
             check_here(&file, &check, &report)
         }
@@ -411,15 +436,7 @@ fn print_windows(data: &std::path::Path, set: &[String]) -> Result<()> {
 fn print_weights(model: &str, data: &std::path::Path, as_of: Option<&str>, set: &[String]) -> Result<()> {
     let (own, rest): (Vec<String>, Vec<String>) = set.iter().cloned().partition(|entry| entry.starts_with("model."));
     let experiment = experiment_of(data, &rest, json!([]))?;
-    let given = own.iter().try_fold(Map::new(), |mut map, entry| {
-        let (key, text) = entry["model.".len()..]
-            .split_once('=')
-            .ok_or_else(|| Error::new(Code::InvalidSetting, "--set model.key needs a value: model.key=value"))?;
-        let value =
-            toml::from_str::<Json>(&format!("v = {text}")).map_or_else(|_| json!(text), |table| table["v"].clone());
-        map.insert(key.to_owned(), value);
-        Ok::<_, Error>(map)
-    })?;
+    let given = show::settings_of(own.iter().map(|entry| &entry["model.".len()..]))?;
     let panel = experiment.panel()?;
     let dates = panel.dates();
     let row = match as_of {

@@ -4,7 +4,7 @@ use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 
 use crate::error::Result;
-use crate::model::Estimator;
+use crate::model::{Estimator, Requirements};
 use crate::panel::{Kind, Panel, Past};
 
 /// More rows than this are not made for a plugin with a long lookback.
@@ -76,7 +76,11 @@ pub(super) fn for_model(model: &dyn Estimator) -> Result<Option<Panel>> {
 
 /// What a model is shown at a row, where it is shown anything.
 pub(super) fn past_at(panel: &Panel, model: &dyn Estimator, row: usize) -> Result<Option<Past>> {
-    let needs = model.requirements();
+    past_at_rows(panel, model.requirements(), row)
+}
+
+/// The same for what a model needs to be shown.
+pub(super) fn past_at_rows(panel: &Panel, needs: Requirements, row: usize) -> Result<Option<Past>> {
     let rows = (row + 1).saturating_sub(needs.lookback)..row + 1;
     let assets = panel.eligible(rows.clone(), needs.min_history);
     if assets.is_empty() { Ok(None) } else { panel.past(rows, &assets).map(Some) }

@@ -12,12 +12,16 @@ use crate::model::{Context, Factory};
 use crate::plugin::Search;
 use crate::run::{Experiment, Run, Runtime};
 
+/// Dates at which the data of networks are cut.
+const DATES_OF_NETWORKS: usize = 2;
+
 /// Seconds that a call may go on after its caller cancelled.
 const PATIENCE: f64 = 10.0;
 
 pub(super) fn look_ahead(subject: &Subject) -> Result<Outcome> {
     let plugin = subject.plugin()?;
     let needs = Subject::model(&plugin)?.requirements();
+    let is_network = plugin.is_network();
     // Enough months before the first decision for the model to have its history.
     let months = needs.lookback.div_ceil(20).clamp(6, 240);
     let panel = ordinary((months + 15) * 22, 8)?;
@@ -25,11 +29,12 @@ pub(super) fn look_ahead(subject: &Subject) -> Result<Outcome> {
     search.add("checked", plugin)?;
     let experiment = format!(
         "[windows]\ntrain_months = {months}\nvalidation_months = 3\ntest_months = 3\nstep_months = 3\n\
-         [train]\nmax_epochs = 2\n[[models]]\nname = \"checked\"\n"
+         [train]\nmax_epochs = 1\n[[models]]\nname = \"checked\"\n"
     );
     let experiment = Experiment::from_toml(&experiment, "".into(), &[])?;
     let run = Run::new(experiment, panel, &Runtime::new(search, 1)?)?;
-    let audit = run.audit(crate::run::DEFAULT_DATES)?;
+    // The models of a window are trained anew for each date at which the data are cut.
+    let audit = run.audit(if is_network { DATES_OF_NETWORKS } else { crate::run::DEFAULT_DATES })?;
     Ok(match audit.moved {
         Some(moved) => Outcome::Failed(format!(
             "the decision of {} in window {} moved by {} when {}; a model may use nothing but the past that the call \

@@ -33,7 +33,7 @@ pub(super) fn untouched(subject: &Subject) -> Result<Outcome> {
 const ROUNDS: usize = 60;
 
 /// The same of networks, whose training takes its time.
-const ROUNDS_OF_NETWORKS: usize = 6;
+const ROUNDS_OF_NETWORKS: usize = 2;
 
 pub(super) fn leaks(subject: &Subject) -> Result<Outcome> {
     let plugin = subject.plugin()?;

@@ -8,6 +8,7 @@ mod future;
 mod host;
 mod loading;
 mod network;
+mod program;
 mod settings;
 
 use std::path::Path;
@@ -102,6 +103,21 @@ pub static CHECKS: &[Check] = &[
         doc: "the same inputs give the same bits, whatever was asked before",
         run: answers::determinism,
     },
+    Check {
+        name: "program",
+        doc: "a network describes itself the same way each time, with the same parameters for any number of assets",
+        run: program::repeatable,
+    },
+    Check {
+        name: "gradient",
+        doc: "a network's gradients are the slopes of its output, as it begins",
+        run: program::gradient,
+    },
+    Check {
+        name: "compute",
+        doc: "a network writes every number of its computed inputs, the same each time, and nothing beyond them",
+        run: program::compute,
+    },
     Check { name: "threads", doc: "many threads may ask one model at once", run: answers::threads },
     Check { name: "look_ahead", doc: "no decision depends on rows after it", run: future::look_ahead },
     Check { name: "cancel", doc: "a call whose caller cancelled returns soon", run: future::cancel },
@@ -160,5 +176,8 @@ fn is_refusal(error: &Error) -> bool {
     while let Some(cause) = last.cause() {
         last = cause;
     }
-    !last.message().trim().is_empty() && !error.to_string().contains("no message")
+    // What failed on our own side is none.
+    !matches!(error.code(), Code::Io | Code::Internal)
+        && !last.message().trim().is_empty()
+        && !error.to_string().contains("no message")
 }

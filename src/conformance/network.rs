@@ -26,6 +26,9 @@ struct Short {
     trained: Option<Trained>,
 }
 
+/// Samples that a network is trained on at most, so that a check of a large one does not take long.
+const SAMPLES: usize = 48;
+
 /// Rows between two decisions.
 const MONTH: usize = 21;
 
@@ -53,14 +56,15 @@ impl Estimator for Short {
     }
 
     fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()> {
-        let settings = json!({"max_epochs": 2, "batch_size": 16, "accumulation_steps": 2});
+        let settings = json!({"max_epochs": 2, "batch_size": 12, "accumulation_steps": 2});
         let settings = TrainSettings::from_sections(settings.as_object().unwrap_or(&Map::new()), None)?;
         let panel = panel(train, validation)?;
         let (inside, all) = (train.rows().len(), panel.dates().len());
+        let first = (self.network.requirements().lookback - 1).max((inside - 1).saturating_sub(SAMPLES)).min(inside);
         let market = Market { constraints: Constraints::default(), cost_bps: 10.0, lag: 0 };
         let task = Task {
             train: 0..inside,
-            samples: (self.network.requirements().lookback - 1).min(inside)..inside - 1,
+            samples: first..inside - 1,
             decisions: (inside - 1..(all - 1).max(inside)).step_by(MONTH).collect(),
             validation: if all > inside { inside..all } else { 0..0 },
             panel,

@@ -84,6 +84,9 @@ pub struct Sketch {
 
 /// A model that the core trains.
 pub trait Network: Send + Sync {
+    /// The name of the kind, for messages.
+    fn name(&self) -> &str;
+
     /// What the model needs to be shown at a decision.
     fn requirements(&self) -> Requirements;
 

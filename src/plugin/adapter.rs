@@ -247,16 +247,35 @@ impl Instance {
             let status = self.table.calling("weights", || call(self.handle, view.as_ptr(), room, capacity, place));
             (status, from_c(error))
         };
-        let needed = past.assets().len();
-        Ok(if status == WF_OK {
-            Some(format!("weights returned WF_OK with room for {capacity} of {needed} numbers"))
-        } else if room.to_vec().iter().any(|value| !value.is_nan()) {
-            Some("weights failed, as it must, but wrote to the buffer before".to_owned())
-        } else if with_error && error.is_none_or(|error| error.message().is_empty()) {
-            Some(format!("weights failed with code {status}, as it must, but without an error and its message"))
-        } else {
-            None
-        })
+        let wrote = room.to_vec().iter().any(|value| !value.is_nan());
+        let silent = with_error && error.is_none_or(|error| error.message().is_empty());
+        Ok(refused("weights", capacity, status, wrote, silent))
+    }
+
+    /// The same of a computed input.
+    pub(super) fn compute_into(
+        &self,
+        input: usize,
+        past: &Past,
+        capacity: usize,
+        with_error: bool,
+    ) -> Result<Option<String>> {
+        let call = self.table.api.compute.ok_or_else(|| missing(&self.table.name, "compute"))?;
+        let mut room = Guarded::new(&vec![f32::NAN; capacity.max(1)])?;
+        let shown = Shown::new(past, &self.context)?;
+        let view = shown.as_c()?;
+        let mut error = core::ptr::null_mut();
+        let place = if with_error { &raw mut error } else { core::ptr::null_mut() };
+        // SAFETY: as in `weigh_into`.
+        let (status, error) = unsafe {
+            let room = room.as_mut_ptr();
+            let status =
+                self.table.calling("compute", || call(self.handle, input, view.as_ptr(), room, capacity, place));
+            (status, from_c(error))
+        };
+        let wrote = room.to_vec().iter().any(|value| !value.is_nan());
+        let silent = with_error && error.is_none_or(|error| error.message().is_empty());
+        Ok(refused("compute", capacity, status, wrote, silent))
     }
 
     /// Destroys nothing, which a plugin must accept.
@@ -297,6 +316,20 @@ impl Instance {
             );
         }
         Ok(out)
+    }
+}
+
+/// What was wrong with how a call refused a room that is one number too small: whether it wrote, and whether it could say why and
+/// did not.
+fn refused(call: &str, capacity: usize, status: i32, wrote: bool, silent: bool) -> Option<String> {
+    if status == WF_OK {
+        Some(format!("{call} returned WF_OK with room for {capacity} of {} numbers", capacity + 1))
+    } else if wrote {
+        Some(format!("{call} failed, as it must, but wrote to the buffer before"))
+    } else if silent {
+        Some(format!("{call} failed with code {status}, as it must, but without an error and its message"))
+    } else {
+        None
     }
 }
 

@@ -8,7 +8,7 @@ use walkforge_plugin_abi::{WF_AXIS_ASSETS, WF_NO_VALUE, wf_program, wf_program_s
 use super::error::text;
 use crate::error::{Code, Error, Result, fail, words};
 use crate::model::{Axis, InputSource, Output, Plane, Sketch};
-use crate::program::{Builder, Init, ValueId};
+use crate::program::{Builder, Init, MOST_AXES, ValueId};
 
 /// Service `program`, version 1.
 pub(super) static PROGRAM: wf_program_service = wf_program_service {
@@ -28,11 +28,8 @@ pub(super) static PROGRAM: wf_program_service = wf_program_service {
     output_weights,
 };
 
-/// Axes that a shape may have; more than any network needs.
-const MOST_AXES: usize = 8;
-
-/// Values that a program may have.
-const MOST_VALUES: usize = 1 << 20;
+/// Values that a program may have: the plan compares them in pairs.
+const MOST_VALUES: usize = 1 << 14;
 
 /// A network under description.
 pub(super) struct Under {
@@ -61,6 +58,11 @@ impl Under {
         }
     }
 
+    /// Whether a call of the service failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// What was described.
     pub(super) fn finish(self) -> Result<Sketch> {
         if let Some(failed) = self.failed {
@@ -69,6 +71,7 @@ impl Under {
         let Some((output, kind)) = self.output else {
             fail!(Plugin, "build returned WF_OK and named no output");
         };
+        self.builder.used(output)?;
         Ok(Sketch { builder: self.builder, inputs: self.inputs, output, kind })
     }
 
@@ -121,6 +124,15 @@ impl Under {
             axes.iter().map(|axis| if let Axis::Of(length) = axis { *length } else { self.assets }).collect();
         let number = self.inputs.iter().filter(|input| matches!(input, InputSource::Computed { .. })).count();
         self.input(name, &shape, InputSource::Computed { number, shape: axes, normalise })
+    }
+
+    /// A value as a plugin names it. `WF_NO_VALUE` that came of no failure is none.
+    fn id(&self, value: wf_value) -> Result<ValueId> {
+        let count = self.builder.count();
+        match usize::try_from(value) {
+            Ok(place) if place < count => Ok(ValueId(place)),
+            _ => fail!(Plugin, "the network has no value {value}; so far it has {count}"),
+        }
     }
 
     fn output(&mut self, value: ValueId, kind: Output) -> Result<()> {
@@ -177,14 +189,6 @@ unsafe fn value(program: *mut wf_program, body: impl FnOnce(&mut Under) -> Resul
     };
     // SAFETY: as demanded of the caller.
     unsafe { with(program, WF_NO_VALUE, given) }
-}
-
-/// A value as a plugin names it. `WF_NO_VALUE` that came of no failure is one.
-fn id(value: wf_value) -> Result<ValueId> {
-    match usize::try_from(value) {
-        Ok(place) => Ok(ValueId(place)),
-        Err(_) => fail!(Plugin, "the network has no value {value}"),
-    }
 }
 
 /// Numbers that a plugin passes.
@@ -252,27 +256,52 @@ unsafe extern "C" fn parameter(
 
 unsafe extern "C" fn linear(program: *mut wf_program, name: wf_string, x: wf_value, outputs: usize) -> wf_value {
     // SAFETY: as in `trailing`.
-    unsafe { value(program, |under| under.builder.linear(&text(name), id(x)?, outputs)) }
+    unsafe {
+        value(program, |under| {
+            let x = under.id(x)?;
+            under.builder.linear(&text(name), x, outputs)
+        })
+    }
 }
 
 unsafe extern "C" fn lstm(program: *mut wf_program, name: wf_string, x: wf_value, hidden: usize) -> wf_value {
     // SAFETY: as in `trailing`.
-    unsafe { value(program, |under| under.builder.lstm(&text(name), id(x)?, hidden)) }
+    unsafe {
+        value(program, |under| {
+            let x = under.id(x)?;
+            under.builder.lstm(&text(name), x, hidden)
+        })
+    }
 }
 
 unsafe extern "C" fn layer_norm(program: *mut wf_program, name: wf_string, x: wf_value) -> wf_value {
     // SAFETY: as in `trailing`.
-    unsafe { value(program, |under| under.builder.layer_norm(&text(name), id(x)?)) }
+    unsafe {
+        value(program, |under| {
+            let x = under.id(x)?;
+            under.builder.layer_norm(&text(name), x)
+        })
+    }
 }
 
 unsafe extern "C" fn attention(program: *mut wf_program, name: wf_string, x: wf_value, heads: usize) -> wf_value {
     // SAFETY: as in `trailing`.
-    unsafe { value(program, |under| under.builder.attention(&text(name), id(x)?, heads)) }
+    unsafe {
+        value(program, |under| {
+            let x = under.id(x)?;
+            under.builder.attention(&text(name), x, heads)
+        })
+    }
 }
 
 unsafe extern "C" fn dropout(program: *mut wf_program, x: wf_value, share: f32) -> wf_value {
     // SAFETY: as in `trailing`.
-    unsafe { value(program, |under| under.builder.dropout(id(x)?, share)) }
+    unsafe {
+        value(program, |under| {
+            let x = under.id(x)?;
+            under.builder.dropout(x, share)
+        })
+    }
 }
 
 unsafe extern "C" fn op(
@@ -286,7 +315,7 @@ unsafe extern "C" fn op(
         // SAFETY: as in `trailing`; there are as many operands as are said.
         let (name, attributes, operands) =
             unsafe { (text(name), text(attributes), list(operands, count, MOST_AXES, "operands")?) };
-        let operands = operands.iter().map(|operand| id(*operand)).collect::<Result<Vec<_>>>()?;
+        let operands = operands.iter().map(|operand| under.id(*operand)).collect::<Result<Vec<_>>>()?;
         under.builder.named(&name, &attributes, &operands)
     };
     // SAFETY: as in `trailing`.
@@ -296,7 +325,7 @@ unsafe extern "C" fn op(
 unsafe extern "C" fn shape(program: *const wf_program, value: wf_value, axes: *mut usize, capacity: usize) -> usize {
     // SAFETY: the plugin passes what `build` was given.
     let Some(under) = (unsafe { program.cast::<Under>().as_ref() }) else { return 0 };
-    let Ok(value) = id(value) else { return 0 };
+    let Ok(value) = under.id(value) else { return 0 };
     let shape = under.builder.shape(value);
     if !axes.is_null() && axes.is_aligned() {
         for (place, axis) in shape.iter().take(capacity).enumerate() {
@@ -321,5 +350,13 @@ unsafe extern "C" fn output_weights(program: *mut wf_program, value: wf_value) {
 /// As for [`with`].
 unsafe fn output(program: *mut wf_program, value: wf_value, kind: Output) {
     // SAFETY: as demanded of the caller.
-    unsafe { with(program, (), |under| if under.failed.is_some() { Ok(()) } else { under.output(id(value)?, kind) }) }
+    unsafe {
+        with(program, (), |under| {
+            if under.failed.is_some() {
+                return Ok(());
+            }
+            let value = under.id(value)?;
+            under.output(value, kind)
+        });
+    }
 }

@@ -6,7 +6,7 @@ use super::adapter::{Instance, Shown};
 use super::builder::Under;
 use super::error::{check, string};
 use super::memory::Guarded;
-use crate::error::{Result, fail};
+use crate::error::{Code, Error, Result, fail};
 use crate::model::{Network, Requirements, Sketch, Universe};
 use crate::panel::Past;
 
@@ -23,6 +23,10 @@ pub(super) fn universe(plugin: &str, number: i32) -> Result<Universe> {
 }
 
 impl Network for Instance {
+    fn name(&self) -> &str {
+        &self.table.name
+    }
+
     fn requirements(&self) -> Requirements {
         self.needs
     }
@@ -44,12 +48,19 @@ impl Network for Instance {
         let mut under = Under::new(assets, self.needs.lookback, features);
         let mut error = core::ptr::null_mut();
         // SAFETY: the instance is the plugin's own; shape and program live during the call, the program is ours alone.
-        unsafe {
+        let told = unsafe {
             let program = (&raw mut under).cast();
             let status = self.table.calling("build", || build(self.handle, &raw const shape, program, &raw mut error));
-            check(name, "build", status, error)?;
+            check(name, "build", status, error)
+        };
+        // A build that looks at what it gets fails too where a call failed, and cannot know why.
+        if !under.has_failed() {
+            told?;
         }
-        under.finish().map_err(|error| error.context(format!("the network of plugin '{name}' cannot be used")))
+        under.finish().map_err(|error| {
+            let code = if error.code() == Code::Internal { Code::Internal } else { Code::Plugin };
+            Error::new(code, format!("the network of plugin '{name}' cannot be used")).caused_by(error)
+        })
     }
 
     fn compute(&self, input: usize, past: &Past, out: &mut [f32]) -> Result<()> {

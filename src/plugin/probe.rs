@@ -13,7 +13,7 @@ use super::library::{Candidate, Loaded};
 use super::load::{EMPTY, understand};
 use super::trail::Trail;
 use crate::error::{Error, Result};
-use crate::model::Context;
+use crate::model::{Axis, Context, Factory, InputSource, Network};
 use crate::panel::Past;
 use crate::settings::Values;
 
@@ -88,16 +88,28 @@ impl Probe {
 }
 
 impl Plugin {
-    /// Asks for weights with room for one number too few, with and without a place for the error; `Err` says what was
-    /// wrong with the answer.
+    /// Asks for weights, or for the computed inputs of a network, with room for one number too few, with and without a place
+    /// for the error; gives what was wrong with the answer.
     ///
     /// # Errors
     /// As for making a model; and what the plugin should not have done.
-    pub fn weigh_into_too_little(&self, settings: &Values, past: &Past) -> Result<Option<String>> {
+    pub fn answer_into_too_little(&self, settings: &Values, past: &Past) -> Result<Option<String>> {
         let model = self.instance(settings, &Context::default().checking())?;
+        let assets = past.assets().len();
+        let inputs = if self.is_network() { model.build(assets, past.feature_names())?.inputs } else { Vec::new() };
         for with_error in [true, false] {
-            if let Some(fault) = model.weigh_into(past, past.assets().len() - 1, with_error)? {
+            if !self.is_network()
+                && let Some(fault) = model.weigh_into(past, assets - 1, with_error)?
+            {
                 return Ok(Some(fault));
+            }
+            for source in &inputs {
+                let InputSource::Computed { number, shape, .. } = source else { continue };
+                let length = |axis: &Axis| if let Axis::Of(length) = axis { *length } else { assets };
+                let count = shape.iter().map(length).product::<usize>();
+                if let Some(fault) = model.compute_into(*number, past, count - 1, with_error)? {
+                    return Ok(Some(fault));
+                }
             }
         }
         model.destroy_null();

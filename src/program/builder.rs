@@ -14,16 +14,16 @@ pub struct Builder {
     nodes: Vec<Node>,
     inputs: Vec<Input>,
     parameters: Vec<Parameter>,
+    /// Numbers of one sample of all values.
+    numbers: usize,
 }
 
-/// Numbers that one sample of a value may have: more than fits any memory that a network is for, and far from where sizes
-/// overflow.
+/// Numbers that all values together may have for one sample: more than fits any memory that a network is for, and far from where
+/// sizes overflow.
 const MOST_NUMBERS: usize = 1 << 34;
 
-/// Whether a value of this shape may be.
-fn fits(shape: &[usize]) -> bool {
-    shape.iter().try_fold(1_usize, |all, axis| all.checked_mul(*axis)).is_some_and(|all| all <= MOST_NUMBERS)
-}
+/// Axes that a value may have; more than any network needs.
+pub const MOST_AXES: usize = 8;
 
 impl Builder {
     /// Nothing yet.
@@ -38,18 +38,35 @@ impl Builder {
 
     fn name(&self, name: &str, shape: &[usize]) -> Result<()> {
         let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.');
-        if name.is_empty() || !name.chars().all(plain) {
-            fail!(InvalidArgument, "a value is named \"{name}\"; allowed are letters, digits, _ and .");
+        if name.split('.').any(str::is_empty) || !name.chars().all(plain) {
+            fail!(
+                InvalidArgument,
+                "a value is named \"{name}\"; allowed are letters, digits and _, with . between words"
+            );
         }
         if self.is_taken(name) {
             fail!(InvalidArgument, "the name '{name}' is taken; each input and parameter needs one of its own");
         }
-        if shape.contains(&0) || !fits(shape) {
+        if shape.contains(&0) {
+            fail!(InvalidArgument, "'{name}' has the shape {shape:?}; every axis must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// Counts the numbers of a further value; `who` is what messages call it.
+    fn take(&mut self, who: &str, shape: &[usize]) -> Result<()> {
+        if shape.len() > MOST_AXES {
+            fail!(InvalidArgument, "{who} has {} axes; allowed are {MOST_AXES}", shape.len());
+        }
+        let all = shape.iter().try_fold(1_usize, |all, axis| all.checked_mul(*axis));
+        let all = all.and_then(|count| count.checked_add(self.numbers)).filter(|all| *all <= MOST_NUMBERS);
+        let Some(all) = all else {
             fail!(
                 InvalidArgument,
-                "'{name}' has the shape {shape:?}; every axis must be at least 1, and all numbers together at most {MOST_NUMBERS}"
+                "{who} has the shape {shape:?}; all values of a network together may have {MOST_NUMBERS} numbers"
             );
-        }
+        };
+        self.numbers = all;
         Ok(())
     }
 
@@ -59,6 +76,7 @@ impl Builder {
     /// `InvalidArgument` where the name is taken or the shape is empty.
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Result<ValueId> {
         self.name(name, shape)?;
+        self.take(&format!("input '{name}'"), shape)?;
         let value = self.value(Operand::batched(shape), Source::Input(self.inputs.len()), false);
         self.inputs.push(Input { name: name.to_owned(), shape: shape.to_vec(), value });
         Ok(value)
@@ -84,6 +102,7 @@ impl Builder {
     /// As for [`Builder::input`].
     pub fn parameter(&mut self, name: &str, shape: &[usize], init: Init) -> Result<ValueId> {
         self.name(name, shape)?;
+        self.take(&format!("parameter '{name}'"), shape)?;
         let value = self.value(Operand::shared(shape), Source::Parameter(self.parameters.len()), true);
         let offset = self.parameters.last().map_or(0, |last| (last.offset + last.count()).next_multiple_of(ALIGNMENT));
         self.parameters.push(Parameter { name: name.to_owned(), shape: shape.to_vec(), init, offset, value });
@@ -129,14 +148,17 @@ impl Builder {
             Ok(shape) => shape,
             Err(text) => fail!(InvalidArgument, "op '{}' {text}", op.name()),
         };
-        if !fits(&shape) {
-            fail!(InvalidArgument, "op '{}' gives the shape {shape:?}; allowed are {MOST_NUMBERS} numbers", op.name());
-        }
+        self.take(&format!("what op '{}' gives", op.name()), &shape)?;
         let batched = operands.iter().any(|operand| operand.batched);
         let trained = inputs.iter().any(|input| self.values[input.0].trained);
         let output = self.value(Operand { shape, batched }, Source::Node(self.nodes.len()), trained);
         self.nodes.push(Node { op, inputs: inputs.to_vec(), output });
         Ok(output)
+    }
+
+    /// How many values there are.
+    pub fn count(&self) -> usize {
+        self.values.len()
     }
 
     /// The shape of one sample of a value.
@@ -279,11 +301,11 @@ impl Builder {
         self.op(Softmax, &[x, mask])
     }
 
-    /// The finished program, whose output is `output`. What the output does not depend on is left out.
+    /// Whether a program with this output can be finished; which values it depends on.
     ///
     /// # Errors
-    /// `InvalidArgument` where the output is not batched, depends on no parameter, or a parameter is of no use.
-    pub fn finish(self, output: ValueId) -> Result<Program> {
+    /// As for [`Builder::finish`].
+    pub fn used(&self, output: ValueId) -> Result<Vec<bool>> {
         let Some(value) = self.values.get(output.0) else {
             fail!(InvalidArgument, "the output is value {}, which is not there", output.0);
         };
@@ -295,17 +317,25 @@ impl Builder {
         }
         let mut used = vec![false; self.values.len()];
         used[output.0] = true;
-        let mut nodes = Vec::new();
-        for node in self.nodes.into_iter().rev() {
+        for node in self.nodes.iter().rev() {
             if used[node.output.0] {
                 node.inputs.iter().for_each(|input| used[input.0] = true);
-                nodes.push(node);
             }
         }
-        nodes.reverse();
         if let Some(idle) = self.parameters.iter().find(|parameter| !used[parameter.value.0]) {
             fail!(InvalidArgument, "the output does not depend on parameter '{}'", idle.name);
         }
+        Ok(used)
+    }
+
+    /// The finished program, whose output is `output`. What the output does not depend on is left out.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where the output is not batched, depends on no parameter, or a parameter is of no use.
+    pub fn finish(mut self, output: ValueId) -> Result<Program> {
+        let used = self.used(output)?;
+        self.nodes.retain(|node| used[node.output.0]);
+        let nodes = self.nodes;
         let mut values = self.values;
         for (place, node) in nodes.iter().enumerate() {
             values[node.output.0].source = Source::Node(place);
@@ -336,6 +366,26 @@ mod tests {
         assert!(message.contains("the name 'x' is taken"), "{message}");
         assert!(builder.input("y", &[0]).is_err() && builder.input("", &[1]).is_err());
         assert!(builder.attention("a", x, 3).unwrap_err().to_string().contains("found 3 heads"));
+    }
+
+    #[test]
+    fn sizes_are_bounded_before_they_overflow() {
+        let mut builder = Builder::new();
+        for shape in [vec![usize::MAX; 2], vec![1 << 35], vec![1 << 60, 1 << 60], vec![1; 9]] {
+            assert!(
+                builder.input("x", &shape).is_err() && builder.parameter("x", &shape, Init::Constant(0.0)).is_err()
+            );
+        }
+        // Refused values count for nothing.
+        assert!(builder.input("x", &[1 << 33]).is_ok() && builder.input("y", &[1 << 33]).is_ok());
+        let message = builder.input("z", &[1]).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "input 'z' has the shape [1]; all values of a network together may have 17179869184 numbers"
+        );
+        for name in ["", ".", ".weight", "a.", "a..b", "a b"] {
+            assert!(builder.input(name, &[1]).unwrap_err().to_string().starts_with("a value is named"), "{name}");
+        }
     }
 
     #[test]

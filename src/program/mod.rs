@@ -12,7 +12,7 @@ mod precision;
 mod reverse;
 mod text;
 
-pub use builder::Builder;
+pub use builder::{Builder, MOST_AXES};
 pub use execute::{Replica, Step};
 pub use plan::{Plan, Purpose};
 pub use precision::Precision;

@@ -84,11 +84,24 @@ impl Form {
         }))
     }
 
-    /// Whether both have the same parameters, so that those of one fit the other.
-    pub fn parameters_agree(&self, other: &Self) -> bool {
+    /// Holds a form of the same network to having the same parameters, so that those of one fit the other.
+    ///
+    /// # Errors
+    /// `Plugin` where it has others.
+    pub fn agree(&self, other: &Self, network: &dyn Network) -> Result<()> {
         let shapes = |form: &Self| -> Vec<(String, Vec<usize>)> {
             form.program.parameters().iter().map(|one| (one.name.clone(), one.shape.clone())).collect()
         };
-        shapes(self) == shapes(other)
+        if shapes(self) != shapes(other) {
+            fail!(
+                Plugin,
+                "the network of plugin '{}' has other parameters for {} assets than for {}; allowed is that with WF_UNIVERSE_FIXED \
+                 alone",
+                network.name(),
+                other.assets,
+                self.assets
+            );
+        }
+        Ok(())
     }
 }

@@ -75,7 +75,9 @@ impl Learner {
             if cancelled() {
                 fail!(Cancelled, "training was cancelled; a further step goes on with it");
             }
-            let place = |error: Error| error.context(format!("epoch {number}, batch {}", self.done.batches + 1));
+            let (plugin, at) = (lesson.network.name(), self.done.batches + 1);
+            let place =
+                |error: Error| error.context(format!("the network of plugin '{plugin}', epoch {number}, batch {at}"));
             let outcome = lesson.learn(stepper, room, batch, self.rate.rate());
             let Outcome { loss, skipped, .. } = outcome.map_err(place)?;
             self.done.batches += 1;

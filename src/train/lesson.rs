@@ -13,7 +13,7 @@ use super::task::{Sample, Samples, Task};
 use super::trained::weights_of;
 use crate::error::{Result, fail};
 use crate::evaluate::{Value, sharpe};
-use crate::model::Network;
+use crate::model::{Network, Universe};
 use crate::portfolio::Decision;
 use crate::random::Random;
 
@@ -53,6 +53,12 @@ impl Lesson {
         else {
             fail!(Internal, "a form for training is always one");
         };
+        if network.universe() == Universe::ByDate
+            && let Some(other) =
+                Form::new(&*network, samples.places + 1, &names, Wanted::Loss(settings.loss), settings.precision)?
+        {
+            form.agree(&other, &*network)?;
+        }
         if settings.turnover_bps > 0.0 && settings.order == Order::Shuffled && form.dates == 1 {
             fail!(
                 InvalidSetting,
@@ -180,7 +186,7 @@ impl Lesson {
         let mut out = Vec::with_capacity(samples.len());
         for (output, sample) in output.chunks_exact(count).zip(samples) {
             let last = &output[(form.dates - 1) * form.assets..];
-            let weights = weights_of(last, &sample.places, self.settings.loss)
+            let weights = weights_of(self.network.name(), last, &sample.places, self.settings.loss)
                 .map_err(|error| error.context(format!("the decision of {}", self.task.panel.dates()[sample.row])))?;
             let (mut target, mut shown, mut scores) =
                 (vec![0.0; columns], vec![false; columns], vec![f64::NAN; columns]);

@@ -70,13 +70,7 @@ impl Trained {
             };
             form
         };
-        if !form.parameters_agree(&self.form) {
-            fail!(
-                Plugin,
-                "the network has other parameters for {places} assets than for {}; allowed is that with a fixed universe alone",
-                self.form.assets
-            );
-        }
+        self.form.agree(&form, &*self.network)?;
         let plan: Arc<Plan> = Arc::new(form.program.plan(Purpose::Predict, 1));
         Ok(Some(Runner { replica: Replica::new(Arc::clone(&form.program), plan, 0), form }))
     }
@@ -162,7 +156,10 @@ impl Estimator for Trained {
         let Some((outputs, places)) = self.run(past, Wanted::Loss(self.loss))? else {
             fail!(Internal, "a form for training is always one");
         };
-        let each = outputs.iter().map(|output| weights_of(output, &places, self.loss)).collect::<Result<Vec<_>>>()?;
+        let each = outputs
+            .iter()
+            .map(|output| weights_of(self.network.name(), output, &places, self.loss))
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self::by_asset(past, &places, mean(&each, places.len()).into_iter(), 0.0))
     }
 
@@ -173,7 +170,7 @@ impl Estimator for Trained {
         let scores = mean(&each, places.len());
         let there = |place: usize| places[place].is_some();
         if (0..places.len()).any(|place| there(place) && !scores[place].is_finite()) {
-            return Err(not_finite("score"));
+            return Err(not_finite(self.network.name(), "score"));
         }
         let least = (0..places.len()).filter(|place| there(*place)).map(|place| scores[place]).fold(f64::MAX, f64::min);
         // An asset that the network has no place for comes after those that it scores.
@@ -187,17 +184,17 @@ fn mean(lists: &[Vec<f64>], count: usize) -> Vec<f64> {
     (0..count).map(over).collect()
 }
 
-fn not_finite(what: &str) -> Error {
-    Error::new(Code::InvalidData, format!("the network gave a {what} that is no number"))
+fn not_finite(network: &str, what: &str) -> Error {
+    Error::new(Code::InvalidData, format!("the network of plugin '{network}' gave a {what} that is no number"))
 }
 
 /// Weights by place, which sum to 1, of what a network gave: weights to single precision, or scores, of which the softmax is
 /// taken over the assets that are there.
-pub(super) fn weights_of(output: &[f32], places: &Places, loss: Loss) -> Result<Vec<f64>> {
+pub(super) fn weights_of(network: &str, output: &[f32], places: &Places, loss: Loss) -> Result<Vec<f64>> {
     let there = |place: usize| places.get(place).is_some_and(Option::is_some);
     let inside: Range<usize> = 0..output.len();
     if inside.clone().any(|place| there(place) && !output[place].is_finite()) {
-        return Err(not_finite(if loss == Loss::Sharpe { "weight" } else { "score" }));
+        return Err(not_finite(network, if loss == Loss::Sharpe { "weight" } else { "score" }));
     }
     let top =
         inside.clone().filter(|&place| there(place)).map(|place| f64::from(output[place])).fold(f64::MIN, f64::max);
@@ -211,7 +208,7 @@ pub(super) fn weights_of(output: &[f32], places: &Places, loss: Loss) -> Result<
     let sum: f64 = raw.iter().sum();
     // Single precision keeps a sum of many weights to about 1e-6; what is further off is no rounding.
     if loss == Loss::Sharpe && (sum - 1.0).abs() > 1e-3 {
-        fail!(Plugin, "the weights of the network sum to {sum}; allowed is 1");
+        fail!(Plugin, "the weights of the network of plugin '{network}' sum to {sum}; allowed is 1");
     }
     Ok(raw.into_iter().map(|weight| weight / sum).collect())
 }

@@ -1,5 +1,5 @@
 //! The example plugins in C and C++: built from the header alone, run through a whole experiment, and compared with an
-//! independent computation in Python.
+//! independent computation in Python; the network among them is trained.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::tools::{COMPILERS, Compilers, STRICT, folder, root, run, symbols};
 
-/// Builds both into `folder`, from the plugin header and nothing else.
+/// Builds all of them into `folder`, from the plugin header and nothing else.
 pub fn examples(compilers: Compilers, flags: &[&str], folder: &Path) {
     let include = folder.join("include");
     fs::create_dir_all(&include).unwrap();
@@ -16,6 +16,7 @@ pub fn examples(compilers: Compilers, flags: &[&str], folder: &Path) {
     for (name, file, compiler, standard) in [
         ("momentum", "momentum.c", compilers.c, "-std=c11"),
         ("min_variance", "min_variance.cpp", compilers.cpp, "-std=c++17"),
+        ("mlp", "mlp.c", compilers.c, "-std=c11"),
     ] {
         let plugin = folder.join(format!("libwalkforge_{name}.so"));
         let mut command = Command::new(compiler);
@@ -71,6 +72,37 @@ fn the_examples_in_c_and_cpp_weigh_as_python_does() {
     }
 }
 
+const TRAINED: &str = "[windows]\ntrain_months = 24\nvalidation_months = 6\ntest_months = 12\nstep_months = 12\n\
+                       [train]\nmax_epochs = 3\n[[models]]\nname = \"mlp\"\n";
+
+#[test]
+fn the_network_in_c_is_trained_and_weighs_in_every_window() {
+    let prices = root().join("examples/data/sp500_20_prices.csv");
+    let mut all = Vec::new();
+    for compilers in COMPILERS {
+        let folder = folder(&format!("network-{}", compilers.c));
+        examples(compilers, &[], &folder);
+        let experiment = format!("[data]\nprices = \"{}\"\n{TRAINED}", prices.display());
+        fs::write(folder.join("experiment.toml"), experiment).unwrap();
+        run(&mut walkforge(&folder, &["run", "experiment.toml", "--out", "out"]));
+        let weights = cells(&fs::read_to_string(folder.join("out/weights.csv")).unwrap(), [0, 2, 3, 4]);
+        let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+        let mut uneven = 0.0_f64;
+        for ([date, ..], weight) in weights.iter().filter(|(key, _)| key[1] == "mlp") {
+            assert!(weight.is_finite() && *weight >= 0.0, "{date}: {weight}");
+            *sums.entry(date).or_default() += weight;
+            uneven = uneven.max((weight - 0.05).abs());
+        }
+        println!("{}: {} decisions, up to {uneven:.3} from equal weights", compilers.c, sums.len());
+        assert!(sums.len() > 60 && sums.values().all(|sum| (sum - 1.0).abs() < 1e-9), "{sums:?}");
+        assert!(uneven > 1e-3, "{uneven}");
+        all.push(weights);
+    }
+    // Neither compiler's arithmetic moves a weight.
+    let apart = all[0].iter().map(|(key, weight)| (weight - all[1][key]).abs()).fold(0.0, f64::max);
+    assert!(apart < 1e-6, "{apart:e}");
+}
+
 #[test]
 fn the_examples_refuse_in_their_own_words() {
     let folder = folder("plugins-refuse");
@@ -82,6 +114,7 @@ fn the_examples_refuse_in_their_own_words() {
         ("momentum", "model.lookback=4,model.skip=3", "not more rows than setting 'skip' leaves out"),
         ("min_variance", "model.lookback=3", "no return varies over the lookback"),
         ("min_variance", "model.ridge=0", "a number from 0.000000001 to 1000"),
+        ("mlp", "model.dropout=1", "a number from 0 to 0.95"),
     ] {
         let mut command = walkforge(&folder, &["weights", "--model", model, "--data", "flat.csv"]);
         for set in set.split(',') {

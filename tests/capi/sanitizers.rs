@@ -39,13 +39,15 @@ fn programs(compilers: Compilers, flags: &[&str], folder: &Path) -> Vec<(PathBuf
             compilers.c,
             &c,
             root().join("tests/abi/v1.0/host.c"),
-            vec![prices, plugins, "momentum".into(), "min_variance".into(), "hrp".into()],
+            vec![prices.clone(), plugins.clone(), "momentum".into(), "min_variance".into(), "hrp".into()],
         ),
+        (compilers.c, &c, root().join("tests/abi/v1.1/host.c"), vec![prices, plugins, "mlp".into()]),
         (compilers.c, &c, abuse, vec!["300".into(), "1".into()]),
     ];
     made.into_iter()
-        .map(|(compiler, flags, source, arguments)| {
-            let program = folder.join(source.file_stem().unwrap());
+        .enumerate()
+        .map(|(place, (compiler, flags, source, arguments))| {
+            let program = folder.join(format!("{}-{place}", source.file_stem().unwrap().display()));
             build(compiler, flags, &source, &program);
             (program, arguments)
         })

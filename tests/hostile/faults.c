@@ -162,6 +162,71 @@ static volatile double calls;
 #elif defined FAULT_FREES_TWICE
 #define ON_DESTROY free(model);
 
+#elif defined FAULT_NET_NONE
+#define NETWORK
+
+#elif defined FAULT_NET_ABORTS
+#define NETWORK
+#define ON_BUILD abort();
+
+#elif defined FAULT_NET_CHANGES
+#define NETWORK
+static size_t built;
+#define ON_BUILD hidden += built++ % 2;
+
+#elif defined FAULT_NET_BY_ASSETS
+#define NETWORK
+#define ON_BUILD hidden = shape->assets;
+
+#elif defined FAULT_NET_KINK
+#define NETWORK
+/* A gate that begins where relu has no slope. */
+#define ON_BUILD                                                                   \
+    wf_value gate = net->parameter(program, text("gate"), NULL, 0, 0.0f, 0.0f);    \
+    wf_value gated[2] = {x, net->op(program, text("relu"), &gate, 1, text(""))};   \
+    x = net->op(program, text("multiply"), gated, 2, text(""));
+
+#elif defined FAULT_NET_NO_OUTPUT
+#define NETWORK
+#define ON_BUILD return WF_OK;
+
+#elif defined FAULT_NET_WRITES_AFTER
+#define NETWORK
+#define ON_COMPUTE out[capacity] = 0.0f;
+
+#elif defined FAULT_NET_WRITES_BEFORE
+#define NETWORK
+#define ON_COMPUTE out[-1] = 0.0f;
+
+#elif defined FAULT_NET_WRITES_INPUT
+#define NETWORK
+#define ON_COMPUTE ((double *)past->returns)[0] = 0.0;
+
+#elif defined FAULT_NET_KEEPS_POINTERS
+#define NETWORK
+static float *kept;
+#define ON_COMPUTE                        \
+    if (kept != NULL) kept[0] = 0.0f;     \
+    kept = out;
+
+#elif defined FAULT_NET_COUNTS_CALLS
+#define NETWORK
+static volatile float calls;
+#define ON_COMPUTE calls += 1e-3f, out[0] += calls;
+
+#elif defined FAULT_NET_IGNORES_CAPACITY
+#define NETWORK
+
+#elif defined FAULT_NET_DIVIDES
+#define NETWORK
+static volatile int zero;
+#define ON_COMPUTE out[0] = (float)(7 / zero);
+
+#elif defined FAULT_NET_LEAK
+#define NETWORK
+static void *volatile last;
+#define ON_COMPUTE last = malloc(100);
+
 #else
 #error "no fault is chosen"
 #endif

@@ -81,6 +81,7 @@ fn header(
         includes: include.map(str::to_owned).into_iter().collect(),
         no_includes: true,
         sys_includes: vec!["stddef.h".to_owned(), "stdint.h".to_owned()],
+        after_includes: Some(largest(source)?).filter(|text| !text.is_empty()),
         usize_is_size_t: true,
         style: Style::Both,
         documentation_style: DocumentationStyle::C99,
@@ -100,6 +101,26 @@ fn header(
     bindings.write(&mut text);
     let text = String::from_utf8(text).map_err(|error| error.to_string())?;
     Ok(plain(&text))
+}
+
+/// Constants that are the largest size there is, which the generator leaves out.
+fn largest(source: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(source).map_err(|error| format!("cannot read {}: {error}", source.display()))?;
+    let mut out = String::new();
+    let mut doc: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        if let Some(words) = line.strip_prefix("/// ") {
+            doc.push(words);
+            continue;
+        }
+        let constant = line.strip_prefix("pub const ").and_then(|rest| rest.strip_suffix(": usize = usize::MAX;"));
+        if let Some(name) = constant {
+            out.extend(doc.iter().map(|words| format!("\n// {words}")));
+            out.extend(["\n#define ", name, " SIZE_MAX"]);
+        }
+        doc.clear();
+    }
+    Ok(out)
 }
 
 /// Rust's conventions of documentation mean nothing to a reader of C: the heading of safety sections goes.
@@ -131,6 +152,16 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>, String> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn no_constant_of_the_plugin_abi_is_left_out() {
+        let root = crate::root();
+        let source = std::fs::read_to_string(root.join("plugins/abi/src/lib.rs")).unwrap();
+        let header = std::fs::read_to_string(root.join("include/walkforge_plugin.h")).unwrap();
+        let names = source.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
+        let lost: Vec<&str> = names.filter(|name| !header.contains(&format!("#define {name} "))).collect();
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+
     #[test]
     fn the_committed_headers_are_those_of_the_source() {
         let root = crate::root();

@@ -274,7 +274,8 @@ pub struct wf_network_shape {
     pub features: *const wf_string,
 }
 
-/// Service `program`, version 1: describes a network, for use inside `build` alone.
+/// Service `program`, version 1: describes a network, for use inside `build` alone. The program is gone when `build` returns: a call
+/// with it after that is undefined.
 ///
 /// Shapes are those of one sample, a date; the host adds the axis of the batch. A function that fails, because shapes do not fit
 /// or a name is unknown, gives `WF_NO_VALUE`, and so does each that is handed `WF_NO_VALUE`. The first failure is kept, with op
@@ -293,8 +294,8 @@ pub struct wf_program_service {
     /// An input: 1 where the asset may be weighed at the as-of row, else 0, `[assets]`.
     pub mask: unsafe extern "C" fn(program: *mut wf_program) -> wf_value,
     /// An input that `compute` fills, of this shape, in which `WF_AXIS_ASSETS` stands for the assets. With `normalise` 1 each
-    /// feature, a place of the last axis, is less its mean and over its deviation in the train span, and 0 where it is NaN;
-    /// with 0 it is taken as it is.
+    /// feature, a place of the last axis, is less its mean and over its deviation in the train span; with 0 it is taken as it
+    /// is. NaN becomes 0 either way.
     pub computed: unsafe extern "C" fn(
         program: *mut wf_program,
         name: wf_string,

@@ -1,0 +1,123 @@
+//! `walkforge plugin show`: what a plugin says of itself, and a network's program with the memory that it takes.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+use walkforge::error::{Code, Error, Result};
+use walkforge::model::{Context, Factory, InputSource, Model, Network, Universe};
+use walkforge::plugin::Plugin;
+use walkforge::program::{Parameter, Precision, Purpose};
+use walkforge::settings::{Setting, Values};
+use walkforge::train::{Form, Loss, StepSettings, Stepper, TrainSettings, Wanted};
+
+/// Settings of a model as `key=value`; a value is read as TOML where it is that, else as text.
+pub fn settings_of<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Map<String, Json>> {
+    let mut out = Map::new();
+    for entry in entries {
+        let Some((key, text)) = entry.split_once('=') else {
+            let message = format!("setting '{entry}' needs a value: {entry}=value");
+            return Err(Error::new(Code::InvalidSetting, message));
+        };
+        let value =
+            toml::from_str::<Json>(&format!("v = {text}")).map_or_else(|_| json!(text), |table| table["v"].clone());
+        out.insert(key.to_owned(), value);
+    }
+    Ok(out)
+}
+
+/// All that is told of a plugin, with these of its settings, for so many assets.
+pub fn text(plugin: &Plugin, assets: usize, features: &[String], given: &[String]) -> Result<String> {
+    let values = Values::check("settings", plugin.settings(), &settings_of(given.iter().map(String::as_str))?)?;
+    let model = plugin.create(&values, &Context::default())?;
+    let described: Json = serde_json::from_str(plugin.description()).unwrap_or_default();
+    let kind = described["kind"].as_str().unwrap_or_default();
+    let mut out = format!("{} {}, {kind}\n", plugin.name(), plugin.version());
+    if let Some(doc) = described["doc"].as_str().filter(|doc| !doc.is_empty()) {
+        out.extend([doc, "\n"]);
+    }
+    if let Some(sha256) = plugin.sha256() {
+        out.extend(["SHA-256 ", sha256, "\n"]);
+    }
+    settings(&mut out, plugin.settings(), &values);
+    let needs = match &model {
+        Model::Estimator(model) => model.requirements(),
+        Model::Network(network) => network.requirements(),
+    };
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "\nAt a decision it is shown {}, and assets with at least {} returns in them.",
+        if needs.lookback == usize::MAX { "all rows".to_owned() } else { format!("the last {} rows", needs.lookback) },
+        needs.min_history
+    );
+    if let Model::Network(network) = &model {
+        network_of(&mut out, network, assets, features)?;
+    }
+    Ok(out)
+}
+
+fn settings(out: &mut String, declared: &[Setting], values: &Values) {
+    if declared.is_empty() {
+        out.push_str("\nNo settings.\n");
+        return;
+    }
+    out.push_str("\nSettings\n");
+    let none = |value: Option<&Json>| value.filter(|value| !value.is_null()).map_or("none".to_owned(), Json::to_string);
+    let rows: Vec<[String; 3]> = declared
+        .iter()
+        .map(|setting| {
+            let (default, now) = (none(Some(&setting.default)), none(values.get(&setting.name)));
+            let shown = if now == default { format!("default {default}") } else { format!("{now}, default {default}") };
+            [setting.name.clone(), setting.kind.to_string(), shown]
+        })
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    for ([name, allowed, default], setting) in rows.iter().zip(declared) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            out,
+            "  {name:0$}  {allowed:1$}  {default:2$}  {doc}",
+            widths[0],
+            widths[1],
+            widths[2],
+            doc = setting.doc
+        );
+    }
+}
+
+fn network_of(out: &mut String, network: &Arc<dyn Network>, assets: usize, features: &[String]) -> Result<()> {
+    let Some(form) = Form::new(&**network, assets, features, Wanted::Loss(Loss::Sharpe), Precision::Fp32)? else {
+        return Err(Error::new(Code::Internal, "a form for training is always one"));
+    };
+    let universe = match network.universe() {
+        Universe::ByDate => "those that may be weighed at each date",
+        Universe::Fixed => "the same throughout a window",
+    };
+    let program = &form.program;
+    // Writing to a string cannot fail.
+    let _ = write!(
+        out,
+        "Its assets are {universe}.\n\nNetwork for {assets} assets, with the head that it is trained with\n\n{program}"
+    );
+    let computed = form.inputs.iter().filter(|source| matches!(source, InputSource::Computed { .. })).count();
+    let batch = TrainSettings::from_sections(&Map::new(), None)?.batch;
+    let parameters: usize = program.parameters().iter().map(Parameter::count).sum();
+    let _ = write!(
+        out,
+        "\n{} inputs, {computed} of them computed by the plugin; {} parameters, {parameters} trained numbers\n\n\
+         Memory of one network, beside the tables of the data\n",
+        program.inputs().len(),
+        program.parameters().len()
+    );
+    for (micro, again) in [(batch, false), (batch, true), (32, false), (1, false)] {
+        let bytes = Stepper::planned_bytes(program, &StepSettings::default(), batch, micro, again);
+        let again = if again { ", gates computed again" } else { "" };
+        let what = format!("training, batch of {batch} dates, {micro} at a time{again}");
+        let _ = writeln!(out, "  {what:66}  {bytes:>12} bytes");
+    }
+    let bytes = program.plan(Purpose::Predict, 1).bytes(1);
+    let _ = writeln!(out, "  {:66}  {bytes:>12} bytes", "prediction, one date");
+    Ok(())
+}

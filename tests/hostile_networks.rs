@@ -1,0 +1,302 @@
+//! Networks that do harm, chosen by the setting `mode`, inside the process of their host: through the service `program` as C sees
+//! it, and on the Rust SDK. Each time there is a clean error that names model, window and plugin, and the host goes on working.
+
+use std::ffi::c_void;
+use std::sync::OnceLock;
+
+use jiff::ToSpan;
+use jiff::civil::{Date, Weekday, date};
+use walkforge::error::{Code, Error};
+use walkforge::panel::{Kind, Panel};
+use walkforge::plugin::{Search, register};
+use walkforge::run::{Experiment, Run, Runtime};
+use walkforge_plugin::abi::{
+    WF_NO_VALUE, wf_error, wf_host, wf_network_shape, wf_past, wf_plugin_api, wf_program, wf_program_service,
+    wf_requirements,
+};
+use walkforge_plugin::{
+    Axis, Context, Error as PluginError, Network, Past, Program, Requirements, Settings, Shape, export_network,
+};
+
+#[path = "hostile/harms.rs"]
+mod harms;
+
+use harms::{HARMS, LOOKBACK, Net, string};
+
+struct Hostile {
+    mode: String,
+}
+
+impl Network for Hostile {
+    const DESCRIPTION: &'static str = r#"{"name": "hostile", "version": "1", "kind": "network", "doc": "does harm",
+        "settings": [{"name": "mode", "type": "text", "default": "none", "doc": "what harm"}]}"#;
+    const COMPUTES: bool = true;
+
+    fn create(settings: &Settings, _context: Context) -> Result<Self, PluginError> {
+        Ok(Self { mode: settings.text("mode").unwrap_or_default().to_owned() })
+    }
+
+    fn requirements(&self) -> Requirements {
+        Requirements { lookback: LOOKBACK, min_history: 10 }
+    }
+
+    fn build(&self, shape: &Shape, program: &mut Program) -> Result<(), PluginError> {
+        assert_ne!(self.mode, "panic in build", "on purpose");
+        if self.mode == "error in build" {
+            return Err(PluginError::data("these data will not do"));
+        }
+        let features = program.computed("features", &[Axis::Assets, Axis::Of(3)], false);
+        let scores = program.linear("head", features, 1);
+        let scores = program.reshape(scores, &[shape.assets]);
+        program.output_scores(scores);
+        Ok(())
+    }
+
+    fn compute(&self, input: usize, past: &Past, out: &mut [f32]) -> Result<(), PluginError> {
+        assert_eq!(input, 0);
+        match self.mode.as_str() {
+            "compute writes nothing" => return Ok(()),
+            "compute panics" => panic!("on purpose"),
+            "compute fails" => return Err(PluginError::data("these data will not do")),
+            "compute goes too far" => out[3 * past.names.len()] = 0.0,
+            "compute cannot tell" => out.fill(f32::NAN),
+            _ => out.fill(0.5),
+        }
+        match self.mode.as_str() {
+            "compute writes infinities" => out[4] = f32::INFINITY,
+            "compute forgets one" => out[7] = f32::from_bits(0x7fd5_7a11),
+            _ => (),
+        }
+        Ok(())
+    }
+}
+
+export_network!(wf_plugin_init_hostile, Hostile);
+
+const ASSETS: usize = 5;
+
+/// The host's table, and the SDK's `build` and `requirements`.
+static HOST: OnceLock<usize> = OnceLock::new();
+static SAFE: OnceLock<Build> = OnceLock::new();
+static ASKED: OnceLock<Requires> = OnceLock::new();
+type Build = unsafe extern "C" fn(*const c_void, *const wf_network_shape, *mut wf_program, *mut *mut wf_error) -> i32;
+type Requires = unsafe extern "C" fn(*const c_void, *mut wf_requirements, *mut *mut wf_error) -> i32;
+
+unsafe extern "C" fn raw_build(
+    model: *const c_void,
+    shape: *const wf_network_shape,
+    program: *mut wf_program,
+    error: *mut *mut wf_error,
+) -> i32 {
+    // SAFETY: the model is of the SDK's type; the host's table lives as long as the process; the rest is the host's.
+    unsafe {
+        let host = &*(*HOST.get().unwrap() as *const wf_host);
+        let service = (host.get_service)(string(b"program"), 1).cast::<wf_program_service>();
+        let net = Net { service: &*service, program, assets: (*shape).assets };
+        let mode = (*model.cast::<Hostile>()).mode.as_str();
+        if let Some((_, harm, ..)) = HARMS.iter().find(|(name, ..)| *name == mode) {
+            harm(net);
+            return 0;
+        }
+        match mode {
+            "fails with a code alone" => 6,
+            "fails after a failure" => {
+                if net.op("gelu", &[net.rows()], "") != WF_NO_VALUE {
+                    return 0;
+                }
+                *error = (host.error_new)(6, string(b"no gelu"), std::ptr::null_mut());
+                6
+            }
+            "an error and success" => {
+                *error = (host.error_new)(6, string(b"never mind"), std::ptr::null_mut());
+                net.scores(net.honest());
+                0
+            }
+            "looks at shapes" => {
+                let (rows, mut axes) = (net.rows(), [7; 4]);
+                let ask = |value, axes: *mut usize, capacity| {
+                    (service.as_ref().unwrap().shape)(program, value, axes, capacity)
+                };
+                let counts = [
+                    ask(rows, axes.as_mut_ptr(), 4),
+                    ask(rows, std::ptr::null_mut(), 4),
+                    ask(rows, axes.as_mut_ptr().wrapping_byte_add(17), 1),
+                    ask(i32::MAX, axes.as_mut_ptr().wrapping_add(2), 2),
+                    ask(WF_NO_VALUE, axes.as_mut_ptr().wrapping_add(2), 2),
+                ];
+                let expected = ([2, 2, 2, 0, 0], [net.assets, LOOKBACK, 7, 7]);
+                net.scores(net.number(rows));
+                if (counts, axes) == expected { 0 } else { 6 }
+            }
+            _ => SAFE.get().unwrap()(model, shape, program, error),
+        }
+    }
+}
+
+unsafe extern "C" fn raw_requirements(
+    model: *const c_void,
+    out: *mut wf_requirements,
+    error: *mut *mut wf_error,
+) -> i32 {
+    // SAFETY: passed on as they came.
+    unsafe {
+        let status = ASKED.get().unwrap()(model, out, error);
+        if (*model.cast::<Hostile>()).mode == "a universe that is none" {
+            (*out).universe = 7;
+        }
+        status
+    }
+}
+
+unsafe extern "C" fn raw_init(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32 {
+    // SAFETY: passed on as they came.
+    unsafe {
+        let status = wf_plugin_init_hostile(host, out, error);
+        HOST.get_or_init(|| host as usize);
+        if let (Some(build), Some(requirements)) = ((*out).build, (*out).requirements) {
+            SAFE.get_or_init(|| build);
+            ASKED.get_or_init(|| requirements);
+            (*out).build = Some(raw_build);
+            (*out).requirements = Some(raw_requirements);
+        }
+        status
+    }
+}
+
+unsafe extern "C" fn without_compute(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32 {
+    // SAFETY: passed on as they came.
+    unsafe {
+        let status = raw_init(host, out, error);
+        (*out).compute = None;
+        status
+    }
+}
+
+unsafe extern "C" fn weigh(_: *const c_void, _: *const wf_past, _: *mut f64, _: usize, _: *mut *mut wf_error) -> i32 {
+    0
+}
+
+unsafe extern "C" fn without_build(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32 {
+    // SAFETY: passed on as they came.
+    unsafe {
+        let status = raw_init(host, out, error);
+        // An estimator's function is of no use to a network.
+        (*out).build = None;
+        (*out).weights = Some(weigh);
+        status
+    }
+}
+
+/// Five assets on weekdays of three years.
+fn panel() -> Panel {
+    let days: Vec<Date> = (0..1095)
+        .map(|day| date(2018, 1, 1).checked_add(day.days()).unwrap())
+        .filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday))
+        .collect();
+    let values: Vec<f64> = (0..days.len() * ASSETS).map(|cell| ((cell * 7919) % 1000) as f64 * 1e-5 - 0.005).collect();
+    Panel::from_arrays(Kind::Returns, days, &["A", "B", "C", "D", "E"].map(str::to_owned), &values).unwrap()
+}
+
+/// Runs an experiment with the network in a mode, and an honest model beside it, up to the first error.
+fn run(plugin: &str, mode: &str) -> (Run, Option<Error>) {
+    let experiment = format!(
+        "[windows]\ntrain_months = 12\nvalidation_months = 3\ntest_months = 3\nstep_months = 12\n[train]\nmax_epochs = 1\n\
+         [[models]]\nname = \"honest\"\nplugin = \"hrp\"\nsettings = {{ lookback = 60 }}\n\
+         [[models]]\nname = \"m\"\nplugin = \"{plugin}\"\nsettings = {{ mode = \"{mode}\" }}\n"
+    );
+    let mut search = Search::folders(Vec::new());
+    // SAFETY: the functions are the plugins' own entries, linked into this test.
+    unsafe {
+        search.add("hostile", register(raw_init, "hostile").unwrap()).unwrap();
+        search.add("poor", register(without_compute, "poor").unwrap()).unwrap();
+        search.add("hrp", register(walkforge_hrp::wf_plugin_init_hrp, "hrp").unwrap()).unwrap();
+    }
+    let experiment = Experiment::from_toml(&experiment, "".into(), &[]).unwrap();
+    let mut run = Run::new(experiment, panel(), &Runtime::new(search, 2).unwrap()).unwrap();
+    while run.progress().done < run.windows.len() {
+        if let Err(error) = run.step() {
+            return (run, Some(error));
+        }
+    }
+    (run, None)
+}
+
+/// Holds the error of a mode to its code and words, and to naming model and window; the run is as it was.
+fn told(plugin: &str, mode: &str, code: Code, words: &str) {
+    let (mut run, error) = run(plugin, mode);
+    let error = error.unwrap_or_else(|| panic!("'{mode}' went unseen"));
+    let text = error.to_string();
+    assert_eq!((error.code(), text.contains(words)), (code, true), "{mode}: {text}\n{words}");
+    assert!(text.starts_with("model 'm', window 0: ") && text.len() < 4000, "{mode}: {text}");
+    let named = text.contains("plugin 'hostile'") || code == Code::InvalidSetting;
+    assert!(named, "{mode}: {text}");
+    assert_eq!(run.step().unwrap_err().to_string(), text, "{mode}");
+}
+
+#[test]
+fn each_harm_done_through_the_builder_is_a_clean_error() {
+    for (mode, _, code, words) in HARMS {
+        told("hostile", mode, *code, words);
+    }
+}
+
+#[test]
+fn each_harm_done_in_the_plugins_own_functions_is_a_clean_error() {
+    let used = "the network of plugin 'hostile' cannot be used: ";
+    for (mode, code, words) in [
+        ("panic in build", Code::Plugin, "plugin 'hostile' failed in build: the plugin panicked: assertion".to_owned()),
+        ("error in build", Code::InvalidData, "plugin 'hostile' failed in build: these data will not do".to_owned()),
+        (
+            "fails with a code alone",
+            Code::Plugin,
+            "plugin 'hostile' failed in build with code 6 and no message".to_owned(),
+        ),
+        ("fails after a failure", Code::Plugin, format!("{used}op 'gelu' is unknown")),
+        ("a universe that is none", Code::Plugin, "plugin 'hostile' asks for universe 7; allowed are".to_owned()),
+        (
+            "compute writes nothing",
+            Code::Plugin,
+            "plugin 'hostile' wrote nothing at place 0 of computed input 0; every number must be written".to_owned(),
+        ),
+        (
+            "compute writes infinities",
+            Code::Plugin,
+            "plugin 'hostile' wrote an infinite number at place 4 of computed input 0".to_owned(),
+        ),
+        (
+            "compute forgets one",
+            Code::Plugin,
+            "plugin 'hostile' wrote nothing at place 7 of computed input 0".to_owned(),
+        ),
+        ("compute fails", Code::InvalidData, "plugin 'hostile' failed in compute: these data will not do".to_owned()),
+        (
+            "compute panics",
+            Code::Plugin,
+            "plugin 'hostile' failed in compute: the plugin panicked: on purpose".to_owned(),
+        ),
+        (
+            "compute goes too far",
+            Code::Plugin,
+            "plugin 'hostile' failed in compute: the plugin panicked: index".to_owned(),
+        ),
+    ] {
+        told("hostile", mode, code, &words);
+    }
+    told("poor", "none", Code::PluginAbi, "plugin 'hostile' declares a computed input and has no function compute");
+    // SAFETY: it keeps the promises of an entry.
+    let error = unsafe { register(without_build, "bare") }.err().unwrap();
+    assert_eq!(error.to_string(), "plugin bare leaves null in its table what it needs: build");
+}
+
+#[test]
+fn what_is_odd_and_allowed_is_no_error() {
+    for mode in ["none", "compute cannot tell", "an error and success", "looks at shapes"] {
+        let (run, error) = run("hostile", mode);
+        assert!(error.is_none(), "{mode}: {error:?}");
+        for target in &run.targets[2] {
+            assert!(target.weights.iter().all(|weight| weight.is_finite()), "{mode}");
+            assert!((target.weights.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{mode}");
+        }
+        assert!(!run.targets[2].is_empty());
+    }
+}
