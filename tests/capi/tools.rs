@@ -47,7 +47,7 @@ pub fn soname() -> String {
     format!("libwalkforge.so.{}.{}", env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"))
 }
 
-/// A folder with the shared library under its own name and its soname, and the HRP plugin.
+/// A folder with the shared library under its own name and its soname, and the plugins that ship.
 pub fn libraries() -> PathBuf {
     static ONCE: Once = Once::new();
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi/lib");
@@ -56,7 +56,9 @@ pub fn libraries() -> PathBuf {
         for name in ["libwalkforge.so".to_owned(), soname()] {
             std::os::unix::fs::symlink(built().join("libwalkforge.so"), path.join(name)).unwrap();
         }
-        std::os::unix::fs::symlink(built().join("libwalkforge_hrp.so"), path.join("libwalkforge_hrp.so")).unwrap();
+        for plugin in ["libwalkforge_hrp.so", "libwalkforge_lstm.so"] {
+            std::os::unix::fs::symlink(built().join(plugin), path.join(plugin)).unwrap();
+        }
     });
     path
 }

@@ -161,16 +161,18 @@ struct Outcome {
 };
 
 // Runs the market bar by bar for every model of the experiment, then compares books.
-int backtest(const wf::Runtime &runtime, const Market &market, double cost_bps, const std::string &folder,
-             std::vector<Outcome> &outcomes) {
+int backtest(const wf::Runtime &runtime, const Market &market, double cost_bps, const std::string &epochs,
+             const std::string &folder, std::vector<Outcome> &outcomes) {
     auto panel = wf::Panel::make(wf::Kind::prices, market.dates, market.assets, market.prices);
     if (!panel) return failed(panel.error());
     std::ostringstream experiment;
     experiment << "[portfolio]\nrebalance = \"monthly\"\nexecution_lag = 1\ncost_bps = " << cost_bps
-               << "\n[[models]]\nname = \"hrp\"\n"
-               // Small and briefly trained, so that the example takes a minute; examples/experiments/lstm.toml is the full one.
-               << "[[models]]\nname = \"lstm\"\n[models.settings]\nhidden_size = 32\n"
-               << "[models.train]\nmax_epochs = 12\nearly_stop_epochs = 5\nlearning_rate = 0.003\n";
+               << "\n[[models]]\nname = \"hrp\"\n";
+    // Small and briefly trained, so that the example takes a minute; examples/experiments/lstm.toml is the full one.
+    if (epochs != "0") {
+        experiment << "[[models]]\nname = \"lstm\"\n[models.settings]\nhidden_size = 32\n[models.train]\nmax_epochs = "
+                   << epochs << "\nearly_stop_epochs = 5\nlearning_rate = 0.003\n";
+    }
     auto run = wf::Run::make(runtime, *panel, experiment.str());
     if (!run) return failed(run.error());
     const auto models = run->model_count();
@@ -222,10 +224,11 @@ int backtest(const wf::Runtime &runtime, const Market &market, double cost_bps, 
 } // namespace
 
 int main(int count, char **arguments) {
-    if (count != 4) {
-        std::cerr << "usage: engine PRICES.csv PLUGIN_FOLDER OUT_FOLDER\n";
+    if (count != 4 && count != 5) {
+        std::cerr << "usage: engine PRICES.csv PLUGIN_FOLDER OUT_FOLDER [EPOCHS]\n";
         return 2;
     }
+    const std::string epochs = count == 5 ? arguments[4] : "12";
     const auto market = read_market(arguments[1]);
     if (!market || market->dates.empty()) {
         std::cerr << "engine: " << arguments[1] << " holds no prices\n";
@@ -247,7 +250,7 @@ int main(int count, char **arguments) {
     for (const double cost_bps : {0.0, 10.0}) {
         std::vector<Outcome> outcomes;
         const auto folder = out + (cost_bps == 0.0 ? "/free" : "/costs");
-        if (const int code = backtest(*runtime, *market, cost_bps, folder, outcomes); code != 0) return code;
+        if (const int code = backtest(*runtime, *market, cost_bps, epochs, folder, outcomes); code != 0) return code;
         for (const auto &outcome : outcomes) {
             std::printf("%-14s %4.0f %6zu %8.3f %15.4f %15.4f %20.1e %18.1e\n", outcome.model.c_str(), cost_bps,
                         outcome.days, outcome.sharpe, outcome.equity, outcome.wealth, outcome.gross_apart,
