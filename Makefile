@@ -47,19 +47,33 @@ test: tools
 	awk -F, -v OFS=, 'NR > 1 && NR % 97 < 3 { $$5 = "" } NR > 1 && NR % 61 == 0 { $$9 = "" } 1' $(PRICES) > $(TARGET)/recompute/holes.csv
 	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/holes --set data.prices=$(abspath $(TARGET))/recompute/holes.csv
 	python3 tests/recompute.py $(TARGET)/recompute/holes $(TARGET)/recompute/holes.csv 10.0 0
+	# A network: train scores and the overfitting monitor are recomputed too.
+	$(TARGET)/debug/walkforge run examples/experiments/lstm_quick.toml --out $(TARGET)/recompute/lstm --set train.max_epochs=2 \
+		--set windows.step_months=36 --set portfolio.execution_lag=1 --set data.prices=$(abspath $(TARGET))/recompute/holes.csv
+	python3 tests/recompute.py $(TARGET)/recompute/lstm $(TARGET)/recompute/holes.csv 10.0 1
 
 install:
 	$(BUILD) --release
 	DESTDIR=$(DESTDIR) sh bindings/cpp/install.sh $(TARGET)/release $(TARGET)/release/walkforge $(PREFIX)
 
-# The programs are found by what cargo says of them; PEERS is kept and used again.
+# The programs are found by what cargo says of them; PEERS and TORCH are kept and used again.
 PEERS := $(TARGET)/peers
+TORCH := $(TARGET)/torch-env
 BENCH = $$(cargo bench --bench $(1) --no-run --message-format=json 2>/dev/null | sed -n 's/.*"kind":\["bench"\].*"executable":"\([^"]*\)".*/\1/p')
 
-bench: $(PEERS)/installed
+bench: $(PEERS)/installed $(TORCH)/installed
 	cargo bench --no-run
+	$(BUILD) --release
 	$(PEERS)/bin/python benches/hrp.py $(call BENCH,hrp)
 	$(PEERS)/bin/python benches/walk_forward.py $(call BENCH,walk_forward)
+	$(TORCH)/bin/python benches/lstm_step.py $(call BENCH,lstm_step)
+	$(TORCH)/bin/python benches/lstm_predict.py $(call BENCH,lstm_predict)
+	$(TORCH)/bin/python benches/lstm_study.py $(TARGET)/release/walkforge
+
+$(TORCH)/installed:
+	python3 -m venv $(TORCH)
+	$(TORCH)/bin/pip install --quiet torch numpy pandas onnx onnxruntime
+	touch $@
 
 $(PEERS)/installed:
 	python3 -m venv $(PEERS)

@@ -349,6 +349,21 @@ fn set(tree: &mut Json, entry: &str) -> Result<()> {
     let mut place = tree;
     let mut keys = path.split('.').peekable();
     while let Some(key) = keys.next() {
+        // A list of tables, such as [[models]], is looked into by the names that stand in it.
+        if let Json::Array(list) = place {
+            let named: Vec<&str> = list.iter().filter_map(|table| table["name"].as_str()).collect();
+            let Some(found) = named.iter().position(|name| *name == key) else {
+                fail!(InvalidSetting, "--set {entry}: there is no '{key}'; there are {}", named.join(", "));
+            };
+            let Some(table) = list.iter_mut().filter(|table| table["name"].is_string()).nth(found) else {
+                fail!(Internal, "a name is lost");
+            };
+            place = table;
+            if keys.peek().is_none() {
+                fail!(InvalidSetting, "--set {entry}: allowed is {path}.settings.KEY=VALUE or {path}.train.KEY=VALUE");
+            }
+            continue;
+        }
         let Some(table) = place.as_object_mut() else {
             fail!(InvalidSetting, "--set {entry}: there is no table on the way to '{key}'");
         };
@@ -419,6 +434,13 @@ mod tests {
         let overrides = ["windows.step_months=1".to_owned(), "portfolio.rebalance=weekly".to_owned()];
         let experiment = Experiment::from_toml("[[models]]\nname = \"hrp\"\n", "".into(), &overrides).unwrap();
         assert_eq!(experiment.windows.step_months, 1);
+        let two = "[[models]]\nname = \"a\"\n[[models]]\nname = \"b\"\n";
+        let set = ["models.b.settings.size=3".to_owned(), "models.a.train.max_epochs=7".to_owned()];
+        let models = Experiment::from_toml(two, "".into(), &set).unwrap().models;
+        assert_eq!((&models[1].settings["size"], &models[0].train["max_epochs"]), (&3.into(), &7.into()));
+        assert!(models[0].settings.is_empty() && models[1].train.is_empty());
+        refused(two, &["models.c.settings.size=3"], "there is no 'c'; there are a, b");
+        refused(two, &["models.b=3"], "allowed is models.b.settings.KEY=VALUE or models.b.train.KEY=VALUE");
         assert_eq!(experiment.rules.rebalance, crate::windows::Rebalance::Weekly);
         assert_eq!(experiment.models[0].plugin, "hrp");
         let every_ten = Experiment::from_toml("", "".into(), &["portfolio.rebalance=10".to_owned()]).unwrap();
