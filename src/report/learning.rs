@@ -79,7 +79,17 @@ fn facts(model: &ModelValues) -> String {
     fact("Parameters", range(|curves| curves.parameters));
     fact("Train samples a window", range(|curves| curves.samples));
     let (batch, micro) = (range(|curves| curves.batch), range(|curves| curves.micro_batch));
-    fact("Batch", format!("{batch} samples, micro-batch {micro}"));
+    let again = if model.training.iter().any(|curves| curves.recompute) { ", gates computed again" } else { "" };
+    fact("Batch", format!("{batch} samples, micro-batch {micro}{again}"));
+    if let Some(seeds) = seeds(model) {
+        fact("Seeds a window", seeds);
+    }
+    if model.training.iter().any(|curves| curves.loss_scale.is_some()) {
+        let scales = model.training.iter().filter_map(|curves| curves.loss_scale);
+        let (least, most) = scales.fold((f64::MAX, 0.0_f64), |(least, most), one| (least.min(one), most.max(one)));
+        let skipped: usize = model.training.iter().map(|curves| curves.skipped).sum();
+        fact("Half precision", format!("loss scale {least} to {most} at the end, {skipped} steps skipped"));
+    }
     fact("Epochs run", range(|curves| curves.loss.len()));
     fact("Best epoch", range(|curves| curves.best_epoch));
     fact(&format!("Ended by, of {windows} {}", if windows == 1 { "window" } else { "windows" }), ends.join(", "));
@@ -90,6 +100,26 @@ fn facts(model: &ModelValues) -> String {
         let _ = writeln!(out, "<p><b>This run depends on the clock:</b> {said}.</p>");
     }
     out
+}
+
+/// How many seeds an ensemble has, and how far their kept validation scores lie apart; `None` where there is one.
+fn seeds(model: &ModelValues) -> Option<String> {
+    let count = model.training.iter().map(|curves| curves.seeds.len()).max().filter(|count| *count > 1)?;
+    let spread = |curves: &Curves| {
+        let scores: Vec<f64> = curves.seeds.iter().flatten().copied().collect();
+        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+        let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
+        (scores.len() > 1).then(|| (squares / (scores.len() - 1) as f64).sqrt())
+    };
+    let spreads: Vec<f64> = model.training.iter().filter_map(spread).collect();
+    let stack = model.training.iter().map(|curves| curves.stack).min().unwrap_or(1);
+    let spread = if spreads.is_empty() {
+        String::new()
+    } else {
+        let mean = spreads.iter().sum::<f64>() / spreads.len() as f64;
+        format!("; their validation Sharpe ratios have a deviation of {mean:.2} in a window, on average")
+    };
+    Some(format!("{count}, at least {stack} at a time{spread}"))
 }
 
 fn mebibytes(bytes: usize) -> String {
@@ -259,6 +289,11 @@ mod tests {
             samples: 700,
             batch: 128,
             micro_batch: 64,
+            recompute: false,
+            seeds: vec![Some(3.0)],
+            stack: 1,
+            loss_scale: None,
+            skipped: 0,
             parameters: 12_345,
             planned_bytes: 1 << 20,
             measured_bytes: 1 << 19,

@@ -67,6 +67,16 @@ pub struct Curves {
     pub batch: usize,
     /// Samples that were gone through at a time.
     pub micro_batch: usize,
+    /// Whether what ops keep for the backward pass was computed again instead.
+    pub recompute: bool,
+    /// The kept validation score of every seed.
+    pub seeds: Vec<Option<f64>>,
+    /// Seeds that were trained at a time.
+    pub stack: usize,
+    /// The loss scale at the end, in half precision.
+    pub loss_scale: Option<f64>,
+    /// Steps that were not taken, as a number overflowed half precision.
+    pub skipped: usize,
     /// Parameters.
     pub parameters: usize,
     /// Bytes that were planned before the first step.

@@ -10,7 +10,7 @@ use super::walk::Run;
 use crate::evaluate::{METRICS, Overfitting, SpanSharpes, Value};
 use crate::panel::{Kind, Panel, Source};
 use crate::portfolio::Change;
-use crate::train::Training;
+use crate::train::{SeedTraining, Training};
 use crate::windows::Span;
 
 /// Widest line that keeps a table or list together.
@@ -150,16 +150,30 @@ fn training(of: &Training) -> Json {
             "loss": epochs.iter().map(|epoch| epoch.loss).collect::<Vec<_>>(),
             "validation_sharpe": epochs.iter().map(|epoch| epoch.validation).collect::<Vec<_>>(),
             "learning_rate": epochs.iter().map(|epoch| epoch.learning_rate).collect::<Vec<_>>(),
+            "skipped": epochs.iter().map(|epoch| epoch.skipped).collect::<Vec<_>>(),
         },
         "epochs_run": epochs.len(),
         "best_epoch": of.best_epoch,
         "ended": of.ended.name(),
+        "seeds": of.seeds.iter().map(seed).collect::<Vec<_>>(),
         "samples": of.samples,
         "batch": of.batch,
         "micro_batch": of.micro_batch,
+        "recompute": of.recompute,
+        "stack": of.stack,
+        "loss_scale": of.loss_scale,
         "parameters": of.parameters,
         "planned_bytes": of.planned_bytes,
         "measured_bytes": of.measured_bytes,
+    })
+}
+
+fn seed(of: &SeedTraining) -> Json {
+    json!({
+        "epochs_run": of.epochs,
+        "best_epoch": of.best_epoch,
+        "validation_sharpe": of.validation,
+        "ended": of.ended.name(),
     })
 }
 
