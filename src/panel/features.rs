@@ -6,6 +6,9 @@ use super::grid::Grid;
 use super::{Panel, read_grid};
 use crate::error::{Result, fail};
 
+/// Names by which networks know what every panel has.
+pub const OWN_PLANES: [&str; 3] = ["returns", "known", "members"];
+
 /// A named plane, `[dates, assets]`, row-major, columns in canonical order, NaN where missing.
 #[derive(Clone, Debug)]
 pub struct Feature {
@@ -51,6 +54,12 @@ impl Panel {
         let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         if name.is_empty() || !name.chars().all(plain) {
             fail!(InvalidData, "a feature is named \"{name}\"; allowed are letters, digits and _");
+        }
+        if OWN_PLANES.contains(&name) {
+            fail!(
+                InvalidData,
+                "a feature is named \"{name}\", which networks know as a plane of the panel's own; give it another"
+            );
         }
         let Err(place) = self.features.binary_search_by(|feature| feature.name.as_str().cmp(name)) else {
             fail!(InvalidData, "feature '{name}' is there already");
@@ -138,6 +147,8 @@ mod tests {
         refused("day,A\n2020-01-01,7\n2020-01-09,7\n", "row 3: 2020-01-09 of feature 'volume' is no date");
         refused("day,A\n2020-01-01,inf\n", "row 2, column A: found inf");
         assert!(panel().with_feature("a b", &[1.0; 6]).is_err());
+        let message = panel().with_feature("known", &[1.0; 6]).unwrap_err().to_string();
+        assert!(message.contains("\"known\", which networks know as a plane of the panel's own"), "{message}");
         assert!(panel().with_feature("a", &[1.0; 5]).is_err());
         assert!(panel().with_feature("a", &[1.0; 6]).unwrap().with_feature("a", &[1.0; 6]).is_err());
     }

@@ -20,7 +20,7 @@ mod universe;
 
 pub use changed::Change;
 pub use epoch::{date_of, days_of};
-pub use features::Feature;
+pub use features::{Feature, OWN_PLANES};
 pub use past::Past;
 pub use universe::{Membership, Source};
 
@@ -201,6 +201,18 @@ impl Panel {
             digest: String::new(),
             fingerprint: String::new(),
         }
+    }
+
+    /// Bytes of its numbers: returns, held returns, what is present and who is a member, and features.
+    pub fn bytes(&self) -> usize {
+        let features: usize = self.features.iter().map(|feature| size_of_val(feature.values.as_slice())).sum();
+        let numbers = size_of_val(self.returns.as_slice()) + size_of_val(self.held.as_slice());
+        numbers + self.present.len() + self.members.len() + features
+    }
+
+    /// Bytes that [`Panel::bytes`] comes to for so many dates, assets and features.
+    pub fn planned_bytes(dates: usize, assets: usize, features: usize) -> usize {
+        dates * assets * ((2 + features) * size_of::<f64>() + 2)
     }
 
     /// The column of an asset.

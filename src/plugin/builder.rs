@@ -8,6 +8,7 @@ use walkforge_plugin_abi::{WF_AXIS_ASSETS, WF_NO_VALUE, wf_program, wf_program_s
 use super::error::text;
 use crate::error::{Code, Error, Result, fail, words};
 use crate::model::{Axis, InputSource, Output, Plane, Sketch};
+use crate::panel::OWN_PLANES;
 use crate::program::{Builder, Init, MOST_AXES, ValueId};
 
 /// Service `program`, version 1.
@@ -93,7 +94,7 @@ impl Under {
             "members" => Plane::Members,
             name => {
                 let Some(place) = self.features.iter().position(|feature| feature == name) else {
-                    let planes = ["returns", "known", "members"].into_iter();
+                    let planes = OWN_PLANES.into_iter();
                     let planes: Vec<&str> = planes.chain(self.features.iter().map(String::as_str)).collect();
                     fail!(
                         Plugin,

@@ -47,7 +47,7 @@ pub(super) fn fitting(lesson: &Lesson, seeds: usize) -> Result<Fit> {
     let again = if least.recompute { " and what can be computed again not kept" } else { "" };
     fail!(
         InvalidSetting,
-        "setting 'train.memory_budget': found {budget} bytes, but training takes at least {} bytes, of them {} for tables and labels, \
+        "setting 'train.memory_budget': found {budget} bytes, but training takes at least {} bytes, of them {} for the data of the window, \
          with samples taken {} at a time{again}; the cheapest that fits is memory_budget = \"{}B\"{}",
         least.bytes,
         lesson.planned_bytes(),

@@ -14,6 +14,7 @@ use super::trained::weights_of;
 use crate::error::{Result, fail};
 use crate::evaluate::{Value, sharpe};
 use crate::model::{Network, Universe};
+use crate::panel::Panel;
 use crate::portfolio::Decision;
 use crate::random::Random;
 
@@ -110,9 +111,9 @@ impl Lesson {
         self.form.dates * self.form.assets
     }
 
-    /// Bytes of tables and labels.
+    /// Bytes of the data, tables and labels.
     pub(super) fn bytes(&self) -> usize {
-        self.tables.bytes() + size_of_val(self.labels.as_slice())
+        self.task.panel.bytes() + self.tables.bytes() + size_of_val(self.labels.as_slice())
     }
 
     /// Bytes that [`Lesson::bytes`] will come to.
@@ -124,7 +125,8 @@ impl Lesson {
         rows.extend(self.samples.validation.iter().map(|sample| (sample.row, shown(sample))));
         let (shown, panel): (Vec<usize>, _) = (rows.into_values().collect(), &self.task.panel);
         let (rows, columns, features) = (panel.dates().len(), panel.assets().len(), panel.features().len());
-        Tables::planned_bytes(&self.form, rows, columns, features, &shown)
+        Panel::planned_bytes(rows, columns, features)
+            + Tables::planned_bytes(&self.form, rows, columns, features, &shown)
             + self.samples.train.len() * self.output() * size_of::<f32>()
     }
 
