@@ -1,11 +1,11 @@
 //! Times one prediction of an LSTM over all assets (2 layers, 60 steps), one sample, one thread. Prints a JSON line a shape:
-//! assets, hidden, and the median and the least of the seconds of a prediction.
+//! assets, hidden, the precision, the median and the least of the seconds of a prediction, and the bytes of packed weights.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use walkforge::error::Result;
-use walkforge::program::{Builder, Program, Purpose, Replica, Step};
+use walkforge::program::{Builder, Precision, Program, Purpose, Replica, Step};
 use walkforge::random::Random;
 
 const STEPS: usize = 60;
@@ -25,28 +25,35 @@ fn network(assets: usize, hidden: usize) -> Result<Program> {
 
 fn main() -> Result<()> {
     for (assets, hidden) in [(20, 128), (20, 64)] {
-        let random = Random::new(1, 0, 0);
-        let program = Arc::new(network(assets, hidden)?);
-        let plan = Arc::new(program.plan(Purpose::Predict, 1));
-        let mut replica = Replica::new(program, plan, 1);
-        let parameters = replica.initial_parameters();
-        let step = Step { batch: 1, first: 0, training: false, number: 0 };
-        let mut seconds = Vec::new();
-        let x: Vec<f32> = (0..(STEPS * assets) as u64).map(|place| random.uniform(place) - 0.5).collect();
-        for _ in 0..REPEATS {
-            let started = Instant::now();
-            replica.input(0, 1).copy_from_slice(&x);
-            replica.input(1, 1).fill(1.0);
-            let output = replica.forward(&parameters, step);
-            std::hint::black_box(output);
-            seconds.push(started.elapsed().as_secs_f64());
+        for (name, precision) in [("fp32", Precision::Fp32), ("fp16", Precision::Fp16)] {
+            let random = Random::new(1, 0, 0);
+            let program = Arc::new(network(assets, hidden)?.with_precision(precision));
+            let plan = Arc::new(program.plan(Purpose::Predict, 1));
+            let mut replica = Replica::new(Arc::clone(&program), plan, 1);
+            let master = replica.initial_parameters();
+            let mut parameters = master.clone();
+            program.cast_parameters(&master, &mut parameters);
+            let packed = program.pack(&parameters);
+            let step = Step { batch: 1, first: 0, training: false, number: 0 };
+            let mut seconds = Vec::new();
+            let x: Vec<f32> = (0..(STEPS * assets) as u64).map(|place| random.uniform(place) - 0.5).collect();
+            for _ in 0..REPEATS {
+                let started = Instant::now();
+                replica.input(0, 1).copy_from_slice(&x);
+                replica.input(1, 1).fill(1.0);
+                let output = replica.predict(&parameters, &packed, step);
+                std::hint::black_box(output);
+                seconds.push(started.elapsed().as_secs_f64());
+            }
+            seconds.sort_by(f64::total_cmp);
+            println!(
+                "{{\"assets\": {assets}, \"hidden\": {hidden}, \"precision\": \"{name}\", \"median\": {}, \"least\": {}, \
+                 \"bytes\": {}}}",
+                seconds[seconds.len() / 2],
+                seconds[0],
+                packed.bytes()
+            );
         }
-        seconds.sort_by(f64::total_cmp);
-        println!(
-            "{{\"assets\": {assets}, \"hidden\": {hidden}, \"median\": {}, \"least\": {}}}",
-            seconds[seconds.len() / 2],
-            seconds[0]
-        );
     }
     Ok(())
 }

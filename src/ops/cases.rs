@@ -130,6 +130,7 @@ mod tests {
             output: &mut output,
             saved: &mut saved,
             scratch: &mut scratch,
+            packed: None,
         });
         // What a program would not keep is not there.
         let uses = case.op.uses();

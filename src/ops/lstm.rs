@@ -2,8 +2,10 @@
 //! gate order i, f, g, o and its two biases.
 
 use super::cases::{Case, batched, shared};
-use super::{Backward, Call, Forward, Op, Operand, Room, Uses, arity};
-use crate::device::cpu::{LstmGiven, LstmGradients, LstmShape, LstmWeights, lstm_backward, lstm_forward};
+use super::{Backward, Call, Forward, Op, Operand, Packed, Room, Uses, arity};
+use crate::device::cpu::{
+    LstmGiven, LstmGradients, LstmPrepared, LstmShape, LstmWeights, lstm_backward, lstm_forward, lstm_predict,
+};
 
 /// Operands: x `[…, steps, inputs]`, weights of the input `[4 hidden, inputs]` and of the state `[4 hidden, hidden]`, and their
 /// biases `[4 hidden]`, all but x shared. The state starts at 0. Gives the hidden state at every step,
@@ -70,7 +72,25 @@ impl Op for Lstm {
         Room { saved: 0, forward: shape.forward(), backward: shape.backward() + shape.again() }
     }
 
+    fn packs(&self) -> bool {
+        true
+    }
+
+    fn pack(&self, parameters: &[&[f32]], half: bool) -> Option<Packed> {
+        let [input, recurrent, one, other] = *parameters else { return None };
+        let weights = LstmWeights { input, recurrent, biases: [one, other] };
+        Some(Packed::Lstm(LstmPrepared::new(weights, one.len() / 4, half)))
+    }
+
+    fn room_packed(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
+        Room { forward: shape(&operands[0], output, batch).forward_prepared(), ..Room::default() }
+    }
+
     fn forward(&self, pass: &mut Forward) {
+        if let Some(Packed::Lstm(prepared)) = pass.packed {
+            lstm_predict(given(&pass.call, pass.inputs), prepared, pass.output, pass.scratch);
+            return;
+        }
         lstm_forward(given(&pass.call, pass.inputs), pass.output, pass.saved, pass.scratch);
     }
 

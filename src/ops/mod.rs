@@ -19,6 +19,7 @@ mod softmax;
 
 use std::fmt::Debug;
 
+use crate::device::cpu::LstmPrepared;
 use crate::random::Random;
 
 pub use activation::Activation;
@@ -102,6 +103,22 @@ pub struct Room {
     pub backward: usize,
 }
 
+/// Parameters of an op as its kernel reads them, packed once for many predictions.
+#[derive(Clone, Debug)]
+pub enum Packed {
+    /// Of an LSTM layer.
+    Lstm(LstmPrepared),
+}
+
+impl Packed {
+    /// Bytes of its numbers.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Lstm(prepared) => prepared.bytes(),
+        }
+    }
+}
+
 /// What an op knows of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
@@ -134,6 +151,8 @@ pub struct Forward<'a> {
     pub saved: &'a mut [f32],
     /// Room.
     pub scratch: &'a mut [f32],
+    /// What [`Op::pack`] made of the parameters, for a prediction.
+    pub packed: Option<&'a Packed>,
 }
 
 /// The backward pass: adds to the gradients of the operands.
@@ -186,6 +205,21 @@ pub trait Op: Debug + Send + Sync {
     /// Room that it wants where what can be computed again is not kept: less is saved, and more is worked with. The backward pass
     /// is then handed nothing that was saved, and comes to the same bits.
     fn room_again(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
+        self.room(operands, output, batch)
+    }
+
+    /// Whether it packs its parameters, which are all operands but the first, before it is called for predictions.
+    fn packs(&self) -> bool {
+        false
+    }
+
+    /// Packs its parameters, which are given in the order of its operands; where `half` they hold what half precision can.
+    fn pack(&self, _parameters: &[&[f32]], _half: bool) -> Option<Packed> {
+        None
+    }
+
+    /// Room that it wants where its parameters were packed beforehand and there is no backward pass.
+    fn room_packed(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
         self.room(operands, output, batch)
     }
 

@@ -53,13 +53,20 @@ pub struct Transpose {
     pub order: Vec<usize>,
 }
 
+/// Most axes of what is transposed, whose places are walked without taking memory.
+const MOST_AXES: usize = 8;
+
 impl Transpose {
     /// Calls `body` with places in output and x, one sample after the other.
     fn places(&self, call: &super::Call, mut body: impl FnMut(usize, usize)) {
         let x = &call.operands[0];
-        let strides: Vec<usize> = (0..x.shape.len()).map(|axis| x.shape[axis + 1..].iter().product()).collect();
+        let mut strides = [1; MOST_AXES];
+        for axis in (1..x.shape.len()).rev() {
+            strides[axis - 1] = strides[axis] * x.shape[axis];
+        }
         let (count, samples) = (x.count(), if x.batched { call.batch } else { 1 });
-        let mut index = vec![0; self.order.len()];
+        let mut index = [0; MOST_AXES];
+        let index = &mut index[..self.order.len()];
         for sample in 0..samples {
             index.fill(0);
             for out in 0..count {
@@ -91,6 +98,9 @@ impl Op for Transpose {
         let shape = &operands[0].shape;
         let mut sorted = self.order.clone();
         sorted.sort_unstable();
+        if shape.len() > MOST_AXES {
+            return Err(format!("takes at most {MOST_AXES} axes, found {shape:?}"));
+        }
         if sorted != (0..shape.len()).collect::<Vec<_>>() {
             return Err(format!("takes an order of the {} axes of {shape:?}, found {:?}", shape.len(), self.order));
         }

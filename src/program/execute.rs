@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::plan::{Piece, Plan};
-use super::{Dtype, Init, Program, ValueId};
+use super::{Dtype, Init, PackedParameters, Program, ValueId};
 use crate::device::cpu::{Arena, round_to_half};
-use crate::ops::{Backward, Call, Forward, MOST_OPERANDS, Operand};
+use crate::ops::{Backward, Call, Forward, MOST_OPERANDS, Operand, Packed};
 use crate::random::Random;
 
 /// Streams of random numbers below this one belong to ops, by their node.
@@ -76,11 +76,36 @@ impl Replica {
     }
 
     /// Computes the output of a micro-batch, `[batch, output shape]`.
+    ///
+    /// # Panics
+    /// Where the plan is one for predictions: a fault of the caller.
     pub fn forward(&mut self, parameters: &[f32], step: Step) -> &[f32] {
+        assert!(self.plan.purpose().trains(), "this plan is for parameters that were packed");
         self.round_inputs(step);
         for at in 0..self.program.nodes.len() {
-            self.node(parameters, step, at);
+            self.node(parameters, None, step, at);
         }
+        self.output(step)
+    }
+
+    /// The same bits with parameters that were packed beforehand, of which `packed` was made. Takes no memory, but for what
+    /// large products take.
+    ///
+    /// # Panics
+    /// Where the plan is not one for predictions, or `packed` is of another program: a fault of the caller.
+    pub fn predict(&mut self, parameters: &[f32], packed: &PackedParameters, step: Step) -> &[f32] {
+        assert!(!self.plan.purpose().trains() && packed.fits(&self.program), "nothing was packed for this");
+        self.round_inputs(step);
+        let mut place = 0;
+        for at in 0..self.program.nodes.len() {
+            let packs = self.program.packs(&self.program.nodes[at]);
+            self.node(parameters, if packs { packed.get(place) } else { None }, step, at);
+            place += usize::from(packs);
+        }
+        self.output(step)
+    }
+
+    fn output(&self, step: Step) -> &[f32] {
         self.arena.read(part(&self.plan.values[self.program.output.0], self.size(self.program.output, step.batch)))
     }
 
@@ -106,7 +131,7 @@ impl Replica {
             }
         }
         for (at, node) in program.nodes.iter().enumerate() {
-            self.node(parameters, step, at);
+            self.node(parameters, None, step, at);
             let place = part(&self.plan.values[node.output.0], self.size(node.output, step.batch));
             if let Some(found) = fault(self.arena.read(place)) {
                 return Some(format!("op '{}' (%{at}) gave {found}", node.op.name()));
@@ -143,7 +168,7 @@ impl Replica {
     }
 
     /// One op forward.
-    fn node(&mut self, parameters: &[f32], step: Step, at: usize) {
+    fn node(&mut self, parameters: &[f32], packed: Option<&Packed>, step: Step, at: usize) {
         let (program, plan) = (Arc::clone(&self.program), Arc::clone(&self.plan));
         let node = &program.nodes[at];
         {
@@ -166,7 +191,8 @@ impl Replica {
                 };
             }
             let [output, saved, scratch, ..] = views.writes;
-            node.op.forward(&mut Forward { call, inputs: &inputs[..node.inputs.len()], output, saved, scratch });
+            let inputs = &inputs[..node.inputs.len()];
+            node.op.forward(&mut Forward { call, inputs, output, saved, scratch, packed });
             if program.values[node.output.0].dtype == Dtype::F16 {
                 round_to_half(output);
             }
@@ -334,7 +360,7 @@ fn numbers<'a>(program: &Program, parameters: &'a [f32], parameter: usize) -> &'
 mod tests {
     use std::sync::Arc;
 
-    use super::super::{Builder, Plan, Program, Purpose};
+    use super::super::{Builder, Plan, Precision, Program, Purpose};
     use super::{Replica, Step};
     use crate::ops::{Activation, Arithmetic, Reduction};
     use crate::random::Random;
@@ -379,9 +405,11 @@ mod tests {
             let step = Step { batch, first, training: true, number: 4 };
             replica.input(0, batch).copy_from_slice(&x[first * 15..][..batch * 15]);
             replica.input(1, batch).copy_from_slice(&mask[first * 4..][..batch * 4]);
-            out.output.extend_from_slice(replica.forward(parameters, step));
             if plan.purpose().trains() {
+                out.output.extend_from_slice(replica.forward(parameters, step));
                 replica.backward(parameters, &towards[first * 4..][..batch * 4], &mut out.gradients, step);
+            } else {
+                out.output.extend_from_slice(replica.predict(parameters, &program.pack(parameters), step));
             }
         }
         out
@@ -448,6 +476,42 @@ mod tests {
         assert!(predict.numbers() * 2 < train.numbers(), "{} {}", predict.numbers(), train.numbers());
         let (one, two) = (passes(&program, &train, &parameters, BATCH), passes(&program, &predict, &parameters, BATCH));
         assert_eq!(bits(&one.output), bits(&two.output));
+    }
+
+    #[test]
+    fn packed_halves_give_the_bits_of_rounded_parameters_in_half_the_bytes() {
+        let single = Arc::new(network());
+        let half = Arc::new(network().with_precision(Precision::Fp16));
+        let master = Replica::new(Arc::clone(&half), Arc::new(half.plan(Purpose::Predict, 1)), 3).initial_parameters();
+        let mut parameters = master.clone();
+        half.cast_parameters(&master, &mut parameters);
+        let plan = |purpose| Arc::new(half.plan(purpose, BATCH));
+        let (train, predict) = (plan(Purpose::Train), plan(Purpose::Predict));
+        for cut in [1, BATCH] {
+            let (one, two) = (passes(&half, &train, &parameters, cut), passes(&half, &predict, &parameters, cut));
+            assert_eq!(bits(&one.output), bits(&two.output));
+        }
+        let (whole, less) = (single.pack(&master).bytes(), half.pack(&parameters).bytes());
+        assert!(less * 10 < whole * 6, "{less} {whole}");
+    }
+
+    #[test]
+    fn packed_parameters_fit_programs_that_pack_the_same() {
+        let (program, parameters) = prepared();
+        let packed = program.pack(&parameters);
+        assert!(packed.fits(&program) && packed.fits(&network()));
+        let other = |layers: usize, hidden: usize| {
+            let mut builder = Builder::new();
+            let mut x = builder.input("x", &[5, 3]).unwrap();
+            for layer in 0..layers {
+                x = builder.lstm(&format!("lstm.{layer}"), x, hidden).unwrap();
+            }
+            builder.finish(x).unwrap()
+        };
+        assert!(packed.fits(&other(2, 8)));
+        for (layers, hidden) in [(1, 8), (3, 8), (2, 9)] {
+            assert!(!packed.fits(&other(layers, hidden)), "{layers} {hidden}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod builder;
 mod execute;
+mod packed;
 mod plan;
 mod precision;
 mod reverse;
@@ -14,6 +15,7 @@ mod text;
 
 pub use builder::{Builder, MOST_AXES};
 pub use execute::{Replica, Step};
+pub use packed::PackedParameters;
 pub use plan::{Plan, Purpose};
 pub use precision::Precision;
 

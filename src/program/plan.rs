@@ -14,7 +14,7 @@ pub enum Purpose {
     Train,
     /// The same; what ops can compute again for the backward pass is not kept.
     TrainAgain,
-    /// Forward alone.
+    /// Forward alone, with parameters that were packed beforehand ([`Program::pack`]).
     Predict,
 }
 
@@ -74,6 +74,7 @@ impl Program {
             let operands = self.operands(node);
             let room = match purpose {
                 Purpose::TrainAgain => node.op.room_again(&operands, output, batch),
+                Purpose::Predict if self.packs(node) => node.op.room_packed(&operands, output, batch),
                 _ => node.op.room(&operands, output, batch),
             };
             let Room { saved: kept, forward, backward } = room;
@@ -188,7 +189,8 @@ impl Plan {
         self.numbers
     }
 
-    /// Bytes that `stack` replicas need: arenas, parameters and, for training, their gradients.
+    /// Bytes that `stack` replicas need: arenas, parameters and, for training, their gradients. What predictions pack is told
+    /// by [`super::PackedParameters::bytes`].
     pub fn bytes(&self, stack: usize) -> usize {
         let parameters = self.parameters * if self.purpose.trains() { 2 } else { 1 };
         stack * (self.numbers + parameters) * size_of::<f32>()

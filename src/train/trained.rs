@@ -12,7 +12,7 @@ use super::task::{none_left, placed};
 use crate::error::{Code, Error, Result, fail};
 use crate::model::{Estimator, Network, Requirements};
 use crate::panel::Past;
-use crate::program::{Plan, Precision, Purpose, Replica, Step};
+use crate::program::{PackedParameters, Plan, Precision, Program, Purpose, Replica, Step};
 
 /// A network with its weights and scales.
 pub struct Trained {
@@ -27,12 +27,18 @@ pub struct Trained {
     seeds: Vec<Vec<f32>>,
     /// Memory of predictions, by what is wanted and the number of places; one that is in use is not here.
     idle: Mutex<BTreeMap<(bool, usize), Vec<Runner>>>,
+    /// The parameters of every seed, packed; forms that pack the same share one list.
+    packed: Mutex<Vec<Arc<Vec<PackedParameters>>>>,
 }
 
 /// A form and the memory to run it in.
 struct Runner {
     form: Form,
     replica: Replica,
+    /// What was shown last.
+    tables: Tables,
+    /// By seed.
+    packed: Arc<Vec<PackedParameters>>,
 }
 
 impl Trained {
@@ -53,6 +59,7 @@ impl Trained {
             precision: settings.precision,
             seeds: best,
             idle: Mutex::default(),
+            packed: Mutex::default(),
         }
     }
 
@@ -72,7 +79,21 @@ impl Trained {
         };
         self.form.agree(&form, &*self.network)?;
         let plan: Arc<Plan> = Arc::new(form.program.plan(Purpose::Predict, 1));
-        Ok(Some(Runner { replica: Replica::new(Arc::clone(&form.program), plan, 0), form }))
+        let packed = self.packed(&form.program);
+        let replica = Replica::new(Arc::clone(&form.program), plan, 0);
+        Ok(Some(Runner { form, replica, tables: Tables::default(), packed }))
+    }
+
+    /// The parameters of every seed as this program packs them.
+    fn packed(&self, program: &Program) -> Arc<Vec<PackedParameters>> {
+        let mut lists = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = lists.iter().find(|list| list.iter().all(|seed| seed.fits(program)));
+        if let Some(list) = fitting {
+            return Arc::clone(list);
+        }
+        let list = Arc::new(self.seeds.iter().map(|parameters| program.pack(parameters)).collect());
+        lists.push(Arc::clone(&list));
+        list
     }
 
     /// Runs the network of every seed on a past: the last date's outputs and the places of the assets.
@@ -98,19 +119,20 @@ impl Trained {
             None => self.runner(wanted, places.len())?,
         };
         let Some(mut runner) = runner else { return Ok(None) };
-        let mut tables = Tables::of_past(past, &self.scales);
-        if runner.form.inputs.iter().any(|source| matches!(source, crate::model::InputSource::Computed { .. })) {
+        let Runner { form, replica, tables, packed } = &mut runner;
+        tables.show(past, &self.scales);
+        if form.inputs.iter().any(|source| matches!(source, crate::model::InputSource::Computed { .. })) {
             let shown = Self::shown(past, &places);
-            tables.compute(&*self.network, &runner.form, last, shown.as_ref().unwrap_or(past))?;
+            tables.compute(&*self.network, form, last, shown.as_ref().unwrap_or(past))?;
             tables.score_computed(&self.scales);
         }
         let step = Step { batch: 1, first: 0, training: false, number: 0 };
         let mut out = Vec::with_capacity(self.seeds.len());
-        for parameters in &self.seeds {
-            for (input, source) in runner.form.inputs.iter().enumerate() {
-                tables.fill(source, last, &places, runner.replica.input(input, 1));
+        for (parameters, packed) in self.seeds.iter().zip(&**packed) {
+            for (input, source) in form.inputs.iter().enumerate() {
+                tables.fill(source, last, &places, replica.input(input, 1));
             }
-            let output = runner.replica.forward(parameters, step);
+            let output = replica.predict(parameters, packed, step);
             out.push(output[output.len() - places.len()..].to_vec());
         }
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().push(runner);

@@ -11,5 +11,7 @@ mod wide;
 pub use arena::{Arena, MOST_VIEWS, Views};
 pub use gemm::{Matrix, product};
 pub use half::round_to_half;
-pub use lstm::{LstmGiven, LstmGradients, LstmShape, LstmWeights, lstm_backward, lstm_forward};
+pub use lstm::{
+    LstmGiven, LstmGradients, LstmPrepared, LstmShape, LstmWeights, lstm_backward, lstm_forward, lstm_predict,
+};
 pub use math::{sigmoid_slice, tanh_slice};

@@ -1,7 +1,11 @@
 //! Functions of many numbers at once, at the width of the processor: what fused kernels compute while their numbers are in
 //! registers. With fused multiply-add where there is one, so that bits may differ between widths.
 
+use half::f16;
 use pulp::Simd;
+
+use super::half::round_to_half;
+use super::tile::MOST_LANES;
 
 /// A vector from the head of a slice.
 #[allow(clippy::inline_always)] // vectors stay in registers only where the body is inlined
@@ -19,6 +23,72 @@ pub(super) fn store<S: Simd>(into: &mut [f32], values: S::f32s) {
     assert!(S::F32_LANES <= into.len());
     // SAFETY: the slice holds as many numbers as a vector does, which the assertion saw.
     unsafe { into.as_mut_ptr().cast::<S::f32s>().write_unaligned(values) }
+}
+
+/// A vector of numbers that are stored in half precision and finite. The widest vectors have an instruction for it; elsewhere the
+/// bits are moved to their places, and the exponent is set right by a product, which is exact. (AVX2's own instruction is a
+/// feature apart, F16C, which the functions of that level are not compiled with, so that each use of it would be a call.)
+///
+/// # Safety
+/// `from` is followed by as many numbers as a vector has.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+pub(super) unsafe fn widened<S: Simd>(_simd: S, from: *const f16) -> S::f32s {
+    #[cfg(target_arch = "x86_64")]
+    if S::F32_LANES == MOST_LANES {
+        use std::arch::x86_64::{_mm256_loadu_si256, _mm512_cvtph_ps};
+        // SAFETY: the caller's promise; on this architecture vectors of sixteen numbers are those of AVX-512, so that the
+        // instruction is there, and S::f32s is such a vector.
+        return unsafe { std::mem::transmute_copy(&_mm512_cvtph_ps(_mm256_loadu_si256(from.cast()))) };
+    }
+    let mut room = [0.0; MOST_LANES];
+    for (place, into) in room[..S::F32_LANES].iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        let bits = u32::from(unsafe { from.add(place).read() }.to_bits());
+        // 2¹¹² is the distance of the two exponents' biases.
+        let size = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
+        *into = f32::from_bits(size.to_bits() | (bits & 0x8000) << 16);
+    }
+    load::<S>(&room)
+}
+
+/// Vectors whose numbers are rounded to half precision.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+pub(super) fn halved<S: Simd, const N: usize>(vectors: [S::f32s; N]) -> [S::f32s; N] {
+    #[cfg(target_arch = "x86_64")]
+    if S::F32_LANES == MOST_LANES {
+        use std::arch::x86_64::{__m512, _MM_FROUND_TO_NEAREST_INT, _mm512_cvtph_ps, _mm512_cvtps_ph};
+        let mut out = vectors;
+        // A loop, as a closure's body would be compiled for a processor without the instructions.
+        for vector in &mut out {
+            // SAFETY: on this architecture vectors of sixteen numbers are those of AVX-512, so that the instructions are there,
+            // and S::f32s is such a vector.
+            unsafe {
+                let single: __m512 = std::mem::transmute_copy(vector);
+                let half = _mm512_cvtph_ps(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(single));
+                *vector = std::mem::transmute_copy(&half);
+            }
+        }
+        return out;
+    }
+    halved_apart::<S, N>(vectors)
+}
+
+/// The same by memory.
+#[inline(never)]
+fn halved_apart<S: Simd, const N: usize>(vectors: [S::f32s; N]) -> [S::f32s; N] {
+    let mut room = [0.0; 4 * MOST_LANES];
+    let room = &mut room[..N * S::F32_LANES];
+    for (vector, into) in vectors.iter().zip(room.chunks_exact_mut(S::F32_LANES)) {
+        store::<S>(into, *vector);
+    }
+    round_to_half(room);
+    let mut out = vectors;
+    for (out, from) in out.iter_mut().zip(room.chunks_exact(S::F32_LANES)) {
+        *out = load::<S>(from);
+    }
+    out
 }
 
 /// 2ⁿ and eʳ − 1, with eˣ = 2ⁿ eʳ, n whole and |r| at most ln 2 / 2; x beyond ±87 stays there. A polynomial in r (Cephes,
@@ -92,7 +162,9 @@ pub(super) fn levels() -> Vec<pulp::Arch> {
 mod tests {
     use pulp::{Simd, WithSimd};
 
-    use super::{levels, load, sigmoid, store, tanh};
+    use half::f16;
+
+    use super::{halved, levels, load, sigmoid, store, tanh, widened};
 
     struct Both<'a>(&'a [f32]);
 
@@ -151,6 +223,46 @@ mod tests {
             assert_eq!((logistic[0], logistic[2], logistic[4]), (0.5, 1.0, 1.0), "{arch:?}");
             assert!(logistic[5] > 0.0 && logistic[5] < 1e-37);
             assert!(bent[6].is_nan() && bent[7].is_nan() && logistic[6].is_nan() && logistic[7].is_nan(), "{arch:?}");
+        }
+    }
+
+    struct Conversions<'a>(&'a [f16], &'a [f32]);
+
+    impl WithSimd for Conversions<'_> {
+        type Output = (Vec<f32>, Vec<f32>);
+
+        #[allow(clippy::inline_always)]
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let (mut single, mut half) = (vec![0.0; self.0.len()], vec![0.0; self.1.len()]);
+            for (into, from) in single.chunks_exact_mut(S::F32_LANES).zip(self.0.chunks_exact(S::F32_LANES)) {
+                // SAFETY: the part is as long as a vector.
+                store::<S>(into, unsafe { widened(simd, from.as_ptr()) });
+            }
+            for (into, from) in half.chunks_exact_mut(S::F32_LANES).zip(self.1.chunks_exact(S::F32_LANES)) {
+                let [vector] = halved::<S, 1>([load::<S>(from)]);
+                store::<S>(into, vector);
+            }
+            (single, half)
+        }
+    }
+
+    #[test]
+    fn every_finite_half_becomes_itself_and_numbers_are_rounded_as_elsewhere_at_every_level() {
+        let finite: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).filter(|value| value.is_finite()).collect();
+        assert_eq!(finite.len() % 16, 0);
+        // Numbers beside those, ties between them, too large ones, and what is no number.
+        let mut values: Vec<f32> =
+            (0..1 << 18).map(|step: u32| f32::from_bits(step.wrapping_mul(16_381).wrapping_add(7))).collect();
+        values.extend(finite.iter().map(|value| f32::from_bits(value.to_f32().to_bits().wrapping_add(1 << 12))));
+        let mut expected = values.clone();
+        crate::device::cpu::round_to_half(&mut expected);
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let exact: Vec<f32> = finite.iter().map(|value| value.to_f32()).collect();
+        for arch in levels() {
+            let (single, half) = arch.dispatch(Conversions(&finite, &values));
+            assert!(bits(&single) == bits(&exact), "{arch:?}");
+            assert!(bits(&half) == bits(&expected), "{arch:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::super::half::round_to_half;
-use super::super::tile::{MOST_LANES, MOST_ROWS, Term, VECTORS, parts, rows, sum, will_read};
+use super::super::tile::{MOST_LANES, MOST_ROWS, Right, Term, VECTORS, parts, rows, sum, will_read};
 use super::super::wide::{load, store, tanh};
 use super::forward::{self, Packed, Place};
 use super::pack::{Gates, Panel, panels};
@@ -208,7 +208,7 @@ impl Block<'_> {
             count: row,
             stretch: window.stride,
             stretches: self.layout.groups(),
-            right,
+            right: Right::Single(right),
         }
     }
 
@@ -343,7 +343,7 @@ impl Block<'_> {
                     count: window.count * self.count,
                     stretch: 0,
                     stretches: 1,
-                    right: &work.gates[group * window.stride..],
+                    right: Right::Single(&work.gates[group * window.stride..]),
                 };
                 let out = &mut work.weights[(group * all + first) * step_width..];
                 sum::<S, VECTORS>(simd, rows, None, &[term], (out, step_width));

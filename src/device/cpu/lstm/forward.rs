@@ -2,15 +2,17 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::super::half::round_to_half;
-use super::super::tile::{MOST_LANES, MOST_ROWS, Term, VECTORS, parts, rows, sum, will_write};
-use super::super::wide::{load, sigmoid, store, tanh};
+use super::super::tile::{MOST_LANES, MOST_ROWS, Right, Term, VECTORS, parts, rows, sum, will_write};
+use super::super::wide::{halved, load, sigmoid, store, tanh};
 use super::pack::Gates;
+use super::prepared::LstmPrepared;
 use super::{BLOCK, LstmGiven, LstmShape, padded};
 
 /// What it is called with.
 pub(super) struct Pass<'a> {
     pub given: LstmGiven<'a>,
+    /// The weights, where they were packed beforehand; those that are given are not looked at then.
+    pub prepared: Option<&'a LstmPrepared>,
     pub output: &'a mut [f32],
     pub saved: &'a mut [f32],
     pub scratch: &'a mut [f32],
@@ -19,9 +21,9 @@ pub(super) struct Pass<'a> {
 /// Packed parameters.
 #[derive(Clone, Copy)]
 pub(super) struct Packed<'a> {
-    input: &'a [f32],
-    recurrent: &'a [f32],
-    biases: &'a [f32],
+    pub(super) input: Right<'a>,
+    pub(super) recurrent: Right<'a>,
+    pub(super) biases: &'a [f32],
 }
 
 impl<'a> Packed<'a> {
@@ -35,7 +37,7 @@ impl<'a> Packed<'a> {
         layout.pack(weights.input, inputs, input);
         layout.pack(weights.recurrent, hidden, recurrent);
         layout.pack_biases(weights.biases, biases);
-        (Self { input, recurrent, biases }, rest)
+        (Self { input: Right::Single(input), recurrent: Right::Single(recurrent), biases }, rest)
     }
 }
 
@@ -53,12 +55,15 @@ impl WithSimd for Pass<'_> {
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { given, output, saved, scratch } = self;
+        let Self { given, prepared, output, saved, scratch } = self;
         let LstmGiven { shape, x, half, .. } = given;
         let LstmShape { sequences, steps, inputs, hidden } = shape;
         let layout = Gates { hidden, lanes: S::F32_LANES };
         let (wide, deep) = (layout.wide(), layout.lanes * layout.groups());
-        let (packed, rest) = Packed::new(layout, &given, scratch);
+        let (packed, rest) = match prepared {
+            Some(prepared) => (prepared.packed(layout, inputs), scratch),
+            None => Packed::new(layout, &given, scratch),
+        };
         let (cells, ahead) = rest.split_at_mut(BLOCK.min(sequences) * padded(hidden));
         let keeps = !saved.is_empty();
         let (gates, kept) = saved.split_at_mut(if keeps { sequences * steps * shape.wide() } else { 0 });
@@ -76,22 +81,6 @@ impl WithSimd for Pass<'_> {
             block.run(simd, &packed, x, output, &mut place, ahead);
         }
     }
-}
-
-/// Vectors whose numbers are rounded to half precision. Off the fast path: half precision is for checking here, not for speed.
-#[inline(never)]
-fn halved<S: Simd, const N: usize>(vectors: [S::f32s; N]) -> [S::f32s; N] {
-    let mut room = [0.0; 4 * MOST_LANES];
-    let room = &mut room[..N * S::F32_LANES];
-    for (vector, into) in vectors.iter().zip(room.chunks_exact_mut(S::F32_LANES)) {
-        store::<S>(into, *vector);
-    }
-    round_to_half(room);
-    let mut out = vectors;
-    for (out, from) in out.iter_mut().zip(room.chunks_exact(S::F32_LANES)) {
-        *out = load::<S>(from);
-    }
-    out
 }
 
 /// Sequences that go through the steps together.
@@ -142,13 +131,13 @@ impl Block {
                         count: if self.ahead > 0 { 0 } else { inputs },
                         stretch: 0,
                         stretches: 1,
-                        right: &packed.input[group * inputs * step_width..],
+                        right: packed.input.from(group * inputs * step_width),
                     };
                     let of_state = Term {
                         left: &output[(first * steps + step.saturating_sub(1)) * hidden..],
                         row: steps * hidden,
                         count: if step > 0 { hidden } else { 0 },
-                        right: &packed.recurrent[group * hidden * step_width..],
+                        right: packed.recurrent.from(group * hidden * step_width),
                         ..of_input
                     };
                     let begin = if self.ahead > 0 {
@@ -229,7 +218,7 @@ impl Block {
                         count: inputs,
                         stretch: 0,
                         stretches: 1,
-                        right: &packed.input[group * inputs * step_width..],
+                        right: packed.input.from(group * inputs * step_width),
                     };
                     let begin = (&packed.biases[group * step_width..], 0);
                     let out = (&mut ahead[first * wide + group * step_width..], wide);

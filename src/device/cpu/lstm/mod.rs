@@ -8,10 +8,12 @@
 mod backward;
 mod forward;
 mod pack;
+mod prepared;
 
 use pulp::Arch;
 
 use super::tile::MOST_LANES;
+pub use prepared::LstmPrepared;
 
 /// Most sequences of a block.
 const BLOCK: usize = 48;
@@ -94,8 +96,12 @@ impl LstmShape {
 
     /// Numbers that a forward pass works with: packed weights and biases, cell states of a block, and products of inputs.
     pub fn forward(&self) -> usize {
-        let packed = self.wide() * (self.inputs + self.hidden + 1);
-        packed + BLOCK.min(self.sequences) * padded(self.hidden) + self.ahead() * self.wide()
+        self.wide() * (self.inputs + self.hidden + 1) + self.forward_prepared()
+    }
+
+    /// The same where the weights were packed beforehand.
+    pub fn forward_prepared(&self) -> usize {
+        BLOCK.min(self.sequences) * padded(self.hidden) + self.ahead() * self.wide()
     }
 
     /// Numbers that a backward pass works with: packed weights, the weights' gradients, gradients of a block's cell states,
@@ -136,6 +142,15 @@ pub fn lstm_forward(given: LstmGiven, output: &mut [f32], saved: &mut [f32], scr
     forward_at(Arch::new(), given, output, saved, scratch);
 }
 
+/// The same without a backward pass, with weights that were packed beforehand: those in `given` are not looked at. `scratch` has
+/// [`LstmShape::forward_prepared`] numbers.
+///
+/// # Panics
+/// Where sizes do not agree: a fault of the caller.
+pub fn lstm_predict(given: LstmGiven, prepared: &LstmPrepared, output: &mut [f32], scratch: &mut [f32]) {
+    predict_at(Arch::new(), given, prepared, output, scratch);
+}
+
 /// Adds to the gradients of x and of the parameters. `output` and `saved` are as [`lstm_forward`] left them, `gradient` is
 /// that of the output, and `scratch` has [`LstmShape::backward`] numbers. Where nothing was saved, gates and cell states are
 /// computed again, to the same bits, block by block, and `scratch` has [`LstmShape::again`] numbers more.
@@ -154,7 +169,11 @@ pub fn lstm_backward(
 }
 
 fn forward_at(arch: Arch, given: LstmGiven, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
-    arch.dispatch(forward::Pass { given, output, saved, scratch });
+    arch.dispatch(forward::Pass { given, prepared: None, output, saved, scratch });
+}
+
+fn predict_at(arch: Arch, given: LstmGiven, prepared: &LstmPrepared, output: &mut [f32], scratch: &mut [f32]) {
+    arch.dispatch(forward::Pass { given, prepared: Some(prepared), output, saved: &mut [], scratch });
 }
 
 fn backward_at(

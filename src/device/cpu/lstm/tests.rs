@@ -3,7 +3,9 @@
 use pulp::Arch;
 
 use super::super::wide::levels;
-use super::{BLOCK, LstmGiven, LstmGradients, LstmShape, LstmWeights, backward_at, forward_at};
+use super::{
+    BLOCK, LstmGiven, LstmGradients, LstmPrepared, LstmShape, LstmWeights, backward_at, forward_at, predict_at,
+};
 use crate::random::Random;
 
 /// Blocks of one and of several sequences, sums shorter and longer than a vector, several windows of steps, and inputs taken
@@ -72,6 +74,24 @@ impl Numbers {
         let mut output = vec![f32::NAN; self.towards.len()];
         forward_at(arch, self.given(), &mut output, &mut [], &mut vec![f32::NAN; room]);
         output
+    }
+
+    /// The same with weights that were packed beforehand.
+    fn predict_prepared(&self, arch: Arch, prepared: &LstmPrepared) -> Vec<f32> {
+        let (mut output, mut scratch) =
+            (vec![f32::NAN; self.towards.len()], vec![f32::NAN; self.shape.forward_prepared()]);
+        predict_at(arch, self.given(), prepared, &mut output, &mut scratch);
+        output
+    }
+
+    /// The same with parameters that half precision has.
+    fn halved(mut self) -> Self {
+        let [one, two] = &mut self.biases;
+        for numbers in [&mut self.x, &mut self.input, &mut self.recurrent, one, two] {
+            crate::device::cpu::round_to_half(numbers);
+        }
+        self.half = true;
+        self
     }
 
     /// Output, and gradients of x, both weights and both biases, each of which begins at 1.
@@ -203,6 +223,38 @@ fn a_pass_that_keeps_nothing_has_the_same_bits_in_the_room_of_any_plan() {
                 let room = LstmShape { sequences: sequences.max(shape.0), ..numbers.shape }.forward();
                 assert!(same(&numbers.predict(arch, room), &output), "{arch:?}, {shape:?}, {sequences}");
             }
+        }
+    }
+}
+
+#[test]
+fn weights_that_were_packed_beforehand_give_the_same_bits() {
+    for shape in SHAPES {
+        for half in [false, true] {
+            let numbers = if half { numbers(shape).halved() } else { numbers(shape) };
+            let weights = numbers.given().weights;
+            for arch in levels() {
+                let output = numbers.predict(arch, numbers.shape.forward());
+                let prepared = LstmPrepared::at(arch, weights, numbers.shape.hidden, half);
+                assert!(same(&numbers.predict_prepared(arch, &prepared), &output), "{arch:?}, {shape:?}, {half}");
+                // In half precision they take half the bytes.
+                let single = LstmPrepared::at(arch, weights, numbers.shape.hidden, false).bytes();
+                let biases = single / (numbers.shape.inputs + numbers.shape.hidden + 1);
+                let expected = if half { (single - biases) / 2 + biases } else { single };
+                assert_eq!(prepared.bytes(), expected, "{arch:?}, {shape:?}, {half}");
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_that_half_precision_has_not_stay_in_single_precision() {
+    for strange in [0.1, f32::NAN, f32::INFINITY, 1e-8] {
+        let mut numbers = numbers((1, 3, 2, 1)).halved();
+        numbers.recurrent[0] = strange;
+        for arch in levels() {
+            let prepared = LstmPrepared::at(arch, numbers.given().weights, 1, true);
+            assert!(same(&numbers.predict_prepared(arch, &prepared), &numbers.predict(arch, numbers.shape.forward())));
         }
     }
 }
