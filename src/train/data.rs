@@ -82,6 +82,7 @@ impl Tables {
     }
 
     /// Tables of a past, whose columns are its assets, without computed inputs.
+    #[cfg(test)]
     pub fn of_past(past: &Past, scales: &Scales) -> Self {
         let mut out = Self::default();
         out.show(past, scales);
