@@ -1,8 +1,9 @@
-"""Times one prediction of an LSTM beside ONNX Runtime's and PyTorch's, one thread each, and prints a table with ratios.
+"""Times one prediction of an LSTM, with weights in single and in half precision, beside ONNX Runtime's and PyTorch's in single
+precision, one thread each, and prints a table with ratios.
 
 Run from the project's root: `cargo bench --bench lstm_predict --no-run`, then `python3 benches/lstm_predict.py PROGRAM`, where
 PROGRAM is the path that cargo printed and Python has torch, onnx and onnxruntime installed. All take turns; times are
-medians of the turns' medians, and the least of all.
+medians of the turns' medians, and the least of all. The last column is the recurrent weights that are read in the least time.
 """
 
 import json
@@ -85,29 +86,37 @@ def median(call):
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
-times, peers = {}, {}
+times, peers, stored = {}, {}, {}
 for turn in range(TURNS):
     lines = subprocess.run([sys.argv[1]], capture_output=True, text=True, check=True).stdout.splitlines()
     for found in map(json.loads, lines):
-        case = (found["assets"], found["hidden"])
-        if case not in peers:
-            net = Net(*case).eval()
-            peers[case] = net, session(net, *case)
-        net, other = peers[case]
-        x = torch.rand(1, STEPS, case[0]) - 0.5
+        shape = (found["assets"], found["hidden"])
+        if shape not in peers:
+            net = Net(*shape).eval()
+            peers[shape] = net, session(net, *shape)
+        mine = times.setdefault(shape, {})
+        mine.setdefault(found["precision"], []).append((found["median"], found["least"]))
+        stored[shape, found["precision"]] = found["bytes"]
+    for shape, (net, other) in peers.items():
+        x = torch.rand(1, STEPS, shape[0]) - 0.5
         steps_first = x.numpy().transpose(1, 0, 2).copy()
         with torch.inference_mode():
             apart = abs(net(x).numpy() - other.run(None, {"x": steps_first})[0]).max()
             assert apart < 1e-5, f"the peers' answers are {apart} apart"
-            mine = times.setdefault(case, ([], [], []))
-            mine[0].append((found["median"], found["least"]))
-            mine[1].append(median(lambda: other.run(None, {"x": steps_first})))
-            mine[2].append(median(lambda: net(x)))
+            times[shape].setdefault("onnx", []).append(median(lambda: other.run(None, {"x": steps_first})))
+            times[shape].setdefault("torch", []).append(median(lambda: net(x)))
 names = f"ONNX Runtime {onnxruntime.__version__} | PyTorch {torch.__version__}"
-print(f"| assets, hidden | ours, median (least) | {names} | times faster than ONNX Runtime | than PyTorch |\n|---|---|---|---|---|---|")
-for case, found in times.items():
-    medians = [statistics.median(median for median, _ in one) for one in found]
-    leasts = [min(least for _, least in one) for one in found]
-    shown = " | ".join(f"{median * 1e6:.0f} ({least * 1e6:.0f}) µs" for median, least in zip(medians, leasts))
-    ratios = [f"{medians[peer] / medians[0]:.2f} ({leasts[peer] / leasts[0]:.2f})" for peer in (1, 2)]
-    print(f"| {case} | {shown} | {' | '.join(ratios)} |")
+print(f"| assets, hidden | weights | packed | ours, median (least) | {names} | times faster than ONNX Runtime | than PyTorch | GB/s |")
+print("|---|---|---|---|---|---|---|---|")
+for shape, found in times.items():
+    medians = {who: statistics.median(median for median, _ in one) for who, one in found.items()}
+    leasts = {who: min(least for _, least in one) for who, one in found.items()}
+    show = lambda who: f"{medians[who] * 1e6:.0f} ({leasts[who] * 1e6:.0f}) µs"
+    for precision, width in (("fp32", 4), ("fp16", 2)):
+        ratio = lambda who: f"{medians[who] / medians[precision]:.2f} ({leasts[who] / leasts[precision]:.2f})"
+        # Recurrent weights are read at every step but the first.
+        read = 2 * (STEPS - 1) * 4 * shape[1] ** 2 * width
+        print(
+            f"| {shape} | {precision} | {stored[shape, precision] / 1024:.0f} KiB | {show(precision)} | {show('onnx')} | "
+            f"{show('torch')} | {ratio('onnx')} | {ratio('torch')} | {read / leasts[precision] / 1e9:.0f} |"
+        )

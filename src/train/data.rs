@@ -75,26 +75,39 @@ impl Tables {
         let rows = 0..panel.dates().len();
         let returns: Vec<f64> = rows.clone().flat_map(|row| panel.returns(row).iter().copied()).collect();
         let members: Vec<bool> = rows.flat_map(|row| panel.members(row).iter().copied()).collect();
-        let features: Vec<&[f64]> = panel.features().iter().map(|feature| feature.values.as_slice()).collect();
-        Self::of(panel.assets().len(), &returns, &members, &features, scales)
+        let features = panel.features().iter().map(|feature| feature.values.as_slice());
+        let mut out = Self::default();
+        out.set(panel.assets().len(), &returns, &members, features, scales);
+        out
     }
 
-    /// Tables of a past, whose columns are its assets, without computed inputs.
-    pub fn of_past(past: &Past, scales: &Scales) -> Self {
-        let features: Vec<&[f64]> = past.features().iter().map(Vec::as_slice).collect();
-        Self::of(past.assets().len(), past.returns(), past.members(), &features, scales)
+    /// Makes them the tables of a past, whose columns are its assets, without computed inputs, in the memory that they have.
+    pub fn show(&mut self, past: &Past, scales: &Scales) {
+        let features = past.features().iter().map(Vec::as_slice);
+        self.set(past.assets().len(), past.returns(), past.members(), features, scales);
     }
 
-    fn of(columns: usize, returns: &[f64], members: &[bool], features: &[&[f64]], scales: &Scales) -> Self {
-        let scored = |values: &[f64], scale: &Scale| values.iter().map(|value| scale.score(*value)).collect();
-        Self {
-            columns,
-            returns: scored(returns, &scales.returns),
-            known: returns.iter().map(|value| f32::from(u8::from(value.is_finite()))).collect(),
-            members: members.iter().map(|member| f32::from(u8::from(*member))).collect(),
-            features: features.iter().zip(&scales.features).map(|(values, scale)| scored(values, scale)).collect(),
-            computed: BTreeMap::new(),
+    fn set<'a>(
+        &mut self,
+        columns: usize,
+        returns: &[f64],
+        members: &[bool],
+        features: impl ExactSizeIterator<Item = &'a [f64]>,
+        scales: &Scales,
+    ) {
+        fn fill<T: Copy>(table: &mut Vec<f32>, from: &[T], number: impl Fn(T) -> f32) {
+            table.clear();
+            table.extend(from.iter().map(|value| number(*value)));
         }
+        self.columns = columns;
+        fill(&mut self.returns, returns, |value| scales.returns.score(value));
+        fill(&mut self.known, returns, |value| f32::from(u8::from(value.is_finite())));
+        fill(&mut self.members, members, |member| f32::from(u8::from(member)));
+        self.features.resize_with(features.len().min(scales.features.len()), Vec::new);
+        for (table, (values, scale)) in self.features.iter_mut().zip(features.zip(&scales.features)) {
+            fill(table, values, |value| scale.score(value));
+        }
+        self.computed.clear();
     }
 
     /// Has the network fill its computed inputs for an as-of row; `past` is what it is shown there.
@@ -238,7 +251,13 @@ mod tests {
     use jiff::civil::{Date, date};
 
     use super::{Axis, InputSource, Plane, Scales, Tables, spread};
-    use crate::panel::{Kind, Panel};
+    use crate::panel::{Kind, Panel, Past};
+
+    fn of_past(past: &Past, scales: &Scales) -> Tables {
+        let mut out = Tables::default();
+        out.show(past, scales);
+        out
+    }
 
     fn panel() -> Panel {
         let dates: Vec<Date> = (0..4).map(|day| date(2020, 1, 1).saturating_add(day.days())).collect();
@@ -278,13 +297,26 @@ mod tests {
         let panel = panel();
         let scales = Scales::of_planes(&panel, &(0..3));
         let (whole, past) = (Tables::of_panel(&panel, &scales), panel.past(1..4, &[1]).unwrap());
-        let part = Tables::of_past(&past, &scales);
+        let part = of_past(&past, &scales);
         for plane in [Plane::Returns, Plane::Known, Plane::Members] {
             let source = InputSource::Trailing { plane, rows: 3 };
             let (mut one, mut two) = ([7.0; 6], [7.0; 6]);
             whole.fill(&source, 3, &vec![Some(1), None], &mut one);
             part.fill(&source, 2, &vec![Some(0), None], &mut two);
             assert_eq!(one, two);
+        }
+    }
+
+    #[test]
+    fn tables_that_showed_another_past_show_nothing_of_it() {
+        let panel = panel();
+        let scales = Scales::of_planes(&panel, &(0..3));
+        let (long, short) = (panel.past(0..4, &[0, 1]).unwrap(), panel.past(1..3, &[1]).unwrap());
+        let mut tables = of_past(&long, &scales);
+        tables.computed.insert((0, 1), vec![1.0]);
+        for past in [&short, &long] {
+            tables.show(past, &scales);
+            assert_eq!(format!("{tables:?}"), format!("{:?}", of_past(past, &scales)));
         }
     }
 

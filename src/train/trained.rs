@@ -35,6 +35,8 @@ pub struct Trained {
 struct Runner {
     form: Form,
     replica: Replica,
+    /// What was shown last.
+    tables: Tables,
     /// By seed.
     packed: Arc<Vec<PackedParameters>>,
 }
@@ -84,7 +86,8 @@ impl Trained {
         }
         let plan: Arc<Plan> = Arc::new(form.program.plan(Purpose::Predict, 1));
         let packed = self.packed(&form.program);
-        Ok(Some(Runner { replica: Replica::new(Arc::clone(&form.program), plan, 0), form, packed }))
+        let replica = Replica::new(Arc::clone(&form.program), plan, 0);
+        Ok(Some(Runner { form, replica, tables: Tables::default(), packed }))
     }
 
     /// The parameters of every seed as this program packs them.
@@ -122,19 +125,20 @@ impl Trained {
             None => self.runner(wanted, places.len())?,
         };
         let Some(mut runner) = runner else { return Ok(None) };
-        let mut tables = Tables::of_past(past, &self.scales);
-        if runner.form.inputs.iter().any(|source| matches!(source, crate::model::InputSource::Computed { .. })) {
+        let Runner { form, replica, tables, packed } = &mut runner;
+        tables.show(past, &self.scales);
+        if form.inputs.iter().any(|source| matches!(source, crate::model::InputSource::Computed { .. })) {
             let shown = Self::shown(past, &places);
-            tables.compute(&*self.network, &runner.form, last, shown.as_ref().unwrap_or(past))?;
+            tables.compute(&*self.network, form, last, shown.as_ref().unwrap_or(past))?;
             tables.score_computed(&self.scales);
         }
         let step = Step { batch: 1, first: 0, training: false, number: 0 };
         let mut out = Vec::with_capacity(self.seeds.len());
-        for (parameters, packed) in self.seeds.iter().zip(&*runner.packed) {
-            for (input, source) in runner.form.inputs.iter().enumerate() {
-                tables.fill(source, last, &places, runner.replica.input(input, 1));
+        for (parameters, packed) in self.seeds.iter().zip(&**packed) {
+            for (input, source) in form.inputs.iter().enumerate() {
+                tables.fill(source, last, &places, replica.input(input, 1));
             }
-            let output = runner.replica.predict(parameters, packed, step);
+            let output = replica.predict(parameters, packed, step);
             out.push(output[output.len() - places.len()..].to_vec());
         }
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().push(runner);
