@@ -81,15 +81,7 @@ impl Tables {
         out
     }
 
-    /// Tables of a past, whose columns are its assets, without computed inputs.
-    #[cfg(test)]
-    pub fn of_past(past: &Past, scales: &Scales) -> Self {
-        let mut out = Self::default();
-        out.show(past, scales);
-        out
-    }
-
-    /// Makes them the tables of a past, in the memory that they have.
+    /// Makes them the tables of a past, whose columns are its assets, without computed inputs, in the memory that they have.
     pub fn show(&mut self, past: &Past, scales: &Scales) {
         let features = past.features().iter().map(Vec::as_slice);
         self.set(past.assets().len(), past.returns(), past.members(), features, scales);
@@ -159,13 +151,10 @@ impl Tables {
         out
     }
 
-    /// Scores what was computed; what is missing becomes 0, the mean where there is one.
+    /// Scores what was computed.
     pub fn score_computed(&mut self, scales: &Scales) {
         for ((number, _), values) in &mut self.computed {
-            let Some(scales) = scales.computed.get(*number).filter(|scales| !scales.is_empty()) else {
-                values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
-                continue;
-            };
+            let Some(scales) = scales.computed.get(*number).filter(|scales| !scales.is_empty()) else { continue };
             for (place, value) in values.iter_mut().enumerate() {
                 *value = scales[place % scales.len()].score(f64::from(*value));
             }
@@ -262,7 +251,13 @@ mod tests {
     use jiff::civil::{Date, date};
 
     use super::{Axis, InputSource, Plane, Scales, Tables, spread};
-    use crate::panel::{Kind, Panel};
+    use crate::panel::{Kind, Panel, Past};
+
+    fn of_past(past: &Past, scales: &Scales) -> Tables {
+        let mut out = Tables::default();
+        out.show(past, scales);
+        out
+    }
 
     fn panel() -> Panel {
         let dates: Vec<Date> = (0..4).map(|day| date(2020, 1, 1).saturating_add(day.days())).collect();
@@ -302,7 +297,7 @@ mod tests {
         let panel = panel();
         let scales = Scales::of_planes(&panel, &(0..3));
         let (whole, past) = (Tables::of_panel(&panel, &scales), panel.past(1..4, &[1]).unwrap());
-        let part = Tables::of_past(&past, &scales);
+        let part = of_past(&past, &scales);
         for plane in [Plane::Returns, Plane::Known, Plane::Members] {
             let source = InputSource::Trailing { plane, rows: 3 };
             let (mut one, mut two) = ([7.0; 6], [7.0; 6]);
@@ -317,11 +312,11 @@ mod tests {
         let panel = panel();
         let scales = Scales::of_planes(&panel, &(0..3));
         let (long, short) = (panel.past(0..4, &[0, 1]).unwrap(), panel.past(1..3, &[1]).unwrap());
-        let mut tables = Tables::of_past(&long, &scales);
+        let mut tables = of_past(&long, &scales);
         tables.computed.insert((0, 1), vec![1.0]);
         for past in [&short, &long] {
             tables.show(past, &scales);
-            assert_eq!(format!("{tables:?}"), format!("{:?}", Tables::of_past(past, &scales)));
+            assert_eq!(format!("{tables:?}"), format!("{:?}", of_past(past, &scales)));
         }
     }
 
