@@ -104,7 +104,7 @@ pub struct Room {
 }
 
 /// Parameters of an op as its kernel reads them, packed once for many predictions.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Packed {
     /// Of an LSTM layer.
     Lstm(LstmPrepared),

@@ -5,14 +5,14 @@ use super::{Dtype, Node, Program};
 use crate::ops::Packed;
 
 /// One set of parameters of a program, packed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PackedParameters {
     /// For each node that packs, in order.
     nodes: Vec<Entry>,
 }
 
 /// What a node's op packed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Entry {
     op: &'static str,
     /// The first place and the count of numbers of each of its parameters.

@@ -9,8 +9,11 @@ use super::LstmWeights;
 use super::forward::Packed;
 use super::pack::Gates;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// Packed parameters of a layer, in the order in which this machine's vectors read them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LstmPrepared {
     hidden: usize,
     inputs: usize,
@@ -20,39 +23,61 @@ pub struct LstmPrepared {
     biases: Vec<f32>,
 }
 
+/// Numbers that begin with a cache line: a vector that lies in two of them comes from the second-level cache in two pieces.
+#[derive(Debug)]
+struct Aligned<T> {
+    numbers: Vec<T>,
+    first: usize,
+}
+
+impl<T: Copy> Aligned<T> {
+    fn new(from: &[T], zero: T) -> Self {
+        let most = LINE / size_of::<T>();
+        let mut numbers = vec![zero; from.len() + most];
+        let first = numbers.as_ptr().align_offset(LINE).min(most);
+        numbers[first..][..from.len()].copy_from_slice(from);
+        numbers.truncate(first + from.len());
+        Self { numbers, first }
+    }
+
+    fn get(&self) -> &[T] {
+        &self.numbers[self.first..]
+    }
+}
+
 /// Numbers that are kept.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Stored {
-    Single(Vec<f32>),
-    Half(Vec<f16>),
+    Single(Aligned<f32>),
+    Half(Aligned<f16>),
 }
 
 impl Stored {
     /// Keeps numbers; where they are to be in half precision, and all of them are there and finite, in half the bytes.
-    fn new(numbers: Vec<f32>, half: bool) -> Self {
+    fn new(numbers: &[f32], half: bool) -> Self {
         if half {
             let mut stored = vec![f16::ZERO; numbers.len()];
-            stored.convert_from_f32_slice(&numbers);
+            stored.convert_from_f32_slice(numbers);
             let mut back = vec![0.0; numbers.len()];
             stored.convert_to_f32_slice(&mut back);
-            if back.iter().zip(&numbers).all(|(one, two)| one.is_finite() && one.to_bits() == two.to_bits()) {
-                return Self::Half(stored);
+            if back.iter().zip(numbers).all(|(one, two)| one.is_finite() && one.to_bits() == two.to_bits()) {
+                return Self::Half(Aligned::new(&stored, f16::ZERO));
             }
         }
-        Self::Single(numbers)
+        Self::Single(Aligned::new(numbers, 0.0))
     }
 
     fn right(&self) -> Right<'_> {
         match self {
-            Self::Single(numbers) => Right::Single(numbers),
-            Self::Half(numbers) => Right::Half(numbers),
+            Self::Single(numbers) => Right::Single(numbers.get()),
+            Self::Half(numbers) => Right::Half(numbers.get()),
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Single(numbers) => size_of_val(numbers.as_slice()),
-            Self::Half(numbers) => size_of_val(numbers.as_slice()),
+            Self::Single(numbers) => size_of_val(numbers.get()),
+            Self::Half(numbers) => size_of_val(numbers.get()),
         }
     }
 }
@@ -88,7 +113,7 @@ impl LstmPrepared {
         let pack = |weights: &[f32], inner: usize| {
             let mut out = vec![0.0; layout.wide() * inner];
             layout.pack(weights, inner, &mut out);
-            Stored::new(out, half)
+            Stored::new(&out, half)
         };
         let mut biases = vec![0.0; layout.wide()];
         layout.pack_biases(weights.biases, &mut biases);
@@ -112,5 +137,20 @@ impl LstmPrepared {
         let agree = self.hidden == layout.hidden && self.lanes == layout.lanes && self.inputs == inputs;
         assert!(agree, "weights that were prepared for another layer");
         Packed { input: self.input.right(), recurrent: self.recurrent.right(), biases: &self.biases }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Aligned, LINE};
+
+    #[test]
+    fn numbers_begin_with_a_cache_line() {
+        for count in [1_u16, 3, 64, 1000] {
+            let numbers: Vec<u16> = (0..count).collect();
+            let aligned = Aligned::new(&numbers, 7);
+            assert_eq!(aligned.get(), numbers);
+            assert_eq!(aligned.get().as_ptr().align_offset(LINE), 0);
+        }
     }
 }
