@@ -51,7 +51,7 @@ pub fn tanh(x: f32) -> f32 {
     if size < 0.625 { near } else { far }
 }
 
-/// [`tanh`] of each number, in place.
+/// tanh of each number, in place.
 pub fn tanh_slice(values: &mut [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
@@ -59,7 +59,7 @@ pub fn tanh_slice(values: &mut [f32]) {
     );
 }
 
-/// [`sigmoid`] of each number, in place.
+/// 1/(1 + e⁻ˣ) of each number, in place.
 pub fn sigmoid_slice(values: &mut [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
