@@ -107,7 +107,7 @@ for turn in range(TURNS):
             times[shape].setdefault("torch", []).append(median(lambda: net(x)))
 names = f"ONNX Runtime {onnxruntime.__version__} | PyTorch {torch.__version__}"
 print(f"| assets, hidden | weights | packed | ours, median (least) | {names} | times faster than ONNX Runtime | than PyTorch | GB/s |")
-print("|---|---|---|---|---|---|---|---|")
+print("|---" * 9 + "|")
 for shape, found in times.items():
     medians = {who: statistics.median(median for median, _ in one) for who, one in found.items()}
     leasts = {who: min(least for _, least in one) for who, one in found.items()}
