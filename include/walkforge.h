@@ -105,6 +105,16 @@ typedef struct wf_progress {
     double learning_rate;
     // Seconds that this training takes at most from here; NaN where that is unknown.
     double seconds_left;
+    // Samples that it goes through at a time.
+    size_t micro_batch;
+    // Networks (seeds) of it that are trained at a time.
+    size_t stack;
+    // 1 where what could be kept for the backward pass is computed again, to save memory, else 0.
+    int32_t recompute;
+    // Bytes that were planned for it before its first step.
+    size_t planned_bytes;
+    // Most bytes that it held so far.
+    size_t measured_bytes;
 } wf_progress;
 
 // Buffers for the out-of-sample path of a model, one entry a row; a null buffer is left out.

@@ -268,6 +268,8 @@ fn progress_of_the_c_abi_tells_what_is_being_trained() {
             assert_eq!((progress.epoch, progress.max_epochs), (epoch, 4));
             assert!(progress.loss.is_finite() && progress.validation_sharpe.is_finite());
             assert!(progress.learning_rate == 1e-3 && progress.seconds_left > 0.0);
+            assert_eq!((progress.micro_batch, progress.stack, progress.recompute), (32, 1, 0));
+            assert!(progress.planned_bytes > 0 && progress.planned_bytes == progress.measured_bytes);
         }
         // The last epoch closes the window; the next step begins the one after it.
         assert_eq!(wf_run_step(run, &raw mut progress, none), 0);

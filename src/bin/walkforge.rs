@@ -217,7 +217,9 @@ fn training_words(run: &Run) -> Option<(String, String)> {
         let sharpe = last.validation.map_or_else(|| "-".to_owned(), |sharpe| format!("{sharpe:.2}"));
         format!("loss {:.4}, validation Sharpe {sharpe}, learning rate {:.1e}", last.loss, last.learning_rate)
     });
-    Some((place, scores))
+    let (again, memory) = (if first.fit.recompute { " computed again" } else { "" }, first.measured_bytes >> 20);
+    let planned = format!("micro-batch {}{again}, {} at a time, {memory} MiB", first.fit.micro_batch, first.fit.stack);
+    Some((place, if scores.is_empty() { planned } else { format!("{scores}; {planned}") }))
 }
 
 /// A time as people say it.

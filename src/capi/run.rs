@@ -56,6 +56,16 @@ pub struct wf_progress {
     pub learning_rate: f64,
     /// Seconds that this training takes at most from here; NaN where that is unknown.
     pub seconds_left: f64,
+    /// Samples that it goes through at a time.
+    pub micro_batch: usize,
+    /// Networks (seeds) of it that are trained at a time.
+    pub stack: usize,
+    /// 1 where what could be kept for the backward pass is computed again, to save memory, else 0.
+    pub recompute: i32,
+    /// Bytes that were planned for it before its first step.
+    pub planned_bytes: usize,
+    /// Most bytes that it held so far.
+    pub measured_bytes: usize,
 }
 
 /// Buffers for the out-of-sample path of a model, one entry a row; a null buffer is left out.
@@ -123,6 +133,11 @@ unsafe fn tell(run: &Run, out: *mut wf_progress) -> Result<()> {
         validation_sharpe: last.and_then(|last| last.validation).unwrap_or(f64::NAN),
         learning_rate: last.map_or(f64::NAN, |last| last.learning_rate),
         seconds_left: first.and_then(|first| first.seconds_left).unwrap_or(f64::NAN),
+        micro_batch: first.map_or(0, |first| first.fit.micro_batch),
+        stack: first.map_or(0, |first| first.fit.stack),
+        recompute: first.map_or(0, |first| i32::from(first.fit.recompute)),
+        planned_bytes: first.map_or(0, |first| first.fit.bytes),
+        measured_bytes: first.map_or(0, |first| first.measured_bytes),
     };
     // SAFETY: as demanded of the caller.
     unsafe { answer("progress", out, FIRST_PROGRESS, &told) }

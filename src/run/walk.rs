@@ -15,7 +15,7 @@ use crate::model::{Context, EQUAL_WEIGHT, EqualWeight, Factory, Level};
 use crate::panel::Panel;
 use crate::portfolio::{Book, Change, Market, Path, Walked};
 use crate::settings::Values;
-use crate::train::{Epoch, TrainSettings, Trained, Trainer, Training};
+use crate::train::{Epoch, Fit, TrainSettings, Trained, Trainer, Training};
 use crate::windows::{Window, stitch, windows};
 
 /// A model of a run, as results name it.
@@ -70,6 +70,10 @@ pub struct Learning {
     pub last: Option<Epoch>,
     /// Seconds that it takes at most from here.
     pub seconds_left: Option<f64>,
+    /// How its memory was planned.
+    pub fit: Fit,
+    /// Most bytes that were held so far.
+    pub measured_bytes: usize,
 }
 
 /// A model on its way through a window.
@@ -345,6 +349,8 @@ impl Run {
                 max_epochs: self.entries[model].train.max_epochs,
                 last: trainer.last().1,
                 seconds_left: trainer.seconds_left(),
+                fit: trainer.fit(),
+                measured_bytes: trainer.measured_bytes(),
             }),
             _ => None,
         };

@@ -151,10 +151,13 @@ impl Tables {
         out
     }
 
-    /// Scores what was computed.
+    /// Scores what was computed; what is missing becomes 0, the mean where there is one.
     pub fn score_computed(&mut self, scales: &Scales) {
         for ((number, _), values) in &mut self.computed {
-            let Some(scales) = scales.computed.get(*number).filter(|scales| !scales.is_empty()) else { continue };
+            let Some(scales) = scales.computed.get(*number).filter(|scales| !scales.is_empty()) else {
+                values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
+                continue;
+            };
             for (place, value) in values.iter_mut().enumerate() {
                 *value = scales[place % scales.len()].score(f64::from(*value));
             }

@@ -163,6 +163,16 @@ impl Trainer {
         &self.lesson.form
     }
 
+    /// How its memory was planned.
+    pub fn fit(&self) -> Fit {
+        self.fit
+    }
+
+    /// Most bytes that were held so far.
+    pub fn measured_bytes(&self) -> usize {
+        self.measured
+    }
+
     /// The epochs of the first seed that are done.
     pub fn epochs(&self) -> &[Epoch] {
         &self.learners[0].epochs

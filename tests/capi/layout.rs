@@ -41,7 +41,7 @@ fn ours() -> BTreeMap<String, (usize, usize)> {
         wf_audit { struct_size, dates, compared, moved, date, row, window, model, changed_after, change, difference }
         wf_progress {
             struct_size, done, windows, finished, training, window, model, epoch, max_epochs, loss, validation_sharpe,
-            learning_rate, seconds_left
+            learning_rate, seconds_left, micro_batch, stack, recompute, planned_bytes, measured_bytes
         }
         wf_path { struct_size, capacity, rows, gross, cost, net, turnover }
         wf_runtime_options {

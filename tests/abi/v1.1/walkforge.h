@@ -86,6 +86,35 @@ typedef struct wf_progress {
     size_t windows;
     // 1 when nothing is left to do, else 0.
     int32_t finished;
+    // Networks that are being trained, each on a window. The fields below tell of the one whose window comes first, and
+    // are 0 and NaN without one.
+    size_t training;
+    // Its window.
+    size_t window;
+    // Its model.
+    size_t model;
+    // Epochs that are done.
+    size_t epoch;
+    // Most epochs.
+    size_t max_epochs;
+    // Mean loss of the batches of the last epoch; NaN before the first is done.
+    double loss;
+    // Net Sharpe ratio of the last epoch on the validation span, a year; NaN where there is none.
+    double validation_sharpe;
+    // Learning rate of the last epoch; NaN before the first is done.
+    double learning_rate;
+    // Seconds that this training takes at most from here; NaN where that is unknown.
+    double seconds_left;
+    // Samples that it goes through at a time.
+    size_t micro_batch;
+    // Networks (seeds) of it that are trained at a time.
+    size_t stack;
+    // 1 where what could be kept for the backward pass is computed again, to save memory, else 0.
+    int32_t recompute;
+    // Bytes that were planned for it before its first step.
+    size_t planned_bytes;
+    // Most bytes that it held so far.
+    size_t measured_bytes;
 } wf_progress;
 
 // Buffers for the out-of-sample path of a model, one entry a row; a null buffer is left out.
@@ -361,9 +390,10 @@ int32_t wf_run_read(const struct wf_runtime *runtime,
                     struct wf_run **run,
                     wf_error **error);
 
-// Computes the next windows, one a thread, and says how far the run is; `progress` may be null. On an error the run is
-// as it was, and the next step tries the same windows again. A finished run does nothing. Errors name model, window and
-// date: `WF_E_PLUGIN` for what a plugin did, `WF_E_INVALID_DATA` for data that it cannot use, `WF_E_INFEASIBLE` where
+// Goes on with the next windows, one a thread, and says how far the run is; `progress` may be null. A step takes a model
+// that trains itself through a whole window, and a network through one epoch; a window counts as done once every model is
+// through it. On an error what the step had not finished is tried again by the next one. A finished run does nothing.
+// Errors name model, window and date: `WF_E_PLUGIN` for what a plugin did, `WF_E_INVALID_DATA` for data that it cannot use, `WF_E_INFEASIBLE` where
 // no portfolio keeps the constraints, `WF_E_CANCELLED` after `wf_run_cancel`.
 //
 // Contract:
