@@ -12,11 +12,24 @@ pub struct Dropout {
     pub share: f32,
 }
 
+/// Numbers that are drawn at a time.
+const PART: usize = 512;
+
 impl Dropout {
-    /// What a number is multiplied with.
-    fn factor(self, call: &Call, place: usize) -> f32 {
-        let position = (call.first * call.output.count() + place) as u64;
-        if call.random.uniform(position) < self.share { 0.0 } else { 1.0 / (1.0 - self.share) }
+    /// Calls `body` with parts of the output's places, and what each number of a part is multiplied with.
+    fn factors(self, call: &Call, count: usize, mut body: impl FnMut(std::ops::Range<usize>, &[f32])) {
+        let first = call.first * call.output.count();
+        let kept = 1.0 / (1.0 - self.share);
+        let mut room = [0.0; PART];
+        for start in (0..count).step_by(PART) {
+            let part = start..count.min(start + PART);
+            let room = &mut room[..part.len()];
+            call.random.fill_uniform((first + start) as u64, room);
+            for value in room.iter_mut() {
+                *value = if *value < self.share { 0.0 } else { kept };
+            }
+            body(part, room);
+        }
     }
 }
 
@@ -44,9 +57,10 @@ impl Op for Dropout {
     fn forward(&self, pass: &mut Forward) {
         pass.output.copy_from_slice(pass.inputs[0]);
         if pass.call.training && self.share > 0.0 {
-            for (place, out) in pass.output.iter_mut().enumerate() {
-                *out *= self.factor(&pass.call, place);
-            }
+            let output = &mut *pass.output;
+            self.factors(&pass.call, output.len(), |part, factors| {
+                output[part].iter_mut().zip(factors).for_each(|(out, factor)| *out *= factor);
+            });
         }
     }
 
@@ -54,9 +68,14 @@ impl Op for Dropout {
         if !wanted(pass.gradients[0]) {
             return;
         }
-        let dropping = pass.call.training && self.share > 0.0;
-        for (place, (into, from)) in pass.gradients[0].iter_mut().zip(pass.gradient).enumerate() {
-            *into += if dropping { from * self.factor(&pass.call, place) } else { *from };
+        let (into, from) = (&mut *pass.gradients[0], pass.gradient);
+        if pass.call.training && self.share > 0.0 {
+            self.factors(&pass.call, from.len(), |part, factors| {
+                let pairs = into[part.clone()].iter_mut().zip(&from[part]);
+                pairs.zip(factors).for_each(|((into, from), factor)| *into += from * factor);
+            });
+        } else {
+            into.iter_mut().zip(from).for_each(|(into, from)| *into += from);
         }
     }
 }
