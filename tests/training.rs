@@ -321,6 +321,22 @@ fn the_score_that_chose_the_epoch_is_that_of_the_report() {
 }
 
 #[test]
+fn half_precision_validates_as_single_precision_does() {
+    let panel = panel(&returns(1, 480, -0.5));
+    // The kept validation Sharpe ratio of five seeds of the first window.
+    let of_seeds = |precision: &str| -> Vec<f64> {
+        let run = walked(&panel, &["train.seeds=5", "train.max_epochs=8", &format!("train.precision={precision}")]);
+        let training = run.results[1][0].training.clone().unwrap();
+        assert_eq!(training.loss_scale.is_some(), precision == "fp16");
+        training.seeds.iter().map(|seed| seed.validation.unwrap()).collect()
+    };
+    let (single, half) = (of_seeds("fp32"), of_seeds("fp16"));
+    let spread = single.iter().map(|score| (score - mean(&single)).abs()).fold(0.0, f64::max);
+    println!("validation Sharpe of five seeds: fp32 {single:.2?}, fp16 {half:.2?}");
+    assert!(single != half && mean(&single) > 3.0 && (mean(&single) - mean(&half)).abs() <= spread);
+}
+
+#[test]
 fn training_ends_for_the_reason_it_tells() {
     let panel = panel(&returns(6, 480, 0.0));
     let ended = |overrides: &[&str]| -> Vec<(Ended, usize)> {
