@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::error::{Result, fail};
-use crate::portfolio::{Constraints, Group, TopBy};
+use crate::portfolio::{Constraints, Group, Market, TopBy};
 use crate::settings::{Kind, Setting, Values};
 use crate::windows::Rebalance;
 
@@ -135,6 +135,14 @@ impl Rules {
             out.groups.push(Group { name: group.name.clone(), assets: columns, min: group.min, max: group.max });
         }
         Ok(out)
+    }
+
+    /// What paths of a panel's assets, in canonical order, depend on beside the decisions.
+    ///
+    /// # Errors
+    /// As for [`Rules::constraints`].
+    pub fn market(&self, assets: &[String]) -> Result<Market> {
+        Ok(Market { constraints: self.constraints(assets)?, cost_bps: self.cost_bps, lag: self.execution_lag })
     }
 
     /// The rebalance schedule as the settings say it.

@@ -8,7 +8,6 @@ use super::window::Entry;
 use crate::error::{Result, fail};
 use crate::model::Network;
 use crate::panel::Panel;
-use crate::portfolio::Market;
 use crate::random::Random;
 use crate::train::{Task, TrainSettings, Trainer};
 use crate::windows::{Role, SampleRule, Window, decisions, fit_rows, samples};
@@ -54,8 +53,7 @@ pub(super) fn trainer(
     let shift = |rows: &Range<usize>| {
         if rows.is_empty() { 0..0 } else { rows.start - first..rows.end - first }
     };
-    let market =
-        Market { constraints: setting.rules.constraints(panel.assets())?, cost_bps: setting.rules.cost_bps, lag };
+    let market = setting.rules.market(panel.assets())?;
     let task = Task {
         panel: panel.part(first..end),
         train: shift(&train),

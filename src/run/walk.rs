@@ -131,9 +131,7 @@ impl Run {
         }
         let windows = windows(panel.dates(), &experiment.windows)?;
         let stitched = stitch(panel.dates(), &windows);
-        let rules = &experiment.rules;
-        let constraints = rules.constraints(panel.assets())?;
-        let market = Market { constraints, cost_bps: rules.cost_bps, lag: rules.execution_lag };
+        let market = experiment.rules.market(panel.assets())?;
         let models: Vec<ModelInfo> = entries
             .iter()
             .map(|entry| ModelInfo {

@@ -61,7 +61,9 @@ impl Learner {
     /// The epoch whose weights are kept, from 1, and its validation score.
     pub(super) fn best(&self, lesson: &Lesson) -> (u32, Option<f64>) {
         match self.stop.best() {
-            Some((epoch, score)) if !lesson.task.validation.is_empty() => (epoch, Some(score)),
+            Some((epoch, score)) if !lesson.task.validation.is_empty() => {
+                (epoch, Some(score).filter(|score| !score.is_nan()))
+            }
             _ => (self.epochs.len() as u32, None),
         }
     }

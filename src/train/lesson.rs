@@ -146,6 +146,14 @@ impl Lesson {
         }
     }
 
+    /// An input of some samples, `[samples, shape]`.
+    fn gather<'a>(&self, input: usize, samples: impl ExactSizeIterator<Item = &'a Sample>, out: &mut [f32]) {
+        let each = out.len() / samples.len();
+        for (out, sample) in out.chunks_exact_mut(each).zip(samples) {
+            self.tables.fill(&self.form.inputs[input], sample.row, &sample.places, out);
+        }
+    }
+
     /// One step on a batch; `room` is for its labels.
     pub(super) fn learn(
         &self,
@@ -154,33 +162,32 @@ impl Lesson {
         batch: &[usize],
         learning_rate: f64,
     ) -> Result<Outcome> {
-        let (samples, form, tables, labels) = (&self.samples.train, &self.form, &self.tables, &self.labels);
-        let count = self.output();
+        let (samples, labels, count) = (&self.samples.train, &self.labels, self.output());
         for (into, &sample) in room.chunks_exact_mut(count).zip(batch) {
             into.copy_from_slice(&labels[sample * count..][..count]);
         }
         let fill = |input: usize, of_batch: Range<usize>, out: &mut [f32]| {
-            let each = out.len() / of_batch.len();
-            for (out, &sample) in out.chunks_exact_mut(each).zip(&batch[of_batch]) {
-                tables.fill(&form.inputs[input], samples[sample].row, &samples[sample].places, out);
-            }
+            self.gather(input, batch[of_batch].iter().map(|&sample| &samples[sample]), out);
         };
-        let places: Vec<Places> = batch.iter().map(|&sample| samples[sample].places.clone()).collect();
+        // Which weights follow on which matters where trading costs.
+        let trades = self.step.turnover > 0.0;
         let row = |place: usize| samples[batch[place]].row;
-        let follows: Vec<bool> = (0..batch.len()).map(|place| place > 0 && row(place) == row(place - 1) + 1).collect();
-        let chain = Chain { places: &places, follows: &follows };
-        let batch = Batch { size: batch.len(), fill: &fill, labels: room, chain: Some(chain) };
+        let follows = |place: usize| place > 0 && row(place) == row(place - 1) + 1;
+        let (mut places, mut follow): (Vec<Places>, Vec<bool>) = (Vec::new(), Vec::new());
+        if trades {
+            places.extend(batch.iter().map(|&sample| samples[sample].places.clone()));
+            follow.extend((0..batch.len()).map(follows));
+        }
+        let chain = trades.then_some(Chain { places: &places, follows: &follow });
+        let batch = Batch { size: batch.len(), fill: &fill, labels: room, chain };
         stepper.step_with(&batch, learning_rate)
     }
 
     /// The network's decisions on the validation path.
     pub(super) fn decisions(&self, stepper: &mut Stepper) -> Result<Vec<Decision>> {
-        let (samples, form, tables) = (&self.samples.validation, &self.form, &self.tables);
+        let (samples, form) = (&self.samples.validation, &self.form);
         let fill = |input: usize, of_samples: Range<usize>, out: &mut [f32]| {
-            let each = out.len() / of_samples.len();
-            for (out, sample) in out.chunks_exact_mut(each).zip(&samples[of_samples]) {
-                tables.fill(&form.inputs[input], sample.row, &sample.places, out);
-            }
+            self.gather(input, samples[of_samples].iter(), out);
         };
         let output = stepper.predict_with(samples.len(), &fill);
         let columns = self.task.panel.assets().len();

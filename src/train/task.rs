@@ -33,30 +33,6 @@ pub(super) struct Sample {
     pub(super) places: Places,
 }
 
-/// Finite returns of each asset up to each row, so that those of any lookback are a difference.
-struct Counts {
-    columns: usize,
-    upto: Vec<u32>,
-}
-
-impl Counts {
-    fn new(panel: &Panel) -> Self {
-        let columns = panel.assets().len();
-        let mut upto = vec![0; columns];
-        for row in 0..panel.dates().len() {
-            for (column, value) in panel.returns(row).iter().enumerate() {
-                upto.push(upto[row * columns + column] + u32::from(value.is_finite()));
-            }
-        }
-        Self { columns, upto }
-    }
-
-    fn within(&self, rows: &Range<usize>, column: usize) -> usize {
-        let upto = |row: usize| self.upto[row * self.columns + column] as usize;
-        upto(rows.end) - upto(rows.start)
-    }
-}
-
 /// The samples of a task: those of the train span, and the validation decisions.
 pub(super) struct Samples {
     pub(super) train: Vec<Sample>,
@@ -70,15 +46,10 @@ pub(super) struct Samples {
 impl Task {
     /// Which assets the network is shown at each as-of row. A train row at which there is none is no sample.
     pub(super) fn samples(&self, network: &dyn Network) -> Result<Samples> {
-        let counts = Counts::new(&self.panel);
         let needs = network.requirements();
         let eligible = |row: usize, start: usize| -> Vec<usize> {
             let rows = (row + 1).saturating_sub(needs.lookback).max(start)..row + 1;
-            let members = self.panel.members(row).iter().enumerate().filter(|(_, member)| **member);
-            members
-                .map(|(column, _)| column)
-                .filter(|&column| counts.within(&rows, column) >= needs.min_history)
-                .collect()
+            self.panel.eligible(rows, needs.min_history)
         };
         let day = |row: usize| self.panel.dates()[row];
         let mut validation = Vec::new();
