@@ -13,9 +13,9 @@ use jiff::ToSpan;
 use jiff::civil::date;
 use serde_json::{Map, Value as Json, json};
 use walkforge::model::Factory;
-use walkforge::panel::{Kind, Panel};
+use walkforge::panel::{Panel, PanelKind};
 use walkforge::plugin::{Plugin, register};
-use walkforge::settings::Values;
+use walkforge::settings::SettingValues;
 
 const ROWS: usize = 756;
 const VARIANTS: [&str; 4] = ["lopez_de_prado", "pyportfolioopt", "skfolio", "riskfolio"];
@@ -69,7 +69,7 @@ fn time(plugin: &Plugin, variant: &str, returns: &[f64], assets: usize, repeats:
     let rows = returns.len() / assets;
     let dates = (0..rows).map(|day| date(2000, 1, 1) + (day as i64).days()).collect();
     let names: Vec<String> = (0..assets).map(|asset| format!("A{asset:05}")).collect();
-    let panel = Panel::from_arrays(Kind::Returns, dates, &names, returns)?;
+    let panel = Panel::from_arrays(PanelKind::Returns, dates, &names, returns)?;
     let columns: Vec<usize> = (0..assets).collect();
     let past = panel.past(0..rows, &columns)?;
     let mut given: Map<String, Json> = if variant.starts_with('{') {
@@ -78,7 +78,7 @@ fn time(plugin: &Plugin, variant: &str, returns: &[f64], assets: usize, repeats:
         Map::from_iter([("variant".to_owned(), json!(variant))])
     };
     given.insert("lookback".to_owned(), json!(rows));
-    let settings = Values::check("settings", plugin.settings(), &given)?;
+    let settings = SettingValues::check("settings", plugin.settings(), &given)?;
     let model = plugin.create(&settings, &walkforge::model::Context::default())?.estimator()?;
     let weights = model.weights(&past)?;
     let mut seconds = Vec::with_capacity(repeats);

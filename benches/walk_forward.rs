@@ -6,9 +6,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use walkforge::error::Result;
-use walkforge::panel::{Kind, Panel};
-use walkforge::plugin::{Search, register};
-use walkforge::run::{Experiment, Run, Runtime, scores};
+use walkforge::experiment::Experiment;
+use walkforge::job::Runtime;
+use walkforge::panel::{Panel, PanelKind};
+use walkforge::plugin::{PluginSearch, register};
+use walkforge::run::{Run, scores};
 
 const EXPERIMENT: &str = "[windows]\ntrain_months = 36\nvalidation_months = 0\ntest_months = 1\nstep_months = 1\n\
                           [[models]]\nname = \"hrp\"\n[models.settings]\nvariant = \"skfolio\"\n";
@@ -16,9 +18,9 @@ const EXPERIMENT: &str = "[windows]\ntrain_months = 36\nvalidation_months = 0\nt
 fn main() -> Result<()> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/sp500_20_prices.csv");
     let started = Instant::now();
-    let panel = Panel::from_csv(Kind::Prices, &data)?;
+    let panel = Panel::from_csv(PanelKind::Prices, &data)?;
     let read = started.elapsed().as_secs_f64();
-    let mut search = Search::folders(Vec::new());
+    let mut search = PluginSearch::folders(Vec::new());
     // SAFETY: the function is the plugin's own entry, linked into this program.
     search.add("hrp", unsafe { register(walkforge_hrp::wf_plugin_init_hrp, "hrp") }?)?;
     let runtime = Runtime::new(search, 1)?;
@@ -33,7 +35,7 @@ fn main() -> Result<()> {
         let scored = scores(&run)?;
         seconds.push((started.elapsed().as_secs_f64(), walked));
         windows = run.windows.len();
-        if let walkforge::evaluate::Value::Number(value) = scored.total[1].metrics[0] {
+        if let walkforge::evaluate::MetricValue::Number(value) = scored.total[1].metrics[0] {
             sharpe = value;
         }
     }

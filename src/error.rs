@@ -203,7 +203,7 @@ impl std::error::Error for Error {}
 
 /// What a caught panic said. What it carried may panic itself when it is dropped, and what comes of that is left alone,
 /// as it must not go on to a caller in C.
-pub(crate) fn words(panic: Box<dyn Any + Send>) -> String {
+pub(crate) fn panic_message(panic: Box<dyn Any + Send>) -> String {
     let text = panic
         .downcast_ref::<String>()
         .map(String::as_str)
@@ -256,7 +256,7 @@ mod tests {
             }
         }
         let panic = std::panic::catch_unwind(|| std::panic::panic_any(Spiteful)).unwrap_err();
-        assert_eq!(super::words(panic), "no message");
+        assert_eq!(super::panic_message(panic), "no message");
     }
 
     #[test]

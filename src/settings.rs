@@ -11,7 +11,7 @@ use crate::error::{Code, Error, Result, fail};
 
 /// The type of a setting and what it may hold.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
+pub enum SettingType {
     /// A whole number between both bounds, bounds included.
     Integer(i64, i64),
     /// A finite number between both bounds, bounds included.
@@ -27,17 +27,17 @@ pub enum Kind {
 }
 
 /// What is allowed, as an error message says it.
-impl fmt::Display for Kind {
+impl fmt::Display for SettingType {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kind::Integer(low, i64::MAX) => write!(out, "a whole number of at least {low}"),
-            Kind::Integer(low, high) => write!(out, "a whole number from {low} to {high}"),
-            Kind::Real(low, high) if *high == f64::MAX => write!(out, "a number of at least {low}"),
-            Kind::Real(low, high) => write!(out, "a number from {low} to {high}"),
-            Kind::Boolean => out.write_str("true or false"),
-            Kind::Text => out.write_str("a text"),
-            Kind::Choice(words) => write!(out, "one of {}", words.join(", ")),
-            Kind::Date => out.write_str("a date as YYYY-MM-DD"),
+            SettingType::Integer(low, i64::MAX) => write!(out, "a whole number of at least {low}"),
+            SettingType::Integer(low, high) => write!(out, "a whole number from {low} to {high}"),
+            SettingType::Real(low, high) if *high == f64::MAX => write!(out, "a number of at least {low}"),
+            SettingType::Real(low, high) => write!(out, "a number from {low} to {high}"),
+            SettingType::Boolean => out.write_str("true or false"),
+            SettingType::Text => out.write_str("a text"),
+            SettingType::Choice(words) => write!(out, "one of {}", words.join(", ")),
+            SettingType::Date => out.write_str("a date as YYYY-MM-DD"),
         }
     }
 }
@@ -48,7 +48,7 @@ pub struct Setting {
     /// Its name inside its section.
     pub name: String,
     /// Its type and range.
-    pub kind: Kind,
+    pub kind: SettingType,
     /// Its default; null where being left out has a meaning of its own, which `doc` tells.
     pub default: Json,
     /// What it is for, with its unit.
@@ -57,18 +57,18 @@ pub struct Setting {
 
 impl Setting {
     /// A setting with a default; null means that it may be left out.
-    pub fn new(name: &str, kind: Kind, default: impl Into<Json>, doc: &str) -> Self {
+    pub fn new(name: &str, kind: SettingType, default: impl Into<Json>, doc: &str) -> Self {
         Self { name: name.to_owned(), kind, default: default.into(), doc: doc.to_owned() }
     }
 
     fn accepts(&self, value: &Json) -> bool {
         match &self.kind {
-            Kind::Integer(low, high) => value.as_i64().is_some_and(|number| (*low..=*high).contains(&number)),
-            Kind::Real(low, high) => value.as_f64().is_some_and(|number| (*low..=*high).contains(&number)),
-            Kind::Boolean => value.is_boolean(),
-            Kind::Text => value.is_string(),
-            Kind::Choice(words) => value.as_str().is_some_and(|text| words.iter().any(|word| word == text)),
-            Kind::Date => value.as_str().is_some_and(|text| text.len() == 10 && text.parse::<Date>().is_ok()),
+            SettingType::Integer(low, high) => value.as_i64().is_some_and(|number| (*low..=*high).contains(&number)),
+            SettingType::Real(low, high) => value.as_f64().is_some_and(|number| (*low..=*high).contains(&number)),
+            SettingType::Boolean => value.is_boolean(),
+            SettingType::Text => value.is_string(),
+            SettingType::Choice(words) => value.as_str().is_some_and(|text| words.iter().any(|word| word == text)),
+            SettingType::Date => value.as_str().is_some_and(|text| text.len() == 10 && text.parse::<Date>().is_ok()),
         }
     }
 
@@ -113,23 +113,23 @@ impl Setting {
         let kind = match text("type")?.as_str() {
             "integer" => {
                 let (low, high) = bounds(declaration, &name, "a whole number", Json::as_i64)?;
-                Kind::Integer(low.unwrap_or(i64::MIN), high.unwrap_or(i64::MAX))
+                SettingType::Integer(low.unwrap_or(i64::MIN), high.unwrap_or(i64::MAX))
             }
             "real" => {
                 let (low, high) = bounds(declaration, &name, "a number", Json::as_f64)?;
-                Kind::Real(low.unwrap_or(f64::MIN), high.unwrap_or(f64::MAX))
+                SettingType::Real(low.unwrap_or(f64::MIN), high.unwrap_or(f64::MAX))
             }
-            "boolean" => Kind::Boolean,
-            "text" => Kind::Text,
+            "boolean" => SettingType::Boolean,
+            "text" => SettingType::Text,
             "choice" => {
                 let words = declaration["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
                 let words: Option<Vec<String>> = words.iter().map(|word| word.as_str().map(str::to_owned)).collect();
                 match words {
-                    Some(words) if !words.is_empty() => Kind::Choice(words),
+                    Some(words) if !words.is_empty() => SettingType::Choice(words),
                     _ => fail!(PluginAbi, "field 'choices' of setting '{name}' must be a list of at least one text"),
                 }
             }
-            "date" => Kind::Date,
+            "date" => SettingType::Date,
             other => fail!(
                 PluginAbi,
                 "setting '{name}' is of type {other:.80?}; allowed are integer, real, boolean, text, choice, date"
@@ -166,12 +166,12 @@ fn bounds<T: PartialOrd>(
 
 /// The checked settings of one section, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Values {
+pub struct SettingValues {
     section: String,
     values: BTreeMap<String, Json>,
 }
 
-impl Values {
+impl SettingValues {
     /// Checks `given` against the declarations and fills in defaults. `section` (`windows`, `models.hrp.settings`) is
     /// what messages call the place.
     ///
@@ -268,20 +268,25 @@ fn join(section: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Setting, Values};
+    use super::{Setting, SettingType, SettingValues};
     use serde_json::{Map, Value as Json, json};
 
     fn declared() -> Vec<Setting> {
         vec![
-            Setting::new("train_months", Kind::Integer(1, 1200), 36, "months"),
-            Setting::new("cost_bps", Kind::Real(0.0, f64::MAX), 10.0, "basis points"),
-            Setting::new("start", Kind::Date, Json::Null, "first date"),
-            Setting::new("scheme", Kind::Choice(vec!["rolling".into(), "expanding".into()]), "rolling", "scheme"),
+            Setting::new("train_months", SettingType::Integer(1, 1200), 36, "months"),
+            Setting::new("cost_bps", SettingType::Real(0.0, f64::MAX), 10.0, "basis points"),
+            Setting::new("start", SettingType::Date, Json::Null, "first date"),
+            Setting::new(
+                "scheme",
+                SettingType::Choice(vec!["rolling".into(), "expanding".into()]),
+                "rolling",
+                "scheme",
+            ),
         ]
     }
 
-    fn check(given: &Json) -> crate::error::Result<Values> {
-        Values::check("windows", &declared(), given.as_object().unwrap_or(&Map::new()))
+    fn check(given: &Json) -> crate::error::Result<SettingValues> {
+        SettingValues::check("windows", &declared(), given.as_object().unwrap_or(&Map::new()))
     }
 
     #[track_caller]
@@ -325,7 +330,7 @@ mod tests {
     #[test]
     fn a_plugins_declaration_is_checked_itself() {
         let good = json!({"name": "lookback", "type": "integer", "minimum": 2, "default": 756, "doc": "returns"});
-        assert_eq!(Setting::from_json(&good).unwrap().kind, Kind::Integer(2, i64::MAX));
+        assert_eq!(Setting::from_json(&good).unwrap().kind, SettingType::Integer(2, i64::MAX));
         let bad = json!({"name": "lookback", "type": "integer", "minimum": 2, "default": 1, "doc": "returns"});
         assert!(Setting::from_json(&bad).unwrap_err().to_string().contains("the default 1 of setting 'lookback'"));
         for (wrong, message) in [

@@ -11,7 +11,7 @@ use walkforge::capi::{
 };
 use walkforge::error::Code;
 use walkforge::model::Factory;
-use walkforge::plugin::{Search, register};
+use walkforge::plugin::{PluginSearch, register};
 use walkforge_plugin::abi::wf_string;
 
 fn library() -> PathBuf {
@@ -46,7 +46,7 @@ fn what_is_not_on_the_list_is_refused_with_its_digest() {
     let (folder, honest, changed) = copies();
     let other = "00".repeat(32);
     let list = format!("{}, {other}", digest(&honest).to_ascii_uppercase());
-    let search = Search::folders(vec![folder.path().to_owned()]).allow_only(&list).unwrap();
+    let search = PluginSearch::folders(vec![folder.path().to_owned()]).allow_only(&list).unwrap();
     let plugin = search.load("hrp").unwrap();
     assert_eq!((plugin.name(), plugin.sha256()), ("hrp", Some(digest(&honest).as_str())));
     let error = search.load(changed.to_str().unwrap()).err().unwrap();
@@ -59,7 +59,7 @@ fn what_is_not_on_the_list_is_refused_with_its_digest() {
     // Swapped after it was loaded and allowed: the new file is judged by itself.
     std::fs::rename(&changed, &honest).unwrap();
     assert!(search.load("hrp").err().unwrap().to_string().contains("may not be loaded"));
-    assert!(Search::folders(vec![folder.path().to_owned()]).load("hrp").is_ok());
+    assert!(PluginSearch::folders(vec![folder.path().to_owned()]).load("hrp").is_ok());
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn none_of_the_code_of_a_refused_file_runs() {
     );
     std::fs::write(&source, text).unwrap();
     assert!(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&file).arg(&source).status().unwrap().success());
-    let search = Search::folders(vec![folder.path().to_owned()]);
+    let search = PluginSearch::folders(vec![folder.path().to_owned()]);
     assert!(search.clone().allow_only(&"11".repeat(32)).unwrap().load("mark").is_err() && !mark.exists());
     // The test can fail: without a list the code runs.
     assert!(search.load("mark").is_err() && mark.exists());
@@ -82,7 +82,7 @@ fn none_of_the_code_of_a_refused_file_runs() {
 
 #[test]
 fn what_is_linked_in_needs_no_digest() {
-    let mut search = Search::folders(Vec::new()).allow_only(&"22".repeat(32)).unwrap();
+    let mut search = PluginSearch::folders(Vec::new()).allow_only(&"22".repeat(32)).unwrap();
     // SAFETY: the function is the plugin's own entry, linked into this test.
     let linked = unsafe { register(walkforge_hrp::wf_plugin_init_hrp, "hrp") }.unwrap();
     search.add("linked", linked).unwrap();

@@ -7,8 +7,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use walkforge::error::Code;
-use walkforge::plugin::Search;
-use walkforge::run::{Experiment, Run, Runtime, write_directory};
+use walkforge::experiment::Experiment;
+use walkforge::job::Runtime;
+use walkforge::plugin::PluginSearch;
+use walkforge::run::{Run, write_directory};
 
 const EXPERIMENT: &str = "examples/experiments/hrp.toml";
 const FILES: [&str; 4] = ["report.html", "returns.csv", "run.json", "weights.csv"];
@@ -175,7 +177,7 @@ fn a_run_that_is_not_stepped_to_its_end_is_not_written() {
     let text = "[data]\nprices = \"examples/data/sp500_20_prices.csv\"\n";
     let experiment = Experiment::from_toml(text, "".into(), &[]).unwrap();
     let panel = experiment.panel().unwrap();
-    let mut run = Run::new(experiment, panel, &Runtime::new(Search::folders(Vec::new()), 1).unwrap()).unwrap();
+    let mut run = Run::new(experiment, panel, &Runtime::new(PluginSearch::folders(Vec::new()), 1).unwrap()).unwrap();
     run.step().unwrap();
     let error = write_directory(&run, &out, 0.0).unwrap_err();
     assert_eq!(error.code(), Code::NotReady);

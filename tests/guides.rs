@@ -231,7 +231,7 @@ fn every_op_stands_in_the_table_with_attributes_that_can_be_read() {
     for line in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
         let cells: Vec<&str> = line.split('|').collect();
         let (name, attributes) = (code(cells[1]), code(cells[3]));
-        let op = walkforge::ops::named(&name, &attributes).unwrap_or_else(|error| panic!("op '{name}' {error}"));
+        let op = walkforge::ops::from_name(&name, &attributes).unwrap_or_else(|error| panic!("op '{name}' {error}"));
         // Written out the attributes are the same, but for how a number is put, so none is missing.
         assert_eq!(op.attributes().matches('=').count(), attributes.matches('=').count(), "{name}");
         told.push(name);

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use damage::Draws;
 use feed::{Outcome, PANEL, panel};
-use walkforge::panel::{Kind, Panel};
+use walkforge::panel::{Panel, PanelKind};
 
 const SHARE: u64 = 60_000;
 /// Address space of the process that reads, in KiB.
@@ -126,8 +126,8 @@ impl Reader {
         let path = self.folder.join("input").with_extension(ending);
         std::fs::write(&path, bytes).unwrap();
         match kind {
-            "returns" => feed::values(Kind::Returns, &path),
-            "prices" | "parquet" => feed::values(Kind::Prices, &path),
+            "returns" => feed::values(PanelKind::Returns, &path),
+            "prices" | "parquet" => feed::values(PanelKind::Prices, &path),
             "membership" => feed::membership(&path, &self.panel),
             "feature" => feed::feature("volume", &path, &self.panel),
             // A file that is no UTF-8 is refused by the read that comes before.
@@ -250,10 +250,10 @@ fn a_file_that_claims_too_many_rows_is_refused() {
             let (end, length) = (bytes.len() - 8, (bytes.len() - 8 - footer) as u32);
             bytes[end..end + 4].copy_from_slice(&length.to_le_bytes());
             std::fs::write(&path, &bytes).unwrap();
-            match feed::values(Kind::Prices, &path) {
+            match feed::values(PanelKind::Prices, &path) {
                 Outcome::Refused => {
                     refused += 1;
-                    places.push((claim, Panel::from_file(Kind::Prices, &path).unwrap_err().to_string()));
+                    places.push((claim, Panel::from_file(PanelKind::Prices, &path).unwrap_err().to_string()));
                 }
                 // A chunk's own count of values is not what is gone by.
                 outcome => assert_eq!(outcome, Outcome::Read),

@@ -7,9 +7,11 @@ use std::sync::OnceLock;
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 use walkforge::error::{Code, Error};
-use walkforge::panel::{Kind, Panel};
-use walkforge::plugin::{Search, register};
-use walkforge::run::{Experiment, Run, Runtime};
+use walkforge::experiment::Experiment;
+use walkforge::job::Runtime;
+use walkforge::panel::{Panel, PanelKind};
+use walkforge::plugin::{PluginSearch, register};
+use walkforge::run::Run;
 use walkforge_plugin::abi::{
     WF_NO_VALUE, wf_error, wf_host, wf_network_shape, wf_past, wf_plugin_api, wf_program, wf_program_service,
     wf_requirements,
@@ -194,7 +196,7 @@ fn panel() -> Panel {
         .filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday))
         .collect();
     let values: Vec<f64> = (0..days.len() * ASSETS).map(|cell| ((cell * 7919) % 1000) as f64 * 1e-5 - 0.005).collect();
-    Panel::from_arrays(Kind::Returns, days, &["A", "B", "C", "D", "E"].map(str::to_owned), &values).unwrap()
+    Panel::from_arrays(PanelKind::Returns, days, &["A", "B", "C", "D", "E"].map(str::to_owned), &values).unwrap()
 }
 
 /// Runs an experiment with the network in a mode, and an honest model beside it, up to the first error.
@@ -204,7 +206,7 @@ fn run(plugin: &str, mode: &str) -> (Run, Option<Error>) {
          [[models]]\nname = \"honest\"\nplugin = \"hrp\"\nsettings = {{ lookback = 60 }}\n\
          [[models]]\nname = \"m\"\nplugin = \"{plugin}\"\nsettings = {{ mode = \"{mode}\" }}\n"
     );
-    let mut search = Search::folders(Vec::new());
+    let mut search = PluginSearch::folders(Vec::new());
     // SAFETY: the functions are the plugins' own entries, linked into this test.
     unsafe {
         search.add("hostile", register(raw_init, "hostile").unwrap()).unwrap();

@@ -7,9 +7,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 use walkforge::error::{Code, Error};
-use walkforge::panel::{Kind, Panel};
-use walkforge::plugin::{Plugin, Search, register};
-use walkforge::run::{Experiment, Run, Runtime};
+use walkforge::experiment::Experiment;
+use walkforge::job::Runtime;
+use walkforge::panel::{Panel, PanelKind};
+use walkforge::plugin::{Plugin, PluginSearch, register};
+use walkforge::run::Run;
 use walkforge_plugin::abi::{wf_error, wf_host, wf_past, wf_plugin_api, wf_string};
 use walkforge_plugin::{Context, Error as PluginError, Estimator, Past, Requirements, Settings, export_estimator};
 
@@ -145,11 +147,11 @@ fn panel() -> Panel {
         .filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday))
         .collect();
     let values: Vec<f64> = (0..days.len() * 5).map(|cell| ((cell * 7919) % 1000) as f64 * 1e-5 - 0.005).collect();
-    Panel::from_arrays(Kind::Returns, days, &["A", "B", "C", "D", "E"].map(str::to_owned), &values).unwrap()
+    Panel::from_arrays(PanelKind::Returns, days, &["A", "B", "C", "D", "E"].map(str::to_owned), &values).unwrap()
 }
 
-fn search() -> Search {
-    let mut search = Search::folders(Vec::new());
+fn search() -> PluginSearch {
+    let mut search = PluginSearch::folders(Vec::new());
     // SAFETY: both functions are the plugins' own entries, linked into this test.
     unsafe {
         search.add("hostile", register(raw_init, "hostile").unwrap()).unwrap();

@@ -4,9 +4,9 @@
 use serde_json::{Value as Json, json};
 use walkforge::error::{Code, Error, Result};
 use walkforge::model::{Estimator, Factory};
-use walkforge::panel::{Kind, Panel, Past};
+use walkforge::panel::{Panel, PanelKind, Past};
 use walkforge::plugin::{Plugin, register};
-use walkforge::settings::{Kind as SettingKind, Values};
+use walkforge::settings::{SettingType, SettingValues};
 
 const NAN: f64 = f64::NAN;
 
@@ -17,7 +17,7 @@ fn hrp() -> Plugin {
 
 fn model(settings: &Json) -> Result<Box<dyn Estimator>> {
     let plugin = hrp();
-    let values = Values::check("models.hrp.settings", plugin.settings(), settings.as_object().unwrap())?;
+    let values = SettingValues::check("models.hrp.settings", plugin.settings(), settings.as_object().unwrap())?;
     plugin.create(&values, &walkforge::model::Context::default())?.estimator()
 }
 
@@ -30,7 +30,7 @@ fn past(returns: &[f64], assets: usize) -> Past {
     let rows = returns.len() / assets;
     let dates = (0..rows).map(|day| jiff::civil::date(2020, 1, 1).saturating_add(jiff::Span::new().days(day as i64)));
     let names: Vec<String> = (0..assets).map(|asset| char::from(b'A' + asset as u8).to_string()).collect();
-    let panel = Panel::from_arrays(Kind::Returns, dates.collect(), &names, returns).unwrap();
+    let panel = Panel::from_arrays(PanelKind::Returns, dates.collect(), &names, returns).unwrap();
     panel.past(0..rows, &(0..assets).collect::<Vec<_>>()).unwrap()
 }
 
@@ -89,7 +89,7 @@ fn every_declared_word_makes_a_model_that_weighs() {
     let shown = past(&noise(60, 6), 6);
     let mut words = 0;
     for setting in hrp().settings() {
-        let SettingKind::Choice(choices) = &setting.kind else { continue };
+        let SettingType::Choice(choices) = &setting.kind else { continue };
         for word in choices {
             words += 1;
             let weights = model(&json!({setting.name.as_str(): word})).unwrap().weights(&shown).unwrap();

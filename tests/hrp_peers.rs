@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 use walkforge::model::Factory;
-use walkforge::panel::{Kind, Panel, Past};
+use walkforge::panel::{Panel, PanelKind, Past};
 use walkforge::plugin::{Plugin, register};
-use walkforge::settings::Values;
+use walkforge::settings::SettingValues;
 use walkforge::statistics::{Coefficient, Missing, Sample};
 use walkforge_hrp::leaf_order::turned;
 use walkforge_hrp::linkage::{Linkage, leaf_order, merges};
@@ -41,7 +41,7 @@ impl Noise {
 }
 
 fn prices() -> Panel {
-    Panel::from_csv(Kind::Prices, Path::new("examples/data/sp500_20_prices.csv")).unwrap()
+    Panel::from_csv(PanelKind::Prices, Path::new("examples/data/sp500_20_prices.csv")).unwrap()
 }
 
 /// The lookback that ends at a date.
@@ -58,7 +58,7 @@ fn holed(past: &Past) -> Vec<f64> {
 }
 
 fn weights(plugin: &Plugin, past: &Past, settings: &Json) -> Vec<f64> {
-    let settings = Values::check("settings", plugin.settings(), settings.as_object().unwrap()).unwrap();
+    let settings = SettingValues::check("settings", plugin.settings(), settings.as_object().unwrap()).unwrap();
     plugin.create(&settings, &walkforge::model::Context::default()).unwrap().estimator().unwrap().weights(past).unwrap()
 }
 
@@ -105,7 +105,7 @@ fn weights_equal_those_of_every_peer() {
                 let returns = holed(&shown);
                 let returns = &returns[(LOOKBACK - rows) * shown.names().len()..];
                 let holed = Panel::from_arrays(
-                    Kind::Returns,
+                    PanelKind::Returns,
                     shown.dates()[LOOKBACK - rows..].to_vec(),
                     shown.names(),
                     returns,

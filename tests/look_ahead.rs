@@ -4,10 +4,12 @@ use std::sync::Mutex;
 
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
-use walkforge::panel::{Kind, Membership, Panel};
-use walkforge::plugin::{Search, register};
+use walkforge::experiment::Experiment;
+use walkforge::job::Runtime;
+use walkforge::panel::{Membership, Panel, PanelKind};
+use walkforge::plugin::{PluginSearch, register};
 use walkforge::portfolio::Decision;
-use walkforge::run::{Audit, Decided, Experiment, Pipeline, Run, Runtime};
+use walkforge::run::{Audit, Decided, Pipeline, Run};
 use walkforge::windows::{Rebalance, Window, decisions, windows};
 
 /// Five assets on weekdays of four years; members come and go.
@@ -34,7 +36,7 @@ fn panel() -> Panel {
     for name in &names {
         membership.add(name, date(2018, 1, 1), if name == "E" { date(2021, 3, 31) } else { Date::MAX });
     }
-    Panel::from_arrays(Kind::Prices, days, &names, &values).unwrap().with_membership(&membership)
+    Panel::from_arrays(PanelKind::Prices, days, &names, &values).unwrap().with_membership(&membership)
 }
 
 const EXPERIMENT: &str = "[windows]\ntrain_months = 12\nvalidation_months = 3\ntest_months = 3\nstep_months = 3\n";
@@ -196,7 +198,7 @@ fn run(panel: &Panel, model: &str) -> Run {
 }
 
 fn run_with(panel: &Panel, model: &str, overrides: &[&str]) -> Run {
-    let mut search = Search::folders(Vec::new());
+    let mut search = PluginSearch::folders(Vec::new());
     // SAFETY: both functions are the plugins' own entries, linked into this test.
     unsafe {
         search.add("peeking", register(peeking::wf_plugin_init_peeking, "peeking").unwrap()).unwrap();
@@ -214,7 +216,7 @@ fn a_plugin_that_peeks_through_a_static_is_caught() {
     let panel = panel();
     let run = run(&panel, "peeking");
     let moved = run.audit(1000).unwrap().moved.unwrap();
-    // Walked in order a window's validation decisions come first, and before the first window nothing was seen: with
+    // SimulatedPath in order a window's validation decisions come first, and before the first window nothing was seen: with
     // the windows reversed, the very first decision knows tomorrow.
     let first = run.windows[0].validation.rows.start - 1;
     assert_eq!((moved.row, moved.window, moved.model), (first, 0, 1));

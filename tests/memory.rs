@@ -8,13 +8,14 @@ use jiff::civil::{Date, date};
 use serde_json::{Value as Json, json};
 use walkforge::error::Result;
 use walkforge::model::{Context, Estimator, Factory, Model, Network};
-use walkforge::panel::{Kind, Panel};
+use walkforge::network::{BoundNetwork, Head, TrainedNetwork};
+use walkforge::panel::{Panel, PanelKind};
 use walkforge::plugin::register;
-use walkforge::portfolio::{Constraints, Market};
+use walkforge::portfolio::{Constraints, ExecutionModel};
 use walkforge::program::{Precision, Purpose};
 use walkforge::random::Random;
-use walkforge::settings::Values;
-use walkforge::train::{Form, Loss, Task, TrainSettings, Trained, Trainer, Training, Wanted};
+use walkforge::settings::SettingValues;
+use walkforge::train::{TrainSettings, Trainer, Training, TrainingSpan};
 
 const ROWS: usize = 420;
 const TRAIN: usize = 360;
@@ -24,13 +25,13 @@ fn panel(assets: usize) -> Panel {
     let dates: Vec<Date> = (0..ROWS as i64).map(|day| date(2015, 1, 1).saturating_add(day.days())).collect();
     let names: Vec<String> = (0..assets).map(|asset| format!("A{asset:03}")).collect();
     let values: Vec<f64> = (0..(ROWS * assets) as u64).map(|cell| 0.01 * random.normal(cell)).collect();
-    Panel::from_arrays(Kind::Returns, dates, &names, &values).unwrap()
+    Panel::from_arrays(PanelKind::Returns, dates, &names, &values).unwrap()
 }
 
 fn lstm(settings: &Json) -> Arc<dyn Network> {
     // SAFETY: the plugin's own entry, linked into this test.
     let plugin = unsafe { register(walkforge_lstm::wf_plugin_init_lstm, "lstm") }.unwrap();
-    let settings = Values::check("", plugin.settings(), settings.as_object().unwrap()).unwrap();
+    let settings = SettingValues::check("", plugin.settings(), settings.as_object().unwrap()).unwrap();
     let Model::Network(network) = plugin.create(&settings, &Context::default()).unwrap() else { panic!() };
     network
 }
@@ -38,18 +39,18 @@ fn lstm(settings: &Json) -> Arc<dyn Network> {
 fn trainer(model: &Json, train: &Json, seed: u64) -> Result<Trainer> {
     let network = lstm(model);
     let settings = TrainSettings::from_sections(train.as_object().unwrap(), None)?;
-    let task = Task {
+    let task = TrainingSpan {
         panel: panel(6),
         train: 0..TRAIN,
         samples: network.requirements().lookback - 1..TRAIN - 1,
         decisions: (TRAIN - 1..ROWS - 1).step_by(7).collect(),
         validation: TRAIN..ROWS,
-        market: Market { constraints: Constraints::default(), cost_bps: 1.0, lag: 0 },
+        execution: ExecutionModel { constraints: Constraints::default(), cost_bps: 1.0, lag: 0 },
     };
     Trainer::new(network, &settings, task, seed)
 }
 
-fn trained(mut trainer: Trainer) -> (Trained, Training) {
+fn trained(mut trainer: Trainer) -> (TrainedNetwork, Training) {
     while !trainer.is_through() {
         trainer.epoch(&|| false).unwrap();
     }
@@ -110,7 +111,7 @@ fn planned_is_taken_for_every_program_and_budget_and_one_byte_less_than_the_leas
     assert!(compared == 80 && smaller >= 20 && again >= 10);
 }
 
-fn bits(trained: &Trained) -> Vec<Vec<u32>> {
+fn bits(trained: &TrainedNetwork) -> Vec<Vec<u32>> {
     trained.parameters().iter().map(|seed| seed.iter().map(|value| value.to_bits()).collect()).collect()
 }
 
@@ -144,7 +145,7 @@ fn an_ensemble_holds_the_mean_of_its_seeds() {
     let base = json!({"max_epochs": 3, "batch_size": 32, "learning_rate": 0.02});
     let past = panel(6).past(350..400, &(0..6).collect::<Vec<_>>()).unwrap();
     let whole = trained(trainer(&model, &with(&base, "seeds", 3), 7).unwrap()).0;
-    let seeds: Vec<Trained> =
+    let seeds: Vec<TrainedNetwork> =
         (0..3).map(|place| trained(trainer(&model, &base, Trainer::seed(7, place)).unwrap()).0).collect();
     let each: Vec<Vec<f64>> = seeds.iter().map(|seed| seed.weights(&past).unwrap()).collect();
     assert_ne!(each[0], each[1]);
@@ -178,7 +179,7 @@ fn twenty_four_mebibytes_and_a_gibibyte_give_the_same_weights_to_rounding() {
 #[test]
 fn the_default_lstm_of_four_hundred_assets_fits_a_card_of_twelve_gigabytes() {
     for precision in [Precision::Fp32, Precision::Fp16] {
-        let form = Form::new(&*lstm(&json!({})), 400, &[], Wanted::Loss(Loss::Sharpe), precision).unwrap().unwrap();
+        let form = BoundNetwork::new(&*lstm(&json!({})), 400, &[], Head::Weights, precision).unwrap().unwrap();
         let bytes = form.program.plan(Purpose::Train, 128).bytes(1) + 2 * form.program.parameter_count() * 4;
         println!("400 assets, a batch of 128, {precision:?}: {:.1} MiB", bytes as f64 / f64::from(1 << 20));
         assert!(bytes < 11 << 30);

@@ -12,9 +12,11 @@ use walkforge::capi::{
     WF_TOML, wf_progress, wf_run_free, wf_run_new, wf_run_progress, wf_run_step, wf_runtime_free, wf_runtime_new,
     wf_runtime_register,
 };
-use walkforge::panel::{Kind, Panel};
-use walkforge::plugin::{Search, register};
-use walkforge::run::{Experiment, Run, Runtime, write_directory};
+use walkforge::experiment::Experiment;
+use walkforge::job::Runtime;
+use walkforge::panel::{Panel, PanelKind};
+use walkforge::plugin::{PluginSearch, register};
+use walkforge::run::{Run, write_directory};
 use walkforge_plugin_abi::wf_string;
 
 const EXPERIMENT: &str = "
@@ -58,11 +60,11 @@ fn panel() -> Panel {
         }
     }
     let names = ["A", "B", "C"].map(str::to_owned);
-    Panel::from_arrays(Kind::Prices, days, &names, &values).unwrap()
+    Panel::from_arrays(PanelKind::Prices, days, &names, &values).unwrap()
 }
 
 fn prepared(threads: usize, overrides: &[&str]) -> Run {
-    let mut search = Search::folders(Vec::new());
+    let mut search = PluginSearch::folders(Vec::new());
     // SAFETY: the function is the plugin's own entry, linked into this test.
     unsafe { search.add("lstm", register(walkforge_lstm::wf_plugin_init_lstm, "lstm").unwrap()).unwrap() };
     let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
@@ -210,7 +212,7 @@ fn the_report_shows_curves_and_monitor_and_says_where_the_clock_decided() {
     let (panels, rows) = (scratch.path().join("panels"), scratch.path().join("rows"));
     written(&panels, 2, &[]);
     let page = read(&panels, "report.html");
-    assert!(page.contains("<h2>Learning curves of net</h2>") && page.contains("<h2>Overfitting</h2>"));
+    assert!(page.contains("<h2>TrainingProgress curves of net</h2>") && page.contains("<h2>Overfitting</h2>"));
     // Two curves a window, each with its kept epoch, and a rod in the chart of the scores.
     assert_eq!(page.matches("<figure class=\"panel\">").count(), 9);
     assert_eq!((page.matches("class=\"plot small\"").count(), page.matches("class=\"rod s1\"").count()), (18, 9));

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use walkforge::error::Code;
-use walkforge::panel::{Kind, Panel};
+use walkforge::panel::{Panel, PanelKind};
 
 fn read(name: &str) -> walkforge::error::Result<Panel> {
-    Panel::from_file(Kind::Prices, Path::new(&format!("tests/golden/{name}.parquet")))
+    Panel::from_file(PanelKind::Prices, Path::new(&format!("tests/golden/{name}.parquet")))
 }
 
 #[test]
@@ -16,7 +16,7 @@ fn a_parquet_file_gives_the_panel_of_the_same_csv_file() {
     let path = folder.path().join("panel.csv");
     std::fs::write(&path, "date,B,A\n2020-01-02,1,10\n2020-01-03,2,11.5\n2020-01-06,,12.25\n2020-01-07,4,13\n")
         .unwrap();
-    let csv = Panel::from_file(Kind::Prices, &path).unwrap();
+    let csv = Panel::from_file(PanelKind::Prices, &path).unwrap();
     for name in ["panel_pandas", "panel_groups", "panel_text"] {
         let panel = read(name).unwrap();
         assert_eq!(panel.fingerprint(), csv.fingerprint(), "{name}");
@@ -46,7 +46,7 @@ fn a_damaged_file_is_an_error_at_every_length_and_with_every_byte_changed() {
     let (mut refused, mut read) = (0, 0);
     let mut attempt = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
-        match Panel::from_file(Kind::Prices, &path) {
+        match Panel::from_file(PanelKind::Prices, &path) {
             Ok(_) => read += 1,
             Err(error) => {
                 assert_eq!(error.code(), Code::InvalidData, "{error}");

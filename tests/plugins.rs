@@ -7,9 +7,9 @@ use std::path::Path;
 use serde_json::{Map, json};
 use walkforge::error::Code;
 use walkforge::model::{Context, Factory};
-use walkforge::panel::{Kind, Panel};
-use walkforge::plugin::{Plugin, Search, register};
-use walkforge::settings::Values;
+use walkforge::panel::{Panel, PanelKind};
+use walkforge::plugin::{Plugin, PluginSearch, register};
+use walkforge::settings::SettingValues;
 
 fn hrp() -> Plugin {
     // SAFETY: the function is the plugin's own entry, linked into this test.
@@ -17,11 +17,11 @@ fn hrp() -> Plugin {
 }
 
 fn prices() -> Panel {
-    Panel::from_csv(Kind::Prices, Path::new("examples/data/sp500_20_prices.csv")).unwrap()
+    Panel::from_csv(PanelKind::Prices, Path::new("examples/data/sp500_20_prices.csv")).unwrap()
 }
 
 fn weights(plugin: &Plugin, panel: &Panel, row: usize) -> BTreeMap<String, f64> {
-    let settings = Values::check("models.hrp.settings", plugin.settings(), &Map::new()).unwrap();
+    let settings = SettingValues::check("models.hrp.settings", plugin.settings(), &Map::new()).unwrap();
     let model = plugin.create(&settings, &Context::default()).unwrap().estimator().unwrap();
     let needs = model.requirements();
     assert_eq!((needs.lookback, needs.min_history), (756, 378));
@@ -72,7 +72,7 @@ fn a_hundred_column_orders_give_the_same_bytes() {
         let names: Vec<String> = order.iter().map(|&column| table[0][column].to_owned()).collect();
         let values: Vec<f64> =
             table[1..].iter().flat_map(|row| order.iter().map(|&column| row[column].parse().unwrap())).collect();
-        let shuffled = Panel::from_arrays(Kind::Prices, dates.clone(), &names, &values).unwrap();
+        let shuffled = Panel::from_arrays(PanelKind::Prices, dates.clone(), &names, &values).unwrap();
         let ours = weights(&plugin, &shuffled, dates.len() - 1);
         for (asset, weight) in &reference {
             assert_eq!(ours[asset].to_bits(), weight.to_bits(), "{asset} under {names:?}");
@@ -84,11 +84,12 @@ fn a_hundred_column_orders_give_the_same_bytes() {
 fn an_asset_that_does_not_move_is_named() {
     let plugin = hrp();
     let settings = json!({"lookback": 3});
-    let settings = Values::check("models.hrp.settings", plugin.settings(), settings.as_object().unwrap()).unwrap();
+    let settings =
+        SettingValues::check("models.hrp.settings", plugin.settings(), settings.as_object().unwrap()).unwrap();
     let model = plugin.create(&settings, &Context::default()).unwrap().estimator().unwrap();
     let dates: Vec<_> = (1..=4).map(|day| jiff::civil::date(2020, 1, day)).collect();
     let values = [1.0, 5.0, 2.0, 5.0, 3.0, 5.0, 1.0, 5.0];
-    let panel = Panel::from_arrays(Kind::Prices, dates, &["UP".into(), "FLAT".into()], &values).unwrap();
+    let panel = Panel::from_arrays(PanelKind::Prices, dates, &["UP".into(), "FLAT".into()], &values).unwrap();
     let error = model.weights(&panel.past(1..4, &[0, 1]).unwrap()).unwrap_err();
     assert_eq!(error.code(), Code::InvalidData);
     assert_eq!(error.to_string(), "plugin 'hrp' failed in weights: the returns of FLAT do not vary over 3 rows");
@@ -98,17 +99,18 @@ fn an_asset_that_does_not_move_is_named() {
 fn a_plugins_settings_are_checked_and_its_own_refusal_is_passed_on() {
     let plugin = hrp();
     let typo = json!({"lookbak": 3});
-    let error = Values::check("models.hrp.settings", plugin.settings(), typo.as_object().unwrap()).unwrap_err();
+    let error = SettingValues::check("models.hrp.settings", plugin.settings(), typo.as_object().unwrap()).unwrap_err();
     assert!(error.to_string().contains("did you mean 'lookback'?"), "{error}");
     let too_much = json!({"lookback": 10, "min_history": 11});
-    let settings = Values::check("models.hrp.settings", plugin.settings(), too_much.as_object().unwrap()).unwrap();
+    let settings =
+        SettingValues::check("models.hrp.settings", plugin.settings(), too_much.as_object().unwrap()).unwrap();
     let error = plugin.create(&settings, &Context::default()).err().unwrap();
     assert!(error.to_string().contains("found 11, allowed is at most the lookback of 10"), "{error}");
 }
 
 #[test]
 fn a_plugin_that_is_not_there_or_is_none_is_told() {
-    let search = Search::folders(vec!["tests".into()]);
+    let search = PluginSearch::folders(vec!["tests".into()]);
     let error = search.load("hrp").err().unwrap();
     assert_eq!(error.code(), Code::NotFound);
     assert!(error.to_string().contains("no libwalkforge_hrp.so, libhrp.so, hrp.so in tests"), "{error}");
@@ -122,10 +124,10 @@ fn the_built_plugin_loads_by_path_and_by_name() {
     // Cargo leaves the plugin beside the test program, where it built it as a dependency.
     let program = std::env::current_exe().unwrap();
     let beside = program.parent().unwrap();
-    let plugin = Search::folders(vec![beside.to_owned()]).load("hrp").unwrap();
+    let plugin = PluginSearch::folders(vec![beside.to_owned()]).load("hrp").unwrap();
     assert_eq!(plugin.name(), "hrp");
     let path = beside.join("libwalkforge_hrp.so");
-    let again = Search::folders(Vec::new()).load(path.to_str().unwrap()).unwrap();
+    let again = PluginSearch::folders(Vec::new()).load(path.to_str().unwrap()).unwrap();
     let panel = prices();
     assert_eq!(weights(&plugin, &panel, 1000), weights(&again, &panel, 1000));
 }

@@ -67,7 +67,7 @@ fn stepper(precision: Precision, seed: u64) -> Stepper {
     Stepper::new(network(precision), StepSettings::default(), BATCH, BATCH, false, seed)
 }
 
-fn step(stepper: &mut Stepper, stream: u32) -> walkforge::train::Outcome {
+fn step(stepper: &mut Stepper, stream: u32) -> walkforge::train::StepOutcome {
     let data = data(stream);
     stepper.step(&[&data.x, &data.mask], &data.labels, BATCH, 1e-2).unwrap()
 }
@@ -121,9 +121,9 @@ fn an_overflow_that_no_scale_helps_is_an_error_that_names_the_op() {
     let mut builder = Builder::new();
     let x = builder.input("x", &[ASSETS]).unwrap();
     let scores = builder.linear("head", x, ASSETS).unwrap();
-    let large = builder.named("scale", "factor=1e30 offset=0", &[scores]).unwrap();
-    let less = builder.named("scale", "factor=1e-30 offset=0", &[large]).unwrap();
-    let weights = builder.named("softmax", "", &[less]).unwrap();
+    let large = builder.op_by_name("scale", "factor=1e30 offset=0", &[scores]).unwrap();
+    let less = builder.op_by_name("scale", "factor=1e-30 offset=0", &[large]).unwrap();
+    let weights = builder.op_by_name("softmax", "", &[less]).unwrap();
     let program = builder.finish(weights).unwrap().with_precision(Precision::Fp16);
     let mut stepper = Stepper::new(Arc::new(program), StepSettings::default(), BATCH, BATCH, false, 1);
     let data = data(0);

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use walkforge::model::{Context, Factory, Model};
-use walkforge::plugin::Search;
+use walkforge::network::{BoundNetwork, Head};
+use walkforge::plugin::PluginSearch;
 use walkforge::program::Precision;
-use walkforge::settings::Values;
-use walkforge::train::{Form, Loss, StepSettings, Stepper, Wanted};
+use walkforge::settings::SettingValues;
+use walkforge::train::{StepSettings, Stepper};
 
 fn library(name: &str) -> PathBuf {
     std::env::current_exe().unwrap().parent().unwrap().join(format!("libwalkforge_{name}.so"))
@@ -34,12 +35,12 @@ fn a_network_is_shown_with_its_program_and_its_memory() {
     let arguments =
         ["--assets", "7", "--set", "hidden_size=16", "--set", "arrangement=per_asset", "--feature", "volume"];
     let told = shown("lstm", &arguments);
-    let plugin = Search::default().load(file.to_str().unwrap()).unwrap();
+    let plugin = PluginSearch::default().load(file.to_str().unwrap()).unwrap();
     let given = serde_json::json!({"hidden_size": 16, "arrangement": "per_asset"});
-    let values = Values::check("settings", plugin.settings(), given.as_object().unwrap()).unwrap();
+    let values = SettingValues::check("settings", plugin.settings(), given.as_object().unwrap()).unwrap();
     let Model::Network(network) = plugin.create(&values, &Context::default()).unwrap() else { panic!() };
-    let (features, wanted) = (["volume".to_owned()], Wanted::Loss(Loss::Sharpe));
-    let form = Form::new(&*network, 7, &features, wanted, Precision::Fp32).unwrap().unwrap();
+    let (features, wanted) = (["volume".to_owned()], Head::Weights);
+    let form = BoundNetwork::new(&*network, 7, &features, wanted, Precision::Fp32).unwrap().unwrap();
     assert!(told.contains(&form.program.to_string()), "{told}");
     let squeezed = told.split_whitespace().collect::<Vec<_>>().join(" ");
     for (micro, again, what) in [

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module may use only those before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 21] = [
     "random",
     "error",
     "settings",
@@ -17,8 +17,11 @@ const ORDER: [&str; 18] = [
     "ops",
     "program",
     "model",
+    "network",
     "train",
     "plugin",
+    "experiment",
+    "job",
     "report",
     "run",
     "conformance",

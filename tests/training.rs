@@ -8,14 +8,16 @@ use std::sync::atomic::Ordering;
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 use walkforge::error::Code;
+use walkforge::experiment::Experiment;
+use walkforge::job::Runtime;
 use walkforge::model::{Context, Factory, Model};
-use walkforge::panel::{Kind, Panel};
-use walkforge::plugin::{Search, register};
-use walkforge::portfolio::{Constraints, Market};
+use walkforge::panel::{Panel, PanelKind};
+use walkforge::plugin::{PluginSearch, register};
+use walkforge::portfolio::{Constraints, ExecutionModel};
 use walkforge::random::Random;
-use walkforge::run::{Experiment, Run, Runtime, scores};
-use walkforge::settings::Values;
-use walkforge::train::{Ended, Task, TrainSettings, Trainer, Training};
+use walkforge::run::{Run, scores};
+use walkforge::settings::SettingValues;
+use walkforge::train::{Ended, TrainSettings, Trainer, Training, TrainingSpan};
 
 const ASSETS: usize = 5;
 
@@ -40,7 +42,7 @@ fn returns(seed: u64, rows: usize, echo: f64) -> Vec<f64> {
 }
 
 fn panel(values: &[f64]) -> Panel {
-    Panel::from_arrays(Kind::Returns, weekdays(values.len() / ASSETS), &names(), values).unwrap()
+    Panel::from_arrays(PanelKind::Returns, weekdays(values.len() / ASSETS), &names(), values).unwrap()
 }
 
 const EXPERIMENT: &str = "
@@ -68,7 +70,7 @@ min_history = 4
 ";
 
 fn prepared(panel: &Panel, overrides: &[&str], threads: usize) -> Run {
-    let mut search = Search::folders(Vec::new());
+    let mut search = PluginSearch::folders(Vec::new());
     // SAFETY: the plugin's own entry, linked into this test.
     unsafe { search.add("lstm", register(walkforge_lstm::wf_plugin_init_lstm, "lstm").unwrap()).unwrap() };
     // Overrides of the model go into its tables, those of sections on the command line's way.
@@ -200,18 +202,18 @@ fn trainer() -> Trainer {
     // SAFETY: the plugin's own entry, linked into this test.
     let plugin = unsafe { register(walkforge_lstm::wf_plugin_init_lstm, "lstm") }.unwrap();
     let settings = serde_json::json!({"hidden_size": 8, "lookback": 8});
-    let settings = Values::check("", plugin.settings(), settings.as_object().unwrap()).unwrap();
+    let settings = SettingValues::check("", plugin.settings(), settings.as_object().unwrap()).unwrap();
     let Model::Network(network) = plugin.create(&settings, &Context::default()).unwrap() else { panic!() };
     let train = serde_json::json!({"max_epochs": 3, "batch_size": 16, "accumulation_steps": 1});
     let train = TrainSettings::from_sections(train.as_object().unwrap(), None).unwrap();
-    let market = Market { constraints: Constraints::default(), cost_bps: 1.0, lag: 0 };
-    let task = Task {
+    let execution = ExecutionModel { constraints: Constraints::default(), cost_bps: 1.0, lag: 0 };
+    let task = TrainingSpan {
         panel: panel(&returns(2, 200, 0.2)),
         train: 0..150,
         samples: 7..149,
         decisions: (149..199).step_by(10).collect(),
         validation: 150..200,
-        market,
+        execution,
     };
     Trainer::new(network, &train, task, 1).unwrap()
 }
@@ -312,7 +314,7 @@ fn the_score_that_chose_the_epoch_is_that_of_the_report() {
             let chosen = training.epochs[training.best_epoch as usize - 1].validation.unwrap();
             let best = training.epochs.iter().filter_map(|epoch| epoch.validation).fold(f64::MIN, f64::max);
             assert_eq!(chosen, best);
-            let walkforge::evaluate::Value::Number(told) = scored.windows[1][window].validation.metrics[0] else {
+            let walkforge::evaluate::MetricValue::Number(told) = scored.windows[1][window].validation.metrics[0] else {
                 panic!()
             };
             assert!((told - chosen).abs() < 1e-9, "{overrides:?}, window {window}: {told} {chosen}");
@@ -474,7 +476,7 @@ mod overflow {
 
 #[test]
 fn a_number_that_is_none_ends_training_with_epoch_batch_and_op() {
-    let mut search = Search::folders(Vec::new());
+    let mut search = PluginSearch::folders(Vec::new());
     // SAFETY: the plugin's own entry, part of this test.
     unsafe { search.add("overflow", register(overflow::wf_plugin_init_overflow, "overflow").unwrap()).unwrap() };
     let text = EXPERIMENT.split("[[models]]").next().unwrap().to_owned() + "[[models]]\nname = \"overflow\"\n";

@@ -79,13 +79,13 @@ fn generated() -> Intervals {
 }
 
 /// Prices by row and column, NaN where there is none: a market, five sectors and a noise of its own for each asset.
-struct Market {
+struct ExecutionModel {
     days: Vec<Date>,
     names: Vec<String>,
     prices: Vec<Vec<f64>>,
 }
 
-impl Market {
+impl ExecutionModel {
     fn new(intervals: &Intervals, first: Date, last: Date, decisions: &[Date]) -> Self {
         let mut draws = Draws(2014);
         let mut days = vec![first];
@@ -209,7 +209,7 @@ fn recomputed(source: &str, intervals: &Intervals, members: RangeInclusive<usize
     let last = date(2024, 7, 31);
     let decisions = [date(2024, 2, 29), date(2024, 4, 30)];
     let least = if long { 0 } else { *members.start() };
-    let market = Market::new(intervals, first, last, &decisions);
+    let market = ExecutionModel::new(intervals, first, last, &decisions);
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     market.write(Path::new(&at("prices.csv")));

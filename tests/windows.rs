@@ -6,8 +6,10 @@ use std::path::Path;
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 use proptest::prelude::*;
-use walkforge::panel::{Kind, Panel};
-use walkforge::windows::{Rebalance, Role, SampleRule, Scheme, WindowSettings, decisions, samples, stitch, windows};
+use walkforge::panel::{Panel, PanelKind};
+use walkforge::windows::{
+    Rebalance, SampleRule, Scheme, WindowSettings, decisions, stitch, train_samples, validation_rows, windows,
+};
 
 fn settings(train: u32, validation: u32, test: u32, step: u32) -> WindowSettings {
     WindowSettings {
@@ -90,24 +92,30 @@ proptest! {
         (dates, cut) in cut(), lookback in 1..40_usize, horizon in 1..8_usize, lag in 0..3_usize,
     ) {
         let Ok(windows) = windows(&dates, &cut) else { return Ok(()) };
-        let rule = SampleRule { lookback, horizon, lag, embargo_days: cut.embargo_days };
+        let rule = SampleRule { lookback, horizon, lag };
         for window in &windows {
-            for (role, span, cut_end) in [
-                (Role::Train, &window.train, lag),
-                (Role::Validation, &window.validation, lag),
-                (Role::Test, &window.test, 0),
-            ] {
-                let open = span.start.checked_add(i64::from(cut.embargo_days).days()).unwrap();
-                let expected: Vec<usize> = (lookback - 1..dates.len())
-                    .filter(|&t| {
-                        let (from, to) = (t + 1 + lag, t + horizon + lag);
-                        let label = from >= span.rows.start && to + cut_end < span.rows.end;
-                        let inputs = role != Role::Train || t + 1 >= span.rows.start + lookback;
-                        label && inputs && (role == Role::Train || dates[from] >= open)
-                    })
-                    .collect();
-                prop_assert_eq!(samples(&dates, window, role, &rule).collect::<Vec<_>>(), expected);
-            }
+            let span = &window.train.rows;
+            let expected: Vec<usize> = (0..dates.len())
+                .filter(|&t| {
+                    let (from, to) = (t + 1 + lag, t + horizon + lag);
+                    let label = from >= span.start && to + lag < span.end;
+                    label && t + 1 >= span.start + lookback
+                })
+                .collect();
+            prop_assert_eq!(train_samples(window, &rule).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn the_rows_that_score_epochs_begin_after_the_embargo((dates, cut) in cut(), lag in 0..3_usize) {
+        let Ok(windows) = windows(&dates, &cut) else { return Ok(()) };
+        for window in &windows {
+            let span = &window.validation;
+            let open = span.start.checked_add(i64::from(cut.embargo_days).days()).unwrap();
+            let expected: Vec<usize> =
+                span.rows.clone().filter(|&row| row + lag < span.rows.end && dates[row] >= open).collect();
+            let found: Vec<usize> = validation_rows(&dates, window, cut.embargo_days, lag).collect();
+            prop_assert_eq!(found, expected);
         }
     }
 
@@ -132,7 +140,7 @@ proptest! {
 
 #[test]
 fn the_example_prices_give_29_windows_and_337_monthly_ones() {
-    let panel = Panel::from_csv(Kind::Prices, Path::new("examples/data/sp500_20_prices.csv")).unwrap();
+    let panel = Panel::from_csv(PanelKind::Prices, Path::new("examples/data/sp500_20_prices.csv")).unwrap();
     let yearly = windows(panel.dates(), &settings(36, 12, 12, 12)).unwrap();
     assert_eq!(yearly.len(), 29);
     assert_eq!(yearly[0].train.start, date(1990, 1, 1));

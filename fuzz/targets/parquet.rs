@@ -3,10 +3,10 @@
 
 mod shared;
 
-use walkforge::panel::Kind;
+use walkforge::panel::PanelKind;
 
 fn feed(bytes: &[u8]) -> shared::Outcome {
-    shared::values(Kind::Prices, &shared::file("parquet", bytes))
+    shared::values(PanelKind::Prices, &shared::file("parquet", bytes))
 }
 
 target!(feed);

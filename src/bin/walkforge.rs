@@ -8,13 +8,16 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Value as Json, json};
-use walkforge::conformance::{Finding, Options, Outcome, check, run_here};
+use walkforge::conformance::{CheckOptions, CheckOutcome, Finding, check, run_here};
 use walkforge::error::{Code, Error, Result};
-use walkforge::evaluate::Value;
-use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory, Level};
-use walkforge::plugin::Search;
-use walkforge::run::{DEFAULT_DATES, Experiment, Run, RunDirectory, Runtime, allocate};
-use walkforge::settings::Values;
+use walkforge::evaluate::MetricValue;
+use walkforge::experiment::Experiment;
+use walkforge::job::Runtime;
+use walkforge::job::allocate;
+use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory, LogLevel};
+use walkforge::plugin::PluginSearch;
+use walkforge::run::{DEFAULT_DATES, Run, RunDirectory};
+use walkforge::settings::SettingValues;
 use walkforge::windows::{Span, windows};
 
 #[path = "walkforge/show.rs"]
@@ -37,18 +40,18 @@ enum Command {
         /// The run directory.
         #[arg(long)]
         out: PathBuf,
-        /// Change a setting: section.key=value.
+        /// ConstraintChange a setting: section.key=value.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
-    /// Change the future and see that no weight moves; exits with 1 where one does.
+    /// ConstraintChange the future and see that no weight moves; exits with 1 where one does.
     Audit {
         /// The experiment file (TOML).
         experiment: PathBuf,
         /// How many dates to cut the data at, at most.
         #[arg(long, default_value_t = DEFAULT_DATES)]
         dates: usize,
-        /// Change a setting: section.key=value.
+        /// ConstraintChange a setting: section.key=value.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -57,7 +60,7 @@ enum Command {
         /// CSV file: a date column, then one column an asset.
         #[arg(long)]
         data: PathBuf,
-        /// Change a setting: windows.key=value, or data.kind=returns.
+        /// ConstraintChange a setting: windows.key=value, or data.kind=returns.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -66,7 +69,7 @@ enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
-    /// Fit a model once and print its weights as CSV.
+    /// MemoryPlan a model once and print its weights as CSV.
     Weights {
         /// The model: a plugin by name or path, or `equal_weight`.
         #[arg(long)]
@@ -77,7 +80,7 @@ enum Command {
         /// The last date the model may know; the last of the file if left out.
         #[arg(long, value_name = "DATE")]
         as_of: Option<String>,
-        /// Change a setting: model.key=value, portfolio.key=value, train.key=value, windows.key=value, or data.kind=returns.
+        /// ConstraintChange a setting: model.key=value, portfolio.key=value, train.key=value, windows.key=value, or data.kind=returns.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -106,7 +109,7 @@ enum PluginCommand {
         /// A feature plane that the data have; may be given again.
         #[arg(long, value_name = "NAME")]
         feature: Vec<String>,
-        /// Change a setting of the model: key=value.
+        /// ConstraintChange a setting of the model: key=value.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -154,8 +157,8 @@ fn main() -> ExitCode {
 }
 
 /// Where plugins are sought, and which files may be loaded.
-fn search() -> Result<Search> {
-    Search::standard().allow_by_environment()
+fn search() -> Result<PluginSearch> {
+    PluginSearch::standard().allow_by_environment()
 }
 
 fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> Result<()> {
@@ -239,7 +242,7 @@ fn audit(experiment: &std::path::Path, dates: usize, set: &[String]) -> Result<(
     let panel = experiment.panel()?;
     let run = Run::new(experiment, panel, &runtime)?;
     let audit = run.audit(dates)?;
-    let mut text = String::from("date,window,model,changed_after,change,difference\n");
+    let mut text = String::from("date,window,model,perturbed_after,change,difference\n");
     if let Some(moved) = &audit.moved {
         let name = &run.models[moved.model].name;
         // Writing to a string cannot fail.
@@ -277,7 +280,7 @@ fn runtime(threads: usize, bar: &indicatif::ProgressBar) -> Result<Runtime> {
     let bar = bar.clone();
     let mut runtime = Runtime::new(search()?, threads)?;
     runtime.log = Some(std::sync::Arc::new(move |level, message| {
-        if level <= Level::Warn {
+        if level <= LogLevel::Warn {
             bar.suspend(|| eprintln!("walkforge: {message}"));
         }
     }));
@@ -315,7 +318,7 @@ fn print_outcome(run: &Run) -> Result<()> {
     for (model, entry) in run.models.iter().enumerate() {
         let figure = |metric: &str, scale: f64, digits: usize| {
             run.metric(model, metric).map(|value| match value {
-                Value::Number(number) => format!("{:.digits$}", number * scale),
+                MetricValue::Number(number) => format!("{:.digits$}", number * scale),
                 _ => "-".to_owned(),
             })
         };
@@ -335,7 +338,7 @@ fn print_outcome(run: &Run) -> Result<()> {
 fn check_plugin(file: &std::path::Path, only: Vec<String>, seconds: u64) -> Result<()> {
     let program =
         std::env::current_exe().map_err(|error| Error::io("find", std::path::Path::new("walkforge"), &error))?;
-    let options = Options {
+    let options = CheckOptions {
         program,
         arguments: vec!["plugin".to_owned(), "check-here".to_owned()],
         patience: std::time::Duration::from_secs(seconds),
@@ -352,7 +355,7 @@ fn check_plugin(file: &std::path::Path, only: Vec<String>, seconds: u64) -> Resu
     })?;
     printed?;
     let failed: Vec<&Finding> =
-        findings.iter().filter(|finding| matches!(finding.outcome, Outcome::Failed(_))).collect();
+        findings.iter().filter(|finding| matches!(finding.outcome, CheckOutcome::Failed(_))).collect();
     let Some(first) = failed.first() else {
         eprintln!("{}: all {} checks passed or do not apply", file.display(), findings.len());
         return Ok(());
@@ -454,7 +457,7 @@ fn print_weights(model: &str, data: &std::path::Path, as_of: Option<&str>, set: 
     };
     let factory: Box<dyn Factory> =
         if model == EQUAL_WEIGHT { Box::new(EqualWeight) } else { Box::new(search()?.load(model)?) };
-    let settings = Values::check("model", factory.settings(), &given)?;
+    let settings = SettingValues::check("model", factory.settings(), &given)?;
     let weights = allocate(&experiment, &panel, factory, settings, row)?;
     let mut text = String::from("asset,weight\n");
     for &column in panel.output_order() {

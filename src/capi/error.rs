@@ -2,7 +2,7 @@
 
 use walkforge_plugin_abi::{WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_error, wf_string};
 
-use super::guard::{quietly, string};
+use super::guard::{catch_panic_or, string};
 use crate::error::{Code, Error};
 use crate::plugin::error::from_c;
 
@@ -20,7 +20,7 @@ unsafe fn seen<'a>(error: *const wf_error) -> Option<&'a Error> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_error_code(error: *const wf_error) -> i32 {
     // SAFETY: as demanded of the caller.
-    quietly(WF_OK, || unsafe { seen(error) }.map_or(WF_OK, |error| error.code().as_i32()))
+    catch_panic_or(WF_OK, || unsafe { seen(error) }.map_or(WF_OK, |error| error.code().as_i32()))
 }
 
 /// What went wrong, without its causes; valid until the error is freed. Empty for null.
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn wf_error_code(error: *const wf_error) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_error_message(error: *const wf_error) -> wf_string {
     // SAFETY: as demanded of the caller.
-    quietly(string(""), || string(unsafe { seen(error) }.map_or("", Error::message)))
+    catch_panic_or(string(""), || string(unsafe { seen(error) }.map_or("", Error::message)))
 }
 
 /// The error that caused this one, which stays its owner: do not free it. Null where there is none.
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn wf_error_message(error: *const wf_error) -> wf_string {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_error_cause(error: *const wf_error) -> *const wf_error {
     // SAFETY: as demanded of the caller.
-    quietly(core::ptr::null(), || match unsafe { seen(error) }.and_then(Error::cause) {
+    catch_panic_or(core::ptr::null(), || match unsafe { seen(error) }.and_then(Error::cause) {
         Some(cause) => core::ptr::from_ref(cause).cast(),
         None => core::ptr::null(),
     })
@@ -53,13 +53,15 @@ pub unsafe extern "C" fn wf_error_cause(error: *const wf_error) -> *const wf_err
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_error_free(error: *mut wf_error) {
     // SAFETY: as demanded of the caller.
-    quietly((), || drop(unsafe { from_c(error) }));
+    catch_panic_or((), || drop(unsafe { from_c(error) }));
 }
 
 /// A few words for a code, such as "look ahead"; empty for a number that is no code. Valid for ever.
 #[unsafe(no_mangle)]
 pub extern "C" fn wf_code_name(code: i32) -> wf_string {
-    quietly(string(""), || string(if code == WF_OK { "ok" } else { Code::from_i32(code).map_or("", Code::name) }))
+    catch_panic_or(string(""), || {
+        string(if code == WF_OK { "ok" } else { Code::from_i32(code).map_or("", Code::name) })
+    })
 }
 
 /// The version of the library, such as "0.1.0"; valid for ever.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use walkforge_plugin_abi::{WF_OK, wf_error, wf_string};
 
-use crate::error::{Code, Error, Result, fail, words};
+use crate::error::{Code, Error, Result, fail, panic_message};
 use crate::plugin::error::into_c;
 pub(super) use crate::plugin::error::string;
 
@@ -15,7 +15,7 @@ pub(super) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>
     let failed = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return WF_OK,
         Ok(Err(failed)) => failed,
-        Err(panic) => Error::new(Code::Internal, format!("a fault of walkforge: {}", words(panic))),
+        Err(panic) => Error::new(Code::Internal, format!("a fault of walkforge: {}", panic_message(panic))),
     };
     let code = failed.code().as_i32();
     if !error.is_null() && error.is_aligned() {
@@ -26,19 +26,19 @@ pub(super) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>
 }
 
 /// The same for functions that return no code: destructors and look-ups that cannot fail.
-pub(super) fn quietly<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
+pub(super) fn catch_panic_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        words(panic);
+        panic_message(panic);
         otherwise
     })
 }
 
 /// A type that crosses the boundary as an opaque handle.
-pub(super) trait Handled: Sized + 'static {
+pub(super) trait HandleType: Sized + 'static {
     /// The name of the handle in the header.
     const NAME: &'static str;
     /// What can be reached while another thread uses the value.
-    type Aside: 'static;
+    type Shared: 'static;
 }
 
 const FREE: i32 = 0;
@@ -46,14 +46,14 @@ const TAKEN: i32 = -1;
 
 /// What a handle points to. The tag comes first in every one, so that a handle of another type is told.
 #[repr(C)]
-pub(super) struct Handle<T: Handled> {
+pub(super) struct Handle<T: HandleType> {
     tag: AtomicU64,
     process: u32,
     /// Readers inside, or `TAKEN` by one that changes the value.
     users: AtomicI32,
     /// A call panicked inside.
     poisoned: AtomicBool,
-    aside: T::Aside,
+    shared: T::Shared,
     value: UnsafeCell<T>,
 }
 
@@ -70,14 +70,14 @@ const fn tag(name: &str) -> u64 {
 }
 
 /// Leaves a reader's or the changer's place when dropped, and poisons the handle where the call did not come to its end.
-struct Seat<'a> {
+struct BorrowGuard<'a> {
     users: &'a AtomicI32,
     poisoned: &'a AtomicBool,
     changes: bool,
     ended: bool,
 }
 
-impl Drop for Seat<'_> {
+impl Drop for BorrowGuard<'_> {
     fn drop(&mut self) {
         if !self.ended {
             self.poisoned.store(true, Ordering::Relaxed);
@@ -90,15 +90,15 @@ impl Drop for Seat<'_> {
     }
 }
 
-impl<T: Handled> Handle<T> {
+impl<T: HandleType> Handle<T> {
     /// Makes a handle that the caller owns.
-    pub(super) fn give(value: T, aside: T::Aside) -> *mut Self {
+    pub(super) fn give(value: T, shared: T::Shared) -> *mut Self {
         Box::into_raw(Box::new(Self {
             tag: AtomicU64::new(tag(T::NAME)),
             process: std::process::id(),
             users: AtomicI32::new(FREE),
             poisoned: AtomicBool::new(false),
-            aside,
+            shared,
             value: UnsafeCell::new(value),
         }))
     }
@@ -135,7 +135,7 @@ impl<T: Handled> Handle<T> {
             fail!(Busy, "another call is using the {}", T::NAME);
         }
         // SAFETY: nobody changes the value while a reader is counted.
-        handle.sit(false, || body(unsafe { &*handle.value.get() }))
+        handle.with_borrow(false, || body(unsafe { &*handle.value.get() }))
     }
 
     /// Changes the value, alone.
@@ -149,12 +149,12 @@ impl<T: Handled> Handle<T> {
             fail!(Busy, "another call is using the {}", T::NAME);
         }
         // SAFETY: `TAKEN` keeps everybody else out.
-        handle.sit(true, || body(unsafe { &mut *handle.value.get() }))
+        handle.with_borrow(true, || body(unsafe { &mut *handle.value.get() }))
     }
 
     /// Runs `body` in the place that was taken, and leaves it.
-    fn sit<R>(&self, changes: bool, body: impl FnOnce() -> Result<R>) -> Result<R> {
-        let mut seat = Seat { users: &self.users, poisoned: &self.poisoned, changes, ended: false };
+    fn with_borrow<R>(&self, changes: bool, body: impl FnOnce() -> Result<R>) -> Result<R> {
+        let mut seat = BorrowGuard { users: &self.users, poisoned: &self.poisoned, changes, ended: false };
         // Asked with the place taken, so that what a call left behind when it panicked is never seen.
         let outcome = self.sound().and_then(|()| body());
         seat.ended = true;
@@ -172,11 +172,11 @@ impl<T: Handled> Handle<T> {
     ///
     /// # Safety
     /// As for [`Handle::checked`].
-    pub(super) unsafe fn aside<'a>(handle: *const Self) -> Result<&'a T::Aside> {
+    pub(super) unsafe fn shared<'a>(handle: *const Self) -> Result<&'a T::Shared> {
         // SAFETY: as demanded of our caller.
         let handle = unsafe { Self::checked(handle)? };
         handle.sound()?;
-        Ok(&handle.aside)
+        Ok(&handle.shared)
     }
 
     /// Frees a handle; null and what is no such handle are left alone.
@@ -184,7 +184,7 @@ impl<T: Handled> Handle<T> {
     /// # Safety
     /// As for [`Handle::checked`]; the handle is not used again.
     pub(super) unsafe fn free(handle: *mut Self) {
-        quietly((), || {
+        catch_panic_or((), || {
             // SAFETY: as demanded of our caller.
             let ours = unsafe {
                 !handle.is_null()
@@ -330,7 +330,7 @@ pub(super) unsafe fn answer<T: Copy>(name: &str, out: *mut T, first_version: usi
 mod tests {
     use std::sync::atomic::{AtomicI32, Ordering};
 
-    use super::{Handle, Handled, guard};
+    use super::{Handle, HandleType, guard};
     use crate::error::{Error, Result, fail};
     use crate::plugin::error::from_c;
     use walkforge_plugin_abi::{WF_E_BUSY, WF_E_INTERNAL, WF_E_INVALID_ARGUMENT, WF_E_POISONED, WF_OK, wf_error};
@@ -338,9 +338,9 @@ mod tests {
     /// Counts how many of it live.
     struct Thing(&'static AtomicI32, u32);
 
-    impl Handled for Thing {
+    impl HandleType for Thing {
         const NAME: &'static str = "wf_thing";
-        type Aside = u32;
+        type Shared = u32;
     }
 
     impl Drop for Thing {
@@ -351,9 +351,9 @@ mod tests {
 
     struct Other;
 
-    impl Handled for Other {
+    impl HandleType for Other {
         const NAME: &'static str = "wf_other";
-        type Aside = ();
+        type Shared = ();
     }
 
     fn thing(alive: &'static AtomicI32) -> *mut Handle<Thing> {
@@ -387,7 +387,7 @@ mod tests {
             unsafe {
                 assert_eq!(told(|| Handle::read(handle, |_| Ok(()))).0, WF_E_POISONED);
                 assert_eq!(told(|| Handle::change(handle, |_| Ok(()))).0, WF_E_POISONED);
-                assert_eq!(told(|| Handle::aside(handle).map(|_| ())).0, WF_E_POISONED);
+                assert_eq!(told(|| Handle::shared(handle).map(|_| ())).0, WF_E_POISONED);
                 Handle::free(handle);
             }
         }
@@ -439,7 +439,7 @@ mod tests {
                 Handle::change(handle, |_| {
                     assert_eq!(told(|| Handle::read(handle, |_| Ok(()))).0, WF_E_BUSY);
                     assert_eq!(told(|| Handle::change(handle, |_| Ok(()))).0, WF_E_BUSY);
-                    assert_eq!(*Handle::aside(handle)?, 8);
+                    assert_eq!(*Handle::shared(handle)?, 8);
                     Ok(())
                 })
             });

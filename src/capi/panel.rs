@@ -5,16 +5,16 @@ use std::path::Path;
 
 use walkforge_plugin_abi::{wf_error, wf_string};
 
-use super::guard::{Handle, Handled, fill, guard, options, put, slice, string, utf8, wanted};
+use super::guard::{Handle, HandleType, fill, guard, options, put, slice, string, utf8, wanted};
 use crate::error::{Code, Error, Result, fail};
-use crate::panel::{Kind, Panel, date_of, days_of};
+use crate::panel::{Panel, PanelKind, date_of, days_of};
 
 /// Dated returns of named assets.
 pub enum wf_panel {}
 
-/// Values are prices, above 0.
+/// SettingValues are prices, above 0.
 pub const WF_PRICES: i32 = 0;
-/// Values are simple returns, at least -1.
+/// SettingValues are simple returns, at least -1.
 pub const WF_RETURNS: i32 = 1;
 
 /// Data of the caller's, copied by `wf_panel_new`.
@@ -33,11 +33,11 @@ pub struct wf_panel_arrays {
     pub dates: *const i32,
     /// Asset names, unique and not empty, `[assets]`.
     pub names: *const wf_string,
-    /// Values, NaN where missing: that of a row and an asset is at `row * row_stride + asset * asset_stride`.
+    /// SettingValues, NaN where missing: that of a row and an asset is at `row * row_stride + asset * asset_stride`.
     pub values: *const f64,
-    /// Values from one row to the next; 0 for `assets`.
+    /// SettingValues from one row to the next; 0 for `assets`.
     pub row_stride: usize,
-    /// Values from one asset to the next; 0 for 1. `row_stride` 1 and `asset_stride` `rows` is column by column.
+    /// SettingValues from one asset to the next; 0 for 1. `row_stride` 1 and `asset_stride` `rows` is column by column.
     pub asset_stride: usize,
     /// 1 where an asset may be held after a decision at that row, else 0, laid out as `values`. Null: every asset may.
     pub members: *const u8,
@@ -48,15 +48,15 @@ pub struct wf_panel_arrays {
 /// Size of the first version of `wf_panel_arrays`, whose last field this was.
 const FIRST: usize = offset_of!(wf_panel_arrays, asset_stride) + size_of::<usize>();
 
-impl Handled for Panel {
+impl HandleType for Panel {
     const NAME: &'static str = "wf_panel";
-    type Aside = ();
+    type Shared = ();
 }
 
-fn kind_of(kind: i32) -> Result<Kind> {
+fn kind_of(kind: i32) -> Result<PanelKind> {
     match kind {
-        WF_PRICES => Ok(Kind::Prices),
-        WF_RETURNS => Ok(Kind::Returns),
+        WF_PRICES => Ok(PanelKind::Prices),
+        WF_RETURNS => Ok(PanelKind::Returns),
         _ => fail!(InvalidArgument, "'kind' is {kind}; allowed are WF_PRICES (0) and WF_RETURNS (1)"),
     }
 }

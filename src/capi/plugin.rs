@@ -2,16 +2,16 @@
 
 use walkforge_plugin_abi::{wf_error, wf_string};
 
-use super::guard::{Handle, Handled, guard, put, string, utf8, wanted};
+use super::guard::{Handle, HandleType, guard, put, string, utf8, wanted};
 use super::runtime::{runtime_of, wf_runtime};
 use crate::plugin::Plugin;
 
 /// A loaded plugin.
 pub enum wf_plugin {}
 
-impl Handled for Plugin {
+impl HandleType for Plugin {
     const NAME: &'static str = "wf_plugin";
-    type Aside = ();
+    type Shared = ();
 }
 
 /// Loads a plugin by name along the runtime's folders, by path (a name with a `/`, or with the ending `.so`), or as it was

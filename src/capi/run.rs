@@ -8,14 +8,15 @@ use std::time::Instant;
 
 use walkforge_plugin_abi::{wf_error, wf_string};
 
-use super::guard::{Handle, Handled, answer, fill, guard, options, put, room, sized, string, utf8, wanted};
+use super::guard::{Handle, HandleType, answer, fill, guard, options, put, room, sized, string, utf8, wanted};
 use super::panel::{read, wf_panel};
 use super::runtime::{runtime_of, wf_runtime};
 use super::windows::wf_windows;
 use crate::error::{Code, Error, Result, fail};
-use crate::evaluate::Value;
+use crate::evaluate::MetricValue;
+use crate::experiment::Experiment;
 use crate::panel::days_of;
-use crate::run::{DEFAULT_DATES, Experiment, Progress, Run, write_directory};
+use crate::run::{DEFAULT_DATES, Progress, Run, write_directory};
 
 /// An experiment under way.
 pub enum wf_run {}
@@ -52,7 +53,7 @@ pub struct wf_progress {
     pub loss: f64,
     /// Net Sharpe ratio of the last epoch on the validation span, a year; NaN where there is none.
     pub validation_sharpe: f64,
-    /// Learning rate of the last epoch; NaN before the first is done.
+    /// TrainingProgress rate of the last epoch; NaN before the first is done.
     pub learning_rate: f64,
     /// Seconds that this training takes at most from here; NaN where that is unknown.
     pub seconds_left: f64,
@@ -99,10 +100,10 @@ struct Held {
     started: Instant,
 }
 
-impl Handled for Held {
+impl HandleType for Held {
     const NAME: &'static str = "wf_run";
     /// The wish to cancel, which another thread than the stepping one may have.
-    type Aside = Arc<AtomicBool>;
+    type Shared = Arc<AtomicBool>;
 }
 
 /// # Safety
@@ -278,7 +279,7 @@ pub unsafe extern "C" fn wf_run_progress(
 pub unsafe extern "C" fn wf_run_cancel(run: *const wf_run, error: *mut *mut wf_error) -> i32 {
     guard(error, || {
         // SAFETY: as demanded of the caller.
-        unsafe { Handle::aside(run.cast::<Handle<Held>>())? }.store(true, Ordering::Relaxed);
+        unsafe { Handle::shared(run.cast::<Handle<Held>>())? }.store(true, Ordering::Relaxed);
         Ok(())
     })
 }
@@ -466,9 +467,9 @@ pub unsafe extern "C" fn wf_run_metric(
             let name = utf8("name", name)?;
             seen(run, |run| {
                 let (number, why) = match run.metric(model_at(run, model)?, name)? {
-                    Value::Number(number) => (number, ""),
-                    Value::Day(day) => (f64::from(days_of(day)), ""),
-                    Value::Undefined(why) => (f64::NAN, why),
+                    MetricValue::Number(number) => (number, ""),
+                    MetricValue::Day(day) => (f64::from(days_of(day)), ""),
+                    MetricValue::Undefined(why) => (f64::NAN, why),
                 };
                 if !reason.is_null() {
                     put("reason", reason, string(why))?;
@@ -500,7 +501,7 @@ pub struct wf_audit {
     /// The model.
     pub model: usize,
     /// The last date that was left as it was, days since 1970-01-01.
-    pub changed_after: i32,
+    pub perturbed_after: i32,
     /// What was done: `altered`, `removed`, or `order` where the windows were walked in reverse. Valid for ever.
     pub change: wf_string,
     /// Largest |difference| of a weight; infinite where no weights came at all.
@@ -534,7 +535,7 @@ pub unsafe extern "C" fn wf_run_audit(
             row: 0,
             window: 0,
             model: 0,
-            changed_after: 0,
+            perturbed_after: 0,
             change: string(""),
             difference: 0.0,
         };
@@ -548,7 +549,7 @@ pub unsafe extern "C" fn wf_run_audit(
                     told.moved = 1;
                     (told.date, told.row) = (days_of(moved.date), moved.row);
                     (told.window, told.model) = (moved.window, moved.model);
-                    (told.changed_after, told.change) = (days_of(moved.after), string(moved.change));
+                    (told.perturbed_after, told.change) = (days_of(moved.after), string(moved.change));
                     told.difference = moved.difference;
                 }
                 answer("audit", audit, FIRST_AUDIT, &told)

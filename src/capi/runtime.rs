@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use walkforge_plugin_abi::{wf_error, wf_host, wf_plugin_api, wf_string};
 
-use super::guard::{Handle, Handled, guard, options, put, string, utf8, wanted};
+use super::guard::{Handle, HandleType, guard, options, put, string, utf8, wanted};
 use crate::device::Parallel;
 use crate::error::{Result, fail};
-use crate::plugin::{Search, host::level_number, register};
-use crate::run::Runtime;
+use crate::job::Runtime;
+use crate::plugin::service::level_number;
+use crate::plugin::{PluginSearch, register};
 
 /// Threads, plugin folders and messages, shared by runs.
 pub enum wf_runtime {}
@@ -59,9 +60,9 @@ const FIRST: usize = offset_of!(wf_runtime_options, parallel_data) + size_of::<*
 /// A number that nobody has cores for is a mistake, and would cost the host all the threads it may have.
 const MOST_THREADS: usize = 1024;
 
-impl Handled for Runtime {
+impl HandleType for Runtime {
     const NAME: &'static str = "wf_runtime";
-    type Aside = ();
+    type Shared = ();
 }
 
 /// A pointer of the caller's that its functions may use on any thread, by the contract of the options.
@@ -151,9 +152,9 @@ pub unsafe extern "C" fn wf_runtime_new(
             fail!(InvalidArgument, "'options.threads' is {}; allowed is at most {MOST_THREADS}", given.threads);
         }
         let search = if path.is_empty() {
-            Search::standard()
+            PluginSearch::standard()
         } else {
-            Search::folders(std::env::split_paths(path).collect::<Vec<PathBuf>>())
+            PluginSearch::folders(std::env::split_paths(path).collect::<Vec<PathBuf>>())
         };
         let search = if sha256.is_empty() { search } else { search.allow_only(sha256)? };
         let mut made = match given.parallel_for {

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use walkforge_plugin_abi::{wf_error, wf_string};
 
-use super::guard::{Handle, Handled, answer, guard, put, utf8, wanted};
+use super::guard::{Handle, HandleType, answer, guard, put, utf8, wanted};
 use super::panel::{read, wf_panel};
 use crate::error::fail;
-use crate::run::Experiment;
+use crate::experiment::Experiment;
 use crate::windows::{Window, windows};
 
 /// The walk-forward windows of a panel.
@@ -39,9 +39,9 @@ pub struct wf_window {
 /// Size of the first version of `wf_window`, whose last field this was.
 const FIRST: usize = offset_of!(wf_window, test_end) + size_of::<usize>();
 
-impl Handled for Vec<Window> {
+impl HandleType for Vec<Window> {
     const NAME: &'static str = "wf_windows";
-    type Aside = ();
+    type Shared = ();
 }
 
 impl From<&Window> for wf_window {

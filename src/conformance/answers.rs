@@ -3,22 +3,22 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use super::data::{Draws, fit, for_model, past_at, weekdays};
-use super::{Outcome, Subject, is_refusal};
+use super::data::{DataRandom, fit, for_model, past_at, weekdays};
+use super::{CheckOutcome, Subject, is_refusal};
 use crate::error::{Code, Error, Result};
 use crate::model::{Estimator, Factory};
-use crate::panel::{Kind, Panel, Past};
+use crate::panel::{Panel, PanelKind, Past};
 
 /// A fitted model and pasts to ask it with.
 type Asked = (Box<dyn Estimator>, Vec<Past>);
 
 /// Something to ask; else how the check ends for want of it.
-fn asked(subject: &Subject) -> Result<Result<Asked, Outcome>> {
+fn asked(subject: &Subject) -> Result<Result<Asked, CheckOutcome>> {
     let plugin = subject.plugin()?;
     let mut model = Subject::model(&plugin)?;
     let Some(panel) = for_model(&*model)? else {
         let rows = model.requirements().lookback;
-        return Ok(Err(Outcome::Skipped(format!(
+        return Ok(Err(CheckOutcome::Skipped(format!(
             "with default settings it asks for {rows} rows, more than are made here"
         ))));
     };
@@ -29,7 +29,7 @@ fn asked(subject: &Subject) -> Result<Result<Asked, Outcome>> {
     }
     if pasts.is_empty() {
         let needs = model.requirements();
-        return Ok(Err(Outcome::Failed(format!(
+        return Ok(Err(CheckOutcome::Failed(format!(
             "a min_history of {} in {} rows left no asset of ordinary data to weigh",
             needs.min_history, needs.lookback
         ))));
@@ -37,7 +37,7 @@ fn asked(subject: &Subject) -> Result<Result<Asked, Outcome>> {
     Ok(Ok((model, pasts)))
 }
 
-pub(super) fn weights(subject: &Subject) -> Result<Outcome> {
+pub(super) fn weights(subject: &Subject) -> Result<CheckOutcome> {
     let (model, pasts) = match asked(subject)? {
         Ok(asked) => asked,
         Err(outcome) => return Ok(outcome),
@@ -46,7 +46,7 @@ pub(super) fn weights(subject: &Subject) -> Result<Outcome> {
         model.weights(past)?;
         model.scores(past)?;
     }
-    Ok(Outcome::Passed(format!("{} decisions; every array it was lent ended at an unreadable page", pasts.len())))
+    Ok(CheckOutcome::Passed(format!("{} decisions; every array it was lent ended at an unreadable page", pasts.len())))
 }
 
 /// Returns that are hard on arithmetic, `[rows, 3]`.
@@ -54,45 +54,45 @@ fn hard(rows: usize) -> Vec<(&'static str, Vec<f64>)> {
     let fill = |cell: &mut dyn FnMut(usize, usize) -> f64| -> Vec<f64> {
         (0..rows).flat_map(|row| [cell(row, 0), cell(row, 1), cell(row, 2)]).collect()
     };
-    let mut draws = Draws(7);
+    let mut draws = DataRandom(7);
     vec![
         ("an asset that never moves", fill(&mut |_, asset| if asset == 1 { 0.0 } else { draws.next() * 0.01 })),
         ("nothing moves", fill(&mut |_, _| 0.0)),
         ("all assets move alike", {
-            let mut draws = Draws(8);
+            let mut draws = DataRandom(8);
             let common: Vec<f64> = (0..rows).map(|_| draws.next() * 0.01).collect();
             fill(&mut |row, _| common[row])
         }),
         ("an asset is another's mirror", {
-            let mut draws = Draws(9);
+            let mut draws = DataRandom(9);
             let common: Vec<f64> = (0..rows).map(|_| draws.next() * 0.01).collect();
             fill(&mut |row, asset| if asset == 1 { -common[row] } else { common[row] })
         }),
         ("moves of a million", fill(&mut |row, asset| if (row + asset) % 5 == 0 { 1e6 } else { -0.5 })),
         ("moves too small to square", {
-            let mut draws = Draws(10);
+            let mut draws = DataRandom(10);
             fill(&mut |_, _| draws.next() * 1e-170)
         }),
         ("moves too large to square", {
-            let mut draws = Draws(11);
+            let mut draws = DataRandom(11);
             fill(&mut |_, _| draws.next().abs() * 1e200)
         }),
         ("everything is lost on the last day", {
-            let mut draws = Draws(12);
+            let mut draws = DataRandom(12);
             fill(&mut |row, _| if row + 1 == rows { -1.0 } else { draws.next() * 0.01 })
         }),
         ("half of the returns are missing", {
-            let mut draws = Draws(13);
+            let mut draws = DataRandom(13);
             fill(&mut |row, asset| if (row + asset) % 2 == 0 { f64::NAN } else { draws.next() * 0.01 })
         }),
         ("no two assets trade on one day", {
-            let mut draws = Draws(14);
+            let mut draws = DataRandom(14);
             fill(&mut |row, asset| if row % 3 == asset { draws.next() * 0.01 } else { f64::NAN })
         }),
     ]
 }
 
-pub(super) fn bad_data(subject: &Subject) -> Result<Outcome> {
+pub(super) fn bad_data(subject: &Subject) -> Result<CheckOutcome> {
     let plugin = subject.plugin()?;
     let (mut answered, mut refused) = (0, 0);
     let mut needed = Subject::model(&plugin)?.requirements().lookback.min(1500);
@@ -103,7 +103,7 @@ pub(super) fn bad_data(subject: &Subject) -> Result<Outcome> {
     let names = ["A", "B", "C"].map(str::to_owned);
     for (name, values) in hard(needed.max(30)) {
         let rows = values.len() / 3;
-        let panel = Panel::from_arrays(Kind::Returns, weekdays(rows), &names, &values)?;
+        let panel = Panel::from_arrays(PanelKind::Returns, weekdays(rows), &names, &values)?;
         // A network is trained once on each kind of data, as that takes its time.
         let trained = if plugin.is_network() { Some(fitted(subject, &panel)) } else { None };
         let everything: Vec<usize> = (0..3).collect();
@@ -125,7 +125,7 @@ pub(super) fn bad_data(subject: &Subject) -> Result<Outcome> {
                 Ok(()) => answered += 1,
                 Err(error) if is_refusal(&error) && !is_wrong_answer(&error) => refused += 1,
                 Err(error) => {
-                    return Ok(Outcome::Failed(format!(
+                    return Ok(CheckOutcome::Failed(format!(
                         "{name}, {} rows of {} assets: {error}; allowed are weights, or an error with a message",
                         past.rows().len(),
                         assets.len()
@@ -134,7 +134,7 @@ pub(super) fn bad_data(subject: &Subject) -> Result<Outcome> {
             }
         }
     }
-    Ok(Outcome::Passed(format!("{answered} answers and {refused} refusals with a message")))
+    Ok(CheckOutcome::Passed(format!("{answered} answers and {refused} refusals with a message")))
 }
 
 /// An error that is told more than once.
@@ -163,25 +163,25 @@ fn is_wrong_answer(error: &Error) -> bool {
     error.code() == Code::Plugin && error.cause().is_none()
 }
 
-pub(super) fn errors(subject: &Subject) -> Result<Outcome> {
+pub(super) fn errors(subject: &Subject) -> Result<CheckOutcome> {
     let plugin = subject.plugin()?;
     let model = Subject::model(&plugin)?;
     let Some(panel) = for_model(&*model)? else {
-        return Ok(Outcome::Skipped("its default lookback is longer than the data made here".to_owned()));
+        return Ok(CheckOutcome::Skipped("its default lookback is longer than the data made here".to_owned()));
     };
     let row = panel.dates().len() - 1;
     let Some(past) = past_at(&panel, &*model, row)?.filter(|past| past.assets().len() > 1) else {
-        return Ok(Outcome::Skipped("it can weigh fewer than two assets of ordinary data".to_owned()));
+        return Ok(CheckOutcome::Skipped("it can weigh fewer than two assets of ordinary data".to_owned()));
     };
     Ok(match plugin.answer_into_too_little(&Subject::defaults(&plugin)?, &past)? {
-        Some(fault) => {
-            Outcome::Failed(format!("{fault}; compare `capacity` with the numbers to be written before anything else"))
-        }
-        None => Outcome::Passed("a small buffer is refused, with and without a place for the error".to_owned()),
+        Some(fault) => CheckOutcome::Failed(format!(
+            "{fault}; compare `capacity` with the numbers to be written before anything else"
+        )),
+        None => CheckOutcome::Passed("a small buffer is refused, with and without a place for the error".to_owned()),
     })
 }
 
-pub(super) fn determinism(subject: &Subject) -> Result<Outcome> {
+pub(super) fn determinism(subject: &Subject) -> Result<CheckOutcome> {
     let ((one, pasts), (two, _)) = match (asked(subject)?, asked(subject)?) {
         (Ok(one), Ok(two)) => (one, two),
         (Err(outcome), _) | (_, Err(outcome)) => return Ok(outcome),
@@ -194,7 +194,7 @@ pub(super) fn determinism(subject: &Subject) -> Result<Outcome> {
     for (place, past) in pasts.iter().enumerate().rev() {
         for (model, which) in [(&one, "the same model asked again, in another order"), (&two, "another model")] {
             if bits(&**model, past)? != forward[place] {
-                return Ok(Outcome::Failed(format!(
+                return Ok(CheckOutcome::Failed(format!(
                     "{which} gave other weights at row {}; a model must keep nothing between calls, and what it sums must \
                      be summed in one order",
                     past.rows().end - 1
@@ -202,10 +202,10 @@ pub(super) fn determinism(subject: &Subject) -> Result<Outcome> {
             }
         }
     }
-    Ok(Outcome::Passed(format!("{} decisions, asked three times, bit for bit", pasts.len())))
+    Ok(CheckOutcome::Passed(format!("{} decisions, asked three times, bit for bit", pasts.len())))
 }
 
-pub(super) fn threads(subject: &Subject) -> Result<Outcome> {
+pub(super) fn threads(subject: &Subject) -> Result<CheckOutcome> {
     let (model, pasts) = match asked(subject)? {
         Ok(asked) => asked,
         Err(outcome) => return Ok(outcome),
@@ -232,12 +232,12 @@ pub(super) fn threads(subject: &Subject) -> Result<Outcome> {
     });
     let faults = faults.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(match faults.first() {
-        Some(fault) => Outcome::Failed(format!(
+        Some(fault) => CheckOutcome::Failed(format!(
             "{} of {} calls from four threads went wrong, the first with: {fault}; `weights` takes a const model and may \
              not write to anything that calls share",
             faults.len(),
             12 * pasts.len()
         )),
-        None => Outcome::Passed(format!("{} calls from four threads", 12 * pasts.len())),
+        None => CheckOutcome::Passed(format!("{} calls from four threads", 12 * pasts.len())),
     })
 }

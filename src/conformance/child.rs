@@ -9,13 +9,14 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{CHECKS, Outcome, named};
+use super::{CHECKS, CheckOutcome, named};
 use crate::error::{Error, Result, fail};
-use crate::plugin::{Trail, process};
+use crate::plugin::CallTrace;
+use crate::plugin::checking::process;
 
 /// How the checks are run.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct CheckOptions {
     /// The program that runs one check in its own process when called with `arguments FILE CHECK REPORT`.
     pub program: PathBuf,
     /// Its first arguments.
@@ -34,7 +35,7 @@ pub struct Finding {
     /// What it demands.
     pub demand: &'static str,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
 }
 
 /// Runs the checks on a plugin file; `heard` is told of each as it ends. Where the file cannot be loaded the rest is
@@ -43,7 +44,7 @@ pub struct Finding {
 /// # Errors
 /// `NotFound` where there is no such file; `InvalidArgument` where it is a folder or a device, or where `only` names no
 /// check; `Io` where a process cannot be started.
-pub fn check(file: &Path, options: &Options, heard: &mut dyn FnMut(&Finding)) -> Result<Vec<Finding>> {
+pub fn check(file: &Path, options: &CheckOptions, heard: &mut dyn FnMut(&Finding)) -> Result<Vec<Finding>> {
     let found = std::fs::metadata(file).map_err(|error| Error::io("read", file, &error))?;
     if !found.is_file() {
         let what = if found.is_dir() { "a folder" } else { "no ordinary file" };
@@ -55,9 +56,12 @@ pub fn check(file: &Path, options: &Options, heard: &mut dyn FnMut(&Finding)) ->
     let is_wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let mut out: Vec<Finding> = Vec::new();
     for (place, check) in CHECKS.iter().enumerate().filter(|(place, check)| *place == 0 || is_wanted(check.name)) {
-        let loads = place == 0 || matches!(out[0].outcome, Outcome::Passed(_));
-        let outcome =
-            if loads { watched(file, check.name, options)? } else { Outcome::Skipped("it does not load".to_owned()) };
+        let loads = place == 0 || matches!(out[0].outcome, CheckOutcome::Passed(_));
+        let outcome = if loads {
+            watched(file, check.name, options)?
+        } else {
+            CheckOutcome::Skipped("it does not load".to_owned())
+        };
         let finding = Finding { check: check.name, demand: check.doc, outcome };
         heard(&finding);
         out.push(finding);
@@ -75,7 +79,7 @@ struct Ended {
     left_processes: bool,
 }
 
-fn watched(file: &Path, name: &str, options: &Options) -> Result<Outcome> {
+fn watched(file: &Path, name: &str, options: &CheckOptions) -> Result<CheckOutcome> {
     let report = tempfile(name)?;
     let mut command = Command::new(&options.program);
     command.args(&options.arguments).arg(file).arg(name).arg(&report.0);
@@ -90,43 +94,43 @@ fn watched(file: &Path, name: &str, options: &Options) -> Result<Outcome> {
     let (outcome, text) = written.split_once('\n').unwrap_or_default();
     let text = text.trim_end();
     // While it was inside, the report names the call.
-    let place = match (outcome == Trail::CALLING, text) {
+    let place = match (outcome == CallTrace::CALLING, text) {
         (true, "") | (false, _) => String::new(),
         (true, "loading") => " while its library was loaded".to_owned(),
         (true, call) => format!(" in its {call}"),
     };
     let Some(status) = ended.status else {
-        return Ok(Outcome::Failed(format!(
+        return Ok(CheckOutcome::Failed(format!(
             "it did not end within {} s, and was stopped{place}; a call has to end, or to ask the service 'cancel'{told}",
             options.patience.as_secs()
         )));
     };
     if !matches!(outcome, "passed" | "skipped" | "failed") {
-        return Ok(Outcome::Failed(format!("{}{told}", how(status, &place, &ended.stderr))));
+        return Ok(CheckOutcome::Failed(format!("{}{told}", how(status, &place, &ended.stderr))));
     }
     let text = text.to_owned();
     if !ended.stdout.is_empty() {
         let start: String = ended.stdout.chars().take(60).collect();
-        return Ok(Outcome::Failed(format!(
+        return Ok(CheckOutcome::Failed(format!(
             "it wrote to stdout, which belongs to the host program: {start:?}; use the service 'log'"
         )));
     }
     if ended.left_processes {
-        return Ok(Outcome::Failed(
+        return Ok(CheckOutcome::Failed(
             "it started a process and left it running; a plugin may not outlive its host".to_owned(),
         ));
     }
     Ok(match outcome {
-        "passed" if status.success() => Outcome::Passed(text),
-        "skipped" if status.success() => Outcome::Skipped(text),
-        "failed" => Outcome::Failed(text),
+        "passed" if status.success() => CheckOutcome::Passed(text),
+        "skipped" if status.success() => CheckOutcome::Skipped(text),
+        "failed" => CheckOutcome::Failed(text),
         // It answered, and then ended otherwise: a destructor, a thread of its own, an exit handler.
-        _ => Outcome::Failed(format!("after the check {}{told}", how(status, "", &ended.stderr))),
+        _ => CheckOutcome::Failed(format!("after the check {}{told}", how(status, "", &ended.stderr))),
     })
 }
 
 /// Runs a command as the leader of a process group, and waits until it has ended and what it printed is read.
-fn run(mut command: Command, options: &Options) -> Result<Ended> {
+fn run(mut command: Command, options: &CheckOptions) -> Result<Ended> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|error| Error::io("start", &options.program, &error))?;
     let (stdout, stderr) = (Drain::start(child.stdout.take()), Drain::start(child.stderr.take()));

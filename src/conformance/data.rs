@@ -5,15 +5,16 @@ use jiff::civil::{Date, Weekday, date};
 
 use crate::error::Result;
 use crate::model::{Estimator, Requirements};
-use crate::panel::{Kind, Panel, Past};
+use crate::panel::{Panel, PanelKind, Past};
+use crate::windows::lookback_rows;
 
 /// More rows than this are not made for a plugin with a long lookback.
 const MOST_ROWS: usize = 4000;
 
 /// Pseudo-random draws (splitmix64), uniform in [-1, 1).
-pub(super) struct Draws(pub(super) u64);
+pub(super) struct DataRandom(pub(super) u64);
 
-impl Draws {
+impl DataRandom {
     pub(super) fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -50,20 +51,21 @@ fn names(assets: usize) -> Vec<String> {
 
 /// A panel of returns: a common factor, own moves, a few gaps, two assets that join late or leave, a feature plane.
 pub(super) fn ordinary(rows: usize, assets: usize) -> Result<Panel> {
-    let mut draws = Draws(2026);
+    let mut draws = DataRandom(2026);
     let mut values = Vec::with_capacity(rows * assets);
     let mut members = Vec::with_capacity(rows * assets);
     for row in 0..rows {
-        let market = 0.008 * draws.next();
+        let execution = 0.008 * draws.next();
         for asset in 0..assets {
             let own = 0.01 * draws.next() * (1.0 + asset as f64 / assets as f64);
             let gap = draws.next() > 0.995;
-            values.push(if gap { f64::NAN } else { 0.0003 + market + own });
+            values.push(if gap { f64::NAN } else { 0.0003 + execution + own });
             let joined = asset != 3 || row > rows / 8;
             members.push(joined && (asset != 4 || row < rows - rows / 16));
         }
     }
-    let panel = Panel::from_arrays(Kind::Returns, weekdays(rows), &names(assets), &values)?.with_members(&members)?;
+    let panel =
+        Panel::from_arrays(PanelKind::Returns, weekdays(rows), &names(assets), &values)?.with_members(&members)?;
     let volume: Vec<f64> = values.iter().map(|value| 1e6 * (1.0 + value.abs() * 50.0)).collect();
     panel.with_feature("volume", &volume)
 }
@@ -81,7 +83,7 @@ pub(super) fn past_at(panel: &Panel, model: &dyn Estimator, row: usize) -> Resul
 
 /// The same for what a model needs to be shown.
 pub(super) fn past_at_rows(panel: &Panel, needs: Requirements, row: usize) -> Result<Option<Past>> {
-    let rows = (row + 1).saturating_sub(needs.lookback)..row + 1;
+    let rows = lookback_rows(needs.lookback, 0, row);
     let assets = panel.eligible(rows.clone(), needs.min_history);
     if assets.is_empty() { Ok(None) } else { panel.past(rows, &assets).map(Some) }
 }

@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use super::data::{fit, for_model, ordinary, past_at};
 use super::network::as_estimator;
-use super::{Outcome, Subject};
+use super::{CheckOutcome, Subject};
 use crate::error::{Code, Result};
+use crate::experiment::Experiment;
+use crate::job::Runtime;
 use crate::model::{Context, Factory};
-use crate::plugin::Search;
-use crate::run::{Experiment, Run, Runtime};
+use crate::plugin::PluginSearch;
+use crate::run::Run;
 
 /// Dates at which the data of networks are cut.
 const DATES_OF_NETWORKS: usize = 2;
@@ -18,14 +20,14 @@ const DATES_OF_NETWORKS: usize = 2;
 /// Seconds that a call may go on after its caller cancelled.
 const PATIENCE: f64 = 10.0;
 
-pub(super) fn look_ahead(subject: &Subject) -> Result<Outcome> {
+pub(super) fn look_ahead(subject: &Subject) -> Result<CheckOutcome> {
     let plugin = subject.plugin()?;
     let needs = Subject::model(&plugin)?.requirements();
     let is_network = plugin.is_network();
     // Enough months before the first decision for the model to have its history.
     let months = needs.lookback.div_ceil(20).clamp(6, 240);
     let panel = ordinary((months + 15) * 22, 8)?;
-    let mut search = Search::default();
+    let mut search = PluginSearch::default();
     search.add("checked", plugin)?;
     let experiment = format!(
         "[windows]\ntrain_months = {months}\nvalidation_months = 3\ntest_months = 3\nstep_months = 3\n\
@@ -36,7 +38,7 @@ pub(super) fn look_ahead(subject: &Subject) -> Result<Outcome> {
     // The models of a window are trained anew for each date at which the data are cut.
     let audit = run.audit(if is_network { DATES_OF_NETWORKS } else { crate::run::DEFAULT_DATES })?;
     Ok(match audit.moved {
-        Some(moved) => Outcome::Failed(format!(
+        Some(moved) => CheckOutcome::Failed(format!(
             "the decision of {} in window {} moved by {} when {}; a model may use nothing but the past that the call \
              hands it: look for statics, caches and files",
             moved.date,
@@ -47,11 +49,13 @@ pub(super) fn look_ahead(subject: &Subject) -> Result<Outcome> {
                 change => format!("the rows after {} were {change}", moved.after),
             }
         )),
-        None => Outcome::Passed(format!("{} decisions compared, data cut at {} dates", audit.compared, audit.dates)),
+        None => {
+            CheckOutcome::Passed(format!("{} decisions compared, data cut at {} dates", audit.compared, audit.dates))
+        }
     })
 }
 
-pub(super) fn cancel(subject: &Subject) -> Result<Outcome> {
+pub(super) fn cancel(subject: &Subject) -> Result<CheckOutcome> {
     let plugin = subject.plugin()?;
     let flag = Arc::new(AtomicBool::new(true));
     let context = Context::new(None, flag).checking();
@@ -71,15 +75,15 @@ pub(super) fn cancel(subject: &Subject) -> Result<Outcome> {
         Ok(()) => (),
         Err(error) if error.code() == Code::Cancelled => told += 1,
         Err(error) => {
-            return Ok(Outcome::Failed(format!("with a cancelled caller: {error}; allowed is WF_E_CANCELLED")));
+            return Ok(CheckOutcome::Failed(format!("with a cancelled caller: {error}; allowed is WF_E_CANCELLED")));
         }
     }
     let seconds = started.elapsed().as_secs_f64();
     if seconds > PATIENCE {
-        return Ok(Outcome::Failed(format!(
+        return Ok(CheckOutcome::Failed(format!(
             "calls went on for {seconds:.0} s after the caller cancelled; ask the service 'cancel' now and then"
         )));
     }
     let how = if told > 0 { "WF_E_CANCELLED" } else { "an answer" };
-    Ok(Outcome::Passed(format!("{how} within {PATIENCE} s")))
+    Ok(CheckOutcome::Passed(format!("{how} within {PATIENCE} s")))
 }

@@ -2,12 +2,12 @@
 
 use super::data::{fit, for_model, past_at};
 use super::network::as_estimator;
-use super::{Outcome, Subject};
+use super::{CheckOutcome, Subject};
 use crate::error::Result;
 use crate::model::{Context, Factory};
-use crate::plugin::process::{self, Surroundings};
+use crate::plugin::checking::process::{self, Surroundings};
 
-pub(super) fn untouched(subject: &Subject) -> Result<Outcome> {
+pub(super) fn untouched(subject: &Subject) -> Result<CheckOutcome> {
     let before = Surroundings::now();
     let plugin = subject.plugin()?;
     let mut model = Subject::model(&plugin)?;
@@ -21,12 +21,12 @@ pub(super) fn untouched(subject: &Subject) -> Result<Outcome> {
     drop(model);
     let changes = before.changes();
     if !changes.is_empty() {
-        return Ok(Outcome::Failed(format!(
+        return Ok(CheckOutcome::Failed(format!(
             "{}; these belong to the host program, and no call of a plugin may change them",
             changes.join("; ")
         )));
     }
-    Ok(Outcome::Passed("all of it is as it was".to_owned()))
+    Ok(CheckOutcome::Passed("all of it is as it was".to_owned()))
 }
 
 /// Models that are made, asked and destroyed, twice so many as are counted.
@@ -35,7 +35,7 @@ const ROUNDS: usize = 60;
 /// The same of networks, whose training takes its time.
 const ROUNDS_OF_NETWORKS: usize = 2;
 
-pub(super) fn leaks(subject: &Subject) -> Result<Outcome> {
+pub(super) fn leaks(subject: &Subject) -> Result<CheckOutcome> {
     let plugin = subject.plugin()?;
     // Not in checking mode, whose guarded pages are never given back.
     let settings = Subject::defaults(&plugin)?;
@@ -43,7 +43,7 @@ pub(super) fn leaks(subject: &Subject) -> Result<Outcome> {
     let make = || plugin.create(&settings, &context).map(|model| as_estimator(model, &context));
     let rounds = if plugin.is_network() { ROUNDS_OF_NETWORKS } else { ROUNDS };
     let Some(panel) = for_model(&*make()?)? else {
-        return Ok(Outcome::Skipped("its default lookback is longer than the data made here".to_owned()));
+        return Ok(CheckOutcome::Skipped("its default lookback is longer than the data made here".to_owned()));
     };
     let round = || -> Result<()> {
         let mut model = make()?;
@@ -67,11 +67,11 @@ pub(super) fn leaks(subject: &Subject) -> Result<Outcome> {
     let growth = used[2].saturating_sub(used[1]).min(used[1].saturating_sub(used[0]));
     let each = growth / rounds;
     Ok(if each > 0 {
-        Outcome::Failed(format!(
+        CheckOutcome::Failed(format!(
             "memory grew by {growth} bytes over {rounds} models, each made, fitted, asked and destroyed; destroy must give \
              back all that create and fit took, and no call may keep what it allocates"
         ))
     } else {
-        Outcome::Passed(format!("{} models, {growth} bytes more at the end", 3 * rounds))
+        CheckOutcome::Passed(format!("{} models, {growth} bytes more at the end", 3 * rounds))
     })
 }

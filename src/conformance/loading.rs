@@ -3,43 +3,43 @@
 use serde_json::Value as Json;
 use walkforge_plugin_abi::wf_plugin_api;
 
-use super::{Outcome, Subject};
+use super::{CheckOutcome, Subject};
 use crate::error::Result;
 use crate::model::Factory;
 use crate::plugin::Probe;
 
-pub(super) fn description(subject: &Subject) -> Result<Outcome> {
+pub(super) fn description(subject: &Subject) -> Result<CheckOutcome> {
     let (one, two) = (subject.plugin()?, subject.plugin()?);
     if one.description() != two.description() {
-        return Ok(Outcome::Failed("describe gave another text when it was asked again".to_owned()));
+        return Ok(CheckOutcome::Failed("describe gave another text when it was asked again".to_owned()));
     }
     let name = one.name();
     let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
     if name.is_empty() || !name.chars().all(plain) {
-        return Ok(Outcome::Failed(format!(
+        return Ok(CheckOutcome::Failed(format!(
             "the plugin calls itself \"{name}\"; allowed are lower-case letters, digits and _"
         )));
     }
     let described: Json = serde_json::from_str(one.description()).unwrap_or_default();
     if described["doc"].as_str().is_none_or(|doc| doc.trim().is_empty()) {
-        return Ok(Outcome::Failed(
+        return Ok(CheckOutcome::Failed(
             "the description needs a text 'doc': a line that says what the model is".to_owned(),
         ));
     }
     if let Some(silent) = one.settings().iter().find(|setting| setting.doc.trim().is_empty()) {
-        return Ok(Outcome::Failed(format!("setting '{}' has an empty 'doc'", silent.name)));
+        return Ok(CheckOutcome::Failed(format!("setting '{}' has an empty 'doc'", silent.name)));
     }
     let sha256 = one.sha256().unwrap_or_default();
-    Ok(Outcome::Passed(format!("{name} {}, {} settings, SHA-256 {sha256}", one.version(), one.settings().len())))
+    Ok(CheckOutcome::Passed(format!("{name} {}, {} settings, SHA-256 {sha256}", one.version(), one.settings().len())))
 }
 
 /// Bytes of the first version of a plugin's table, which ends with `weights`.
 const FIRST_TABLE: usize = core::mem::offset_of!(wf_plugin_api, scores);
 
-pub(super) fn versions(subject: &Subject) -> Result<Outcome> {
+pub(super) fn versions(subject: &Subject) -> Result<CheckOutcome> {
     let (major, minor) = Probe::version();
     let whole = usize::MAX;
-    let fail = |text: String| Ok(Outcome::Failed(text));
+    let fail = |text: String| Ok(CheckOutcome::Failed(text));
     let probe = subject.probe()?;
     let stranger = probe.negotiate(major + 1, 0, whole);
     if stranger.accepted {
@@ -75,5 +75,5 @@ pub(super) fn versions(subject: &Subject) -> Result<Outcome> {
             ));
         }
     }
-    Ok(Outcome::Passed(format!("refuses {}.0, accepts {major}.{} and a shorter table", major + 1, minor + 1)))
+    Ok(CheckOutcome::Passed(format!("refuses {}.0, accepts {major}.{} and a shorter table", major + 1, minor + 1)))
 }

@@ -16,15 +16,16 @@ use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
 use crate::model::{Context, Estimator, Factory};
-use crate::plugin::{Plugin, Probe, Trail, process};
-use crate::settings::Values;
+use crate::plugin::checking::process;
+use crate::plugin::{CallTrace, Plugin, Probe};
+use crate::settings::SettingValues;
 use network::as_estimator;
 
-pub use child::{Finding, Options, check};
+pub use child::{CheckOptions, Finding, check};
 
 /// How a check ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// As it must; with what was seen.
     Passed(String),
     /// Otherwise; with what was found, what is allowed and what to look at.
@@ -33,7 +34,7 @@ pub enum Outcome {
     Skipped(String),
 }
 
-impl Outcome {
+impl CheckOutcome {
     /// `passed`, `failed` or `skipped`.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -57,7 +58,7 @@ pub struct Check {
     pub name: &'static str,
     /// What it demands.
     pub doc: &'static str,
-    run: fn(&Subject) -> Result<Outcome>,
+    run: fn(&Subject) -> Result<CheckOutcome>,
 }
 
 /// Every check, in the order in which a plugin author would mend faults.
@@ -127,7 +128,7 @@ pub static CHECKS: &[Check] = &[
 /// The plugin that is checked.
 struct Subject<'a> {
     path: &'a Path,
-    trail: Option<Arc<Trail>>,
+    trail: Option<Arc<CallTrace>>,
 }
 
 impl Subject<'_> {
@@ -140,8 +141,8 @@ impl Subject<'_> {
     }
 
     /// Settings at their defaults.
-    fn defaults(plugin: &Plugin) -> Result<Values> {
-        Values::check("settings", plugin.settings(), &serde_json::Map::new())
+    fn defaults(plugin: &Plugin) -> Result<SettingValues> {
+        SettingValues::check("settings", plugin.settings(), &serde_json::Map::new())
     }
 
     /// A model with default settings, in checking mode.
@@ -156,11 +157,11 @@ impl Subject<'_> {
 ///
 /// # Errors
 /// `InvalidArgument` where there is no such check.
-pub fn run_here(path: &Path, name: &str, report: &Path) -> Result<Outcome> {
+pub fn run_here(path: &Path, name: &str, report: &Path) -> Result<CheckOutcome> {
     let check = named(name)?;
     process::prepare_to_end();
-    let subject = Subject { path, trail: Trail::begin(report).map(Arc::new) };
-    Ok((check.run)(&subject).unwrap_or_else(|error| Outcome::Failed(error.to_string())))
+    let subject = Subject { path, trail: CallTrace::begin(report).map(Arc::new) };
+    Ok((check.run)(&subject).unwrap_or_else(|error| CheckOutcome::Failed(error.to_string())))
 }
 
 /// The check of a name.

@@ -7,9 +7,10 @@ use serde_json::{Map, json};
 
 use crate::error::{Result, fail};
 use crate::model::{Context, Estimator, Model, Network, Requirements};
-use crate::panel::{Kind, Panel, Past};
-use crate::portfolio::{Constraints, Market};
-use crate::train::{Task, TrainSettings, Trained, Trainer};
+use crate::network::TrainedNetwork;
+use crate::panel::{Panel, PanelKind, Past};
+use crate::portfolio::{Constraints, ExecutionModel};
+use crate::train::{TrainSettings, Trainer, TrainingSpan};
 
 /// A model as the checks ask it.
 pub(super) fn as_estimator(model: Model, context: &Context) -> Box<dyn Estimator> {
@@ -23,7 +24,7 @@ pub(super) fn as_estimator(model: Model, context: &Context) -> Box<dyn Estimator
 struct Short {
     network: Arc<dyn Network>,
     context: Context,
-    trained: Option<Trained>,
+    trained: Option<TrainedNetwork>,
 }
 
 /// Samples that a network is trained on at most, so that a check of a large one does not take long.
@@ -38,7 +39,7 @@ fn panel(train: &Past, validation: Option<&Past>) -> Result<Panel> {
     let dates = both().flat_map(|past| past.dates().to_vec()).collect();
     let returns: Vec<f64> = both().flat_map(|past| past.returns().to_vec()).collect();
     let members: Vec<bool> = both().flat_map(|past| past.members().to_vec()).collect();
-    let mut out = Panel::from_arrays(Kind::Returns, dates, train.names(), &returns)?.with_members(&members)?;
+    let mut out = Panel::from_arrays(PanelKind::Returns, dates, train.names(), &returns)?.with_members(&members)?;
     for (place, name) in train.feature_names().iter().enumerate() {
         let values: Vec<f64> = both().flat_map(|past| past.features()[place].clone()).collect();
         out.add_feature(name, &values)?;
@@ -61,14 +62,14 @@ impl Estimator for Short {
         let panel = panel(train, validation)?;
         let (inside, all) = (train.rows().len(), panel.dates().len());
         let first = (self.network.requirements().lookback - 1).max((inside - 1).saturating_sub(SAMPLES)).min(inside);
-        let market = Market { constraints: Constraints::default(), cost_bps: 10.0, lag: 0 };
-        let task = Task {
+        let execution = ExecutionModel { constraints: Constraints::default(), cost_bps: 10.0, lag: 0 };
+        let task = TrainingSpan {
             train: 0..inside,
             samples: first..inside - 1,
             decisions: (inside - 1..(all - 1).max(inside)).step_by(MONTH).collect(),
             validation: if all > inside { inside..all } else { 0..0 },
             panel,
-            market,
+            execution,
         };
         let mut trainer = Trainer::new(Arc::clone(&self.network), &settings, task, 1)?;
         while !trainer.is_through() {
@@ -92,7 +93,7 @@ impl Estimator for Short {
 }
 
 impl Short {
-    fn trained(&self) -> Result<&Trained> {
+    fn trained(&self) -> Result<&TrainedNetwork> {
         match &self.trained {
             Some(trained) => Ok(trained),
             None => fail!(NotReady, "the network was not trained"),

@@ -2,68 +2,68 @@
 
 use std::sync::Arc;
 
-use super::data::{Draws, ordinary, past_at_rows};
-use super::{Outcome, Subject};
+use super::data::{DataRandom, ordinary, past_at_rows};
+use super::{CheckOutcome, Subject};
 use crate::error::Result;
-use crate::model::{Axis, Context, Factory, InputSource, Model, Network, Plane, Universe};
+use crate::model::{AssetSet, Axis, Context, Factory, InputSource, Model, Network, Plane};
+use crate::network::{BoundNetwork, Head};
 use crate::panel::Past;
 use crate::program::{Precision, Program, Purpose, Replica, Step};
-use crate::train::{Form, Loss, Wanted};
 
 /// The feature plane of the data made here.
 const FEATURES: [&str; 1] = ["volume"];
 
 /// Two models with default settings, in checking mode; else why the check does not apply.
-fn networks(subject: &Subject) -> Result<Result<[Arc<dyn Network>; 2], Outcome>> {
+fn networks(subject: &Subject) -> Result<Result<[Arc<dyn Network>; 2], CheckOutcome>> {
     let plugin = subject.plugin()?;
     let settings = Subject::defaults(&plugin)?;
     let context = Context::default().checking();
     let made = [plugin.create(&settings, &context)?, plugin.create(&settings, &context)?];
     Ok(match made {
         [Model::Network(one), Model::Network(two)] => Ok([one, two]),
-        _ => Err(Outcome::Skipped("it is an estimator".to_owned())),
+        _ => Err(CheckOutcome::Skipped("it is an estimator".to_owned())),
     })
 }
 
 /// The network with the head that it is trained with by default.
-pub(super) fn form(network: &dyn Network, assets: usize) -> Result<Form> {
+pub(super) fn bind(network: &dyn Network, assets: usize) -> Result<BoundNetwork> {
     let features = FEATURES.map(str::to_owned);
-    match Form::new(network, assets, &features, Wanted::Loss(Loss::Sharpe), Precision::Fp32)? {
-        Some(form) => Ok(form),
-        None => crate::error::fail!(Internal, "a form for training is always one"),
+    match BoundNetwork::new(network, assets, &features, Head::Weights, Precision::Fp32)? {
+        Some(bound) => Ok(bound),
+        None => crate::error::fail!(Internal, "the head of training is missing"),
     }
 }
 
-pub(super) fn repeatable(subject: &Subject) -> Result<Outcome> {
+pub(super) fn repeatable(subject: &Subject) -> Result<CheckOutcome> {
     let [one, two] = match networks(subject)? {
         Ok(made) => made,
         Err(outcome) => return Ok(outcome),
     };
-    let first = form(&*one, 8)?;
+    let first = bind(&*one, 8)?;
     let mut described = 0;
     for assets in [8, 2, 21, 8] {
-        let forms = [form(&*one, assets)?, form(&*one, assets)?, form(&*two, assets)?];
-        let texts = forms.each_ref().map(|form| form.program.to_string());
+        let bindings = [bind(&*one, assets)?, bind(&*one, assets)?, bind(&*two, assets)?];
+        let texts = bindings.each_ref().map(|bound| bound.program.to_string());
         for (text, which) in [(&texts[1], "asked again"), (&texts[2], "another model was asked")] {
             let differs = texts[0].lines().zip(text.lines()).find(|(line, other)| line != other);
             if *text != texts[0] {
-                return Ok(Outcome::Failed(format!(
+                return Ok(CheckOutcome::Failed(format!(
                     "for {assets} assets build described another network when {which}{}; it may depend on settings and shape \
                      alone",
                     differs.map_or_else(String::new, |(line, other)| format!(": \"{line}\" became \"{other}\""))
                 )));
             }
         }
-        if one.universe() == Universe::ByDate
-            && let Err(error) = first.agree(&forms[0], &*one)
+        if one.universe() == AssetSet::ByDate
+            && let Err(error) = first.check_same_parameters(&bindings[0], &*one)
         {
-            return Ok(Outcome::Failed(error.to_string()));
+            return Ok(CheckOutcome::Failed(error.to_string()));
         }
-        described += forms.len();
+        described += bindings.len();
     }
     let program = &first.program;
     let count: usize = program.parameters().iter().map(crate::program::Parameter::count).sum();
-    Ok(Outcome::Passed(format!("described {described} times; {count} trained numbers for 8 assets")))
+    Ok(CheckOutcome::Passed(format!("described {described} times; {count} trained numbers for 8 assets")))
 }
 
 /// Assets and samples of the gradient check.
@@ -81,16 +81,16 @@ const TOLERANCE: f64 = 0.03;
 struct Slopes {
     replica: Replica,
     fill: Vec<Vec<f32>>,
-    towards: Vec<f32>,
+    output_grad: Vec<f32>,
 }
 
 impl Slopes {
     const STEP: Step = Step { batch: BATCH, first: 0, training: true, number: 1 };
 
-    fn new(form: &Form) -> Self {
-        let program = &form.program;
+    fn new(bound: &BoundNetwork) -> Self {
+        let program = &bound.program;
         let plan = Arc::new(program.plan(Purpose::Train, BATCH));
-        let mut draws = Draws(41);
+        let mut draws = DataRandom(41);
         // Scored inputs are as large as one deviation; flags are set.
         let flag = |source: &InputSource| match source {
             InputSource::Mask => true,
@@ -101,10 +101,10 @@ impl Slopes {
             let count = BATCH * input.shape.iter().product::<usize>();
             (0..count).map(|_| if flag(source) { 1.0 } else { 1.7 * draws.next() as f32 }).collect()
         };
-        let fill = form.inputs.iter().zip(program.inputs()).map(of_input).collect();
+        let fill = bound.inputs.iter().zip(program.inputs()).map(of_input).collect();
         let outputs = BATCH * program.output_shape().iter().product::<usize>();
-        let towards = (0..outputs).map(|_| draws.next() as f32).collect();
-        Self { replica: Replica::new(Arc::clone(program), plan, 1), fill, towards }
+        let output_grad = (0..outputs).map(|_| draws.next() as f32).collect();
+        Self { replica: Replica::new(Arc::clone(program), plan, 1), fill, output_grad }
     }
 
     /// The weighed sum of the outputs, and the sum of its parts' sizes, by which rounding is measured.
@@ -113,14 +113,14 @@ impl Slopes {
             self.replica.input(input, BATCH).copy_from_slice(values);
         }
         let output = self.replica.forward(parameters, Self::STEP);
-        let parts = output.iter().zip(&self.towards).map(|(value, weight)| f64::from(*value) * f64::from(*weight));
+        let parts = output.iter().zip(&self.output_grad).map(|(value, weight)| f64::from(*value) * f64::from(*weight));
         parts.fold((0.0, 0.0), |(sum, size), part| (sum + part, size + part.abs()))
     }
 
     fn gradients(&mut self, parameters: &[f32]) -> Vec<f32> {
         self.sum(parameters);
         let mut out = vec![0.0; parameters.len()];
-        self.replica.backward(parameters, &self.towards, &mut out, Self::STEP);
+        self.replica.backward(parameters, &self.output_grad, &mut out, Self::STEP);
         out
     }
 
@@ -161,7 +161,7 @@ fn norm(values: impl Iterator<Item = f32>) -> f64 {
 fn slopes(program: &Program, slopes: &mut Slopes) -> (usize, f64, Option<String>) {
     let parameters = slopes.replica.initial_parameters();
     let gradients = slopes.gradients(&parameters);
-    let mut draws = Draws(42);
+    let mut draws = DataRandom(42);
     let (mut checked, mut worst) = (0, 0.0_f64);
     for parameter in program.parameters() {
         let range = parameter.offset..parameter.offset + parameter.count();
@@ -191,18 +191,18 @@ fn slopes(program: &Program, slopes: &mut Slopes) -> (usize, f64, Option<String>
     (checked, worst, None)
 }
 
-pub(super) fn gradient(subject: &Subject) -> Result<Outcome> {
+pub(super) fn gradient(subject: &Subject) -> Result<CheckOutcome> {
     let [network, _] = match networks(subject)? {
         Ok(made) => made,
         Err(outcome) => return Ok(outcome),
     };
-    let form = form(&*network, ASSETS)?;
-    let (checked, worst, fault) = slopes(&form.program, &mut Slopes::new(&form));
+    let bound = bind(&*network, ASSETS)?;
+    let (checked, worst, fault) = slopes(&bound.program, &mut Slopes::new(&bound));
     Ok(match fault {
-        Some(fault) => Outcome::Failed(fault),
-        None => Outcome::Passed(format!(
+        Some(fault) => CheckOutcome::Failed(fault),
+        None => CheckOutcome::Passed(format!(
             "{checked} directions of {} parameters; slope and gradient at most {:.2} % apart",
-            form.program.parameters().len(),
+            bound.program.parameters().len(),
             100.0 * worst
         )),
     })
@@ -222,15 +222,15 @@ fn computed(network: &dyn Network, sources: &[InputSource], past: &Past) -> Resu
     Ok(out)
 }
 
-pub(super) fn compute(subject: &Subject) -> Result<Outcome> {
+pub(super) fn compute(subject: &Subject) -> Result<CheckOutcome> {
     let [one, two] = match networks(subject)? {
         Ok(made) => made,
         Err(outcome) => return Ok(outcome),
     };
-    let sources = form(&*one, 8)?.inputs;
+    let sources = bind(&*one, 8)?.inputs;
     let count = sources.iter().filter(|source| matches!(source, InputSource::Computed { .. })).count();
     if count == 0 {
-        return Ok(Outcome::Skipped("it computes no input".to_owned()));
+        return Ok(CheckOutcome::Skipped("it computes no input".to_owned()));
     }
     let lookback = one.requirements().lookback;
     let rows = lookback.min(4000) + 40;
@@ -245,14 +245,14 @@ pub(super) fn compute(subject: &Subject) -> Result<Outcome> {
     for (past, first) in pasts.iter().zip(&first).rev() {
         for (network, which) in [(&one, "asked again, in another order"), (&two, "asked of another model")] {
             if computed(&**network, &sources, past)? != *first {
-                return Ok(Outcome::Failed(format!(
+                return Ok(CheckOutcome::Failed(format!(
                     "compute gave other numbers at row {} when {which}; it must keep nothing between calls",
                     past.rows().end - 1
                 )));
             }
         }
     }
-    Ok(Outcome::Passed(format!(
+    Ok(CheckOutcome::Passed(format!(
         "{count} computed inputs at {} dates, three times bit for bit; every number was written, none beyond them",
         pasts.len()
     )))

@@ -2,19 +2,19 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::data::{Draws, fit, for_model, past_at};
+use super::data::{DataRandom, fit, for_model, past_at};
 use super::network::as_estimator;
-use super::{Outcome, Subject, is_refusal};
+use super::{CheckOutcome, Subject, is_refusal};
 use crate::error::{Error, Result};
 use crate::model::{Context, Factory, Model, Network};
 use crate::plugin::Plugin;
 use crate::program::Purpose;
-use crate::settings::{Kind, Setting, Values};
+use crate::settings::{Setting, SettingType, SettingValues};
 
 /// Mixed choices that are tried.
 const MIXES: usize = 40;
 
-pub(super) fn every_setting(subject: &Subject) -> Result<Outcome> {
+pub(super) fn every_setting(subject: &Subject) -> Result<CheckOutcome> {
     let plugin = subject.plugin()?;
     let declared = plugin.settings().to_vec();
     let mut tried = vec![(String::from("all defaults"), Map::new())];
@@ -24,7 +24,7 @@ pub(super) fn every_setting(subject: &Subject) -> Result<Outcome> {
             tried.push((place, Map::from_iter([(setting.name.clone(), value)])));
         }
     }
-    let mut draws = Draws(1);
+    let mut draws = DataRandom(1);
     for _ in 0..MIXES {
         let mut mixed = Map::new();
         for setting in &declared {
@@ -47,37 +47,41 @@ pub(super) fn every_setting(subject: &Subject) -> Result<Outcome> {
                 refused += 1;
             }
             Err(error) if is_refusal(&error) => {
-                return Ok(Outcome::Failed(format!("with {place}: the defaults must give a model, found: {error}")));
+                return Ok(CheckOutcome::Failed(format!(
+                    "with {place}: the defaults must give a model, found: {error}"
+                )));
             }
             Err(error) => {
-                return Ok(Outcome::Failed(format!("with {place}: {error}; an error needs a message that says why")));
+                return Ok(CheckOutcome::Failed(format!(
+                    "with {place}: {error}; an error needs a message that says why"
+                )));
             }
         }
     }
-    Ok(Outcome::Passed(format!(
+    Ok(CheckOutcome::Passed(format!(
         "{} settings tried: {made} models, {refused} refusals with a message{first}",
         tried.len()
     )))
 }
 
-/// Values at which code tends to break.
+/// SettingValues at which code tends to break.
 fn extremes(setting: &Setting) -> Vec<Json> {
     match &setting.kind {
         // Far bounds would only ask for memory; what lies between them is what breaks.
-        Kind::Integer(low, high) => [*low, low.saturating_add(1), 2, 7, 60, *high]
+        SettingType::Integer(low, high) => [*low, low.saturating_add(1), 2, 7, 60, *high]
             .into_iter()
             .filter(|value| (low..=high).contains(&value) && value.abs() <= 100_000)
             .map(|value| json!(value))
             .collect(),
-        Kind::Real(low, high) => [*low, low / 2.0 + high / 2.0, *high, 0.0, 1e-9, 1.0]
+        SettingType::Real(low, high) => [*low, low / 2.0 + high / 2.0, *high, 0.0, 1e-9, 1.0]
             .into_iter()
             .filter(|value| (low..=high).contains(&value) && value.is_finite())
             .map(|value| json!(value))
             .collect(),
-        Kind::Boolean => vec![json!(true), json!(false)],
-        Kind::Text => vec![json!(""), json!("é\u{1f4c8}"), json!("x".repeat(10_000))],
-        Kind::Choice(words) => words.iter().map(|word| json!(word)).collect(),
-        Kind::Date => vec![json!("0001-01-01"), json!("9999-12-31")],
+        SettingType::Boolean => vec![json!(true), json!(false)],
+        SettingType::Text => vec![json!(""), json!("é\u{1f4c8}"), json!("x".repeat(10_000))],
+        SettingType::Choice(words) => words.iter().map(|word| json!(word)).collect(),
+        SettingType::Date => vec![json!("0001-01-01"), json!("9999-12-31")],
     }
 }
 
@@ -86,13 +90,13 @@ const MOST_TRAINED: usize = 30_000;
 
 /// Numbers that a network takes, of parameters and of one sample.
 fn size(network: &dyn Network) -> Result<usize> {
-    let form = super::program::form(network, 8)?;
-    Ok(form.program.parameter_count() + form.program.plan(Purpose::Train, 1).numbers())
+    let bound = super::program::bind(network, 8)?;
+    Ok(bound.program.parameter_count() + bound.program.plan(Purpose::Train, 1).numbers())
 }
 
 /// A model of these settings, fitted and asked once where that takes neither long data nor long.
 fn attempt(plugin: &Plugin, given: &Map<String, Json>) -> Result<(), Error> {
-    let values = Values::check("settings", plugin.settings(), given)?;
+    let values = SettingValues::check("settings", plugin.settings(), given)?;
     let context = Context::default().checking();
     let model = plugin.create(&values, &context)?;
     if let Model::Network(network) = &model

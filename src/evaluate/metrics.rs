@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 
-use super::{DAYS_A_YEAR, Inputs, Metric, Unit, Value};
+use super::{DAYS_A_YEAR, Inputs, Metric, MetricValue, Unit};
 
 /// The table.
 pub static METRICS: &[Metric] = &[
@@ -81,7 +81,7 @@ pub static METRICS: &[Metric] = &[
     },
     Metric {
         name: "var_95",
-        label: "Value at risk 95 %, a day",
+        label: "MetricValue at risk 95 %, a day",
         unit: Unit::Percent,
         doc: "5 % lower quantile of net returns (the value at index floor(0.05 (n - 1)) in order); losses are negative",
         compute: |inputs| number(tail(inputs.net).map(|tail| tail[tail.len() - 1])),
@@ -123,7 +123,7 @@ pub static METRICS: &[Metric] = &[
         unit: Unit::Ratio,
         doc: "mean(net - benchmark) / std(net - benchmark, ddof 1) x sqrt(252)",
         compute: |inputs| match inputs.benchmark {
-            None => Value::Undefined(NO_BENCHMARK),
+            None => MetricValue::Undefined(NO_BENCHMARK),
             Some(benchmark) => {
                 let active = difference(inputs.net, benchmark);
                 ratio(mean(&active), deviation(&active), DAYS_A_YEAR.sqrt())
@@ -140,35 +140,35 @@ pub static METRICS: &[Metric] = &[
 ];
 
 /// The Sharpe ratio of daily net returns, a year: what early stopping and tuning score; undefined as in the table.
-pub fn sharpe(net: &[f64]) -> Value {
+pub fn sharpe(net: &[f64]) -> MetricValue {
     ratio(mean(net), deviation(net), DAYS_A_YEAR.sqrt())
 }
 
 const NO_BENCHMARK: &str = "there is no benchmark";
 
-pub(super) type Outcome = Result<f64, &'static str>;
+pub(super) type MetricResult = Result<f64, &'static str>;
 
-pub(super) fn number(outcome: Outcome) -> Value {
+pub(super) fn number(outcome: MetricResult) -> MetricValue {
     match outcome {
-        Ok(value) if value.is_finite() => Value::Number(value),
-        Ok(_) => Value::Undefined("the value is not finite"),
-        Err(reason) => Value::Undefined(reason),
+        Ok(value) if value.is_finite() => MetricValue::Number(value),
+        Ok(_) => MetricValue::Undefined("the value is not finite"),
+        Err(reason) => MetricValue::Undefined(reason),
     }
 }
 
-fn day(outcome: Result<Date, &'static str>) -> Value {
-    outcome.map_or_else(Value::Undefined, Value::Day)
+fn day(outcome: Result<Date, &'static str>) -> MetricValue {
+    outcome.map_or_else(MetricValue::Undefined, MetricValue::Day)
 }
 
-fn ratio(above: Outcome, below: Outcome, scale: f64) -> Value {
+fn ratio(above: MetricResult, below: MetricResult, scale: f64) -> MetricValue {
     match (above, below) {
-        (Ok(_), Ok(0.0)) => Value::Undefined("the denominator is zero"),
+        (Ok(_), Ok(0.0)) => MetricValue::Undefined("the denominator is zero"),
         (Ok(above), Ok(below)) => number(Ok(above / below * scale)),
-        (Err(reason), _) | (_, Err(reason)) => Value::Undefined(reason),
+        (Err(reason), _) | (_, Err(reason)) => MetricValue::Undefined(reason),
     }
 }
 
-pub(super) fn mean(values: &[f64]) -> Outcome {
+pub(super) fn mean(values: &[f64]) -> MetricResult {
     if values.is_empty() {
         return Err("there are no returns");
     }
@@ -176,7 +176,7 @@ pub(super) fn mean(values: &[f64]) -> Outcome {
 }
 
 /// Standard deviation, ddof 1; exactly 0 where all values are equal.
-pub(super) fn deviation(values: &[f64]) -> Outcome {
+pub(super) fn deviation(values: &[f64]) -> MetricResult {
     if values.len() < 2 {
         return Err("there are fewer than two returns");
     }
@@ -192,7 +192,7 @@ fn difference(left: &[f64], right: &[f64]) -> Vec<f64> {
     left.iter().zip(right).map(|(left, right)| left - right).collect()
 }
 
-pub(super) fn correlation(left: &[f64], right: &[f64]) -> Outcome {
+pub(super) fn correlation(left: &[f64], right: &[f64]) -> MetricResult {
     let (spread_left, spread_right) = (deviation(left)?, deviation(right)?);
     if spread_left == 0.0 || spread_right == 0.0 {
         return Err("one of the two does not vary");
@@ -206,7 +206,7 @@ fn wealth(net: &[f64]) -> f64 {
     net.iter().fold(1.0, |wealth, value| wealth * (1.0 + value))
 }
 
-fn growth(inputs: &Inputs) -> Outcome {
+fn growth(inputs: &Inputs) -> MetricResult {
     let last = inputs.dates.last().ok_or("there are no returns")?;
     let days = inputs.start.duration_until(*last).as_secs_f64() / 86_400.0;
     if days <= 0.0 {
@@ -227,19 +227,19 @@ fn tail(values: &[f64]) -> Result<Vec<f64>, &'static str> {
     Ok(sorted)
 }
 
-struct Fall {
+struct Drawdown {
     depth: f64,
     peak: Option<Date>,
     trough: Option<Date>,
     recovery: Option<Date>,
 }
 
-fn drawdown(inputs: &Inputs) -> Result<Fall, &'static str> {
+fn drawdown(inputs: &Inputs) -> Result<Drawdown, &'static str> {
     if inputs.net.is_empty() {
         return Err("there are no returns");
     }
     let (mut wealth, mut top, mut top_day) = (1.0, 1.0, inputs.start);
-    let mut worst = Fall { depth: 0.0, peak: None, trough: None, recovery: None };
+    let mut worst = Drawdown { depth: 0.0, peak: None, trough: None, recovery: None };
     let mut to_recover = f64::INFINITY;
     for (value, date) in inputs.net.iter().zip(inputs.dates) {
         wealth *= 1.0 + value;
@@ -252,7 +252,7 @@ fn drawdown(inputs: &Inputs) -> Result<Fall, &'static str> {
         }
         let depth = wealth / top - 1.0;
         if depth < worst.depth {
-            worst = Fall { depth, peak: Some(top_day), trough: Some(*date), recovery: None };
+            worst = Drawdown { depth, peak: Some(top_day), trough: Some(*date), recovery: None };
             to_recover = top;
         }
     }
@@ -261,14 +261,14 @@ fn drawdown(inputs: &Inputs) -> Result<Fall, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Inputs, Value, evaluate};
+    use super::super::{Inputs, MetricValue, evaluate};
     use jiff::civil::{Date, date};
     use std::collections::BTreeMap;
 
     const NET: [f64; 5] = [0.10, -0.20, -0.05, 0.40, 0.02];
     const OTHER: [f64; 5] = [0.05, -0.10, 0.00, 0.20, 0.03];
 
-    fn values(net: &[f64], benchmark: Option<&[f64]>) -> BTreeMap<&'static str, Value> {
+    fn values(net: &[f64], benchmark: Option<&[f64]>) -> BTreeMap<&'static str, MetricValue> {
         let dates: Vec<Date> = (2..).take(net.len()).map(|day| date(2020, 1, day)).collect();
         let gross: Vec<f64> = net.iter().map(|value| value + 0.001).collect();
         let turnover = vec![0.5; net.len()];
@@ -299,26 +299,26 @@ mod tests {
         let values = values(&NET, Some(&OTHER));
         assert_eq!(values.len(), golden.len() + 3);
         for (name, expected) in golden {
-            let Value::Number(ours) = values[name] else { panic!("{name}: {:?}", values[name]) };
+            let MetricValue::Number(ours) = values[name] else { panic!("{name}: {:?}", values[name]) };
             assert!((ours / expected - 1.0).abs() < 1e-12, "{name}: {ours}, expected {expected}");
         }
-        assert_eq!(values["max_drawdown_peak"], Value::Day(date(2020, 1, 2)));
-        assert_eq!(values["max_drawdown_trough"], Value::Day(date(2020, 1, 4)));
-        assert_eq!(values["max_drawdown_recovery"], Value::Day(date(2020, 1, 5)));
+        assert_eq!(values["max_drawdown_peak"], MetricValue::Day(date(2020, 1, 2)));
+        assert_eq!(values["max_drawdown_trough"], MetricValue::Day(date(2020, 1, 4)));
+        assert_eq!(values["max_drawdown_recovery"], MetricValue::Day(date(2020, 1, 5)));
     }
 
     #[test]
     fn what_is_undefined_says_why() {
         let flat = values(&[0.0, 0.0, 0.0], None);
-        assert_eq!(flat["sharpe"], Value::Undefined("the denominator is zero"));
-        assert_eq!(flat["sortino"], Value::Undefined("the denominator is zero"));
-        assert_eq!(flat["calmar"], Value::Undefined("the denominator is zero"));
-        assert_eq!(flat["max_drawdown_peak"], Value::Undefined("wealth never fell"));
-        assert_eq!(flat["information_ratio"], Value::Undefined("there is no benchmark"));
-        assert_eq!(values(&[0.1], None)["sharpe"], Value::Undefined("there are fewer than two returns"));
-        assert_eq!(values(&[], None)["sharpe"], Value::Undefined("there are no returns"));
-        assert_eq!(values(&[-0.1], None)["max_drawdown_recovery"], Value::Undefined("not recovered"));
+        assert_eq!(flat["sharpe"], MetricValue::Undefined("the denominator is zero"));
+        assert_eq!(flat["sortino"], MetricValue::Undefined("the denominator is zero"));
+        assert_eq!(flat["calmar"], MetricValue::Undefined("the denominator is zero"));
+        assert_eq!(flat["max_drawdown_peak"], MetricValue::Undefined("wealth never fell"));
+        assert_eq!(flat["information_ratio"], MetricValue::Undefined("there is no benchmark"));
+        assert_eq!(values(&[0.1], None)["sharpe"], MetricValue::Undefined("there are fewer than two returns"));
+        assert_eq!(values(&[], None)["sharpe"], MetricValue::Undefined("there are no returns"));
+        assert_eq!(values(&[-0.1], None)["max_drawdown_recovery"], MetricValue::Undefined("not recovered"));
         // A fall from the first day counts from a wealth of 1.
-        assert_eq!(values(&[-0.5], None)["max_drawdown"], Value::Number(-0.5));
+        assert_eq!(values(&[-0.5], None)["max_drawdown"], MetricValue::Number(-0.5));
     }
 }

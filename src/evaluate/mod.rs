@@ -1,13 +1,13 @@
 //! One table of metrics. The run, the report and the bindings iterate it; a new metric is one function and one row. Beside
 //! it the overfitting monitor, which compares a model's scores over the spans of its windows.
 
-mod generalisation;
 mod metrics;
+mod overfitting;
 
 use jiff::civil::Date;
 
-pub use generalisation::{CLEAR_ERRORS, FEWEST_WINDOWS, KEPT_SHARE, Overfitting, SpanSharpes, Verdict, overfitting};
 pub use metrics::{METRICS, sharpe};
+pub use overfitting::{CLEAR_ERRORS, FEWEST_WINDOWS, KEPT_SHARE, Overfitting, SpanSharpes, Verdict, overfitting};
 
 /// Trading days a year, for annualisation.
 pub const DAYS_A_YEAR: f64 = 252.0;
@@ -31,7 +31,7 @@ pub struct Inputs<'a> {
 
 /// What a metric came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value {
+pub enum MetricValue {
     /// A finite number.
     Number(f64),
     /// A date.
@@ -63,10 +63,10 @@ pub struct Metric {
     /// Its definition.
     pub doc: &'static str,
     /// The function.
-    pub compute: fn(&Inputs) -> Value,
+    pub compute: fn(&Inputs) -> MetricValue,
 }
 
 /// Every metric of the table.
-pub fn evaluate(inputs: &Inputs) -> Vec<(&'static Metric, Value)> {
+pub fn evaluate(inputs: &Inputs) -> Vec<(&'static Metric, MetricValue)> {
     METRICS.iter().map(|metric| (metric, (metric.compute)(inputs))).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How much a message matters, most first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum LogLevel {
     /// Something failed.
     Error,
     /// Something looks wrong.
@@ -17,7 +17,7 @@ pub enum Level {
 }
 
 /// Takes messages; called from any thread.
-pub type LogSink = Arc<dyn Fn(Level, &str) + Send + Sync>;
+pub type LogSink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
 
 /// Handed to a model when it is made; models that share one are cancelled together.
 #[derive(Clone, Default)]
@@ -53,7 +53,7 @@ impl Context {
     }
 
     /// Hands a message to whoever listens.
-    pub fn log(&self, level: Level, message: &str) {
+    pub fn log(&self, level: LogLevel, message: &str) {
         if let Some(log) = &self.log {
             log(level, &format!("{}{message}", self.model));
         }

@@ -3,7 +3,7 @@
 use super::{Context, Estimator, Factory, Model, Requirements};
 use crate::error::Result;
 use crate::panel::Past;
-use crate::settings::{Setting, Values};
+use crate::settings::{Setting, SettingValues};
 
 /// The name of the benchmark.
 pub const EQUAL_WEIGHT: &str = "equal_weight";
@@ -25,7 +25,7 @@ impl Factory for EqualWeight {
         &[]
     }
 
-    fn create(&self, _settings: &Values, _context: &Context) -> Result<Model> {
+    fn create(&self, _settings: &SettingValues, _context: &Context) -> Result<Model> {
         Ok(Model::Estimator(Box::new(Self)))
     }
 }

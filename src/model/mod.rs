@@ -5,15 +5,15 @@ mod context;
 mod equal_weight;
 mod network;
 
-pub use context::{Context, Level, LogSink};
+pub use context::{Context, LogLevel, LogSink};
 pub use equal_weight::{EQUAL_WEIGHT, EqualWeight};
-pub use network::{Axis, InputSource, Network, Output, Plane, Sketch, Universe};
+pub use network::{AssetSet, Axis, InputSource, Network, NetworkSpec, Output, Plane};
 
 use std::sync::Arc;
 
 use crate::error::{Result, fail};
 use crate::panel::Past;
-use crate::settings::{Setting, Values};
+use crate::settings::{Setting, SettingValues};
 
 /// What a model needs to be shown at a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,5 +92,5 @@ pub trait Factory: Send + Sync {
     }
 
     /// Makes a model from settings checked against [`Factory::settings`]; it works for `context`.
-    fn create(&self, settings: &Values, context: &Context) -> Result<Model>;
+    fn create(&self, settings: &SettingValues, context: &Context) -> Result<Model>;
 }

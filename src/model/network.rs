@@ -8,7 +8,7 @@ use crate::program::{Builder, ValueId};
 
 /// Which assets a network has places for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Universe {
+pub enum AssetSet {
     /// At each date those that may be weighed there; the parameters do not depend on how many they are.
     ByDate,
     /// Throughout a window those that may be weighed at the first decision of its validation span, each in a place of its own.
@@ -71,7 +71,7 @@ pub enum Output {
 
 /// A network that was described, before the core has put a head on it.
 #[derive(Debug)]
-pub struct Sketch {
+pub struct NetworkSpec {
     /// Inputs, parameters and ops.
     pub builder: Builder,
     /// Where each input comes from, in the builder's order.
@@ -91,10 +91,10 @@ pub trait Network: Send + Sync {
     fn requirements(&self) -> Requirements;
 
     /// Which assets it has places for.
-    fn universe(&self) -> Universe;
+    fn universe(&self) -> AssetSet;
 
     /// Describes the network for so many assets, and data with these feature planes.
-    fn build(&self, assets: usize, features: &[String]) -> Result<Sketch>;
+    fn build(&self, assets: usize, features: &[String]) -> Result<NetworkSpec>;
 
     /// Fills a computed input for the as-of row of `past`, row-major, with the assets of `past` in place of
     /// [`Axis::Assets`].

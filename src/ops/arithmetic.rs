@@ -1,7 +1,7 @@
 //! Sums, differences and products, element by element; a shared operand, or one whose shape is the end of the other's, is
 //! repeated.
 
-use super::cases::{Case, Fill, batched, shared};
+use super::cases::{Case, CaseValues, batched, shared};
 use super::{Backward, Forward, Op, Operand, Uses, arity, wanted};
 
 /// What is done with two numbers.
@@ -130,7 +130,7 @@ impl Op for Scale {
 
 pub(super) fn cases() -> Vec<Case> {
     // Operands of 6 numbers a sample on the left, and 6 of their own, 6 shared or 3 shared on the right.
-    fn case(name: &'static str, op: Arithmetic, right: (Operand, Fill), exact: fn(f64, f64) -> f64) -> Case {
+    fn case(name: &'static str, op: Arithmetic, right: (Operand, CaseValues), exact: fn(f64, f64) -> f64) -> Case {
         let (count, own) = (right.0.count(), right.0.batched);
         Case::new(name, op, vec![batched(&[2, 3]), right], move |inputs, batch| {
             let at = |place: usize| if own { place } else { place % count };

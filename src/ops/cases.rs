@@ -7,7 +7,7 @@ use super::{
 
 /// How the numbers of an operand are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fill {
+pub enum CaseValues {
     /// Uniform in [-1, 1).
     Uniform,
     /// 0 or 1; no gradient is asked for.
@@ -24,7 +24,7 @@ pub struct Case {
     /// The op.
     pub op: Box<dyn Op>,
     /// Its operands, and how they are drawn.
-    pub operands: Vec<(Operand, Fill)>,
+    pub operands: Vec<(Operand, CaseValues)>,
     /// The exact values.
     pub reference: Reference,
     /// Largest |difference| of a value; gradients may differ by ten times as much.
@@ -35,7 +35,7 @@ impl Case {
     pub(super) fn new(
         name: &'static str,
         op: impl Op + 'static,
-        operands: Vec<(Operand, Fill)>,
+        operands: Vec<(Operand, CaseValues)>,
         reference: impl Fn(&[Vec<f64>], usize) -> Vec<f64> + 'static,
     ) -> Self {
         Self { name, op: Box::new(op), operands, reference: Box::new(reference), tolerance: 2e-6 }
@@ -43,13 +43,13 @@ impl Case {
 }
 
 /// One for each sample, uniform.
-pub(super) fn batched(shape: &[usize]) -> (Operand, Fill) {
-    (Operand::batched(shape), Fill::Uniform)
+pub(super) fn batched(shape: &[usize]) -> (Operand, CaseValues) {
+    (Operand::batched(shape), CaseValues::Uniform)
 }
 
 /// One for all samples, uniform.
-pub(super) fn shared(shape: &[usize]) -> (Operand, Fill) {
-    (Operand::shared(shape), Fill::Uniform)
+pub(super) fn shared(shape: &[usize]) -> (Operand, CaseValues) {
+    (Operand::shared(shape), CaseValues::Uniform)
 }
 
 /// Makes the cases of one op.
@@ -72,7 +72,7 @@ pub static TABLE: &[(&str, Cases)] = &[
 #[cfg(test)]
 mod tests {
     use super::super::{Backward, Call, Forward, Operand};
-    use super::{Case, Fill, TABLE};
+    use super::{Case, CaseValues, TABLE};
     use crate::random::Random;
 
     const BATCH: usize = 3;
@@ -80,24 +80,24 @@ mod tests {
     struct Numbers {
         inputs: Vec<Vec<f32>>,
         output: Operand,
-        towards: Vec<f32>,
+        output_grad: Vec<f32>,
     }
 
     fn numbers(case: &Case) -> Numbers {
         let operands: Vec<Operand> = case.operands.iter().map(|(operand, _)| operand.clone()).collect();
         let shape = case.op.shape(&operands).unwrap();
         let output = Operand { shape, batched: operands.iter().any(|operand| operand.batched) };
-        let draw = |stream: u32, count: usize, fill: Fill| -> Vec<f32> {
+        let draw = |stream: u32, count: usize, fill: CaseValues| -> Vec<f32> {
             let random = Random::new(3, stream, 0);
             let one = |place| match fill {
-                Fill::Uniform => random.uniform(place) * 2.0 - 1.0,
-                Fill::Mask => f32::from(u8::from(random.uniform(place) < 0.7)),
+                CaseValues::Uniform => random.uniform(place) * 2.0 - 1.0,
+                CaseValues::Mask => f32::from(u8::from(random.uniform(place) < 0.7)),
             };
             (0..count as u64).map(one).collect()
         };
         let inputs = case.operands.iter().enumerate();
         let inputs = inputs.map(|(at, (operand, fill))| draw(at as u32, operand.size(BATCH), *fill)).collect();
-        Numbers { inputs, towards: draw(99, output.size(BATCH), Fill::Uniform), output }
+        Numbers { inputs, output_grad: draw(99, output.size(BATCH), CaseValues::Uniform), output }
     }
 
     /// Output and gradients of samples `first..first + batch`.
@@ -121,7 +121,7 @@ mod tests {
         };
         let inputs: Vec<Vec<f32>> = operands.iter().zip(&numbers.inputs).map(|(o, data)| part(o, data)).collect();
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-        let room = case.op.room(&operands, &numbers.output, batch);
+        let room = case.op.workspace(&operands, &numbers.output, batch);
         let mut output = vec![f32::NAN; numbers.output.size(batch)];
         let (mut saved, mut scratch) = (vec![f32::NAN; room.saved], vec![f32::NAN; room.forward]);
         case.op.forward(&mut Forward {
@@ -139,10 +139,14 @@ mod tests {
         let mut gradients: Vec<Vec<f32>> = operands
             .iter()
             .zip(&case.operands)
-            .map(|(operand, (_, fill))| if *fill == Fill::Mask { Vec::new() } else { vec![0.0; operand.size(batch)] })
+            .map(
+                |(operand, (_, fill))| {
+                    if *fill == CaseValues::Mask { Vec::new() } else { vec![0.0; operand.size(batch)] }
+                },
+            )
             .collect();
         let mut scratch = vec![f32::NAN; room.backward];
-        let gradient = part(&numbers.output, &numbers.towards);
+        let gradient = part(&numbers.output, &numbers.output_grad);
         let mut views: Vec<&mut [f32]> = gradients.iter_mut().map(Vec::as_mut_slice).collect();
         case.op.backward(&mut Backward {
             call,
@@ -189,7 +193,7 @@ mod tests {
                 numbers.inputs.iter().map(|input| input.iter().map(|value| f64::from(*value)).collect()).collect();
             let loss = |exact: &[Vec<f64>]| -> f64 {
                 let values = (case.reference)(exact, BATCH);
-                values.iter().zip(&numbers.towards).map(|(value, weight)| value * f64::from(*weight)).sum()
+                values.iter().zip(&numbers.output_grad).map(|(value, weight)| value * f64::from(*weight)).sum()
             };
             let ours = passes(case, numbers, 0, BATCH).1;
             for (operand, gradient) in ours.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! y = x Wᵀ + b over the last axis, with PyTorch's layout of W, `[outputs, inputs]`.
 
 use super::cases::{Case, batched, shared};
-use super::{Backward, Forward, Op, Operand, Room, Uses, arity, wanted};
+use super::{Backward, Forward, Op, Operand, Uses, Workspace, arity, wanted};
 use crate::device::cpu::{Matrix, product};
 
 /// Operands: x `[…, inputs]`, W `[outputs, inputs]` and b `[outputs]`, both shared.
@@ -43,8 +43,8 @@ impl Op for Linear {
         Uses { inputs: [true, true, false, false, false, false], output: false }
     }
 
-    fn room(&self, _operands: &[Operand], _output: &Operand, _batch: usize) -> Room {
-        Room::default()
+    fn workspace(&self, _operands: &[Operand], _output: &Operand, _batch: usize) -> Workspace {
+        Workspace::default()
     }
 
     fn forward(&self, pass: &mut Forward) {

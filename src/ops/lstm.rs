@@ -2,9 +2,9 @@
 //! gate order i, f, g, o and its two biases.
 
 use super::cases::{Case, batched, shared};
-use super::{Backward, Call, Forward, Op, Operand, Packed, Room, Uses, arity};
+use super::{Backward, Call, Forward, Op, Operand, PackedWeights, Uses, Workspace, arity};
 use crate::device::cpu::{
-    LstmGiven, LstmGradients, LstmPrepared, LstmShape, LstmWeights, lstm_backward, lstm_forward, lstm_predict,
+    LstmGiven, LstmGradients, LstmPackedWeights, LstmShape, LstmWeights, lstm_backward, lstm_forward, lstm_predict,
 };
 
 /// Operands: x `[…, steps, inputs]`, weights of the input `[4 hidden, inputs]` and of the state `[4 hidden, hidden]`, and their
@@ -62,32 +62,32 @@ impl Op for Lstm {
         Uses { inputs: [true, true, true, true, true, false], output: true }
     }
 
-    fn room(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
+    fn workspace(&self, operands: &[Operand], output: &Operand, batch: usize) -> Workspace {
         let shape = shape(&operands[0], output, batch);
-        Room { saved: shape.saved(), forward: shape.forward(), backward: shape.backward() }
+        Workspace { saved: shape.saved(), forward: shape.forward(), backward: shape.backward() }
     }
 
-    fn room_again(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
+    fn recompute_workspace(&self, operands: &[Operand], output: &Operand, batch: usize) -> Workspace {
         let shape = shape(&operands[0], output, batch);
-        Room { saved: 0, forward: shape.forward(), backward: shape.backward() + shape.again() }
+        Workspace { saved: 0, forward: shape.forward(), backward: shape.backward() + shape.again() }
     }
 
     fn packs(&self) -> bool {
         true
     }
 
-    fn pack(&self, parameters: &[&[f32]], half: bool) -> Option<Packed> {
+    fn pack(&self, parameters: &[&[f32]], half: bool) -> Option<PackedWeights> {
         let [input, recurrent, one, other] = *parameters else { return None };
         let weights = LstmWeights { input, recurrent, biases: [one, other] };
-        Some(Packed::Lstm(LstmPrepared::new(weights, one.len() / 4, half)))
+        Some(PackedWeights::Lstm(LstmPackedWeights::new(weights, one.len() / 4, half)))
     }
 
-    fn room_packed(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
-        Room { forward: shape(&operands[0], output, batch).forward_prepared(), ..Room::default() }
+    fn packed_workspace(&self, operands: &[Operand], output: &Operand, batch: usize) -> Workspace {
+        Workspace { forward: shape(&operands[0], output, batch).forward_packed(), ..Workspace::default() }
     }
 
     fn forward(&self, pass: &mut Forward) {
-        if let Some(Packed::Lstm(prepared)) = pass.packed {
+        if let Some(PackedWeights::Lstm(prepared)) = pass.packed {
             lstm_predict(given(&pass.call, pass.inputs), prepared, pass.output, pass.scratch);
             return;
         }

@@ -1,6 +1,6 @@
 //! Products of matrices, sample by sample, over the last two axes; the axes before are a stack of matrices.
 
-use super::cases::{Case, Fill, batched, shared};
+use super::cases::{Case, CaseValues, batched, shared};
 use super::{Backward, Forward, Op, Operand, Uses, arity, wanted};
 use crate::device::cpu::{Matrix, product};
 
@@ -125,7 +125,7 @@ impl Op for MatMul {
 
 pub(super) fn cases() -> Vec<Case> {
     // left [2, 3, 4]; right [2, 4, 5] or [2, 5, 4], or without a stack.
-    fn case(name: &'static str, transpose_right: bool, right: (Operand, Fill)) -> Case {
+    fn case(name: &'static str, transpose_right: bool, right: (Operand, CaseValues)) -> Case {
         let repeats = right.0.shape.len() == 2;
         let own = right.0.batched;
         Case::new(name, MatMul { transpose_right }, vec![batched(&[2, 3, 4]), right], move |inputs, batch| {

@@ -12,14 +12,14 @@ mod linear;
 mod lstm;
 mod matmul;
 mod movement;
-mod named;
 mod normalization;
 mod reduction;
+mod registry;
 mod softmax;
 
 use std::fmt::Debug;
 
-use crate::device::cpu::LstmPrepared;
+use crate::device::cpu::LstmPackedWeights;
 use crate::random::Random;
 
 pub use activation::Activation;
@@ -30,9 +30,9 @@ pub use linear::Linear;
 pub use lstm::Lstm;
 pub use matmul::MatMul;
 pub use movement::{Concat, Reshape, Slice, Transpose};
-pub use named::{NAMES, named};
 pub use normalization::LayerNorm;
 pub use reduction::{Reduce, Reduction};
+pub use registry::{NAMES, from_name};
 pub use softmax::Softmax;
 
 /// Most operands of an op.
@@ -92,9 +92,9 @@ impl Uses {
     pub const INPUTS: Self = Self { inputs: [true; MOST_OPERANDS], output: false };
 }
 
-/// Room that an op wants beside its operands, in numbers.
+/// Workspace that an op wants beside its operands, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
+pub struct Workspace {
     /// Written by the forward pass and read by the backward pass.
     pub saved: usize,
     /// Used during the forward pass.
@@ -105,12 +105,12 @@ pub struct Room {
 
 /// Parameters of an op as its kernel reads them, packed once for many predictions.
 #[derive(Debug)]
-pub enum Packed {
+pub enum PackedWeights {
     /// Of an LSTM layer.
-    Lstm(LstmPrepared),
+    Lstm(LstmPackedWeights),
 }
 
-impl Packed {
+impl PackedWeights {
     /// Bytes of its numbers.
     pub fn bytes(&self) -> usize {
         match self {
@@ -149,10 +149,10 @@ pub struct Forward<'a> {
     pub output: &'a mut [f32],
     /// What the backward pass will read; empty where none will come.
     pub saved: &'a mut [f32],
-    /// Room.
+    /// Workspace.
     pub scratch: &'a mut [f32],
     /// What [`Op::pack`] made of the parameters, for a prediction.
-    pub packed: Option<&'a Packed>,
+    pub packed: Option<&'a PackedWeights>,
 }
 
 /// The backward pass: adds to the gradients of the operands.
@@ -165,7 +165,7 @@ pub struct Backward<'a> {
     pub output: &'a [f32],
     /// What the forward pass saved.
     pub saved: &'a [f32],
-    /// Room.
+    /// Workspace.
     pub scratch: &'a mut [f32],
     /// The gradient of the loss with respect to the output.
     pub gradient: &'a [f32],
@@ -197,15 +197,15 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
-    /// Room that it wants for a batch.
-    fn room(&self, _operands: &[Operand], _output: &Operand, _batch: usize) -> Room {
-        Room::default()
+    /// Workspace that it wants for a batch.
+    fn workspace(&self, _operands: &[Operand], _output: &Operand, _batch: usize) -> Workspace {
+        Workspace::default()
     }
 
-    /// Room that it wants where what can be computed again is not kept: less is saved, and more is worked with. The backward pass
+    /// Workspace that it wants where what can be computed again is not kept: less is saved, and more is worked with. The backward pass
     /// is then handed nothing that was saved, and comes to the same bits.
-    fn room_again(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
-        self.room(operands, output, batch)
+    fn recompute_workspace(&self, operands: &[Operand], output: &Operand, batch: usize) -> Workspace {
+        self.workspace(operands, output, batch)
     }
 
     /// Whether it packs its parameters, which are all operands but the first, before it is called for predictions.
@@ -214,13 +214,13 @@ pub trait Op: Debug + Send + Sync {
     }
 
     /// Packs its parameters, which are given in the order of its operands; where `half` they hold what half precision can.
-    fn pack(&self, _parameters: &[&[f32]], _half: bool) -> Option<Packed> {
+    fn pack(&self, _parameters: &[&[f32]], _half: bool) -> Option<PackedWeights> {
         None
     }
 
-    /// Room that it wants where its parameters were packed beforehand and there is no backward pass.
-    fn room_packed(&self, operands: &[Operand], output: &Operand, batch: usize) -> Room {
-        self.room(operands, output, batch)
+    /// Workspace that it wants where its parameters were packed beforehand and there is no backward pass.
+    fn packed_workspace(&self, operands: &[Operand], output: &Operand, batch: usize) -> Workspace {
+        self.workspace(operands, output, batch)
     }
 
     /// Computes the output.

@@ -2,7 +2,7 @@
 //! and shift.
 
 use super::cases::{Case, batched, shared};
-use super::{Backward, Forward, Op, Operand, Room, Uses, arity, wanted};
+use super::{Backward, Forward, Op, Operand, Uses, Workspace, arity, wanted};
 
 /// Operands: x `[…, n]`, scale `[n]` and shift `[n]`, both shared. The variance has the divisor n, as PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,8 +42,8 @@ impl Op for LayerNorm {
     }
 
     /// Mean and 1/deviation of each row.
-    fn room(&self, operands: &[Operand], _output: &Operand, batch: usize) -> Room {
-        Room { saved: 2 * operands[0].size(batch) / operands[0].last(), ..Room::default() }
+    fn workspace(&self, operands: &[Operand], _output: &Operand, batch: usize) -> Workspace {
+        Workspace { saved: 2 * operands[0].size(batch) / operands[0].last(), ..Workspace::default() }
     }
 
     fn forward(&self, pass: &mut Forward) {

@@ -1,6 +1,6 @@
 //! Softmax over the last axis, of all numbers or of those that a mask leaves in.
 
-use super::cases::{Case, Fill, batched, shared};
+use super::cases::{Case, CaseValues, batched, shared};
 use super::{Backward, Forward, Op, Operand, Uses, wanted};
 
 /// Operands: x `[…, n]`, and perhaps a mask `[n]` or of x's shape, in which 0 leaves out. What is left out is exactly 0; a row
@@ -88,7 +88,7 @@ pub(super) fn cases() -> Vec<Case> {
         let sum: f64 = raw.iter().sum();
         raw.iter().map(|value| if sum > 0.0 { value / sum } else { 0.0 }).collect()
     }
-    let mask = |operand: (Operand, Fill)| (operand.0, Fill::Mask);
+    let mask = |operand: (Operand, CaseValues)| (operand.0, CaseValues::Mask);
     vec![
         Case::new("all", Softmax, vec![batched(&[2, 5])], |inputs, _| {
             inputs[0].chunks(5).flat_map(|row| exact(row, &|_| true)).collect()

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::grid::Grid;
-use super::{Panel, read_grid};
+use super::read::RawTable;
+use super::{Panel, read_table};
 use crate::error::{Result, fail};
 
 /// Names by which networks know what every panel has.
@@ -25,7 +25,7 @@ impl Panel {
     /// # Errors
     /// As [`Panel::from_csv`], with file, row and column; and `InvalidData` where the panel has a plane of that name.
     pub fn with_feature_file(mut self, name: &str, path: &Path) -> Result<Self> {
-        let grid = read_grid(path)?;
+        let grid = read_table(path)?;
         let place = |error: crate::error::Error| error.context(format!("cannot use {}", path.display()));
         self.add_grid(name, &grid).map_err(place)?;
         Ok(self)
@@ -46,11 +46,11 @@ impl Panel {
     /// As [`Panel::with_feature`].
     pub fn add_feature(&mut self, name: &str, values: &[f64]) -> Result<()> {
         let names = self.output_order.iter().map(|&column| self.assets[column].clone()).collect();
-        let grid = Grid { dates: self.dates.clone(), names, values: values.to_vec(), lines: None };
+        let grid = RawTable { dates: self.dates.clone(), names, values: values.to_vec(), lines: None };
         self.add_grid(name, &grid)
     }
 
-    fn add_grid(&mut self, name: &str, grid: &Grid) -> Result<()> {
+    fn add_grid(&mut self, name: &str, grid: &RawTable) -> Result<()> {
         let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         if name.is_empty() || !name.chars().all(plain) {
             fail!(InvalidData, "a feature is named \"{name}\"; allowed are letters, digits and _");
@@ -109,13 +109,13 @@ impl Panel {
 
 #[cfg(test)]
 mod tests {
-    use crate::panel::{Kind, Panel};
+    use crate::panel::{Panel, PanelKind};
     use jiff::civil::{Date, date};
     use std::io::Write as _;
 
     fn panel() -> Panel {
         let days: Vec<Date> = (1..=3).map(|day| date(2020, 1, day)).collect();
-        Panel::from_arrays(Kind::Prices, days, &["B".into(), "A".into()], &[1., 2., 3., 4., 5., 6.]).unwrap()
+        Panel::from_arrays(PanelKind::Prices, days, &["B".into(), "A".into()], &[1., 2., 3., 4., 5., 6.]).unwrap()
     }
 
     #[test]

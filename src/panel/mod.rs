@@ -5,24 +5,18 @@
 //! for models; it is never filled. Profit and loss uses [`Panel::held_returns`], where a gap earns nothing and the day
 //! the price returns earns the whole move.
 
-mod changed;
-#[cfg(feature = "parquet")]
-mod claims;
-mod csv;
-mod epoch;
+mod day_number;
 mod features;
-mod grid;
-#[cfg(feature = "parquet")]
-mod parquet;
 mod past;
-mod table;
+mod perturb;
+mod read;
 mod universe;
 
-pub use changed::Change;
-pub use epoch::{date_of, days_of};
+pub use day_number::{date_of, days_of};
 pub use features::{Feature, OWN_PLANES};
 pub use past::Past;
-pub use universe::{Membership, Source};
+pub use perturb::Perturbation;
+pub use universe::{Membership, UniverseSource};
 
 use std::ops::Range;
 use std::path::Path;
@@ -30,13 +24,13 @@ use std::path::Path;
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result, fail};
-use grid::Grid;
+use crate::error::{Result, fail};
+use read::{RawTable, read_table};
 use universe::Universe;
 
 /// What the numbers of a panel are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PanelKind {
     /// Prices, greater than zero.
     Prices,
     /// Simple returns, at least -1.
@@ -46,7 +40,7 @@ pub enum Kind {
 /// Returns of `N` assets on `T` dates, shapes `[dates, assets]`, row-major, columns in canonical order.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    kind: Kind,
+    kind: PanelKind,
     dates: Vec<Date>,
     assets: Vec<String>,
     output_order: Vec<usize>,
@@ -63,27 +57,14 @@ pub struct Panel {
     fingerprint: String,
 }
 
-/// Reads numbers by date and name: Parquet where the file's name ends so, else CSV.
-fn read_grid(path: &Path) -> Result<Grid> {
-    let place = |error: Error| error.context(format!("cannot use {}", path.display()));
-    if path.extension().is_some_and(|ending| ending == "parquet" || ending == "pq") {
-        #[cfg(feature = "parquet")]
-        return parquet::grid(path).map_err(place);
-        #[cfg(not(feature = "parquet"))]
-        fail!(InvalidData, "cannot use {}: this build reads no Parquet files; convert it to CSV", path.display());
-    }
-    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, &error))?;
-    csv::grid(&bytes).map_err(place)
-}
-
 impl Panel {
     /// Reads a panel from a file: Parquet where its name ends in `.parquet` or `.pq`, else CSV.
     ///
     /// # Errors
     /// As [`Panel::from_csv`].
-    pub fn from_file(kind: Kind, path: &Path) -> Result<Self> {
-        let grid = read_grid(path)?;
-        Self::build(kind, &grid).map_err(|error| error.context(format!("cannot use {}", path.display())))
+    pub fn from_file(kind: PanelKind, path: &Path) -> Result<Self> {
+        let table = read_table(path)?;
+        Self::build(kind, &table).map_err(|error| error.context(format!("cannot use {}", path.display())))
     }
 
     /// A panel from arrays: `values` is `[dates, assets]`, row-major, NaN where missing.
@@ -91,41 +72,41 @@ impl Panel {
     /// # Errors
     /// `InvalidData`, naming row (from 1) and asset: dates not strictly increasing, an asset twice or without a name, a
     /// price that is not above zero, a return below -1, an infinite value, sizes that do not agree, no row or no asset.
-    pub fn from_arrays(kind: Kind, dates: Vec<Date>, assets: &[String], values: &[f64]) -> Result<Self> {
-        Self::build(kind, &Grid { dates, names: assets.to_vec(), values: values.to_vec(), lines: None })
+    pub fn from_arrays(kind: PanelKind, dates: Vec<Date>, assets: &[String], values: &[f64]) -> Result<Self> {
+        Self::build(kind, &RawTable { dates, names: assets.to_vec(), values: values.to_vec(), lines: None })
     }
 
-    fn build(kind: Kind, grid: &Grid) -> Result<Self> {
-        let canonical = grid.canonical()?;
+    fn build(kind: PanelKind, table: &RawTable) -> Result<Self> {
+        let canonical = table.canonical()?;
         let columns = canonical.len();
-        for (row, line) in grid.values.chunks_exact(columns).enumerate() {
-            for (value, name) in line.iter().zip(&grid.names) {
+        for (row, line) in table.values.chunks_exact(columns).enumerate() {
+            for (value, name) in line.iter().zip(&table.names) {
                 let allowed = match kind {
-                    Kind::Prices => value.is_nan() || (value.is_finite() && *value > 0.0),
-                    Kind::Returns => value.is_nan() || (value.is_finite() && *value >= -1.0),
+                    PanelKind::Prices => value.is_nan() || (value.is_finite() && *value > 0.0),
+                    PanelKind::Returns => value.is_nan() || (value.is_finite() && *value >= -1.0),
                 };
                 if !allowed {
                     let wanted = match kind {
-                        Kind::Prices => "a price above 0",
-                        Kind::Returns => "a return of at least -1",
+                        PanelKind::Prices => "a price above 0",
+                        PanelKind::Returns => "a return of at least -1",
                     };
                     fail!(
                         InvalidData,
                         "{}, column {name}: found {value}, allowed is {wanted}, or nothing where it is missing",
-                        grid.place(row)
+                        table.place(row)
                     );
                 }
             }
         }
-        let assets: Vec<String> = canonical.iter().map(|&column| grid.names[column].clone()).collect();
+        let assets: Vec<String> = canonical.iter().map(|&column| table.names[column].clone()).collect();
         let mut output_order = vec![0; columns];
         for (position, &column) in canonical.iter().enumerate() {
             output_order[column] = position;
         }
-        let sorted = grid.ordered(&canonical);
+        let sorted = table.ordered(&canonical);
         let (returns, held) = match kind {
-            Kind::Prices => returns_of_prices(&sorted, columns),
-            Kind::Returns => {
+            PanelKind::Prices => returns_of_prices(&sorted, columns),
+            PanelKind::Returns => {
                 let held = sorted.iter().map(|value| if value.is_nan() { 0.0 } else { *value }).collect();
                 (sorted.clone(), held)
             }
@@ -134,14 +115,14 @@ impl Panel {
             fail!(
                 InvalidData,
                 "{}, column {}: the return since the last price is too large for a number",
-                grid.place(at / columns),
+                table.place(at / columns),
                 assets[at % columns]
             );
         }
         let mut panel = Self {
             kind,
-            digest: digest(kind, &grid.dates, &assets, &sorted),
-            dates: grid.dates.clone(),
+            digest: digest(kind, &table.dates, &assets, &sorted),
+            dates: table.dates.clone(),
             assets,
             output_order,
             returns,
@@ -231,7 +212,7 @@ impl Panel {
     }
 
     /// What the source held.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> PanelKind {
         self.kind
     }
 
@@ -300,11 +281,11 @@ fn returns_of_prices(prices: &[f64], columns: usize) -> (Vec<f64>, Vec<f64>) {
     (returns, held)
 }
 
-fn digest(kind: Kind, dates: &[Date], assets: &[String], values: &[f64]) -> String {
+fn digest(kind: PanelKind, dates: &[Date], assets: &[String], values: &[f64]) -> String {
     let mut hash = Sha256::new();
     hash.update(match kind {
-        Kind::Prices => b"prices ",
-        Kind::Returns => b"returns",
+        PanelKind::Prices => b"prices ",
+        PanelKind::Returns => b"returns",
     });
     hash.update((dates.len() as u64).to_le_bytes());
     for date in dates {

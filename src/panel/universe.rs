@@ -9,7 +9,7 @@ use ::csv::StringRecord;
 use jiff::civil::Date;
 
 use super::Panel;
-use super::table::{calendar_date, read_csv};
+use super::read::{calendar_date, read_csv};
 use crate::error::{Error, Result, fail};
 
 /// Days on which assets belong to a universe: several intervals an asset, first and last day both inside.
@@ -86,7 +86,7 @@ impl Membership {
 
 /// What a panel's universe came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Source {
+pub enum UniverseSource {
     /// Whoever has a value is a member.
     #[default]
     Values,
@@ -110,7 +110,7 @@ pub enum Source {
 pub(super) struct Universe {
     /// Rows after its last value for which an asset may still be held.
     pub(super) stale_rows: usize,
-    pub(super) source: Source,
+    pub(super) source: UniverseSource,
     /// By cell, whether the caller's intervals or mask allow it; `None` where there are none.
     pub(super) allowed: Option<Vec<bool>>,
 }
@@ -158,7 +158,7 @@ impl Panel {
             }
         }
         self.universe.source =
-            Source::Intervals { assets: all.0, intervals: all.1, assets_used: used.0, intervals_used: used.1 };
+            UniverseSource::Intervals { assets: all.0, intervals: all.1, assets_used: used.0, intervals_used: used.1 };
         self.universe.allowed = Some(allowed);
         self.settle();
         self
@@ -178,7 +178,7 @@ impl Panel {
             );
         }
         self.universe.allowed = Some(self.sorted(mask));
-        self.universe.source = Source::Mask;
+        self.universe.source = UniverseSource::Mask;
         self.without_values.clear();
         self.settle();
         Ok(self)
@@ -198,7 +198,7 @@ impl Panel {
     }
 
     /// What decides who is a member, beside who has a value.
-    pub fn universe_source(&self) -> Source {
+    pub fn universe_source(&self) -> UniverseSource {
         self.universe.source
     }
 
@@ -218,8 +218,8 @@ impl Panel {
 
 #[cfg(test)]
 mod tests {
-    use super::{Membership, Source};
-    use crate::panel::{Kind, Panel};
+    use super::{Membership, UniverseSource};
+    use crate::panel::{Panel, PanelKind};
     use jiff::civil::{Date, date};
 
     const FILE: &str = "ticker,start,end,name\nA,2020-01-02,2020-01-03,first\nB,2020-01-01,,still\nA,2020-01-05,2020-01-05,day\nZ,2020-01-01,2020-01-02,\n";
@@ -228,7 +228,7 @@ mod tests {
         let days: Vec<Date> = (1..=6).map(|day| date(2020, 1, day)).collect();
         let nan = f64::NAN;
         let prices = [10., 1., 10., 1., 10., nan, 10., nan, 10., nan, 10., 2.];
-        Panel::from_arrays(Kind::Prices, days, &["B".into(), "A".into()], &prices).unwrap()
+        Panel::from_arrays(PanelKind::Prices, days, &["B".into(), "A".into()], &prices).unwrap()
     }
 
     fn members(panel: &Panel, asset: usize) -> Vec<bool> {
@@ -242,9 +242,9 @@ mod tests {
         assert_eq!(members(&held, 0), [false, true, false, false, false, false]);
         assert_eq!(members(&held, 1), [true; 6]);
         assert_eq!(held.without_values(), ["Z"]);
-        let source = Source::Intervals { assets: 3, intervals: 4, assets_used: 2, intervals_used: 3 };
+        let source = UniverseSource::Intervals { assets: 3, intervals: 4, assets_used: 2, intervals_used: 3 };
         assert_eq!((held.universe_source(), held.member_counts()), (source, [1, 1, 2]));
-        assert_eq!((panel().universe_source(), panel().member_counts()), (Source::Values, [1, 1, 2]));
+        assert_eq!((panel().universe_source(), panel().member_counts()), (UniverseSource::Values, [1, 1, 2]));
         let stale = panel().with_membership(&membership).with_stale_rows(2);
         assert_eq!(members(&stale, 0), [false, true, true, false, false, false]);
         assert_eq!(members(&panel().with_stale_rows(2), 0), [true, true, true, true, false, true]);
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!((members(&held, 0), held.without_values()), (vec![false; 6], &["a".to_owned()][..]));
         // A mask afterwards is the universe alone.
         let masked = held.with_members(&[true; 12]).unwrap();
-        assert_eq!((masked.universe_source(), masked.without_values()), (Source::Mask, &[][..]));
+        assert_eq!((masked.universe_source(), masked.without_values()), (UniverseSource::Mask, &[][..]));
     }
 
     #[test]

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use walkforge_plugin_abi::{WF_OK, wf_error, wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
 
-use super::description::{Description, Kind};
+use super::description::{Description, ModelKind};
 use super::error::{check, from_c};
-use super::host::{context_handle, settings_handle};
-use super::memory::{Guarded, Lent};
 use super::network::universe;
-use super::trail::Trail;
 use crate::error::{Code, Error, Result, fail};
-use crate::model::{Context, Estimator, Factory, Model, Requirements, Universe};
+use crate::model::{AssetSet, Context, Estimator, Factory, Model, Requirements};
 use crate::panel::{Past, days_of};
-use crate::settings::{Setting, Values};
+use crate::plugin::checking::call_trace::CallTrace;
+use crate::plugin::checking::guarded_memory::{Guarded, Lent};
+use crate::plugin::service::{context_handle, settings_handle};
+use crate::settings::{Setting, SettingValues};
 
 /// How far from 1 the sum of a model's weights may be.
 const SUM_TOLERANCE: f64 = 1e-6;
@@ -22,9 +22,9 @@ const SUM_TOLERANCE: f64 = 1e-6;
 /// A plugin that was loaded and understood.
 #[derive(Clone)]
 pub struct Plugin {
-    table: Arc<Table>,
+    table: Arc<PluginTable>,
     version: String,
-    kind: Kind,
+    kind: ModelKind,
     settings: Vec<Setting>,
     description: String,
 }
@@ -34,20 +34,20 @@ pub struct Plugin {
 pub(super) struct Origin {
     /// SHA-256 of its file; none where it is linked into the program.
     pub(super) sha256: Option<String>,
-    pub(super) trail: Option<Arc<Trail>>,
+    pub(super) trail: Option<Arc<CallTrace>>,
 }
 
 /// A plugin's functions, all of those that are needed present.
-pub(super) struct Table {
+pub(super) struct PluginTable {
     pub(super) name: String,
     pub(super) api: wf_plugin_api,
     origin: Origin,
 }
 
-impl Table {
+impl PluginTable {
     /// Runs `body`, a call into the plugin.
     pub(super) fn calling<R>(&self, call: &str, body: impl FnOnce() -> R) -> R {
-        Trail::around(self.origin.trail.as_deref(), call, body)
+        CallTrace::around(self.origin.trail.as_deref(), call, body)
     }
 }
 
@@ -74,11 +74,11 @@ impl Plugin {
         let Description { name, version, kind, settings, text } =
             Description::read(&api, source, origin.trail.as_deref())?;
         let own = match kind {
-            Kind::Estimator => ("weights", api.weights.is_some()),
-            Kind::Network => ("build", api.build.is_some()),
+            ModelKind::Estimator => ("weights", api.weights.is_some()),
+            ModelKind::Network => ("build", api.build.is_some()),
         };
         needed(&[&common[..], &[own]].concat())?;
-        Ok(Self { version, kind, settings, table: Arc::new(Table { name, api, origin }), description: text })
+        Ok(Self { version, kind, settings, table: Arc::new(PluginTable { name, api, origin }), description: text })
     }
 
     /// What the plugin says of itself, as JSON.
@@ -105,21 +105,21 @@ impl Factory for Plugin {
     }
 
     fn is_network(&self) -> bool {
-        self.kind == Kind::Network
+        self.kind == ModelKind::Network
     }
 
-    fn create(&self, settings: &Values, context: &Context) -> Result<Model> {
+    fn create(&self, settings: &SettingValues, context: &Context) -> Result<Model> {
         let instance = self.instance(settings, context)?;
         Ok(match self.kind {
-            Kind::Estimator => Model::Estimator(Box::new(instance)),
-            Kind::Network => Model::Network(Arc::new(instance)),
+            ModelKind::Estimator => Model::Estimator(Box::new(instance)),
+            ModelKind::Network => Model::Network(Arc::new(instance)),
         })
     }
 }
 
 impl Plugin {
     /// Makes a model.
-    pub(super) fn instance(&self, settings: &Values, context: &Context) -> Result<Instance> {
+    pub(super) fn instance(&self, settings: &SettingValues, context: &Context) -> Result<Instance> {
         let table = Arc::clone(&self.table);
         let mut instance = core::ptr::null_mut();
         let mut error = core::ptr::null_mut();
@@ -131,7 +131,7 @@ impl Plugin {
             check(&table.name, "create", status, error)?;
         }
         let needs = Requirements { lookback: 1, min_history: 0 };
-        let universe = Universe::ByDate;
+        let universe = AssetSet::ByDate;
         let mut model = Instance { table, handle: instance, needs, universe, context: context.clone() };
         (model.needs, model.universe) = model.ask_requirements()?;
         Ok(model)
@@ -144,11 +144,11 @@ fn missing(plugin: &str, call: &str) -> Error {
 
 /// One model of a plugin.
 pub(super) struct Instance {
-    pub(super) table: Arc<Table>,
+    pub(super) table: Arc<PluginTable>,
     pub(super) handle: *mut c_void,
     pub(super) needs: Requirements,
     /// Of a network.
-    pub(super) universe: Universe,
+    pub(super) universe: AssetSet,
     pub(super) context: Context,
 }
 
@@ -158,7 +158,7 @@ unsafe impl Send for Instance {}
 unsafe impl Sync for Instance {}
 
 impl Instance {
-    fn ask_requirements(&self) -> Result<(Requirements, Universe)> {
+    fn ask_requirements(&self) -> Result<(Requirements, AssetSet)> {
         let name = &self.table.name;
         let call = self.table.api.requirements.ok_or_else(|| missing(name, "requirements"))?;
         let mut out =
@@ -201,9 +201,9 @@ impl Estimator for Instance {
 
     fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()> {
         let Some(fit) = self.table.api.fit else { return Ok(()) };
-        let train = Shown::new(train, &self.context)?;
-        let validation = validation.map(|validation| Shown::new(validation, &self.context)).transpose()?;
-        let (train, validation) = (train.as_c()?, validation.as_ref().map(Shown::as_c).transpose()?);
+        let train = PastView::new(train, &self.context)?;
+        let validation = validation.map(|validation| PastView::new(validation, &self.context)).transpose()?;
+        let (train, validation) = (train.as_c()?, validation.as_ref().map(PastView::as_c).transpose()?);
         let validation = validation.as_ref().map_or(core::ptr::null(), Lent::as_ptr);
         let mut error = core::ptr::null_mut();
         // SAFETY: the instance is the plugin's own and ours alone (`&mut`); the pasts live during the call.
@@ -237,7 +237,7 @@ impl Instance {
     pub(super) fn weigh_into(&self, past: &Past, capacity: usize, with_error: bool) -> Result<Option<String>> {
         let call = self.table.api.weights.ok_or_else(|| missing(&self.table.name, "weights"))?;
         let mut room = Guarded::new(&vec![f64::NAN; capacity.max(1)])?;
-        let shown = Shown::new(past, &self.context)?;
+        let shown = PastView::new(past, &self.context)?;
         let view = shown.as_c()?;
         let mut error = core::ptr::null_mut();
         let place = if with_error { &raw mut error } else { core::ptr::null_mut() };
@@ -262,7 +262,7 @@ impl Instance {
     ) -> Result<Option<String>> {
         let call = self.table.api.compute.ok_or_else(|| missing(&self.table.name, "compute"))?;
         let mut room = Guarded::new(&vec![f32::NAN; capacity.max(1)])?;
-        let shown = Shown::new(past, &self.context)?;
+        let shown = PastView::new(past, &self.context)?;
         let view = shown.as_c()?;
         let mut error = core::ptr::null_mut();
         let place = if with_error { &raw mut error } else { core::ptr::null_mut() };
@@ -293,7 +293,7 @@ impl Instance {
         let mut out = vec![f64::NAN; count];
         let mut guarded = if self.context.is_checking() { Some(Guarded::new(&out)?) } else { None };
         let room = guarded.as_mut().map_or(out.as_mut_ptr(), Guarded::as_mut_ptr);
-        let shown = Shown::new(past, &self.context)?;
+        let shown = PastView::new(past, &self.context)?;
         let view = shown.as_c()?;
         let mut error = core::ptr::null_mut();
         // SAFETY: the past lives during the call, and there is room for as many numbers as are said.
@@ -334,7 +334,7 @@ fn refused(call: &str, capacity: usize, status: i32, wrote: bool, silent: bool) 
 }
 
 /// A past laid out as the ABI wants it.
-pub(super) struct Shown<'a> {
+pub(super) struct PastView<'a> {
     context: &'a Context,
     dates: Lent<'a, i32>,
     names: Lent<'a, wf_string>,
@@ -346,7 +346,7 @@ pub(super) struct Shown<'a> {
     _planes: Vec<Lent<'a, f64>>,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> PastView<'a> {
     pub(super) fn new(past: &'a Past, context: &'a Context) -> Result<Self> {
         let checking = context.is_checking();
         let mut texts = Vec::new();

@@ -4,8 +4,8 @@ use serde_json::Value as Json;
 use walkforge_plugin_abi::{wf_plugin_api, wf_string};
 
 use super::error::check;
-use super::trail::Trail;
 use crate::error::{Code, Error, Result, fail};
+use crate::plugin::checking::call_trace::CallTrace;
 use crate::settings::Setting;
 
 /// Bytes that a description may have.
@@ -16,7 +16,7 @@ const LONGEST_NAME: usize = 64;
 
 /// What a plugin's models are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ModelKind {
     /// They train themselves, or have nothing to train.
     Estimator,
     /// The core trains them.
@@ -27,7 +27,7 @@ pub(super) enum Kind {
 pub(super) struct Description {
     pub(super) name: String,
     pub(super) version: String,
-    pub(super) kind: Kind,
+    pub(super) kind: ModelKind,
     pub(super) settings: Vec<Setting>,
     /// All of it, as the plugin wrote it.
     pub(super) text: String,
@@ -35,7 +35,7 @@ pub(super) struct Description {
 
 impl Description {
     /// Asks a plugin; `source` is what messages call it.
-    pub(super) fn read(api: &wf_plugin_api, source: &str, trail: Option<&Trail>) -> Result<Self> {
+    pub(super) fn read(api: &wf_plugin_api, source: &str, trail: Option<&CallTrace>) -> Result<Self> {
         let text = told(api, source, trail)?;
         let tree: Json = serde_json::from_str(&text).map_err(|error| {
             Error::new(Code::PluginAbi, format!("the description of plugin {source} is not JSON: {error}"))
@@ -46,8 +46,8 @@ impl Description {
             })
         };
         let kind = match field("kind")?.as_str() {
-            "estimator" => Kind::Estimator,
-            "network" => Kind::Network,
+            "estimator" => ModelKind::Estimator,
+            "network" => ModelKind::Network,
             kind => {
                 fail!(
                     PluginAbi,
@@ -73,13 +73,13 @@ impl Description {
 }
 
 /// The text of a description.
-fn told(api: &wf_plugin_api, source: &str, trail: Option<&Trail>) -> Result<String> {
+fn told(api: &wf_plugin_api, source: &str, trail: Option<&CallTrace>) -> Result<String> {
     let Some(describe) = api.describe else { fail!(PluginAbi, "plugin {source} has no function describe") };
     let mut told = wf_string { data: core::ptr::null(), length: 0 };
     let mut error = core::ptr::null_mut();
     // SAFETY: the function is the plugin's; both out-parameters are ours.
     unsafe {
-        let status = Trail::around(trail, "describe", || describe(&raw mut told, &raw mut error));
+        let status = CallTrace::around(trail, "describe", || describe(&raw mut told, &raw mut error));
         check(source, "describe", status, error)?;
     }
     if told.data.is_null() || told.length == 0 {

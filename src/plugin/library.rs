@@ -53,7 +53,7 @@ pub(super) struct Candidate {
 }
 
 /// A file that this process has loaded.
-struct Known {
+struct LoadedFile {
     identity: (u64, u64),
     sha256: String,
     /// Paths that the loader knows it by.
@@ -63,7 +63,7 @@ struct Known {
 }
 
 // The loader's own list of libraries is the process's, and so is what has to be known of it.
-static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+static KNOWN: Mutex<Vec<LoadedFile>> = Mutex::new(Vec::new());
 
 impl Candidate {
     /// Opens and hashes a file.
@@ -141,7 +141,9 @@ impl Candidate {
         let paths = if by_path { vec![full] } else { Vec::new() };
         match place {
             Some(place) => known[place].paths.extend(paths),
-            None => known.push(Known { identity: self.identity, sha256: self.sha256.clone(), paths, file: self.file }),
+            None => {
+                known.push(LoadedFile { identity: self.identity, sha256: self.sha256.clone(), paths, file: self.file })
+            }
         }
         drop(known);
         let init = entry(&library, &self.path);

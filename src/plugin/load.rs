@@ -10,10 +10,10 @@ use walkforge_plugin_abi::{WF_ABI_MAJOR, wf_plugin_api, wf_plugin_entry};
 
 use super::adapter::{Origin, Plugin};
 use super::error::check;
-use super::host::HOST;
 use super::library::{AllowList, Candidate, Loaded};
-use super::trail::Trail;
 use crate::error::{Result, fail};
+use crate::plugin::checking::call_trace::CallTrace;
+use crate::plugin::service::HOST;
 
 /// The environment variable that names folders with plugins.
 const PATH_VARIABLE: &str = "WALKFORGE_PLUGIN_PATH";
@@ -26,13 +26,13 @@ const ALLOW_VARIABLE: &str = "WALKFORGE_PLUGIN_SHA256";
 
 /// The folders in which plugins are sought, in order, and which files may be loaded from them.
 #[derive(Clone, Default)]
-pub struct Search {
+pub struct PluginSearch {
     folders: Vec<PathBuf>,
     registered: BTreeMap<String, Plugin>,
     allowed: Option<AllowList>,
 }
 
-impl Search {
+impl PluginSearch {
     /// The given folders only.
     pub fn folders(folders: Vec<PathBuf>) -> Self {
         Self { folders, ..Self::default() }
@@ -68,7 +68,7 @@ impl Search {
     /// The same with the list of `WALKFORGE_PLUGIN_SHA256`, where that is set.
     ///
     /// # Errors
-    /// As for [`Search::allow_only`]: a variable that is set and empty allows nothing, and is taken for a mistake.
+    /// As for [`PluginSearch::allow_only`]: a variable that is set and empty allows nothing, and is taken for a mistake.
     pub fn allow_by_environment(self) -> Result<Self> {
         match std::env::var_os(ALLOW_VARIABLE) {
             None => Ok(self),
@@ -121,7 +121,7 @@ impl Search {
     }
 }
 
-impl Search {
+impl PluginSearch {
     fn load_file(&self, path: &Path) -> Result<Plugin> {
         let Loaded { init, source, sha256 } = Candidate::open(path)?.load(self.allowed.as_ref())?;
         // SAFETY: the function is a plugin's entry, as its symbol says.
@@ -190,7 +190,7 @@ pub(super) unsafe fn understand(init: wf_plugin_entry, source: &str, origin: Ori
     // SAFETY: the host table is static; `api` starts with its size; `error` is ours.
     unsafe {
         let status =
-            Trail::around(origin.trail.as_deref(), "init", || init(&raw const HOST, &raw mut api, &raw mut error));
+            CallTrace::around(origin.trail.as_deref(), "init", || init(&raw const HOST, &raw mut api, &raw mut error));
         check(source, "init", status, error)?;
     }
     let abi = api.abi_major;

@@ -3,20 +3,15 @@
 //! A loaded library is never unloaded. What a plugin returns is checked before anyone uses it.
 
 mod adapter;
-mod builder;
+pub(crate) mod checking;
 mod description;
 pub(crate) mod error;
-pub(crate) mod host;
 mod library;
 mod load;
-mod memory;
 mod network;
-mod probe;
-pub(crate) mod process;
-mod services;
-mod trail;
+pub(crate) mod service;
 
 pub use adapter::Plugin;
-pub use load::{Search, register};
-pub use probe::{Negotiation, Probe};
-pub use trail::Trail;
+pub use checking::call_trace::CallTrace;
+pub use checking::probe::{Negotiation, Probe};
+pub use load::{PluginSearch, register};

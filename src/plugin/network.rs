@@ -2,19 +2,19 @@
 
 use walkforge_plugin_abi::{WF_UNIVERSE_BY_DATE, WF_UNIVERSE_FIXED, wf_network_shape};
 
-use super::adapter::{Instance, Shown};
-use super::builder::Under;
+use super::adapter::{Instance, PastView};
 use super::error::{check, string};
-use super::memory::Guarded;
 use crate::error::{Code, Error, Result, fail};
-use crate::model::{Network, Requirements, Sketch, Universe};
+use crate::model::{AssetSet, Network, NetworkSpec, Requirements};
 use crate::panel::Past;
+use crate::plugin::checking::guarded_memory::Guarded;
+use crate::plugin::service::program::BuildState;
 
 /// The universe by its number in the ABI.
-pub(super) fn universe(plugin: &str, number: i32) -> Result<Universe> {
+pub(super) fn universe(plugin: &str, number: i32) -> Result<AssetSet> {
     match number {
-        WF_UNIVERSE_BY_DATE => Ok(Universe::ByDate),
-        WF_UNIVERSE_FIXED => Ok(Universe::Fixed),
+        WF_UNIVERSE_BY_DATE => Ok(AssetSet::ByDate),
+        WF_UNIVERSE_FIXED => Ok(AssetSet::Fixed),
         other => fail!(
             Plugin,
             "plugin '{plugin}' asks for universe {other}; allowed are WF_UNIVERSE_BY_DATE (0) and WF_UNIVERSE_FIXED (1)"
@@ -31,11 +31,11 @@ impl Network for Instance {
         self.needs
     }
 
-    fn universe(&self) -> Universe {
+    fn universe(&self) -> AssetSet {
         self.universe
     }
 
-    fn build(&self, assets: usize, features: &[String]) -> Result<Sketch> {
+    fn build(&self, assets: usize, features: &[String]) -> Result<NetworkSpec> {
         let name = &self.table.name;
         let Some(build) = self.table.api.build else { fail!(PluginAbi, "plugin '{name}' has no function build") };
         let names: Vec<_> = features.iter().map(|feature| string(feature)).collect();
@@ -45,7 +45,7 @@ impl Network for Instance {
             feature_count: names.len(),
             features: names.as_ptr(),
         };
-        let mut under = Under::new(assets, self.needs.lookback, features);
+        let mut under = BuildState::new(assets, self.needs.lookback, features);
         let mut error = core::ptr::null_mut();
         // SAFETY: the instance is the plugin's own; shape and program live during the call, the program is ours alone.
         let told = unsafe {
@@ -72,7 +72,7 @@ impl Network for Instance {
         out.fill(f32::from_bits(UNWRITTEN));
         let mut guarded = if self.context.is_checking() { Some(Guarded::new(out)?) } else { None };
         let room = guarded.as_mut().map_or(out.as_mut_ptr(), Guarded::as_mut_ptr);
-        let shown = Shown::new(past, &self.context)?;
+        let shown = PastView::new(past, &self.context)?;
         let view = shown.as_c()?;
         let mut error = core::ptr::null_mut();
         // SAFETY: the past lives during the call, and there is room for as many numbers as are said.

@@ -1,9 +1,11 @@
 //! From target weights to a net return path: constraints that hold for every model alike, drift, turnover and costs.
 
+mod account;
 mod constraints;
-mod market;
-mod path;
+mod execution;
+mod settings;
 
-pub use constraints::{Change, Constraints, Group, Known, TopBy};
-pub use market::{Decision, Market, Walked};
-pub use path::{Book, Path};
+pub use account::{Account, Path};
+pub use constraints::{ConstraintChange, ConstraintContext, Constraints, Group, TopBy};
+pub use execution::{Decision, ExecutionModel, SimulatedPath};
+pub use settings::{PortfolioSettings, group_settings, portfolio_settings};

@@ -4,7 +4,7 @@ use super::{ALIGNMENT, Dtype, Init, Input, Node, Parameter, Program, Source, Val
 use crate::error::{Result, fail};
 use crate::ops::{
     Activation, Arithmetic, Concat, Dropout, LayerNorm, Linear, Lstm, MOST_OPERANDS, MatMul, Op, Operand, Reduce,
-    Reduction, Reshape, Scale, Slice, Softmax, Transpose, named,
+    Reduction, Reshape, Scale, Slice, Softmax, Transpose, from_name,
 };
 
 /// A program under construction.
@@ -121,8 +121,8 @@ impl Builder {
     ///
     /// # Errors
     /// As for [`Builder::op`]; and where there is no such op, or its attributes cannot be read.
-    pub fn named(&mut self, name: &str, attributes: &str, inputs: &[ValueId]) -> Result<ValueId> {
-        match named(name, attributes) {
+    pub fn op_by_name(&mut self, name: &str, attributes: &str, inputs: &[ValueId]) -> Result<ValueId> {
+        match from_name(name, attributes) {
             Ok(op) => self.push(op, inputs),
             Err(text) => fail!(InvalidArgument, "op '{name}' {text}"),
         }

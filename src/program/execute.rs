@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::plan::{Piece, Plan};
 use super::{Dtype, Init, PackedParameters, Program, ValueId};
 use crate::device::cpu::{Arena, round_to_half};
-use crate::ops::{Backward, Call, Forward, MOST_OPERANDS, Operand, Packed};
+use crate::ops::{Backward, Call, Forward, MOST_OPERANDS, Operand, PackedWeights};
 use crate::random::Random;
 
 /// Streams of random numbers below this one belong to ops, by their node.
@@ -114,7 +114,7 @@ impl Replica {
     pub fn first_fault(
         &mut self,
         parameters: &[f32],
-        towards: &[f32],
+        output_grad: &[f32],
         gradients: &mut [f32],
         step: Step,
     ) -> Option<String> {
@@ -137,12 +137,12 @@ impl Replica {
                 return Some(format!("op '{}' (%{at}) gave {found}", node.op.name()));
             }
         }
-        if let Some(found) = fault(towards) {
+        if let Some(found) = fault(output_grad) {
             return Some(format!("the slope of the loss is {found}"));
         }
         gradients.fill(0.0);
         let mut first = None;
-        self.backward_watched(parameters, towards, gradients, step, &mut |replica, node, gradients| {
+        self.backward_watched(parameters, output_grad, gradients, step, &mut |replica, node, gradients| {
             let forward = &program.nodes[node];
             let bad = forward.inputs.iter().any(|input| {
                 let of_parameter = program.is_parameter(*input).map(|place| {
@@ -168,7 +168,7 @@ impl Replica {
     }
 
     /// One op forward.
-    fn node(&mut self, parameters: &[f32], packed: Option<&Packed>, step: Step, at: usize) {
+    fn node(&mut self, parameters: &[f32], packed: Option<&PackedWeights>, step: Step, at: usize) {
         let (program, plan) = (Arc::clone(&self.program), Arc::clone(&self.plan));
         let node = &program.nodes[at];
         {
@@ -204,15 +204,15 @@ impl Replica {
     ///
     /// # Panics
     /// Where the plan is not one for training: a fault of the caller.
-    pub fn backward(&mut self, parameters: &[f32], towards: &[f32], gradients: &mut [f32], step: Step) {
-        self.backward_watched(parameters, towards, gradients, step, &mut |_, _, _| ());
+    pub fn backward(&mut self, parameters: &[f32], output_grad: &[f32], gradients: &mut [f32], step: Step) {
+        self.backward_watched(parameters, output_grad, gradients, step, &mut |_, _, _| ());
     }
 
     /// The same; `after` is told each node when its gradients are there.
     fn backward_watched(
         &mut self,
         parameters: &[f32],
-        towards: &[f32],
+        output_grad: &[f32],
         gradients: &mut [f32],
         step: Step,
         after: &mut dyn FnMut(&Self, usize, &[f32]),
@@ -220,7 +220,7 @@ impl Replica {
         let (program, plan) = (Arc::clone(&self.program), Arc::clone(&self.plan));
         assert!(plan.purpose().trains(), "this plan has no backward pass");
         let last = part(&plan.gradients[program.output.0], self.size(program.output, step.batch));
-        self.arena.write(last).copy_from_slice(towards);
+        self.arena.write(last).copy_from_slice(output_grad);
         let mut begun = vec![false; program.values.len()];
         begun[program.output.0] = true;
         for back in &plan.reverse {
@@ -397,7 +397,7 @@ mod tests {
     /// Both passes over the whole batch, cut in micro-batches of `cut`, with a plan for `planned` samples.
     fn passes(program: &Arc<Program>, plan: &Arc<Plan>, parameters: &[f32], cut: usize) -> Outcome {
         let mut replica = Replica::new(Arc::clone(program), Arc::clone(plan), 3);
-        let (x, towards) = (draw(1, BATCH * 15), draw(2, BATCH * 4));
+        let (x, output_grad) = (draw(1, BATCH * 15), draw(2, BATCH * 4));
         let mask: Vec<f32> = (0..BATCH * 4).map(|place| f32::from(u8::from(place % 5 != 2))).collect();
         let mut out = Outcome { output: Vec::new(), gradients: vec![0.0; program.parameter_count()] };
         for first in (0..BATCH).step_by(cut) {
@@ -407,7 +407,7 @@ mod tests {
             replica.input(1, batch).copy_from_slice(&mask[first * 4..][..batch * 4]);
             if plan.purpose().trains() {
                 out.output.extend_from_slice(replica.forward(parameters, step));
-                replica.backward(parameters, &towards[first * 4..][..batch * 4], &mut out.gradients, step);
+                replica.backward(parameters, &output_grad[first * 4..][..batch * 4], &mut out.gradients, step);
             } else {
                 out.output.extend_from_slice(replica.predict(parameters, &program.pack(parameters), step));
             }
@@ -430,7 +430,7 @@ mod tests {
     fn gradients_are_the_slopes_of_the_loss() {
         let (program, mut parameters) = prepared();
         let plan = Arc::new(program.plan(Purpose::Train, BATCH));
-        let towards = draw(2, BATCH * 4);
+        let output_grad = draw(2, BATCH * 4);
         let ours = passes(&program, &plan, &parameters, BATCH).gradients;
         let mut checked = 0;
         for parameter in program.parameters() {
@@ -441,7 +441,7 @@ mod tests {
                 let mut loss = |value: f32| -> f64 {
                     parameters[at] = value;
                     let output = passes(&program, &plan, &parameters, BATCH).output;
-                    output.iter().zip(&towards).map(|(value, weight)| f64::from(value * weight)).sum()
+                    output.iter().zip(&output_grad).map(|(value, weight)| f64::from(value * weight)).sum()
                 };
                 let slope = (loss(middle + STEP) - loss(middle - STEP)) / f64::from(2.0 * STEP);
                 parameters[at] = middle;
@@ -518,12 +518,12 @@ mod tests {
     fn what_is_computed_again_has_the_same_bits_in_less_memory() {
         let (program, parameters) = prepared();
         let kept = Arc::new(program.plan(Purpose::Train, BATCH));
-        let again = Arc::new(program.plan(Purpose::TrainAgain, BATCH));
+        let again = Arc::new(program.plan(Purpose::TrainRecompute, BATCH));
         let (one, two) = (passes(&program, &kept, &parameters, BATCH), passes(&program, &again, &parameters, BATCH));
         assert_eq!((bits(&one.output), bits(&one.gradients)), (bits(&two.output), bits(&two.gradients)));
         // A block of sequences is computed again at a time, so that it pays with many of them.
         let numbers = |purpose| program.plan(purpose, 400).numbers();
-        let (kept, again) = (numbers(Purpose::Train), numbers(Purpose::TrainAgain));
+        let (kept, again) = (numbers(Purpose::Train), numbers(Purpose::TrainRecompute));
         assert!(again * 10 < kept * 9, "{again} {kept}");
     }
 

@@ -2,7 +2,7 @@
 //! with it.
 
 use super::{Dtype, Node, Program};
-use crate::ops::Packed;
+use crate::ops::PackedWeights;
 
 /// One set of parameters of a program, packed.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ struct Entry {
     op: &'static str,
     /// The first place and the count of numbers of each of its parameters.
     of: Vec<(usize, usize)>,
-    packed: Packed,
+    packed: PackedWeights,
 }
 
 impl Program {
@@ -66,7 +66,7 @@ impl PackedParameters {
     }
 
     /// What the node at this place among those that pack has packed.
-    pub(super) fn get(&self, place: usize) -> Option<&Packed> {
+    pub(super) fn get(&self, place: usize) -> Option<&PackedWeights> {
         self.nodes.get(place).map(|entry| &entry.packed)
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::reverse::Back;
 use super::{ALIGNMENT, Program, ValueId};
-use crate::ops::Room;
+use crate::ops::Workspace;
 
 /// What a program is run for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Purpose {
     /// Forward and backward.
     Train,
     /// The same; what ops can compute again for the backward pass is not kept.
-    TrainAgain,
+    TrainRecompute,
     /// Forward alone, with parameters that were packed beforehand ([`Program::pack`]).
     Predict,
 }
@@ -73,11 +73,11 @@ impl Program {
             let output = &self.values[node.output.0].operand;
             let operands = self.operands(node);
             let room = match purpose {
-                Purpose::TrainAgain => node.op.room_again(&operands, output, batch),
-                Purpose::Predict if self.packs(node) => node.op.room_packed(&operands, output, batch),
-                _ => node.op.room(&operands, output, batch),
+                Purpose::TrainRecompute => node.op.recompute_workspace(&operands, output, batch),
+                Purpose::Predict if self.packs(node) => node.op.packed_workspace(&operands, output, batch),
+                _ => node.op.workspace(&operands, output, batch),
             };
-            let Room { saved: kept, forward, backward } = room;
+            let Workspace { saved: kept, forward, backward } = room;
             let kept = if purpose.trains() { kept } else { 0 };
             saved.push(Piece { count: kept, steps: (step, step), place: 0..0 });
             let piece = |count| Piece { count, steps: (step, step), place: 0..0 };

@@ -1,11 +1,11 @@
-//! Learning curves of networks: for few windows a panel each, for many a row each; and how the training went.
+//! TrainingProgress curves of networks: for few windows a panel each, for many a row each; and how the training went.
 
 use std::fmt::Write as _;
 
 use super::axis::ticks;
 use super::chart::{COLOURS, WIDTH, path, thinned};
 use super::tables::months;
-use super::{Curves, ModelValues, Values, WindowSpan, escape, ordered};
+use super::{Curves, ModelValues, ReportValues, WindowSpan, escape, ordered};
 
 /// Windows that have a panel each; more have a row each.
 const MOST_PANELS: usize = 12;
@@ -14,12 +14,12 @@ const HEIGHT: f64 = 3_000.0;
 const SPANS: usize = 120;
 
 /// A section a network.
-pub(super) fn learning(values: &Values) -> String {
+pub(super) fn learning(values: &ReportValues) -> String {
     let mut out = String::new();
     for (place, model) in ordered(&values.models).filter(|(_, model)| !model.training.is_empty()) {
         let _ = write!(
             out,
-            "<section><h2>Learning curves of {}</h2><p>Train loss and the net Sharpe ratio on the validation span, by epoch; \
+            "<section><h2>TrainingProgress curves of {}</h2><p>Train loss and the net Sharpe ratio on the validation span, by epoch; \
              each line has its own scale. The dot is the epoch whose weights were kept.</p>\n{}",
             escape(&model.name),
             facts(model)

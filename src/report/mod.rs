@@ -7,17 +7,17 @@ mod learning;
 mod monitor;
 mod page;
 mod series;
-mod strips;
 mod tables;
+mod weights_chart;
 
 use jiff::civil::Date;
 
-use crate::evaluate::{Overfitting, Value};
+use crate::evaluate::{MetricValue, Overfitting};
 pub use page::html;
 
 /// A rebalance as the report shows it.
 #[derive(Clone, Debug)]
-pub struct Rebalance {
+pub struct RebalanceValues {
     /// The decision's date.
     pub date: Date,
     /// Weights, `[assets]`.
@@ -28,16 +28,16 @@ pub struct Rebalance {
 #[derive(Clone, Debug)]
 pub struct WindowValues {
     /// Over the train span.
-    pub train: Vec<Value>,
+    pub train: Vec<MetricValue>,
     /// Over the validation span.
-    pub validation: Vec<Value>,
+    pub validation: Vec<MetricValue>,
     /// Over the test span.
-    pub test: Vec<Value>,
+    pub test: Vec<MetricValue>,
 }
 
 /// What one rule of the constraints changed on the out-of-sample path.
 #[derive(Clone, Debug)]
-pub struct Changed {
+pub struct ChangedValues {
     /// The rule.
     pub rule: &'static str,
     /// On how many decisions it changed something.
@@ -97,13 +97,13 @@ pub struct ModelValues {
     /// ½ Σ|Δw|.
     pub turnover: Vec<f64>,
     /// Targets.
-    pub rebalances: Vec<Rebalance>,
+    pub rebalances: Vec<RebalanceValues>,
     /// Out-of-sample metrics in the order of the table.
-    pub total: Vec<Value>,
+    pub total: Vec<MetricValue>,
     /// By window.
     pub windows: Vec<WindowValues>,
     /// What the constraints changed.
-    pub changes: Vec<Changed>,
+    pub changes: Vec<ChangedValues>,
     /// What its path went through where prices were missing, if they were.
     pub gaps: Option<String>,
     /// The overfitting monitor, where it fits anything.
@@ -134,7 +134,7 @@ pub struct Integrity {
 
 /// Everything that a report shows.
 #[derive(Clone, Debug)]
-pub struct Values {
+pub struct ReportValues {
     /// Name and value of what the reader should know of how the figures came about.
     pub facts: Vec<(String, String)>,
     /// The out-of-sample days.

@@ -7,8 +7,8 @@ use jiff::civil::Date;
 use super::axis::{Across, ticks};
 use super::chart::{COLOURS, WIDTH, labels_below, swatch};
 use super::tables::{months, shown};
-use super::{ModelValues, Values, WindowSpan, escape, ordered};
-use crate::evaluate::{Overfitting, SpanSharpes, Unit, Value};
+use super::{ModelValues, ReportValues, WindowSpan, escape, ordered};
+use crate::evaluate::{MetricValue, Overfitting, SpanSharpes, Unit};
 
 const HEIGHT: f64 = 3_000.0;
 
@@ -21,7 +21,7 @@ const RULES: &str = "The rules, in this order. No verdict: fewer than 5 windows 
     of test.";
 
 /// Chart, table and verdict of each model that fits something; empty where none does.
-pub(super) fn monitor(values: &Values) -> String {
+pub(super) fn monitor(values: &ReportValues) -> String {
     let mut out = String::new();
     for (place, model) in ordered(&values.models) {
         let Some(found) = &model.overfitting else { continue };
@@ -80,7 +80,7 @@ fn chart(place: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
             let (train, test) = (down(train), down(test));
             let _ = write!(out, "<path class=\"rod s{colour}\" d=\"M{x:.0} {train:.0}V{test:.0}\"/>");
         }
-        let mut dot = |class: &str, value: Value| {
+        let mut dot = |class: &str, value: MetricValue| {
             if let Some(value) = number(value) {
                 let _ = write!(out, "<path class=\"{class}\" d=\"M{x:.0} {:.0}h0\"/>", down(value));
             }
@@ -102,8 +102,8 @@ fn mark(drawn: &str) -> String {
     format!("<svg class=\"swatch\" viewBox=\"0 0 24 8\" aria-hidden=\"true\">{drawn}</svg>")
 }
 
-fn number(value: Value) -> Option<f64> {
-    if let Value::Number(number) = value { Some(number) } else { None }
+fn number(value: MetricValue) -> Option<f64> {
+    if let MetricValue::Number(number) = value { Some(number) } else { None }
 }
 
 fn table(spans: &[WindowSpan], model: &ModelValues, found: &Overfitting) -> String {
@@ -113,7 +113,7 @@ fn table(spans: &[WindowSpan], model: &ModelValues, found: &Overfitting) -> Stri
          <th scope=\"col\">validation</th><th scope=\"col\">test</th><th scope=\"col\">Gap, train − test</th>\
          <th scope=\"col\">Ratio, test / train</th>{peak}</tr></thead><tbody>\n"
     );
-    let text = |value: Value| shown(Some(&value), Unit::Ratio, 1);
+    let text = |value: MetricValue| shown(Some(&value), Unit::Ratio, 1);
     for (place, (span, window)) in spans.iter().zip(&found.windows).enumerate() {
         let (start, end) = span.test;
         let SpanSharpes { train, validation, test } = *window;
@@ -145,16 +145,19 @@ mod tests {
     use jiff::civil::date;
 
     use super::chart;
-    use crate::evaluate::{SpanSharpes, Value, overfitting};
+    use crate::evaluate::{MetricValue, SpanSharpes, overfitting};
     use crate::report::WindowSpan;
 
     #[test]
     fn a_window_is_a_rod_from_train_to_test_and_a_missing_score_leaves_no_mark() {
         let test = |year: i16| (date(year, 1, 1), date(year, 12, 31));
         let spans = [2020, 2021].map(|year| WindowSpan { held: test(year), test: test(year) });
-        let none = Value::Undefined("the model fits nothing");
-        let whole =
-            SpanSharpes { train: Value::Number(3.0), validation: Value::Number(2.0), test: Value::Number(-1.0) };
+        let none = MetricValue::Undefined("the model fits nothing");
+        let whole = SpanSharpes {
+            train: MetricValue::Number(3.0),
+            validation: MetricValue::Number(2.0),
+            test: MetricValue::Number(-1.0),
+        };
         let found = overfitting(vec![whole, SpanSharpes { train: none, ..whole }], 1.0);
         let html = chart(1, &spans, &found);
         // From −1.2 to 3.2: train lies at 0.2 of 4.4 below the top, test as far above the bottom.

@@ -8,15 +8,15 @@ use super::chart::{Chart, Line, MOST_BANDS};
 use super::learning::{by_clock, learning};
 use super::monitor::monitor;
 use super::series::{ROLLING, drawdown, rolling_sharpe, rolling_sum, wealth};
-use super::strips::strips;
 use super::tables::{by_window, changes, headline, shown, totals};
-use super::{ModelValues, Values, escape, ordered};
+use super::weights_chart::weights_chart;
+use super::{ModelValues, ReportValues, escape, ordered};
 use crate::evaluate::{METRICS, Unit};
 
 const STYLE: &str = include_str!("style.css");
 
 /// The page.
-pub fn html(values: &Values) -> String {
+pub fn html(values: &ReportValues) -> String {
     let names: Vec<String> = ordered(&values.models).map(|(_, model)| escape(&model.name)).collect();
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
@@ -50,7 +50,7 @@ pub fn html(values: &Values) -> String {
     for (place, model) in ordered(&values.models) {
         let open = if place > 0 || values.models.len() == 1 { " open" } else { "" };
         let _ = writeln!(out, "<details{open}><summary><h3>{}</h3></summary>", escape(&model.name));
-        out += &strips(model, &values.assets);
+        out += &weights_chart(model, &values.assets);
         out += "</details>\n";
     }
     out += "</section>\n";
@@ -63,7 +63,7 @@ pub fn html(values: &Values) -> String {
 }
 
 /// What came out, in a sentence a model.
-fn lead(values: &Values) -> String {
+fn lead(values: &ReportValues) -> String {
     let (Some(first), Some(last)) = (values.days.first(), values.days.last()) else { return String::new() };
     let of = |model: &ModelValues, name: &str, unit: Unit| {
         let place = METRICS.iter().position(|metric| metric.name == name);
@@ -86,7 +86,7 @@ fn lead(values: &Values) -> String {
     )
 }
 
-fn charts(values: &Values) -> String {
+fn charts(values: &ReportValues) -> String {
     let bands: Vec<(Date, Date)> = values.windows.iter().map(|window| window.held).collect();
     let lines = |series: &dyn Fn(&ModelValues) -> Vec<f64>| -> Vec<Line> {
         values.models.iter().map(|model| Line { name: model.name.clone(), values: series(model) }).collect()
@@ -119,7 +119,7 @@ fn charts(values: &Values) -> String {
 }
 
 /// What the walk recorded of what models were shown.
-fn integrity(values: &Values) -> String {
+fn integrity(values: &ReportValues) -> String {
     let seen = values.integrity;
     let fits = match seen.fits {
         0 => "No model here is fitted; each weighs from its lookback alone.".to_owned(),
@@ -148,18 +148,20 @@ mod tests {
     use jiff::ToSpan;
     use jiff::civil::{Date, date};
 
-    use super::super::{Changed, Integrity, ModelValues, Rebalance, Values, WindowSpan, WindowValues};
+    use super::super::{
+        ChangedValues, Integrity, ModelValues, RebalanceValues, ReportValues, WindowSpan, WindowValues,
+    };
     use super::html;
-    use crate::evaluate::{METRICS, Value};
+    use crate::evaluate::{METRICS, MetricValue};
 
     fn model(name: &str, fits: bool) -> ModelValues {
-        let metrics = |number: f64| vec![Value::Number(number); METRICS.len()];
+        let metrics = |number: f64| vec![MetricValue::Number(number); METRICS.len()];
         ModelValues {
             name: name.to_owned(),
             fits,
             net: vec![0.01; 300],
             turnover: vec![0.0; 300],
-            rebalances: vec![Rebalance { date: date(2019, 12, 31), weights: vec![0.25, 0.75] }],
+            rebalances: vec![RebalanceValues { date: date(2019, 12, 31), weights: vec![0.25, 0.75] }],
             total: metrics(-0.5),
             windows: vec![WindowValues { train: metrics(3.25), validation: metrics(2.25), test: metrics(1.25) }],
             changes: Vec::new(),
@@ -169,10 +171,10 @@ mod tests {
         }
     }
 
-    fn values(models: Vec<ModelValues>) -> Values {
+    fn values(models: Vec<ModelValues>) -> ReportValues {
         let days: Vec<Date> = (1..=300).map(|day| date(2019, 12, 31).checked_add(day.days()).unwrap()).collect();
         let span = (days[0], days[299]);
-        Values {
+        ReportValues {
             facts: vec![("Costs".to_owned(), "<10> bps".to_owned())],
             windows: vec![WindowSpan { held: span, test: span }],
             days,
@@ -210,7 +212,8 @@ mod tests {
     #[test]
     fn changes_gaps_and_a_broken_promise_are_said() {
         let mut changed = model("m", false);
-        changed.changes = vec![Changed { rule: "bounds", decisions: 4, moved: 0.5, most: (date(2020, 2, 28), 0.3) }];
+        changed.changes =
+            vec![ChangedValues { rule: "bounds", decisions: 4, moved: 0.5, most: (date(2020, 2, 28), 0.3) }];
         changed.gaps = Some("3 asset-days held without a price".to_owned());
         let mut values = values(vec![model("equal_weight", false), changed]);
         values.integrity.nearest = 2;

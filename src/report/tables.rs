@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use jiff::civil::Date;
 
 use super::chart::swatch;
-use super::{Values, WindowValues, escape, ordered};
-use crate::evaluate::{METRICS, Metric, Unit, Value};
+use super::{ReportValues, WindowValues, escape, ordered};
+use crate::evaluate::{METRICS, Metric, MetricValue, Unit};
 
 /// What is compared first.
 const HEADLINE: [&str; 4] = ["sharpe", "cagr", "max_drawdown", "turnover"];
@@ -29,7 +29,7 @@ fn metric(name: &str) -> Option<(usize, &'static Metric)> {
 }
 
 /// One row a model, the figures that a reader compares first.
-pub(super) fn headline(values: &Values) -> String {
+pub(super) fn headline(values: &ReportValues) -> String {
     let columns: Vec<(usize, &Metric)> = HEADLINE.iter().filter_map(|name| metric(name)).collect();
     let mut out =
         String::from("<div class=\"scroll\"><table class=\"headline\"><thead><tr><th scope=\"col\">Model</th>");
@@ -54,7 +54,7 @@ pub(super) fn headline(values: &Values) -> String {
 }
 
 /// Every metric of the out-of-sample path, and what each means.
-pub(super) fn totals(values: &Values) -> String {
+pub(super) fn totals(values: &ReportValues) -> String {
     let mut out = String::from(
         "<section><h2>All metrics, out of sample</h2>\
          <div class=\"scroll\"><table><thead><tr><th scope=\"col\">Metric</th>",
@@ -80,7 +80,7 @@ pub(super) fn totals(values: &Values) -> String {
 }
 
 /// A table a model, one row a window.
-pub(super) fn by_window(values: &Values) -> String {
+pub(super) fn by_window(values: &ReportValues) -> String {
     let columns: Vec<(usize, &Metric)> = WINDOW.iter().filter_map(|name| metric(name)).collect();
     let mut out = String::from(
         "<section><h2>Window by window</h2><p>Each span is scored on a path of its own that starts in cash, after \
@@ -134,7 +134,7 @@ pub(super) fn months(start: Date, end: Date) -> String {
 }
 
 /// What the constraints changed, where they did.
-pub(super) fn changes(values: &Values) -> String {
+pub(super) fn changes(values: &ReportValues) -> String {
     if values.models.iter().all(|model| model.changes.is_empty()) {
         return String::new();
     }
@@ -156,8 +156,8 @@ pub(super) fn changes(values: &Values) -> String {
                 change.rule,
                 change.decisions,
                 model.rebalances.len(),
-                shown(Some(&Value::Number(change.moved / change.decisions.max(1) as f64)), Unit::Percent, 1),
-                shown(Some(&Value::Number(change.most.1)), Unit::Percent, 1),
+                shown(Some(&MetricValue::Number(change.moved / change.decisions.max(1) as f64)), Unit::Percent, 1),
+                shown(Some(&MetricValue::Number(change.most.1)), Unit::Percent, 1),
                 change.most.0
             );
         }
@@ -170,12 +170,12 @@ pub(super) fn changes(values: &Values) -> String {
 }
 
 /// A value as people read it, shares in percent with so many decimals.
-pub(super) fn shown(value: Option<&Value>, unit: Unit, decimals: usize) -> String {
+pub(super) fn shown(value: Option<&MetricValue>, unit: Unit, decimals: usize) -> String {
     match value {
         None => "–".to_owned(),
-        Some(Value::Day(day)) => day.to_string(),
-        Some(Value::Undefined(reason)) => format!("<span title=\"{}\">–</span>", escape(reason)),
-        Some(Value::Number(number)) => {
+        Some(MetricValue::Day(day)) => day.to_string(),
+        Some(MetricValue::Undefined(reason)) => format!("<span title=\"{}\">–</span>", escape(reason)),
+        Some(MetricValue::Number(number)) => {
             let text = if unit == Unit::Percent {
                 format!("{:.decimals$}\u{a0}%", number * 100.0)
             } else {

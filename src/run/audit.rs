@@ -4,12 +4,12 @@
 
 use jiff::civil::Date;
 
-use super::CANCELLED;
-use super::walk::Run;
-use super::window::{decide, fitted};
 use crate::error::{Code, Error, Result, fail};
-use crate::panel::{Change, Panel};
-use crate::portfolio::{Decision, Market};
+use crate::job::CANCELLED;
+use crate::job::{decide, fitted};
+use crate::panel::{Panel, Perturbation};
+use crate::portfolio::{Decision, ExecutionModel};
+use crate::run::runner::Run;
 use crate::windows::{Window, decisions};
 
 /// How many dates a run is cut at where the caller does not say.
@@ -114,8 +114,8 @@ impl Pipeline<'_> {
         }
         for cut in self.cuts(&base, dates.max(1)) {
             out.dates += 1;
-            for change in Change::ALL {
-                let panel = self.panel.changed_after(cut, change, 0x5eed);
+            for change in Perturbation::ALL {
+                let panel = self.panel.perturbed_after(cut, change, 0x5eed);
                 for window in self.touched(&base, cut) {
                     for (model, before) in base[window].iter().enumerate() {
                         let after = self.changed(&panel, model, window, cut)?;
@@ -261,14 +261,14 @@ impl Run {
     pub fn audit(&self, dates: usize) -> Result<Audit> {
         let decide = |panel: &Panel, model: usize, window: usize| self.decide_for_audit(panel, model, window);
         let weigh = |panel: &Panel, window: usize, decisions: &[Decision], last: usize| {
-            weigh(&self.market, panel, &self.windows[window], decisions, last)
+            weigh(&self.execution, panel, &self.windows[window], decisions, last)
         };
         let flag = self.cancel_flag();
         let outcome = Pipeline {
             panel: &self.panel,
             windows: &self.windows,
             models: self.entries.len(),
-            lag: self.market.lag,
+            lag: self.execution.lag,
             decide: &decide,
             weigh: &weigh,
             cancelled: &|| flag.load(std::sync::atomic::Ordering::Relaxed),
@@ -306,14 +306,20 @@ impl Run {
 }
 
 /// The weights after constraints on a path from cash over a window's test span, as far as rows up to `last` tell.
-fn weigh(market: &Market, panel: &Panel, window: &Window, decisions: &[Decision], last: usize) -> Result<Weighed> {
+fn weigh(
+    execution: &ExecutionModel,
+    panel: &Panel,
+    window: &Window,
+    decisions: &[Decision],
+    last: usize,
+) -> Result<Weighed> {
     let rows = window.test.rows.clone();
-    let first = (rows.start).saturating_sub(1 + market.lag);
+    let first = (rows.start).saturating_sub(1 + execution.lag);
     let test = &decisions[decisions.partition_point(|decision| decision.row < first)..];
     // A decision at `last` is weighed when the row after it begins, of which nothing else is looked at; those before the
     // span, of which there are several rows with a lag, when its first row does.
     let stop = last.saturating_add(2).max(rows.start + 1);
-    let mut walked = market.walk_until(panel, &mut market.cash(panel), test, rows, stop)?;
+    let mut walked = execution.simulate_until(panel, &mut execution.cash(panel), test, rows, stop)?;
     walked.targets.retain(|(row, _)| *row <= last);
     Ok(walked.targets)
 }

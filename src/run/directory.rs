@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
-use super::document::{document, identity, machine, text};
-use super::overview::overview;
-use super::score::scores;
-use super::tables::{returns, weights};
-use super::walk::Run;
 use crate::error::{Error, Result, fail};
 use crate::report::html;
+use crate::run::output::csv::{returns, weights};
+use crate::run::output::report_values::overview;
+use crate::run::output::run_json::{document, identity, machine, text};
+use crate::run::runner::Run;
+use crate::run::scores::scores;
 
 /// The files of a finished directory, in the order in which they are written.
 const FILES: [&str; 4] = ["weights.csv", "returns.csv", "report.html", "run.json"];

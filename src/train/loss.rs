@@ -1,7 +1,7 @@
 //! What training makes small, of the returns of a whole batch. The Sharpe ratio does not decompose over samples, so its gradient
 //! is taken of the whole batch at once, whatever micro-batches the network saw.
 
-use super::data::Places;
+use crate::network::AssetSlots;
 
 /// Added to the standard deviation, so that a batch of equal returns has a finite loss.
 const EPSILON: f64 = 1e-6;
@@ -25,16 +25,16 @@ pub fn sharpe(returns: &[f64]) -> (f64, Vec<f64>) {
 }
 
 /// Mean of the squares of `values` − `labels` over those pairs whose label is a number; its gradient with respect to each value,
-/// 0 where there is none, goes to `towards`.
-pub fn mean_square(values: &[f32], labels: &[f32], towards: &mut [f32]) -> f64 {
+/// 0 where there is none, goes to `output_grad`.
+pub fn mean_square(values: &[f32], labels: &[f32], output_grad: &mut [f32]) -> f64 {
     let known = labels.iter().filter(|label| label.is_finite()).count().max(1) as f64;
     let mut loss = 0.0;
-    for ((towards, value), label) in towards.iter_mut().zip(values).zip(labels) {
-        *towards = 0.0;
+    for ((output_grad, value), label) in output_grad.iter_mut().zip(values).zip(labels) {
+        *output_grad = 0.0;
         if label.is_finite() {
             let apart = f64::from(*value) - f64::from(*label);
             loss += apart * apart / known;
-            *towards = (2.0 * apart / known) as f32;
+            *output_grad = (2.0 * apart / known) as f32;
         }
     }
     loss
@@ -44,20 +44,20 @@ pub fn mean_square(values: &[f32], labels: &[f32], towards: &mut [f32]) -> f64 {
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'a> {
     /// By sample, the columns of its places.
-    pub places: &'a [Places],
+    pub places: &'a [AssetSlots],
     /// By sample, whether its date follows on that of the sample before.
     pub follows: &'a [bool],
 }
 
 /// Room for the loss of a batch.
 #[derive(Clone, Debug, Default)]
-pub struct LossRoom {
+pub struct LossWorkspace {
     returns: Vec<f64>,
-    /// Signs of the trades towards each row, by place.
+    /// Signs of the trades output_grad each row, by place.
     signs: Vec<f32>,
 }
 
-impl LossRoom {
+impl LossWorkspace {
     /// Room for so many dates of so many assets; `traded` where trading costs.
     pub fn new(dates: usize, assets: usize, traded: bool) -> Self {
         Self { returns: vec![0.0; dates], signs: vec![0.0; if traded { 2 * dates * assets } else { 0 }] }
@@ -81,8 +81,8 @@ pub fn portfolio_sharpe(
     labels: &[f32],
     (dates, assets): (usize, usize),
     trading: Option<(f64, Chain)>,
-    room: &mut LossRoom,
-    towards: &mut [f32],
+    room: &mut LossWorkspace,
+    output_grad: &mut [f32],
 ) -> f64 {
     let earned = |label: f32| if label.is_finite() { f64::from(label) } else { 0.0 };
     let rows = weights.chunks_exact(assets).zip(labels.chunks_exact(assets));
@@ -94,22 +94,24 @@ pub fn portfolio_sharpe(
         trades(weights, (dates, assets), chain, &mut room.signs, |row, traded| room.returns[row] -= cost * traded);
     }
     let (loss, slopes) = sharpe(&room.returns[..count]);
-    for (row, (towards, labels)) in towards.chunks_exact_mut(assets).zip(labels.chunks_exact(assets)).enumerate() {
-        for (place, (towards, label)) in towards.iter_mut().zip(labels).enumerate() {
+    for (row, (output_grad, labels)) in
+        output_grad.chunks_exact_mut(assets).zip(labels.chunks_exact(assets)).enumerate()
+    {
+        for (place, (output_grad, label)) in output_grad.iter_mut().zip(labels).enumerate() {
             let mut slope = slopes[row] * earned(*label);
             if let Some((cost, _)) = trading {
                 let at = 2 * (row * assets + place);
                 slope -= cost * slopes[row] * f64::from(room.signs[at]);
                 slope -= cost * slopes.get(row + 1).copied().unwrap_or(0.0) * f64::from(room.signs[at + 1]);
             }
-            *towards = slope as f32;
+            *output_grad = slope as f32;
         }
     }
     loss
 }
 
-/// Tells for each row that follows on another how much was traded towards it, Σ|Δw|; and writes the slopes of that sum, by row
-/// and place: of the trade towards the row, and of the trade away from it.
+/// Tells for each row that follows on another how much was traded output_grad it, Σ|Δw|; and writes the slopes of that sum, by row
+/// and place: of the trade output_grad the row, and of the trade away from it.
 fn trades(
     weights: &[f32],
     (dates, assets): (usize, usize),
@@ -160,7 +162,7 @@ fn trades(
 
 #[cfg(test)]
 mod tests {
-    use super::{Chain, LossRoom, mean_square, portfolio_sharpe, sharpe};
+    use super::{Chain, LossWorkspace, mean_square, portfolio_sharpe, sharpe};
 
     #[test]
     fn the_sharpe_loss_by_hand_and_by_slopes() {
@@ -205,10 +207,10 @@ mod tests {
     fn traded(weights: &[f32], follows: &[bool]) -> (f64, Vec<f32>) {
         let labels = [0.01, -0.02, 0.005, 0.0, 0.03, 0.01, -0.01, f32::NAN, 0.02];
         let places = [vec![Some(0), Some(1), None], vec![Some(1), Some(2), Some(0)], vec![Some(0), Some(1), Some(2)]];
-        let (mut room, mut towards) = (LossRoom::new(3, 3, true), vec![0.0; 9]);
+        let (mut room, mut output_grad) = (LossWorkspace::new(3, 3, true), vec![0.0; 9]);
         let chain = Chain { places: &places, follows };
-        let loss = portfolio_sharpe(weights, &labels, (1, 3), Some((0.002, chain)), &mut room, &mut towards);
-        (loss, towards)
+        let loss = portfolio_sharpe(weights, &labels, (1, 3), Some((0.002, chain)), &mut room, &mut output_grad);
+        (loss, output_grad)
     }
 
     #[test]
@@ -216,7 +218,7 @@ mod tests {
         let weights = [0.5_f32, 0.5, 0.0, 0.2, 0.5, 0.3, 0.1, 0.6, 0.3];
         // Asset 0 from 0.5 to 0.3, asset 1 from 0.5 to 0.2, asset 2 from 0 to 0.5: 1 in all.
         let returns = [0.005 - 0.01, 0.015 + 0.003 - 0.002, -0.001 + 0.006];
-        let (loss, towards) = traded(&weights, &[false, true, false]);
+        let (loss, output_grad) = traded(&weights, &[false, true, false]);
         assert!((loss - sharpe(&returns).0).abs() < 1e-6, "{loss}");
         for place in 0..9 {
             const STEP: f32 = 1e-3;
@@ -227,7 +229,7 @@ mod tests {
             };
             // A place that nobody holds moves nothing: its label counts, and no trade.
             let slope = (moved(STEP) - moved(-STEP)) / f64::from(2.0 * STEP);
-            assert!((f64::from(towards[place]) - slope).abs() < 2e-3 * (1.0 + slope.abs()), "{place}: {slope}");
+            assert!((f64::from(output_grad[place]) - slope).abs() < 2e-3 * (1.0 + slope.abs()), "{place}: {slope}");
         }
         assert!(traded(&weights, &[false, false, false]).0 < loss);
     }

@@ -1,4 +1,4 @@
-//! Learning rates over epochs, and when to stop: what the validation score says.
+//! TrainingProgress rates over epochs, and when to stop: what the validation score says.
 
 /// How the learning rate changes.
 #[derive(Clone, Copy, Debug, PartialEq)]

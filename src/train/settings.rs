@@ -5,8 +5,9 @@ use serde_json::{Map, Value as Json};
 use super::optimizer::{AdamSettings, Decay};
 use super::schedule::Schedule;
 use crate::error::{Result, fail};
+use crate::network::Head;
 use crate::program::Precision;
-use crate::settings::{Kind, Setting, Values};
+use crate::settings::{Setting, SettingType, SettingValues};
 
 /// What training makes small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,16 @@ pub enum Loss {
     Sharpe,
     /// The mean square of scores less returns.
     MeanSquare,
+}
+
+impl Loss {
+    /// The head that the loss is taken of.
+    pub fn head(self) -> Head {
+        match self {
+            Self::Sharpe => Head::Weights,
+            Self::MeanSquare => Head::Scores,
+        }
+    }
 }
 
 /// In which order samples are drawn.
@@ -43,7 +54,7 @@ pub struct TrainSettings {
     pub order: Order,
     /// Basis points of Σ|Δw| between consecutive dates that are taken off the returns in the loss.
     pub turnover_bps: f64,
-    /// Learning rate at the start.
+    /// TrainingProgress rate at the start.
     pub learning_rate: f64,
     /// How it changes.
     pub schedule: Schedule,
@@ -59,27 +70,37 @@ pub struct TrainSettings {
     pub precision: Precision,
     /// Bytes that training one network may take.
     pub memory_budget: usize,
-    values: Values,
+    values: SettingValues,
 }
 
-fn words(words: &[&str]) -> Kind {
-    Kind::Choice(words.iter().map(|&word| word.to_owned()).collect())
+fn words(words: &[&str]) -> SettingType {
+    SettingType::Choice(words.iter().map(|&word| word.to_owned()).collect())
 }
 
 /// The declarations of `[train]`.
 pub fn train_settings() -> Vec<Setting> {
     vec![
-        Setting::new("max_epochs", Kind::Integer(1, 1_000_000), 100, "most times that a network sees its train span"),
+        Setting::new(
+            "max_epochs",
+            SettingType::Integer(1, 1_000_000),
+            100,
+            "most times that a network sees its train span",
+        ),
         Setting::new(
             "max_seconds",
-            Kind::Real(0.001, 1e9),
+            SettingType::Real(0.001, 1e9),
             Json::Null,
             "seconds after which no further epoch of a window is begun, so that the run depends on the clock; none if left out",
         ),
-        Setting::new("batch_size", Kind::Integer(1, 1_000_000), 32, "dates of a batch, times accumulation_steps"),
+        Setting::new(
+            "batch_size",
+            SettingType::Integer(1, 1_000_000),
+            32,
+            "dates of a batch, times accumulation_steps",
+        ),
         Setting::new(
             "accumulation_steps",
-            Kind::Integer(1, 1_000_000),
+            SettingType::Integer(1, 1_000_000),
             4,
             "an optimiser step and its Sharpe ratio are of batch_size times this many dates",
         ),
@@ -90,7 +111,7 @@ pub fn train_settings() -> Vec<Setting> {
             "sharpe: -mean/deviation of the batch's portfolio returns; mse: mean square of scores less returns, in deviations \
              of the train span",
         ),
-        Setting::new("horizon", Kind::Integer(1, 10_000), 1, "rows over which a label's return is compounded"),
+        Setting::new("horizon", SettingType::Integer(1, 10_000), 1, "rows over which a label's return is compounded"),
         Setting::new(
             "order",
             words(&["shuffled", "consecutive"]),
@@ -99,12 +120,12 @@ pub fn train_settings() -> Vec<Setting> {
         ),
         Setting::new(
             "turnover_bps",
-            Kind::Real(0.0, 10_000.0),
+            SettingType::Real(0.0, 10_000.0),
             0.0,
             "basis points of the sum of |w - w before| between consecutive dates that the sharpe loss takes off returns; \
              needs order = \"consecutive\", or a network that gives weights for a sequence of dates",
         ),
-        Setting::new("learning_rate", Kind::Real(1e-12, 10.0), 1e-3, "step size of the optimiser at the start"),
+        Setting::new("learning_rate", SettingType::Real(1e-12, 10.0), 1e-3, "step size of the optimiser at the start"),
         Setting::new(
             "schedule",
             words(&["plateau", "step", "constant"]),
@@ -112,20 +133,20 @@ pub fn train_settings() -> Vec<Setting> {
             "plateau: the learning rate falls after schedule_epochs without a better validation Sharpe ratio; step: it falls \
              every schedule_epochs; constant",
         ),
-        Setting::new("schedule_factor", Kind::Real(1e-6, 1.0), 0.1, "what the learning rate is multiplied with"),
-        Setting::new("schedule_epochs", Kind::Integer(1, 1_000_000), 10, "epochs of the schedule"),
+        Setting::new("schedule_factor", SettingType::Real(1e-6, 1.0), 0.1, "what the learning rate is multiplied with"),
+        Setting::new("schedule_epochs", SettingType::Integer(1, 1_000_000), 10, "epochs of the schedule"),
         Setting::new(
             "early_stop_epochs",
-            Kind::Integer(1, 1_000_000),
+            SettingType::Integer(1, 1_000_000),
             15,
             "epochs in a row without a better validation Sharpe ratio after which training stops; the best epoch is kept",
         ),
         Setting::new("optimizer", words(&["adam", "adamw"]), "adam", "how weight decay enters: as L2, or decoupled"),
-        Setting::new("weight_decay", Kind::Real(0.0, 10.0), 1e-5, "weight decay"),
-        Setting::new("clip_norm", Kind::Real(1e-6, 1e9), 1.0, "norm at which gradients are clipped"),
+        Setting::new("weight_decay", SettingType::Real(0.0, 10.0), 1e-5, "weight decay"),
+        Setting::new("clip_norm", SettingType::Real(1e-6, 1e9), 1.0, "norm at which gradients are clipped"),
         Setting::new(
             "seeds",
-            Kind::Integer(1, 1000),
+            SettingType::Integer(1, 1000),
             1,
             "networks that are trained of each window, each from a seed of its own; the mean of their weights is held",
         ),
@@ -138,7 +159,7 @@ pub fn train_settings() -> Vec<Setting> {
         ),
         Setting::new(
             "memory_budget",
-            Kind::Text,
+            SettingType::Text,
             "4GiB",
             "bytes that training one network of one window may take, as in 64MiB or 4GiB",
         ),
@@ -169,18 +190,18 @@ impl TrainSettings {
     /// `InvalidSetting` naming the setting.
     pub fn from_sections(section: &Map<String, Json>, overrides: Option<(&str, &Map<String, Json>)>) -> Result<Self> {
         let declared = train_settings();
-        Values::check("train", &declared, section)?;
+        SettingValues::check("train", &declared, section)?;
         let mut all = section.clone();
         let mut path = "train";
         if let Some((of_model, own)) = overrides {
-            Values::check(of_model, &declared, own)?;
+            SettingValues::check(of_model, &declared, own)?;
             all.extend(own.clone());
             path = of_model;
         }
-        Self::from_values(path, Values::check(path, &declared, &all)?)
+        Self::from_values(path, SettingValues::check(path, &declared, &all)?)
     }
 
-    fn from_values(path: &str, values: Values) -> Result<Self> {
+    fn from_values(path: &str, values: SettingValues) -> Result<Self> {
         let count = |name: &str| values.count(name);
         let epochs = |name: &str| values.count(name).map(|count| count as u32);
         let Some(batch) = count("batch_size")?.checked_mul(count("accumulation_steps")?).filter(|batch| *batch > 1)

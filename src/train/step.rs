@@ -5,16 +5,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::loss::{Chain, LossRoom, mean_square, portfolio_sharpe};
+use super::loss::{Chain, LossWorkspace, mean_square, portfolio_sharpe};
+use super::loss_scale::LossScale;
 use super::optimizer::{Adam, AdamSettings, clip};
-use super::scaler::LossScale;
 use super::settings::Loss;
 use crate::error::{Code, Error, Result};
 use crate::program::{Plan, Program, Purpose, Replica, Step};
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outcome {
+pub struct StepOutcome {
     /// The loss of the whole batch, before the step.
     pub loss: f64,
     /// The norm of the gradients, before they were clipped.
@@ -44,7 +44,7 @@ impl Default for StepSettings {
 }
 
 /// Fills an input of some samples of a batch, `[samples, shape]`: its number, the samples, where it goes.
-pub type Fill<'a> = dyn Fn(usize, Range<usize>, &mut [f32]) + 'a;
+pub type GatherInput<'a> = dyn Fn(usize, Range<usize>, &mut [f32]) + 'a;
 
 /// What a step learns from.
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ pub struct Batch<'a> {
     /// Samples.
     pub size: usize,
     /// Their inputs.
-    pub fill: &'a Fill<'a>,
+    pub fill: &'a GatherInput<'a>,
     /// Their labels, `[samples, output shape]`; one that is no number counts as a return of 0, or not at all.
     pub labels: &'a [f32],
     /// Which weights follow on which, where trading costs.
@@ -74,12 +74,12 @@ pub struct Stepper {
     settings: StepSettings,
     /// Output, and the loss's gradient with respect to it, of a whole batch.
     output: Vec<f32>,
-    towards: Vec<f32>,
-    room: LossRoom,
+    output_grad: Vec<f32>,
+    room: LossWorkspace,
 }
 
 fn training(recompute: bool) -> Purpose {
-    if recompute { Purpose::TrainAgain } else { Purpose::Train }
+    if recompute { Purpose::TrainRecompute } else { Purpose::Train }
 }
 
 /// The parameters that products use.
@@ -115,14 +115,14 @@ impl Stepper {
         let adam = Adam::new(settings.adam, parameters.len());
         let (dates, assets) = layout(&program);
         let numbers = batch * dates * assets;
-        let room = LossRoom::new(batch * dates, assets, settings.turnover > 0.0);
-        let (output, towards) = (vec![0.0; numbers], vec![0.0; numbers]);
+        let room = LossWorkspace::new(batch * dates, assets, settings.turnover > 0.0);
+        let (output, output_grad) = (vec![0.0; numbers], vec![0.0; numbers]);
         let scale = half.then(LossScale::default);
         let mut cast = vec![0.0; if half { parameters.len() } else { 0 }];
         if half {
             program.cast_parameters(&parameters, &mut cast);
         }
-        Self { program, plan, replica, parameters, cast, gradients, adam, scale, settings, output, towards, room }
+        Self { program, plan, replica, parameters, cast, gradients, adam, scale, settings, output, output_grad, room }
     }
 
     /// Bytes that [`Stepper::new`] takes: arena, parameters and their halved copy, gradients, both moments, outputs of a batch and
@@ -139,12 +139,12 @@ impl Stepper {
         let moments = parameters + 2 * batch * dates * assets;
         program.plan(training(recompute), micro_batch).bytes(1)
             + moments * size_of::<f32>()
-            + LossRoom::planned_bytes(batch * dates, assets, settings.turnover > 0.0)
+            + LossWorkspace::planned_bytes(batch * dates, assets, settings.turnover > 0.0)
     }
 
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        let numbers = [&self.parameters, &self.cast, &self.gradients, &self.output, &self.towards];
+        let numbers = [&self.parameters, &self.cast, &self.gradients, &self.output, &self.output_grad];
         let numbers: usize = numbers.iter().map(|numbers| size_of_val(numbers.as_slice())).sum();
         self.replica.bytes() + numbers + self.adam.bytes() + self.room.bytes()
     }
@@ -189,7 +189,7 @@ impl Stepper {
     }
 
     /// The output of some samples, `[samples, output shape]`.
-    pub fn predict_with(&mut self, samples: usize, fill: &Fill) -> Vec<f32> {
+    pub fn predict_with(&mut self, samples: usize, fill: &GatherInput) -> Vec<f32> {
         let mut out = Vec::new();
         for first in (0..samples).step_by(self.plan.batch()) {
             let step = Step { batch: self.plan.batch().min(samples - first), first, training: false, number: 0 };
@@ -204,7 +204,7 @@ impl Stepper {
         self.predict_with(batch, &of_slices(inputs, batch))
     }
 
-    fn fill(&mut self, fill: &Fill, step: Step) {
+    fn fill(&mut self, fill: &GatherInput, step: Step) {
         for place in 0..self.program.inputs().len() {
             fill(place, step.first..step.first + step.batch, self.replica.input(place, step.batch));
         }
@@ -214,7 +214,7 @@ impl Stepper {
     ///
     /// # Errors
     /// As for [`Stepper::step_with`].
-    pub fn step(&mut self, inputs: &[&[f32]], labels: &[f32], batch: usize, learning_rate: f64) -> Result<Outcome> {
+    pub fn step(&mut self, inputs: &[&[f32]], labels: &[f32], batch: usize, learning_rate: f64) -> Result<StepOutcome> {
         let fill = of_slices(inputs, batch);
         self.step_with(&Batch { size: batch, fill: &fill, labels, chain: None }, learning_rate)
     }
@@ -224,7 +224,7 @@ impl Stepper {
     /// # Errors
     /// `InvalidData` where the loss or a gradient is no number, naming the op that first gave one, or the input that held one;
     /// the parameters are then as before.
-    pub fn step_with(&mut self, batch: &Batch, learning_rate: f64) -> Result<Outcome> {
+    pub fn step_with(&mut self, batch: &Batch, learning_rate: f64) -> Result<StepOutcome> {
         let (micro, number) = (self.plan.batch(), self.adam.steps());
         let part = |first: usize| Step { batch: micro.min(batch.size - first), first, training: true, number };
         let count: usize = self.program.output_shape().iter().product();
@@ -237,13 +237,13 @@ impl Stepper {
         let loss = self.loss(batch, count);
         let scale = self.scale.map_or(1.0, |scale| scale.scale());
         if self.scale.is_some() {
-            for slope in &mut self.towards[..batch.size * count] {
+            for slope in &mut self.output_grad[..batch.size * count] {
                 *slope = (f64::from(*slope) * scale) as f32;
             }
         }
         if !loss.is_finite() {
             if self.overflowed() {
-                return Ok(Outcome { loss, norm: f64::NAN, skipped: true });
+                return Ok(StepOutcome { loss, norm: f64::NAN, skipped: true });
             }
             return Err(self.fault(batch, number, &format!("the loss is {loss}")));
         }
@@ -255,15 +255,15 @@ impl Stepper {
                 self.fill(batch.fill, step);
                 self.replica.forward(used(&self.cast, &self.parameters), step);
             }
-            let towards = &self.towards[first * count..][..step.batch * count];
-            self.replica.backward(used(&self.cast, &self.parameters), towards, &mut self.gradients, step);
+            let output_grad = &self.output_grad[first * count..][..step.batch * count];
+            self.replica.backward(used(&self.cast, &self.parameters), output_grad, &mut self.gradients, step);
         }
         if self.scale.is_some() {
             for gradient in &mut self.gradients {
                 *gradient = (f64::from(*gradient) / scale) as f32;
             }
             if self.gradients.iter().any(|gradient| !gradient.is_finite()) && self.overflowed() {
-                return Ok(Outcome { loss, norm: f64::NAN, skipped: true });
+                return Ok(StepOutcome { loss, norm: f64::NAN, skipped: true });
             }
         }
         for parameter in self.program.parameters() {
@@ -279,7 +279,7 @@ impl Stepper {
         if let Some(scale) = &mut self.scale {
             scale.update(false);
         }
-        Ok(Outcome { loss, norm, skipped: false })
+        Ok(StepOutcome { loss, norm, skipped: false })
     }
 
     /// A number that was none: whether a smaller loss scale may help, which is then set.
@@ -291,16 +291,16 @@ impl Stepper {
         helps
     }
 
-    /// The loss of the whole batch; its gradient with respect to the output goes to `towards`.
+    /// The loss of the whole batch; its gradient with respect to the output goes to `output_grad`.
     fn loss(&mut self, batch: &Batch, count: usize) -> f64 {
         let output = &self.output[..batch.size * count];
-        let towards = &mut self.towards[..batch.size * count];
+        let output_grad = &mut self.output_grad[..batch.size * count];
         match self.settings.loss {
-            Loss::MeanSquare => mean_square(output, batch.labels, towards),
+            Loss::MeanSquare => mean_square(output, batch.labels, output_grad),
             Loss::Sharpe => {
                 let trading = batch.chain.filter(|_| self.settings.turnover > 0.0);
                 let trading = trading.map(|chain| (self.settings.turnover, chain));
-                portfolio_sharpe(output, batch.labels, layout(&self.program), trading, &mut self.room, towards)
+                portfolio_sharpe(output, batch.labels, layout(&self.program), trading, &mut self.room, output_grad)
             }
         }
     }
@@ -312,8 +312,9 @@ impl Stepper {
         for first in (0..batch.size).step_by(micro) {
             let step = Step { batch: micro.min(batch.size - first), first, training: true, number };
             self.fill(batch.fill, step);
-            let towards = &self.towards[first * count..][..step.batch * count];
-            found = self.replica.first_fault(used(&self.cast, &self.parameters), towards, &mut self.gradients, step);
+            let output_grad = &self.output_grad[first * count..][..step.batch * count];
+            found =
+                self.replica.first_fault(used(&self.cast, &self.parameters), output_grad, &mut self.gradients, step);
             if found.is_some() {
                 break;
             }

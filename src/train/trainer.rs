@@ -5,15 +5,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::budget::{Fit, fitting};
-use super::form::Form;
-use super::learner::Learner;
-use super::lesson::Lesson;
+use super::dataset::TrainingData;
+use super::memory::{MemoryPlan, plan_memory};
+use super::replica_control::ReplicaControl;
 use super::settings::TrainSettings;
-use super::task::Task;
-use super::trained::Trained;
+use super::span::TrainingSpan;
 use crate::error::{Error, Result};
 use crate::model::Network;
+use crate::network::BoundNetwork;
+use crate::network::TrainedNetwork;
 use crate::random::Random;
 
 /// Stream of random numbers for the seeds of an ensemble.
@@ -27,7 +27,7 @@ pub struct Epoch {
     /// Validation score: the Sharpe ratio of the net path, a year; `None` where there is no validation span or the ratio is
     /// undefined.
     pub validation: Option<f64>,
-    /// Learning rate that its steps were taken with.
+    /// TrainingProgress rate that its steps were taken with.
     pub learning_rate: f64,
     /// Batches that overflowed half precision, so that no step was taken.
     pub skipped: u32,
@@ -89,7 +89,7 @@ pub struct Training {
     pub stack: usize,
     /// Whether what ops keep was computed again instead.
     pub recompute: bool,
-    /// Trained numbers of one seed.
+    /// TrainedNetwork numbers of one seed.
     pub parameters: usize,
     /// The loss scale at the end, in half precision; of the first seed.
     pub loss_scale: Option<f64>,
@@ -103,11 +103,11 @@ pub struct Training {
 
 /// The networks of one window under training, one a seed.
 pub struct Trainer {
-    lesson: Lesson,
-    learners: Vec<Learner>,
+    data: TrainingData,
+    learners: Vec<ReplicaControl>,
     /// Learners that have gone through the round under way.
     stepped: Vec<bool>,
-    fit: Fit,
+    fit: MemoryPlan,
     /// Labels of one batch.
     room: Vec<f32>,
     measured: usize,
@@ -115,20 +115,20 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Prepares training: samples, scales, tables, the memory plan. `seed` is that of the window.
+    /// Prepares training: samples, normalizer, tables, the memory plan. `seed` is that of the window.
     ///
     /// # Errors
     /// `InvalidData` where the train span has too few samples; `InvalidSetting` where the memory budget is too small, with what
     /// is needed; what the network gives.
-    pub fn new(network: Arc<dyn Network>, settings: &TrainSettings, task: Task, seed: u64) -> Result<Self> {
+    pub fn new(network: Arc<dyn Network>, settings: &TrainSettings, span: TrainingSpan, seed: u64) -> Result<Self> {
         let started = Instant::now();
-        let mut lesson = Lesson::new(network, settings, task)?;
-        let fit = fitting(&lesson, settings.seeds)?;
-        lesson.fill()?;
-        let learners = (0..settings.seeds).map(|place| Learner::new(&lesson, Self::seed(seed, place))).collect();
-        let room = vec![0.0; lesson.batch() * lesson.output()];
+        let mut data = TrainingData::new(network, settings, span)?;
+        let fit = plan_memory(&data, settings.seeds)?;
+        data.fill()?;
+        let learners = (0..settings.seeds).map(|place| ReplicaControl::new(&data, Self::seed(seed, place))).collect();
+        let room = vec![0.0; data.batch() * data.output()];
         let mut out =
-            Self { lesson, learners, stepped: vec![false; settings.seeds], fit, room, measured: 0, seconds: 0.0 };
+            Self { data, learners, stepped: vec![false; settings.seeds], fit, room, measured: 0, seconds: 0.0 };
         out.activate();
         out.seconds = started.elapsed().as_secs_f64();
         Ok(out)
@@ -149,22 +149,22 @@ impl Trainer {
             let active = self.learners.iter().filter(|learner| learner.stepper.is_some()).count();
             let learner = &mut self.learners[place];
             if active < self.fit.stack && learner.ended.is_none() && learner.stepper.is_none() {
-                learner.begin(&self.lesson, self.fit.micro_batch, self.fit.recompute);
+                learner.begin(&self.data, self.fit.micro_batch, self.fit.recompute);
                 self.stepped[place] = false;
             }
         }
-        let learners: usize = self.learners.iter().map(Learner::bytes).sum();
-        let held = self.lesson.bytes() + learners + size_of_val(self.room.as_slice());
+        let learners: usize = self.learners.iter().map(ReplicaControl::bytes).sum();
+        let held = self.data.bytes() + learners + size_of_val(self.room.as_slice());
         self.measured = self.measured.max(held);
     }
 
     /// The network as it is trained.
-    pub fn form(&self) -> &Form {
-        &self.lesson.form
+    pub fn bound(&self) -> &BoundNetwork {
+        &self.data.bound
     }
 
     /// How its memory was planned.
-    pub fn fit(&self) -> Fit {
+    pub fn fit(&self) -> MemoryPlan {
         self.fit
     }
 
@@ -195,11 +195,11 @@ impl Trainer {
         if done == 0 {
             return None;
         }
-        let most = self.lesson.settings.max_epochs as usize;
+        let most = self.data.settings.max_epochs as usize;
         let waiting = self.learners.iter().filter(|learner| learner.ended.is_none());
         let left: usize = waiting.map(|learner| most.saturating_sub(learner.epochs.len())).sum();
         let all = self.seconds / done as f64 * left as f64;
-        Some(self.lesson.settings.max_seconds.map_or(all, |most| all.min((most - self.seconds).max(0.0))))
+        Some(self.data.settings.max_seconds.map_or(all, |most| all.min((most - self.seconds).max(0.0))))
     }
 
     /// Goes through one epoch of every seed that has its memory. After an error the same batch is tried again by the next call.
@@ -216,12 +216,12 @@ impl Trainer {
             if learner.stepper.is_none() || self.stepped[place] {
                 continue;
             }
-            outcome = learner.epoch(&self.lesson, &mut self.room, cancelled);
+            outcome = learner.epoch(&self.data, &mut self.room, cancelled);
             if outcome.is_err() {
                 break;
             }
             self.stepped[place] = true;
-            learner.end(&self.lesson, before + started.elapsed().as_secs_f64());
+            learner.end(&self.data, before + started.elapsed().as_secs_f64());
         }
         self.seconds = before + started.elapsed().as_secs_f64();
         if outcome.is_ok() {
@@ -235,10 +235,10 @@ impl Trainer {
     }
 
     /// The trained network, with the best epoch's weights of every seed, and how it came about.
-    pub fn finish(self) -> (Trained, Training) {
-        let Self { lesson, learners, fit, measured, seconds, .. } = self;
-        let seed = |learner: &Learner| {
-            let (best_epoch, validation) = learner.best(&lesson);
+    pub fn finish(self) -> (TrainedNetwork, Training) {
+        let Self { data, learners, fit, measured, seconds, .. } = self;
+        let seed = |learner: &ReplicaControl| {
+            let (best_epoch, validation) = learner.best(&data);
             let ended = learner.ended.unwrap_or(Ended::MaxEpochs);
             SeedTraining { epochs: learner.epochs.len() as u32, best_epoch, validation, ended }
         };
@@ -247,12 +247,12 @@ impl Trainer {
             best_epoch: seeds[0].best_epoch,
             ended: seeds[0].ended,
             seeds,
-            samples: lesson.samples.train.len(),
-            batch: lesson.batch(),
+            samples: data.samples.train.len(),
+            batch: data.batch(),
             micro_batch: fit.micro_batch,
             stack: fit.stack,
             recompute: fit.recompute,
-            parameters: lesson.form.program.parameters().iter().map(crate::program::Parameter::count).sum(),
+            parameters: data.bound.program.parameters().iter().map(crate::program::Parameter::count).sum(),
             loss_scale: learners[0].loss_scale,
             planned_bytes: fit.bytes,
             measured_bytes: measured,
@@ -260,6 +260,6 @@ impl Trainer {
             epochs: learners[0].epochs.clone(),
         };
         let best = learners.into_iter().map(|learner| learner.best).collect();
-        (Trained::new(lesson, best), training)
+        (data.into_trained(best), training)
     }
 }

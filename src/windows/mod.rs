@@ -1,8 +1,9 @@
 //! Walk-forward windows: train, validation and test spans over a calendar of dates. Index arithmetic only.
 
 mod calendar;
-mod decisions;
-mod samples;
+mod lookback;
+mod purge;
+mod schedule;
 
 use std::ops::Range;
 
@@ -11,11 +12,12 @@ use jiff::civil::Date;
 use serde_json::Value as Json;
 
 pub use calendar::{Rebalance, add_months, rows_between};
-pub use decisions::{decisions, fit_rows, stitch};
-pub use samples::{Role, SampleRule, samples};
+pub use lookback::lookback_rows;
+pub use purge::{SampleRule, train_samples, validation_rows};
+pub use schedule::{decisions, fit_rows, stitch};
 
 use crate::error::{Code, Error, Result, fail};
-use crate::settings::{Kind, Setting, Values};
+use crate::settings::{Setting, SettingType, SettingValues};
 
 /// How the train span moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +45,18 @@ pub struct WindowSettings {
     pub start: Option<Date>,
     /// Whether a last window is kept whose test span the data do not cover to its end.
     pub partial_test: bool,
-    /// Days after a span's start in which samples of validation and test are dropped.
+    /// Calendar days at the start of the validation span that are left out of the score that chooses a network's epoch.
     pub embargo_days: u32,
 }
 
 impl WindowSettings {
     /// The declarations of `[windows]`.
     pub fn declared() -> Vec<Setting> {
-        let months = |low| Kind::Integer(low, 1200);
+        let months = |low| SettingType::Integer(low, 1200);
         vec![
             Setting::new(
                 "scheme",
-                Kind::Choice(vec!["rolling".into(), "expanding".into()]),
+                SettingType::Choice(vec!["rolling".into(), "expanding".into()]),
                 "rolling",
                 "whether the train span moves with the window or always starts at the first one's start",
             ),
@@ -64,22 +66,23 @@ impl WindowSettings {
             Setting::new("step_months", months(1), 12, "calendar months from one window to the next"),
             Setting::new(
                 "start",
-                Kind::Date,
+                SettingType::Date,
                 Json::Null,
                 "first day of the first train span; the first day of the first date's month if left out",
             ),
-            Setting::new("partial_test", Kind::Boolean, false, "whether a last, shorter test span is kept"),
+            Setting::new("partial_test", SettingType::Boolean, false, "whether a last, shorter test span is kept"),
             Setting::new(
                 "embargo_days",
-                Kind::Integer(0, 3650),
+                SettingType::Integer(0, 3650),
                 0,
-                "calendar days at the start of validation and test in which no sample's label may start",
+                "calendar days at the start of the validation span that are left out of the score that chooses a network's epoch; \
+                 reported scores, other models and the test span are not affected",
             ),
         ]
     }
 
     /// From checked values of `[windows]`.
-    pub fn from_values(values: &Values) -> Result<Self> {
+    pub fn from_values(values: &SettingValues) -> Result<Self> {
         let months = |name| values.count(name).map(|count| count as u32);
         Ok(Self {
             scheme: if values.text("scheme")? == "expanding" { Scheme::Expanding } else { Scheme::Rolling },

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use jiff::civil::{Date, date};
 use walkforge::error::Error;
-use walkforge::panel::{Kind, Membership, Panel};
-use walkforge::run::Experiment;
+use walkforge::experiment::Experiment;
+use walkforge::panel::{Membership, Panel, PanelKind};
 use walkforge::windows::windows;
 
 /// How an input was taken.
@@ -32,11 +32,11 @@ pub fn panel() -> Panel {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("panel.csv");
     std::fs::write(&path, PANEL).unwrap();
-    Panel::from_csv(Kind::Prices, &path).unwrap()
+    Panel::from_csv(PanelKind::Prices, &path).unwrap()
 }
 
 /// Prices, or returns, in a CSV or, by the path's ending, a Parquet file.
-pub fn values(kind: Kind, path: &Path) -> Outcome {
+pub fn values(kind: PanelKind, path: &Path) -> Outcome {
     match Panel::from_file(kind, path) {
         Ok(panel) => {
             sound(&panel);

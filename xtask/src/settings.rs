@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::Value as Json;
-use walkforge::run::{data_settings, group_settings, model_settings, portfolio_settings, top_settings};
+use walkforge::experiment::{data_settings, model_settings, top_settings};
+use walkforge::portfolio::{group_settings, portfolio_settings};
 use walkforge::settings::Setting;
 use walkforge::train::train_settings;
 use walkforge::windows::WindowSettings;

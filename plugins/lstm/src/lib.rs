@@ -15,7 +15,7 @@
 //! them.
 
 use walkforge_plugin::{
-    Context, Error, Network, Program, Requirements, Settings, Shape, Universe, Value, export_network,
+    AssetSet, Context, Error, Network, Program, Requirements, Settings, Shape, Value, export_network,
 };
 
 /// How assets enter.
@@ -141,10 +141,10 @@ impl Network for Lstm {
         Requirements { lookback: self.lookback, min_history: self.min_history }
     }
 
-    fn universe(&self) -> Universe {
+    fn universe(&self) -> AssetSet {
         match self.arrangement {
-            Arrangement::Joint => Universe::Fixed,
-            Arrangement::PerAsset => Universe::ByDate,
+            Arrangement::Joint => AssetSet::Fixed,
+            Arrangement::PerAsset => AssetSet::ByDate,
         }
     }
 

@@ -12,7 +12,7 @@ pub use boundary::initialise;
 pub use boundary::{Context, Settings};
 #[doc(hidden)]
 pub use network::initialise_network;
-pub use network::{Axis, Network, Program, Shape, Universe, Value};
+pub use network::{AssetSet, Axis, Network, Program, Shape, Value};
 pub use statistics::{Coefficient, Covariance, Missing, Statistics};
 #[doc(hidden)]
 pub use walkforge_plugin_abi as abi;

@@ -14,7 +14,7 @@ use crate::{Context, Error, Past, Requirements, Settings};
 
 /// Which assets a network sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Universe {
+pub enum AssetSet {
     /// Those that may be weighed at each date; its parameters do not depend on how many there are.
     ByDate,
     /// The same assets in the same places throughout a window.
@@ -37,8 +37,8 @@ pub trait Network: Sized + Send + Sync {
     fn requirements(&self) -> Requirements;
 
     /// Which assets it sees.
-    fn universe(&self) -> Universe {
-        Universe::ByDate
+    fn universe(&self) -> AssetSet {
+        AssetSet::ByDate
     }
 
     /// Describes the network: inputs, layers, output. A failure of the builder is told by the host, with op and shapes; nothing
@@ -249,8 +249,8 @@ unsafe extern "C" fn requirements<N: Network>(
         unsafe {
             let model = &*model.cast::<N>();
             let universe = match model.universe() {
-                Universe::ByDate => WF_UNIVERSE_BY_DATE,
-                Universe::Fixed => WF_UNIVERSE_FIXED,
+                AssetSet::ByDate => WF_UNIVERSE_BY_DATE,
+                AssetSet::Fixed => WF_UNIVERSE_FIXED,
             };
             require(model.requirements(), universe, out);
         }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 use walkforge::error::{Code, Error, Result};
-use walkforge::model::{Context, Factory, InputSource, Model, Network, Universe};
+use walkforge::model::{AssetSet, Context, Factory, InputSource, Model, Network};
+use walkforge::network::{BoundNetwork, Head};
 use walkforge::plugin::Plugin;
 use walkforge::program::{Parameter, Precision, Purpose};
-use walkforge::settings::{Setting, Values};
-use walkforge::train::{Form, Loss, StepSettings, Stepper, TrainSettings, Wanted};
+use walkforge::settings::{Setting, SettingValues};
+use walkforge::train::{StepSettings, Stepper, TrainSettings};
 
 /// Settings of a model as `key=value`; a value is read as TOML where it is that, else as text.
 pub fn settings_of<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Map<String, Json>> {
@@ -28,7 +29,7 @@ pub fn settings_of<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Map<Str
 
 /// All that is told of a plugin, with these of its settings, for so many assets.
 pub fn text(plugin: &Plugin, assets: usize, features: &[String], given: &[String]) -> Result<String> {
-    let values = Values::check("settings", plugin.settings(), &settings_of(given.iter().map(String::as_str))?)?;
+    let values = SettingValues::check("settings", plugin.settings(), &settings_of(given.iter().map(String::as_str))?)?;
     let model = plugin.create(&values, &Context::default())?;
     let described: Json = serde_json::from_str(plugin.description()).unwrap_or_default();
     let kind = described["kind"].as_str().unwrap_or_default();
@@ -57,7 +58,7 @@ pub fn text(plugin: &Plugin, assets: usize, features: &[String], given: &[String
     Ok(out)
 }
 
-fn settings(out: &mut String, declared: &[Setting], values: &Values) {
+fn settings(out: &mut String, declared: &[Setting], values: &SettingValues) {
     if declared.is_empty() {
         out.push_str("\nNo settings.\n");
         return;
@@ -88,12 +89,12 @@ fn settings(out: &mut String, declared: &[Setting], values: &Values) {
 }
 
 fn network_of(out: &mut String, network: &Arc<dyn Network>, assets: usize, features: &[String]) -> Result<()> {
-    let Some(form) = Form::new(&**network, assets, features, Wanted::Loss(Loss::Sharpe), Precision::Fp32)? else {
+    let Some(form) = BoundNetwork::new(&**network, assets, features, Head::Weights, Precision::Fp32)? else {
         return Err(Error::new(Code::Internal, "a form for training is always one"));
     };
     let universe = match network.universe() {
-        Universe::ByDate => "those that may be weighed at each date",
-        Universe::Fixed => "the same throughout a window",
+        AssetSet::ByDate => "those that may be weighed at each date",
+        AssetSet::Fixed => "the same throughout a window",
     };
     let program = &form.program;
     // Writing to a string cannot fail.

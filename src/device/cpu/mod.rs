@@ -5,13 +5,13 @@ mod gemm;
 mod half;
 mod lstm;
 mod math;
-mod tile;
-mod wide;
+mod microkernel;
+mod simd;
 
 pub use arena::{Arena, MOST_VIEWS, Views};
 pub use gemm::{Matrix, product};
 pub use half::round_to_half;
 pub use lstm::{
-    LstmGiven, LstmGradients, LstmPrepared, LstmShape, LstmWeights, lstm_backward, lstm_forward, lstm_predict,
+    LstmGiven, LstmGradients, LstmPackedWeights, LstmShape, LstmWeights, lstm_backward, lstm_forward, lstm_predict,
 };
 pub use math::{sigmoid_slice, tanh_slice};

@@ -71,7 +71,7 @@ impl Default for Constraints {
 
 /// What is known when a target is held to the constraints; every slice is `[assets]`.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub struct ConstraintContext<'a> {
     /// Who may be held.
     pub members: &'a [bool],
     /// Whom the model was shown; others stay at exactly 0.
@@ -84,7 +84,7 @@ pub struct Known<'a> {
 
 /// A change that a rule made to a target.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Change {
+pub struct ConstraintChange {
     /// `membership`, `top_k`, `min_weight`, `bounds`, `turnover`, or `drift` where the turnover limit keeps a holding
     /// beyond a bound, or above 0 what is outside the `top_k`, below `min_weight` or not shown to the model.
     pub rule: &'static str,
@@ -93,7 +93,7 @@ pub struct Change {
 }
 
 /// The rules of one decision: which assets may be held at all.
-struct Choice {
+struct Eligibility {
     open: Vec<bool>,
 }
 
@@ -106,11 +106,11 @@ impl Constraints {
     /// # Errors
     /// `Infeasible` with the constraints and figures where no portfolio satisfies them; `InvalidSetting` where scores are
     /// asked for that the model does not give.
-    pub fn apply(&self, target: &mut [f64], known: &Known) -> Result<Vec<Change>> {
+    pub fn apply(&self, target: &mut [f64], known: &ConstraintContext) -> Result<Vec<ConstraintChange>> {
         let mut changes = Vec::new();
         Self::exits(target, known, &mut changes);
         let mut choice =
-            Choice { open: known.members.iter().zip(known.shown).map(|(one, two)| *one && *two).collect() };
+            Eligibility { open: known.members.iter().zip(known.shown).map(|(one, two)| *one && *two).collect() };
         self.choose_top(target, known, &mut choice, &mut changes)?;
         let cut = changes.last().is_some_and(|change| change.rule == "top_k");
         self.project(target, cut, &mut choice, &mut changes)?;
@@ -118,13 +118,13 @@ impl Constraints {
             turnover::limit(limit, target, known, &mut changes);
             let beyond = self.beyond(target) + self.unwanted(target, &choice.open);
             if beyond > SOLVED {
-                changes.push(Change { rule: "drift", moved: beyond });
+                changes.push(ConstraintChange { rule: "drift", moved: beyond });
             }
         }
         Ok(changes)
     }
 
-    fn exits(target: &mut [f64], known: &Known, changes: &mut Vec<Change>) {
+    fn exits(target: &mut [f64], known: &ConstraintContext, changes: &mut Vec<ConstraintChange>) {
         let mut sold = 0.0;
         for ((weight, before), member) in target.iter_mut().zip(known.before).zip(known.members) {
             if !member {
@@ -133,16 +133,16 @@ impl Constraints {
             }
         }
         if sold > 0.0 {
-            changes.push(Change { rule: "membership", moved: sold });
+            changes.push(ConstraintChange { rule: "membership", moved: sold });
         }
     }
 
     fn choose_top(
         &self,
         target: &mut [f64],
-        known: &Known,
-        choice: &mut Choice,
-        changes: &mut Vec<Change>,
+        known: &ConstraintContext,
+        choice: &mut Eligibility,
+        changes: &mut Vec<ConstraintChange>,
     ) -> Result<()> {
         let Some(top) = self.top_k else { return Ok(()) };
         let rank = match (self.top_by, known.scores) {
@@ -162,7 +162,13 @@ impl Constraints {
 
     /// Projects, and leaves out what is below `min_weight` until nothing is. Where the choice of the `top_k` cut the
     /// target, that is judged of what the chosen come to: of many assets each may be small, and of the few left none is.
-    fn project(&self, target: &mut [f64], cut: bool, choice: &mut Choice, changes: &mut Vec<Change>) -> Result<()> {
+    fn project(
+        &self,
+        target: &mut [f64],
+        cut: bool,
+        choice: &mut Eligibility,
+        changes: &mut Vec<ConstraintChange>,
+    ) -> Result<()> {
         let small = |weights: &[f64], open: &[bool]| -> Vec<usize> {
             let below = |asset: &usize| open[*asset] && weights[*asset].abs() < self.min_weight - TOLERANCE;
             (0..weights.len()).filter(below).collect()
@@ -180,7 +186,7 @@ impl Constraints {
             let solver = Solver::new(self, &choice.open);
             solver.project(target)?;
             let moved = before.iter().zip(&*target).map(|(before, after)| (after - before).abs()).sum();
-            changes.push(Change { rule: "bounds", moved });
+            changes.push(ConstraintChange { rule: "bounds", moved });
             if self.min_weight == 0.0 || small(target, &choice.open).is_empty() {
                 return Ok(());
             }
@@ -256,7 +262,13 @@ fn outside(value: f64, low: f64, high: f64) -> f64 {
 }
 
 /// Gives assets an upper bound of 0.
-fn close(rule: &'static str, closed: &[usize], target: &mut [f64], choice: &mut Choice, changes: &mut Vec<Change>) {
+fn close(
+    rule: &'static str,
+    closed: &[usize],
+    target: &mut [f64],
+    choice: &mut Eligibility,
+    changes: &mut Vec<ConstraintChange>,
+) {
     let mut moved = 0.0;
     for &asset in closed {
         moved += target[asset].abs();
@@ -264,22 +276,22 @@ fn close(rule: &'static str, closed: &[usize], target: &mut [f64], choice: &mut 
         choice.open[asset] = false;
     }
     if moved > 0.0 {
-        changes.push(Change { rule, moved });
+        changes.push(ConstraintChange { rule, moved });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, Constraints, Group, Known, TopBy};
+    use super::{ConstraintChange, ConstraintContext, Constraints, Group, TopBy};
     use crate::error::{Code, Result};
     use proptest::prelude::*;
 
-    fn apply(constraints: &Constraints, target: &mut [f64], before: &[f64]) -> Result<Vec<Change>> {
+    fn apply(constraints: &Constraints, target: &mut [f64], before: &[f64]) -> Result<Vec<ConstraintChange>> {
         let all = vec![true; target.len()];
-        constraints.apply(target, &Known { members: &all, shown: &all, scores: None, before })
+        constraints.apply(target, &ConstraintContext { members: &all, shown: &all, scores: None, before })
     }
 
-    fn rules(changes: &[Change]) -> Vec<&'static str> {
+    fn rules(changes: &[ConstraintChange]) -> Vec<&'static str> {
         changes.iter().map(|change| change.rule).collect()
     }
 
@@ -298,7 +310,12 @@ mod tests {
         assert_eq!(apply(&constraints, &mut target, &[0.0; 2]).unwrap(), []);
         assert_eq!(target, [0.3, 0.7]);
         let mut target = [0.25, 0.25, 0.5];
-        let known = Known { members: &[true, true, false], shown: &[true; 3], scores: None, before: &[0.0, 0.0, 0.4] };
+        let known = ConstraintContext {
+            members: &[true, true, false],
+            shown: &[true; 3],
+            scores: None,
+            before: &[0.0, 0.0, 0.4],
+        };
         let changes = constraints.apply(&mut target, &known).unwrap();
         assert_eq!(target, [0.5, 0.5, 0.0]);
         assert_eq!(rules(&changes), ["membership", "bounds"]);
@@ -309,7 +326,12 @@ mod tests {
     fn what_the_model_was_not_shown_stays_at_exactly_zero() {
         let constraints = Constraints { max_weight: 0.5, ..Constraints::default() };
         let mut target = [0.9, 0.1, 0.0, 0.0];
-        let known = Known { members: &[true; 4], shown: &[true, true, true, false], scores: None, before: &[0.0; 4] };
+        let known = ConstraintContext {
+            members: &[true; 4],
+            shown: &[true, true, true, false],
+            scores: None,
+            before: &[0.0; 4],
+        };
         constraints.apply(&mut target, &known).unwrap();
         near(&target, &[0.5, 0.3, 0.2, 0.0]);
         assert_eq!(target[3], 0.0);
@@ -324,7 +346,8 @@ mod tests {
         let by_score = Constraints { top_by: TopBy::Score, ..constraints };
         let mut target = [0.4, 0.1, 0.3, 0.2];
         let scores = [0.0, 3.0, 1.0, 2.0];
-        let known = Known { members: &[true; 4], shown: &[true; 4], scores: Some(&scores), before: &[0.0; 4] };
+        let known =
+            ConstraintContext { members: &[true; 4], shown: &[true; 4], scores: Some(&scores), before: &[0.0; 4] };
         by_score.apply(&mut target, &known).unwrap();
         near(&target, &[0.0, 0.45, 0.0, 0.55]);
         let error = apply(&by_score, &mut target, &[0.0; 4]).unwrap_err();
@@ -392,7 +415,7 @@ mod tests {
         let before = [0.4, 0.4, 0.2];
         let drift = |constraints: &Constraints, target: [f64; 3], shown: [bool; 3]| {
             let mut target = target;
-            let known = Known { members: &[true; 3], shown: &shown, scores: None, before: &before };
+            let known = ConstraintContext { members: &[true; 3], shown: &shown, scores: None, before: &before };
             let changes = constraints.apply(&mut target, &known).unwrap();
             (target, changes.into_iter().find(|change| change.rule == "drift").map_or(0.0, |change| change.moved))
         };
@@ -413,7 +436,7 @@ mod tests {
     #[test]
     fn a_group_whose_members_all_left_is_no_matter_unless_it_must_hold_something() {
         let group = |min| vec![Group { name: "gone".into(), assets: vec![2, 3], min, max: 0.5 }];
-        let known = Known {
+        let known = ConstraintContext {
             members: &[true, true, false, false],
             shown: &[true; 4],
             scores: None,

@@ -1,11 +1,11 @@
 //! The turnover limit: the largest step from what is held towards the target.
 
-use super::{Change, Known, TOLERANCE};
+use super::{ConstraintChange, ConstraintContext, TOLERANCE};
 
 /// Replaces `target` by w₀ + θ(w − w₀) with the largest θ in [0, 1] for which ½ Σ|w₀ + θ(w − w₀) − w⁻| is at most
 /// `limit`; w₀ is w⁻ after forced exits, spread over the rest in proportion to |w⁻|. The first purchase is exempt. Where even
 /// the forced exits alone are beyond the limit, θ is 0.
-pub(super) fn limit(limit: f64, target: &mut [f64], known: &Known, changes: &mut Vec<Change>) {
+pub(super) fn limit(limit: f64, target: &mut [f64], known: &ConstraintContext, changes: &mut Vec<ConstraintChange>) {
     // Shares of |w|: with short positions the weights that stay may add up to nothing, and each would grow without end.
     let (mut kept, mut sold) = (0.0, 0.0);
     for (held, member) in known.before.iter().zip(known.members) {
@@ -38,7 +38,7 @@ pub(super) fn limit(limit: f64, target: &mut [f64], known: &Known, changes: &mut
         moved += (after - *weight).abs();
         *weight = after;
     }
-    changes.push(Change { rule: "turnover", moved });
+    changes.push(ConstraintChange { rule: "turnover", moved });
 }
 
 /// The largest θ in [0, 1] with ½ Σ|offset + θ slope| ≤ limit, which is not 1; 0 where there is none. The sum is convex and bends
@@ -70,13 +70,13 @@ fn largest(terms: &[(f64, f64)], limit: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, Known, limit};
+    use super::{ConstraintChange, ConstraintContext, limit};
     use proptest::prelude::*;
 
-    fn limited(most: f64, target: &[f64], before: &[f64], members: &[bool]) -> (Vec<f64>, Vec<Change>) {
+    fn limited(most: f64, target: &[f64], before: &[f64], members: &[bool]) -> (Vec<f64>, Vec<ConstraintChange>) {
         let (mut target, mut changes) = (target.to_vec(), Vec::new());
         let shown = vec![true; before.len()];
-        limit(most, &mut target, &Known { members, shown: &shown, scores: None, before }, &mut changes);
+        limit(most, &mut target, &ConstraintContext { members, shown: &shown, scores: None, before }, &mut changes);
         (target, changes)
     }
 

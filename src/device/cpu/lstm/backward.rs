@@ -3,8 +3,8 @@
 use pulp::{Simd, WithSimd};
 
 use super::super::half::round_to_half;
-use super::super::tile::{MOST_LANES, MOST_ROWS, Right, Term, VECTORS, parts, rows, sum, will_read};
-use super::super::wide::{load, store, tanh};
+use super::super::microkernel::{MOST_LANES, MOST_ROWS, Right, Term, VECTORS, parts, prefetch, rows, sum};
+use super::super::simd::{load, store, tanh};
 use super::forward::{self, Packed, Place};
 use super::pack::{Gates, Panel, panels};
 use super::{BLOCK, LstmGiven, LstmGradients, LstmShape, WINDOW, padded};
@@ -230,11 +230,11 @@ impl Block<'_> {
         let mut sums = [0.0; MOST_ROWS * VECTORS * MOST_LANES];
         for row in first..first + rows {
             let at = step * self.count + row;
-            will_read(&self.gates[at * wide + 4 * panel.first..][..4 * panel.wide]);
-            will_read(&self.cells[at * deep + panel.first..][..panel.wide]);
+            prefetch(&self.gates[at * wide + 4 * panel.first..][..4 * panel.wide]);
+            prefetch(&self.cells[at * deep + panel.first..][..panel.wide]);
             if step > 0 {
-                will_read(&self.cells[(at - self.count) * deep + panel.first..][..panel.wide]);
-                will_read(&self.gradient[(row * steps + step - 1) * hidden + panel.first..][..panel.columns]);
+                prefetch(&self.cells[(at - self.count) * deep + panel.first..][..panel.wide]);
+                prefetch(&self.gradient[(row * steps + step - 1) * hidden + panel.first..][..panel.columns]);
             }
         }
         let gradient = &self.gradient[(first * steps + step) * hidden + panel.first..];
@@ -267,8 +267,8 @@ impl Block<'_> {
                 let state = load::<S>(state);
                 // x − x²: the slope of the logistic function by its value.
                 let slope = |value| simd.negate_mul_add_e_f32s(value, value, value);
-                let bend = simd.negate_mul_add_e_f32s(bent, bent, one);
-                let through = simd.mul_add_e_f32s(simd.mul_f32s(state, o), bend, load::<S>(of_cell));
+                let activate_gates = simd.negate_mul_add_e_f32s(bent, bent, one);
+                let through = simd.mul_add_e_f32s(simd.mul_f32s(state, o), activate_gates, load::<S>(of_cell));
                 let of_gates = [
                     simd.mul_f32s(simd.mul_f32s(through, g), slope(i)),
                     simd.mul_f32s(simd.mul_f32s(through, held), slope(f)),

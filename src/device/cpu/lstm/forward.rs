@@ -2,17 +2,17 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::super::tile::{MOST_LANES, MOST_ROWS, Right, Term, VECTORS, parts, rows, sum, will_write};
-use super::super::wide::{halved, load, sigmoid, store, tanh};
+use super::super::microkernel::{MOST_LANES, MOST_ROWS, Right, Term, VECTORS, parts, prefetch_write, rows, sum};
+use super::super::simd::{halved, load, sigmoid, store, tanh};
 use super::pack::Gates;
-use super::prepared::LstmPrepared;
+use super::packed_weights::LstmPackedWeights;
 use super::{BLOCK, LstmGiven, LstmShape, padded};
 
 /// What it is called with.
 pub(super) struct Pass<'a> {
     pub given: LstmGiven<'a>,
     /// The weights, where they were packed beforehand; those that are given are not looked at then.
-    pub prepared: Option<&'a LstmPrepared>,
+    pub prepared: Option<&'a LstmPackedWeights>,
     pub output: &'a mut [f32],
     pub saved: &'a mut [f32],
     pub scratch: &'a mut [f32],
@@ -121,7 +121,7 @@ impl Block {
                     for row in first..first + rows {
                         let row = (step * self.count + row) * wide + at;
                         if let Some(into) = place.gates.get_mut(row..row + step_width) {
-                            will_write(into);
+                            prefetch_write(into);
                         }
                     }
                     let of_input = Term {
@@ -147,7 +147,7 @@ impl Block {
                         (&packed.biases[at..], 0)
                     };
                     sum::<S, VECTORS>(simd, rows, Some(begin), &[of_input, of_state], (&mut sums, step_width));
-                    self.bend(simd, step, (first, rows), group, &sums, output, place);
+                    self.activate_gates(simd, step, (first, rows), group, &sums, output, place);
                 }
             }
         }
@@ -156,7 +156,7 @@ impl Block {
     /// The functions of a group's gates, and the states that come of them, for `rows` sequences from `first` on.
     #[allow(clippy::inline_always, clippy::too_many_arguments)]
     #[inline(always)]
-    fn bend<S: Simd>(
+    fn activate_gates<S: Simd>(
         &self,
         simd: S,
         step: usize,

@@ -8,12 +8,12 @@
 mod backward;
 mod forward;
 mod pack;
-mod prepared;
+mod packed_weights;
 
 use pulp::Arch;
 
-use super::tile::MOST_LANES;
-pub use prepared::LstmPrepared;
+use super::microkernel::MOST_LANES;
+pub use packed_weights::LstmPackedWeights;
 
 /// Most sequences of a block.
 const BLOCK: usize = 48;
@@ -96,11 +96,11 @@ impl LstmShape {
 
     /// Numbers that a forward pass works with: packed weights and biases, cell states of a block, and products of inputs.
     pub fn forward(&self) -> usize {
-        self.wide() * (self.inputs + self.hidden + 1) + self.forward_prepared()
+        self.wide() * (self.inputs + self.hidden + 1) + self.forward_packed()
     }
 
     /// The same where the weights were packed beforehand.
-    pub fn forward_prepared(&self) -> usize {
+    pub fn forward_packed(&self) -> usize {
         BLOCK.min(self.sequences) * padded(self.hidden) + self.ahead() * self.wide()
     }
 
@@ -143,11 +143,11 @@ pub fn lstm_forward(given: LstmGiven, output: &mut [f32], saved: &mut [f32], scr
 }
 
 /// The same without a backward pass, with weights that were packed beforehand: those in `given` are not looked at. `scratch` has
-/// [`LstmShape::forward_prepared`] numbers.
+/// [`LstmShape::forward_packed`] numbers.
 ///
 /// # Panics
 /// Where sizes do not agree: a fault of the caller.
-pub fn lstm_predict(given: LstmGiven, prepared: &LstmPrepared, output: &mut [f32], scratch: &mut [f32]) {
+pub fn lstm_predict(given: LstmGiven, prepared: &LstmPackedWeights, output: &mut [f32], scratch: &mut [f32]) {
     predict_at(Arch::new(), given, prepared, output, scratch);
 }
 
@@ -172,7 +172,7 @@ fn forward_at(arch: Arch, given: LstmGiven, output: &mut [f32], saved: &mut [f32
     arch.dispatch(forward::Pass { given, prepared: None, output, saved, scratch });
 }
 
-fn predict_at(arch: Arch, given: LstmGiven, prepared: &LstmPrepared, output: &mut [f32], scratch: &mut [f32]) {
+fn predict_at(arch: Arch, given: LstmGiven, prepared: &LstmPackedWeights, output: &mut [f32], scratch: &mut [f32]) {
     arch.dispatch(forward::Pass { given, prepared: Some(prepared), output, saved: &mut [], scratch });
 }
 

@@ -1,6 +1,6 @@
 //! Weights of a layer in the order in which tiles read them, and gradients of weights back from it.
 
-use super::super::tile::VECTORS;
+use super::super::microkernel::VECTORS;
 
 /// Gates of a layer, a vector of `lanes` units at a time.
 #[derive(Clone, Copy)]

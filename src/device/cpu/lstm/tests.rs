@@ -2,9 +2,9 @@
 
 use pulp::Arch;
 
-use super::super::wide::levels;
+use super::super::simd::levels;
 use super::{
-    BLOCK, LstmGiven, LstmGradients, LstmPrepared, LstmShape, LstmWeights, backward_at, forward_at, predict_at,
+    BLOCK, LstmGiven, LstmGradients, LstmPackedWeights, LstmShape, LstmWeights, backward_at, forward_at, predict_at,
 };
 use crate::random::Random;
 
@@ -27,7 +27,7 @@ struct Numbers {
     input: Vec<f32>,
     recurrent: Vec<f32>,
     biases: [Vec<f32>; 2],
-    towards: Vec<f32>,
+    output_grad: Vec<f32>,
     half: bool,
 }
 
@@ -43,7 +43,7 @@ fn numbers((sequences, steps, inputs, hidden): (usize, usize, usize, usize)) -> 
         input: draw(1, 4 * hidden * inputs, bound),
         recurrent: draw(2, 4 * hidden * hidden, bound),
         biases: [draw(3, 4 * hidden, bound), draw(4, 4 * hidden, bound)],
-        towards: draw(5, sequences * steps * hidden, 1.0),
+        output_grad: draw(5, sequences * steps * hidden, 1.0),
         half: false,
     }
 }
@@ -58,7 +58,7 @@ impl Numbers {
             input: self.input.clone(),
             recurrent: self.recurrent.clone(),
             biases: self.biases.clone(),
-            towards: self.towards[first * steps * hidden..][..count * steps * hidden].to_vec(),
+            output_grad: self.output_grad[first * steps * hidden..][..count * steps * hidden].to_vec(),
             half: self.half,
         }
     }
@@ -71,15 +71,15 @@ impl Numbers {
 
     /// The output without a backward pass, in scratch of `room` numbers.
     fn predict(&self, arch: Arch, room: usize) -> Vec<f32> {
-        let mut output = vec![f32::NAN; self.towards.len()];
+        let mut output = vec![f32::NAN; self.output_grad.len()];
         forward_at(arch, self.given(), &mut output, &mut [], &mut vec![f32::NAN; room]);
         output
     }
 
     /// The same with weights that were packed beforehand.
-    fn predict_prepared(&self, arch: Arch, prepared: &LstmPrepared) -> Vec<f32> {
+    fn predict_prepared(&self, arch: Arch, prepared: &LstmPackedWeights) -> Vec<f32> {
         let (mut output, mut scratch) =
-            (vec![f32::NAN; self.towards.len()], vec![f32::NAN; self.shape.forward_prepared()]);
+            (vec![f32::NAN; self.output_grad.len()], vec![f32::NAN; self.shape.forward_packed()]);
         predict_at(arch, self.given(), prepared, &mut output, &mut scratch);
         output
     }
@@ -101,7 +101,7 @@ impl Numbers {
 
     /// The same; where gates and cell states are not kept the backward pass computes them again.
     fn passes_that(&self, arch: Arch, keep: bool) -> [Vec<f32>; 6] {
-        let (mut saved, mut output) = (vec![f32::NAN; self.shape.saved()], vec![f32::NAN; self.towards.len()]);
+        let (mut saved, mut output) = (vec![f32::NAN; self.shape.saved()], vec![f32::NAN; self.output_grad.len()]);
         forward_at(arch, self.given(), &mut output, &mut saved, &mut vec![f32::NAN; self.shape.forward()]);
         let ones = |like: &[f32]| vec![1.0; like.len()];
         let (mut x, mut input, mut recurrent) = (ones(&self.x), ones(&self.input), ones(&self.recurrent));
@@ -111,7 +111,7 @@ impl Numbers {
         let again = if keep { 0 } else { self.shape.again() };
         let mut scratch = vec![f32::NAN; self.shape.backward() + again];
         let saved = if keep { saved.as_slice() } else { &[] };
-        backward_at(arch, (self.given(), &self.towards), (&output, saved), gradients, &mut scratch);
+        backward_at(arch, (self.given(), &self.output_grad), (&output, saved), gradients, &mut scratch);
         [output, x, input, recurrent, one, two]
     }
 
@@ -120,7 +120,7 @@ impl Numbers {
         let LstmShape { sequences, steps, inputs, hidden } = self.shape;
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let number = |from: &[f32], place: usize| f64::from(from[place]);
-        let mut output = vec![0.0; self.towards.len()];
+        let mut output = vec![0.0; self.output_grad.len()];
         let (mut of_x, mut of_input) = (vec![1.0; self.x.len()], vec![1.0; self.input.len()]);
         let (mut of_recurrent, mut of_bias) = (vec![1.0; self.recurrent.len()], vec![1.0; 4 * hidden]);
         for sequence in 0..sequences {
@@ -149,7 +149,7 @@ impl Numbers {
                 for unit in 0..hidden {
                     let gate = |gate: usize| gates[step][gate * hidden + unit];
                     let bent = cells[step + 1][unit].tanh();
-                    let state = of_state[unit] + number(&self.towards, row(step) * hidden + unit);
+                    let state = of_state[unit] + number(&self.output_grad, row(step) * hidden + unit);
                     let through = of_cell[unit] + state * gate(3) * (1.0 - bent * bent);
                     of_gates[unit] = through * gate(2) * gate(0) * (1.0 - gate(0));
                     of_gates[hidden + unit] = through * cells[step][unit] * gate(1) * (1.0 - gate(1));
@@ -235,10 +235,10 @@ fn weights_that_were_packed_beforehand_give_the_same_bits() {
             let weights = numbers.given().weights;
             for arch in levels() {
                 let output = numbers.predict(arch, numbers.shape.forward());
-                let prepared = LstmPrepared::at(arch, weights, numbers.shape.hidden, half);
+                let prepared = LstmPackedWeights::at(arch, weights, numbers.shape.hidden, half);
                 assert!(same(&numbers.predict_prepared(arch, &prepared), &output), "{arch:?}, {shape:?}, {half}");
                 // In half precision they take half the bytes.
-                let single = LstmPrepared::at(arch, weights, numbers.shape.hidden, false).bytes();
+                let single = LstmPackedWeights::at(arch, weights, numbers.shape.hidden, false).bytes();
                 let biases = single / (numbers.shape.inputs + numbers.shape.hidden + 1);
                 let expected = if half { (single - biases) / 2 + biases } else { single };
                 assert_eq!(prepared.bytes(), expected, "{arch:?}, {shape:?}, {half}");
@@ -253,7 +253,7 @@ fn weights_that_half_precision_has_not_stay_in_single_precision() {
         let mut numbers = numbers((1, 3, 2, 1)).halved();
         numbers.recurrent[0] = strange;
         for arch in levels() {
-            let prepared = LstmPrepared::at(arch, numbers.given().weights, 1, true);
+            let prepared = LstmPackedWeights::at(arch, numbers.given().weights, 1, true);
             assert!(same(&numbers.predict_prepared(arch, &prepared), &numbers.predict(arch, numbers.shape.forward())));
         }
     }
@@ -292,7 +292,7 @@ fn states_and_gates_are_halved_and_cell_states_are_not() {
     let shape = (50, 6, 33, 20);
     let (single, numbers) = (numbers(shape), Numbers { half: true, ..numbers(shape) });
     for arch in levels() {
-        let (mut saved, mut output) = (vec![0.0; numbers.shape.saved()], vec![0.0; numbers.towards.len()]);
+        let (mut saved, mut output) = (vec![0.0; numbers.shape.saved()], vec![0.0; numbers.output_grad.len()]);
         forward_at(arch, numbers.given(), &mut output, &mut saved, &mut vec![0.0; numbers.shape.forward()]);
         assert!(output.iter().all(|state| halved(*state)));
         let (gates, cells) = saved.split_at(50 * 6 * numbers.shape.wide());

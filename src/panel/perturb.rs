@@ -1,0 +1,109 @@
+//! The same past with another future: what the look-ahead audit compares a run with.
+
+use super::Panel;
+
+/// How the rows after a cut are changed. Dates stay: the exchange's calendar is known in advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Perturbation {
+    /// Other returns, other gaps, other members, other features.
+    Altered,
+    /// No returns, no members, no features.
+    Removed,
+}
+
+impl Perturbation {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Altered, Self::Removed];
+
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Altered => "altered",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// A sequence of draws that is the same on every machine (splitmix64: Steele, Lea and Flood 2014).
+struct PerturbationRandom(u64);
+
+impl PerturbationRandom {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in [0, 1).
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
+    }
+}
+
+impl Panel {
+    /// The same panel up to and with `row`; every later row is changed. A cell there gets a return of -20 % to 20 %,
+    /// is missing in one of eight cases, and its membership is turned round in one of four.
+    #[must_use]
+    pub fn perturbed_after(&self, row: usize, change: Perturbation, seed: u64) -> Self {
+        let mut out = self.clone();
+        let first = (row + 1) * self.assets.len();
+        let mut draws = PerturbationRandom(seed ^ (row as u64).rotate_left(32));
+        for cell in first..self.returns.len() {
+            let (value, gap, member) = (draws.unit() * 0.4 - 0.2, draws.next() >> 61 == 0, draws.next() >> 62 == 0);
+            match change {
+                Perturbation::Altered => {
+                    out.returns[cell] = if gap { f64::NAN } else { value };
+                    out.held[cell] = if gap { 0.0 } else { value };
+                    out.present[cell] = !gap;
+                    out.members[cell] = self.members[cell] != member;
+                }
+                Perturbation::Removed => {
+                    out.returns[cell] = f64::NAN;
+                    out.held[cell] = 0.0;
+                    out.present[cell] = false;
+                    out.members[cell] = false;
+                }
+            }
+            for feature in &mut out.features {
+                feature.values[cell] = match change {
+                    Perturbation::Altered if !gap => draws.unit() * 1e6,
+                    _ => f64::NAN,
+                };
+            }
+        }
+        out.fingerprint = format!("{}, {} after row {row}", self.fingerprint, change.name());
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Perturbation;
+    use crate::panel::{Panel, PanelKind};
+    use jiff::civil::{Date, date};
+
+    #[test]
+    fn the_past_stays_bit_for_bit_and_all_that_follows_changes() {
+        let days: Vec<Date> = (1..=20).map(|day| date(2020, 1, day)).collect();
+        let prices: Vec<f64> = (0..40).map(|cell| 1.0 + f64::from(cell % 7)).collect();
+        let panel = Panel::from_arrays(PanelKind::Prices, days, &["A".into(), "B".into()], &prices).unwrap();
+        let panel = panel.with_feature("volume", &prices).unwrap();
+        for change in Perturbation::ALL {
+            let other = panel.perturbed_after(9, change, 1);
+            for row in 0..10 {
+                assert_eq!(format!("{:?}", other.returns(row)), format!("{:?}", panel.returns(row)));
+                assert_eq!(other.members(row), panel.members(row));
+            }
+            assert_eq!(other.held_returns()[..20], panel.held_returns()[..20]);
+            assert_eq!(other.features()[0].values[..20], panel.features()[0].values[..20]);
+            for row in 10..20 {
+                assert!((0..2).all(|asset| other.returns(row)[asset].to_bits() != panel.returns(row)[asset].to_bits()));
+                assert!(other.features()[0].values[row * 2].to_bits() != panel.features()[0].values[row * 2].to_bits());
+            }
+            assert!((10..20).any(|row| other.members(row) != panel.members(row)));
+            assert_eq!(other.dates(), panel.dates());
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The books of a portfolio: decisions executed with a lag, weights that drift, turnover and costs, a net return a row.
+
+use std::collections::VecDeque;
+
+use crate::error::{Result, fail};
+
+/// A return path, one entry a row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Path {
+    /// Rows of the panel, in order.
+    pub rows: Vec<usize>,
+    /// Return before costs.
+    pub gross: Vec<f64>,
+    /// Cost charged on that row, as a share of wealth.
+    pub cost: Vec<f64>,
+    /// Return after costs.
+    pub net: Vec<f64>,
+    /// ½ Σ|w − w⁻| of the trade that is first held on that row.
+    pub turnover: Vec<f64>,
+}
+
+impl Path {
+    /// Adds the rows of `later` at the end.
+    pub fn append(&mut self, later: Path) {
+        self.rows.extend(later.rows);
+        self.gross.extend(later.gross);
+        self.cost.extend(later.cost);
+        self.net.extend(later.net);
+        self.turnover.extend(later.turnover);
+    }
+}
+
+/// A portfolio's state between rows; it starts in cash.
+#[derive(Clone, Debug)]
+pub struct Account {
+    weights: Vec<f64>,
+    orders: VecDeque<(usize, Vec<f64>)>,
+    /// The weights after the drift of the last `lag` + 1 rows, oldest first.
+    past: VecDeque<(usize, Vec<f64>)>,
+    cost_bps: f64,
+    lag: usize,
+}
+
+impl Account {
+    /// A book in cash. `cost_bps` is charged on Σ|w − w⁻|, in basis points; a decision at row t is executed at the
+    /// close of row t + `lag` and held from the row after.
+    pub fn new(assets: usize, cost_bps: f64, lag: usize) -> Self {
+        Self { weights: vec![0.0; assets], orders: VecDeque::new(), past: VecDeque::new(), cost_bps, lag }
+    }
+
+    /// The weights after the drift of `row`, which is one of the last `lag` + 1 rows, `[assets]`; all 0 before anything
+    /// was held.
+    pub fn drifted(&self, row: usize) -> &[f64] {
+        let found = self.past.iter().find(|(past, _)| *past >= row);
+        found.map_or(&self.weights, |(_, weights)| weights)
+    }
+
+    /// Takes a decision made at the close of `row`; decisions come in the order of their rows.
+    pub fn decide(&mut self, row: usize, target: Vec<f64>) {
+        self.orders.push_back((row, target));
+    }
+
+    /// Goes through `row`: executes what is due at the close before it, earns its returns (`held`, `[assets]`, gaps
+    /// resolved), charges the cost and lets the weights drift; appends to `path`.
+    ///
+    /// # Errors
+    /// `InvalidData` where the portfolio loses everything.
+    pub fn advance(&mut self, row: usize, held: &[f64], path: &mut Path) -> Result<()> {
+        let mut traded = 0.0;
+        while self.orders.front().is_some_and(|(decided, _)| decided + self.lag < row) {
+            if let Some((_, target)) = self.orders.pop_front() {
+                traded += self.weights.iter().zip(&target).map(|(before, after)| (after - before).abs()).sum::<f64>();
+                self.weights = target;
+            }
+        }
+        let gross: f64 = self.weights.iter().zip(held).map(|(weight, earned)| weight * earned).sum();
+        if 1.0 + gross <= 0.0 {
+            fail!(InvalidData, "the portfolio loses everything in row {} (a return of {gross})", row + 1);
+        }
+        for (weight, earned) in self.weights.iter_mut().zip(held) {
+            *weight = *weight * (1.0 + earned) / (1.0 + gross);
+        }
+        if self.past.len() > self.lag {
+            self.past.pop_front();
+        }
+        self.past.push_back((row, self.weights.clone()));
+        let cost = self.cost_bps * 1e-4 * traded;
+        path.rows.push(row);
+        path.gross.push(gross);
+        path.cost.push(cost);
+        path.net.push(gross - cost);
+        path.turnover.push(0.5 * traded);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Account, Path};
+
+    /// Two assets over four rows; row 0 is only decided at.
+    const HELD: [[f64; 2]; 4] = [[0.0, 0.0], [0.1, 0.0], [0.0, 0.2], [0.5, -0.5]];
+
+    fn walk(lag: usize, decisions: &[(usize, [f64; 2])]) -> Path {
+        let mut book = Account::new(2, 10.0, lag);
+        let mut path = Path::default();
+        for (row, held) in HELD.iter().enumerate().skip(1) {
+            for (decided, target) in decisions.iter().filter(|(decided, _)| *decided + 1 == row) {
+                book.decide(*decided, target.to_vec());
+            }
+            book.advance(row, held, &mut path).unwrap();
+        }
+        path
+    }
+
+    #[track_caller]
+    fn near(ours: &[f64], expected: &[f64]) {
+        assert_eq!(ours.len(), expected.len());
+        assert!(ours.iter().zip(expected).all(|(one, two)| (one - two).abs() < 1e-15), "{ours:?} {expected:?}");
+    }
+
+    #[test]
+    fn drift_turnover_and_cost_by_hand() {
+        let path = walk(0, &[(0, [0.5, 0.5]), (2, [1.0, 0.0])]);
+        // After row 1 the weights are 0.55/1.05 and 0.5/1.05; after row 2 0.55/1.15 and 0.6/1.15.
+        near(&path.gross, &[0.05, 0.2 * 0.5 / 1.05, 0.5]);
+        near(&path.turnover, &[0.5, 0.0, 0.6 / 1.15]);
+        near(&path.cost, &[1e-3, 0.0, 1e-3 * 1.2 / 1.15]);
+        near(&path.net, &[0.049, 0.1 / 1.05, 0.5 - 1e-3 * 1.2 / 1.15]);
+    }
+
+    #[test]
+    fn a_lag_holds_one_row_later_and_trades_against_the_drifted_weights() {
+        let path = walk(1, &[(0, [0.5, 0.5]), (1, [0.5, 0.5])]);
+        near(&path.gross, &[0.0, 0.1, 0.0]);
+        near(&path.turnover, &[0.0, 0.5, 0.5 * (0.6 / 1.1 - 0.5 + 0.5 - 0.5 / 1.1)]);
+    }
+
+    #[test]
+    fn what_was_held_is_known_as_far_back_as_a_decision_may_lie() {
+        let (mut book, mut path) = (Account::new(2, 0.0, 1), Path::default());
+        book.decide(0, vec![0.5, 0.5]);
+        for (row, held) in HELD.iter().enumerate().skip(1) {
+            assert_eq!(book.drifted(row), if row < 3 { [0.0, 0.0] } else { [0.5 / 1.1, 0.6 / 1.1] });
+            book.advance(row, held, &mut path).unwrap();
+        }
+        near(book.drifted(2), &[0.5 / 1.1, 0.6 / 1.1]);
+        near(book.drifted(3), &[0.75 / 1.05, 0.3 / 1.05]);
+    }
+
+    #[test]
+    fn books_in_shares_and_money_give_the_same_gross_path() {
+        let path = walk(0, &[(0, [0.3, 0.7]), (1, [0.6, 0.4])]);
+        let (mut wealth, mut value) = (1.0, [0.3, 0.7]);
+        for (row, gross) in path.gross.iter().enumerate() {
+            for (held, money) in HELD[row + 1].iter().zip(&mut value) {
+                *money *= 1.0 + held;
+            }
+            let now = value[0] + value[1];
+            assert!((now / wealth - 1.0 - gross).abs() < 1e-15);
+            wealth = now;
+            if row == 0 {
+                value = [0.6 * now, 0.4 * now];
+            }
+        }
+    }
+}

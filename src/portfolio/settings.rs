@@ -1,0 +1,276 @@
+//! `[portfolio]`: when a portfolio is rebalanced, what it costs, and what every model's target is held to.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::error::{Result, fail};
+use crate::portfolio::{Constraints, ExecutionModel, Group, TopBy};
+use crate::settings::{Setting, SettingType, SettingValues};
+use crate::windows::Rebalance;
+
+/// The declarations of `[portfolio]`; `[portfolio.groups.NAME]` is declared by [`group_settings`].
+pub fn portfolio_settings() -> Vec<Setting> {
+    vec![
+        Setting::new(
+            "rebalance",
+            SettingType::Text,
+            "monthly",
+            "daily, weekly, monthly, quarterly, or a number of rows: the last row of each period is a decision row",
+        ),
+        Setting::new(
+            "execution_lag",
+            SettingType::Integer(0, 20),
+            0,
+            "rows from decision to execution: 0 is held from the next row, 1 from the row after",
+        ),
+        Setting::new(
+            "cost_bps",
+            SettingType::Real(0.0, 10_000.0),
+            10.0,
+            "cost in basis points of the sum of |w - w before|",
+        ),
+        Setting::new(
+            "long_only",
+            SettingType::Boolean,
+            true,
+            "whether weights are at least 0; else at least -max_weight",
+        ),
+        Setting::new("max_weight", SettingType::Real(1e-6, 1.0), 1.0, "largest weight of one asset"),
+        Setting::new("min_weight", SettingType::Real(0.0, 1.0), 0.0, "a smaller weight is not held"),
+        Setting::new(
+            "top_k",
+            SettingType::Integer(1, 1_000_000),
+            Json::Null,
+            "most assets held; any number if left out",
+        ),
+        Setting::new(
+            "top_k_by",
+            SettingType::Choice(vec!["weight".into(), "score".into()]),
+            "weight",
+            "whether the top_k are chosen by the model's weights or by its scores",
+        ),
+        Setting::new(
+            "max_turnover",
+            SettingType::Real(0.0, 2.0),
+            Json::Null,
+            "largest half of the sum of |w - w before| of a rebalance but the first; any if left out",
+        ),
+    ]
+}
+
+/// The declarations of `[portfolio.groups.NAME]`; `assets` is a list of names.
+pub fn group_settings() -> Vec<Setting> {
+    vec![
+        Setting::new("min", SettingType::Real(-1.0, 1.0), 0.0, "least sum of the weights of the group's assets"),
+        Setting::new("max", SettingType::Real(-1.0, 1.0), 1.0, "largest sum of the weights of the group's assets"),
+    ]
+}
+
+/// A group as the user names it.
+#[derive(Clone, Debug, PartialEq)]
+struct NamedGroup {
+    name: String,
+    assets: Vec<String>,
+    min: f64,
+    max: f64,
+}
+
+/// The checked settings of `[portfolio]`.
+#[derive(Clone, Debug)]
+pub struct PortfolioSettings {
+    /// When the portfolio is rebalanced.
+    pub rebalance: Rebalance,
+    /// Rows between decision and execution.
+    pub execution_lag: usize,
+    /// Cost of trading in basis points of Σ|Δw|.
+    pub cost_bps: f64,
+    constraints: Constraints,
+    groups: Vec<NamedGroup>,
+    values: SettingValues,
+}
+
+impl PortfolioSettings {
+    /// Checks the section.
+    ///
+    /// # Errors
+    /// `InvalidSetting` naming the setting.
+    pub fn from_section(mut section: Map<String, Json>) -> Result<Self> {
+        let groups = groups(section.remove("groups"))?;
+        // A number of rows may be written as the number it is.
+        if let Some(rebalance) = section.get_mut("rebalance").filter(|rebalance| rebalance.is_u64()) {
+            *rebalance = json!(rebalance.to_string());
+        }
+        let values = SettingValues::check("portfolio", &portfolio_settings(), &section)?;
+        let constraints = Constraints {
+            long_only: values.boolean("long_only")?,
+            max_weight: values.real("max_weight")?,
+            min_weight: values.real("min_weight")?,
+            top_k: values.get("top_k").map(|_| values.count("top_k")).transpose()?,
+            top_by: if values.text("top_k_by")? == "score" { TopBy::Score } else { TopBy::Weight },
+            max_turnover: values.get("max_turnover").map(|_| values.real("max_turnover")).transpose()?,
+            groups: Vec::new(),
+        };
+        if constraints.min_weight > constraints.max_weight {
+            fail!(
+                InvalidSetting,
+                "setting 'portfolio.min_weight': found {}, allowed is at most portfolio.max_weight = {}",
+                constraints.min_weight,
+                constraints.max_weight
+            );
+        }
+        Ok(Self {
+            rebalance: Rebalance::parse(values.text("rebalance")?)?,
+            execution_lag: values.count("execution_lag")?,
+            cost_bps: values.real("cost_bps")?,
+            constraints,
+            groups,
+            values,
+        })
+    }
+
+    /// The constraints for a panel's assets, in canonical order.
+    ///
+    /// # Errors
+    /// `InvalidSetting` where a group names an asset that is not there.
+    pub fn constraints(&self, assets: &[String]) -> Result<Constraints> {
+        let mut out = self.constraints.clone();
+        for group in &self.groups {
+            let mut columns = Vec::with_capacity(group.assets.len());
+            for asset in &group.assets {
+                let Ok(column) = assets.binary_search(asset) else {
+                    fail!(
+                        InvalidSetting,
+                        "setting 'portfolio.groups.{}.assets': \"{asset}\" is no asset of the data",
+                        group.name
+                    );
+                };
+                columns.push(column);
+            }
+            columns.sort_unstable();
+            columns.dedup();
+            out.groups.push(Group { name: group.name.clone(), assets: columns, min: group.min, max: group.max });
+        }
+        Ok(out)
+    }
+
+    /// What paths of a panel's assets, in canonical order, depend on beside the decisions.
+    ///
+    /// # Errors
+    /// As for [`PortfolioSettings::constraints`].
+    pub fn execution(&self, assets: &[String]) -> Result<ExecutionModel> {
+        Ok(ExecutionModel { constraints: self.constraints(assets)?, cost_bps: self.cost_bps, lag: self.execution_lag })
+    }
+
+    /// The rebalance schedule as the settings say it.
+    pub fn rebalance_text(&self) -> &str {
+        self.values.text("rebalance").unwrap_or_default()
+    }
+
+    /// What is not at its default, in words, for the report.
+    pub fn describe(&self) -> Vec<(&'static str, String)> {
+        let (held, mut out) = (&self.constraints, Vec::new());
+        let percent = |share: f64| format!("{} %", share * 100.0);
+        if !held.long_only {
+            out.push(("Short positions", format!("down to -{}", percent(held.max_weight))));
+        }
+        if held.max_weight < 1.0 {
+            out.push(("Largest weight", format!("{} of one asset", percent(held.max_weight))));
+        }
+        if held.min_weight > 0.0 {
+            out.push(("Least weight", percent(held.min_weight)));
+        }
+        if let Some(top) = held.top_k {
+            let by = if held.top_by == TopBy::Score { "score" } else { "weight" };
+            out.push(("Assets held", format!("at most {top}, by {by}")));
+        }
+        if let Some(limit) = held.max_turnover {
+            out.push(("Turnover", format!("at most {} a rebalance", percent(limit))));
+        }
+        for group in &self.groups {
+            let words = format!("{}, {} to {}", group.name, percent(group.min), percent(group.max));
+            out.push(("Group", words));
+        }
+        out
+    }
+
+    /// The settings that results depend on, defaults filled in.
+    pub fn effective(&self) -> Json {
+        let mut out = self.values.to_json();
+        let named = |group: &NamedGroup| {
+            (group.name.clone(), json!({"assets": group.assets, "min": group.min, "max": group.max}))
+        };
+        out["groups"] = self.groups.iter().map(named).collect::<Map<String, Json>>().into();
+        out
+    }
+}
+
+fn groups(table: Option<Json>) -> Result<Vec<NamedGroup>> {
+    let table = match table {
+        None => return Ok(Vec::new()),
+        Some(Json::Object(table)) => table,
+        Some(found) => fail!(InvalidSetting, "'portfolio.groups': found {found}, allowed are tables of groups by name"),
+    };
+    let mut out = Vec::with_capacity(table.len());
+    for (name, group) in table {
+        let path = format!("portfolio.groups.{name}");
+        let Json::Object(mut group) = group else {
+            fail!(InvalidSetting, "'{path}': found {group}, allowed is a table with assets, min and max");
+        };
+        let assets: Option<Vec<String>> = match group.remove("assets") {
+            Some(Json::Array(list)) => list.iter().map(|asset| asset.as_str().map(str::to_owned)).collect(),
+            _ => None,
+        };
+        let Some(assets) = assets.filter(|assets| !assets.is_empty()) else {
+            fail!(InvalidSetting, "setting '{path}.assets': allowed is a list of at least one asset's name");
+        };
+        let values = SettingValues::check(&path, &group_settings(), &group)?;
+        let (min, max) = (values.real("min")?, values.real("max")?);
+        if min > max {
+            fail!(InvalidSetting, "setting '{path}.min': found {min}, allowed is at most its max of {max}");
+        }
+        out.push(NamedGroup { name, assets, min, max });
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PortfolioSettings;
+    use serde_json::json;
+
+    fn rules(section: &serde_json::Value) -> crate::error::Result<PortfolioSettings> {
+        PortfolioSettings::from_section(section.as_object().cloned().unwrap_or_default())
+    }
+
+    #[test]
+    fn groups_are_named_by_asset_and_kept_in_canonical_order() {
+        let rules = rules(&json!({"groups": {"tech": {"assets": ["MSFT", "AAPL", "AAPL"], "max": 0.4}}, "top_k": 3}));
+        let rules = rules.unwrap();
+        let assets = ["AAPL", "KO", "MSFT"].map(str::to_owned);
+        let constraints = rules.constraints(&assets).unwrap();
+        assert_eq!((constraints.groups[0].assets.as_slice(), constraints.groups[0].max), (&[0, 2][..], 0.4));
+        assert_eq!((constraints.top_k, constraints.max_turnover), (Some(3), None));
+        let message = rules.constraints(&assets[..2]).unwrap_err().to_string();
+        assert!(message.contains("'portfolio.groups.tech.assets': \"MSFT\" is no asset"), "{message}");
+        assert_eq!(rules.effective()["groups"]["tech"]["max"], 0.4);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_told() {
+        for (section, expected) in [
+            (json!({"min_weight": 0.5, "max_weight": 0.4}), "'portfolio.min_weight': found 0.5, allowed is at most"),
+            (json!({"groups": {"a": {"assets": []}}}), "'portfolio.groups.a.assets': allowed is a list"),
+            (json!({"groups": {"a": {"assets": ["X"], "maxi": 1}}}), "did you mean 'max'?"),
+            (
+                json!({"groups": {"a": {"assets": ["X"], "min": 0.5, "max": 0.1}}}),
+                "'portfolio.groups.a.min': found 0.5",
+            ),
+            (json!({"groups": [1]}), "'portfolio.groups': found [1]"),
+            (json!({"top_k": 0}), "'portfolio.top_k': found 0"),
+            (json!({"top_k_by": "rank"}), "allowed is one of weight, score"),
+            (json!({"max_turnover": -1}), "'portfolio.max_turnover': found -1"),
+        ] {
+            let message = rules(&section).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The files of a run directory: `run.json`, the CSV files and the values of the report.
+
+pub(super) mod csv;
+pub(super) mod report_values;
+pub(super) mod run_json;
