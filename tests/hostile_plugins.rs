@@ -202,10 +202,7 @@ fn each_harm_is_a_clean_error_and_the_host_goes_on() {
         (
             "more history than there is",
             Code::InvalidData,
-            format!(
-                "{PLACE}no asset can be weighed on 2018-12-31: none is a member with {} finite returns",
-                usize::MAX
-            ),
+            format!("{PLACE}no asset can be held on 2018-12-31: none is a member with {} finite returns", usize::MAX),
         ),
         ("panic in fit", Code::Plugin, failed_in(TRAINED, "fit", "the plugin panicked: assertion")),
         ("error in fit", Code::InvalidData, failed_in(TRAINED, "fit", "these data will not do")),

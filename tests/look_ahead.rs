@@ -216,7 +216,7 @@ fn a_plugin_that_peeks_through_a_static_is_caught() {
     let panel = panel();
     let run = run(&panel, "peeking");
     let moved = run.audit(1000).unwrap().moved.unwrap();
-    // SimulatedPath in order a window's validation decisions come first, and before the first window nothing was seen: with
+    // In order a window's validation decisions come first, and before the first window nothing was seen: with
     // the windows reversed, the very first decision knows tomorrow.
     let first = run.windows[0].validation.rows.start - 1;
     assert_eq!((moved.row, moved.window, moved.model), (first, 0, 1));

@@ -15,7 +15,7 @@ use walkforge::portfolio::{Constraints, ExecutionModel};
 use walkforge::program::{Precision, Purpose};
 use walkforge::random::Random;
 use walkforge::settings::SettingValues;
-use walkforge::train::{TrainSettings, Trainer, Training, TrainingSpan};
+use walkforge::train::{TrainSettings, Trainer, TrainingHistory, TrainingSpan};
 
 const ROWS: usize = 420;
 const TRAIN: usize = 360;
@@ -50,8 +50,8 @@ fn trainer(model: &Json, train: &Json, seed: u64) -> Result<Trainer> {
     Trainer::new(network, &settings, task, seed)
 }
 
-fn trained(mut trainer: Trainer) -> (TrainedNetwork, Training) {
-    while !trainer.is_through() {
+fn trained(mut trainer: Trainer) -> (TrainedNetwork, TrainingHistory) {
+    while !trainer.is_done() {
         trainer.epoch(&|| false).unwrap();
     }
     trainer.finish()

@@ -212,7 +212,7 @@ fn the_report_shows_curves_and_monitor_and_says_where_the_clock_decided() {
     let (panels, rows) = (scratch.path().join("panels"), scratch.path().join("rows"));
     written(&panels, 2, &[]);
     let page = read(&panels, "report.html");
-    assert!(page.contains("<h2>TrainingProgress curves of net</h2>") && page.contains("<h2>Overfitting</h2>"));
+    assert!(page.contains("<h2>Learning curves of net</h2>") && page.contains("<h2>Overfitting</h2>"));
     // Two curves a window, each with its kept epoch, and a rod in the chart of the scores.
     assert_eq!(page.matches("<figure class=\"panel\">").count(), 9);
     assert_eq!((page.matches("class=\"plot small\"").count(), page.matches("class=\"rod s1\"").count()), (18, 9));

@@ -107,7 +107,7 @@ fn bad_input_exits_with_2_and_names_its_place() {
         ),
         (
             vec!["weights", "--model", "hrp", "--data", "examples/data/sp500_20_prices.csv", "--as-of", "1990-03-01"],
-            "no asset can be weighed",
+            "no asset can be held",
         ),
     ] {
         let output = walkforge(&arguments);

@@ -17,7 +17,7 @@ use walkforge::portfolio::{Constraints, ExecutionModel};
 use walkforge::random::Random;
 use walkforge::run::{Run, scores};
 use walkforge::settings::SettingValues;
-use walkforge::train::{Ended, TrainSettings, Trainer, Training, TrainingSpan};
+use walkforge::train::{StopReason, TrainSettings, Trainer, TrainingHistory, TrainingSpan};
 
 const ASSETS: usize = 5;
 
@@ -160,11 +160,11 @@ fn noise_earns_minus_the_costs_to_sampling_error() {
     assert!(found.abs() < 3.0, "{found}");
 }
 
-fn outcome(run: &Run) -> (Vec<Vec<u64>>, Vec<Training>) {
+fn outcome(run: &Run) -> (Vec<Vec<u64>>, Vec<TrainingHistory>) {
     let weights = run.targets[1].iter().map(|target| target.weights.iter().map(|weight| weight.to_bits()).collect());
     let training = run.results[1].iter().map(|window| {
         let training = window.training.clone().unwrap();
-        Training { seconds: 0.0, ..training }
+        TrainingHistory { seconds: 0.0, ..training }
     });
     (weights.collect(), training.collect())
 }
@@ -221,10 +221,10 @@ fn trainer() -> Trainer {
 #[test]
 fn an_epoch_that_was_cancelled_between_two_batches_goes_on_there() {
     let (mut whole, mut parts, mut asked, mut cancelled) = (trainer(), trainer(), 0, 0);
-    while !whole.is_through() {
+    while !whole.is_done() {
         whole.epoch(&|| false).unwrap();
     }
-    while !parts.is_through() {
+    while !parts.is_done() {
         let calls = std::cell::Cell::new(asked);
         let outcome = parts.epoch(&|| {
             calls.set(calls.get() + 1);
@@ -341,25 +341,25 @@ fn half_precision_validates_as_single_precision_does() {
 #[test]
 fn training_ends_for_the_reason_it_tells() {
     let panel = panel(&returns(6, 480, 0.0));
-    let ended = |overrides: &[&str]| -> Vec<(Ended, usize)> {
+    let ended = |overrides: &[&str]| -> Vec<(StopReason, usize)> {
         let run = walked(&panel, overrides);
         let training = run.results[1].iter().map(|window| window.training.clone().unwrap());
         training.map(|training| (training.ended, training.epochs.len())).collect()
     };
-    assert!(ended(&["train.max_epochs=2"]).iter().all(|told| *told == (Ended::MaxEpochs, 2)));
+    assert!(ended(&["train.max_epochs=2"]).iter().all(|told| *told == (StopReason::MaxEpochs, 2)));
     for (reason, epochs) in ended(&["train.max_epochs=400", "train.early_stop_epochs=3"]) {
-        assert!(reason == Ended::EarlyStop && (4..400).contains(&epochs), "{reason:?} {epochs}");
+        assert!(reason == StopReason::EarlyStop && (4..400).contains(&epochs), "{reason:?} {epochs}");
     }
     for (reason, epochs) in
         ended(&["train.max_epochs=100000", "train.early_stop_epochs=100000", "train.max_seconds=0.05"])
     {
-        assert!(reason == Ended::MaxSeconds && epochs >= 1, "{reason:?} {epochs}");
+        assert!(reason == StopReason::MaxSeconds && epochs >= 1, "{reason:?} {epochs}");
     }
     // Without a validation span there is nothing to choose by: the last epoch is kept.
     let run = walked(&panel, &["windows.validation_months=0", "train.max_epochs=3", "train.early_stop_epochs=1"]);
     for window in &run.results[1] {
         let training = window.training.as_ref().unwrap();
-        assert_eq!((training.best_epoch, training.ended), (3, Ended::MaxEpochs));
+        assert_eq!((training.best_epoch, training.ended), (3, StopReason::MaxEpochs));
         assert!(training.epochs.iter().all(|epoch| epoch.validation.is_none()));
     }
 }
@@ -397,7 +397,7 @@ fn planned_bytes_are_those_that_are_taken() {
 #[test]
 fn a_smaller_budget_takes_smaller_micro_batches_and_gives_the_same_to_rounding() {
     let panel = panel(&returns(8, 480, 0.3));
-    let weights = |budget: &str| -> (Vec<f64>, Training) {
+    let weights = |budget: &str| -> (Vec<f64>, TrainingHistory) {
         let run = walked(&panel, &["train.max_epochs=2", &format!("train.memory_budget=\"{budget}\"")]);
         let training = run.results[1][0].training.clone().unwrap();
         (run.targets[1].iter().flat_map(|target| target.weights.clone()).collect(), training)

@@ -40,18 +40,18 @@ enum Command {
         /// The run directory.
         #[arg(long)]
         out: PathBuf,
-        /// ConstraintChange a setting: section.key=value.
+        /// Change a setting: section.key=value.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
-    /// ConstraintChange the future and see that no weight moves; exits with 1 where one does.
+    /// Change the future and see that no weight moves; exits with 1 where one does.
     Audit {
         /// The experiment file (TOML).
         experiment: PathBuf,
         /// How many dates to cut the data at, at most.
         #[arg(long, default_value_t = DEFAULT_DATES)]
         dates: usize,
-        /// ConstraintChange a setting: section.key=value.
+        /// Change a setting: section.key=value.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -60,7 +60,7 @@ enum Command {
         /// CSV file: a date column, then one column an asset.
         #[arg(long)]
         data: PathBuf,
-        /// ConstraintChange a setting: windows.key=value, or data.kind=returns.
+        /// Change a setting: windows.key=value, or data.kind=returns.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -69,7 +69,7 @@ enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
-    /// MemoryPlan a model once and print its weights as CSV.
+    /// Fit a model once and print its weights as CSV.
     Weights {
         /// The model: a plugin by name or path, or `equal_weight`.
         #[arg(long)]
@@ -80,7 +80,7 @@ enum Command {
         /// The last date the model may know; the last of the file if left out.
         #[arg(long, value_name = "DATE")]
         as_of: Option<String>,
-        /// ConstraintChange a setting: model.key=value, portfolio.key=value, train.key=value, windows.key=value, or data.kind=returns.
+        /// Change a setting: model.key=value, portfolio.key=value, train.key=value, windows.key=value, or data.kind=returns.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -109,7 +109,7 @@ enum PluginCommand {
         /// A feature plane that the data have; may be given again.
         #[arg(long, value_name = "NAME")]
         feature: Vec<String>,
-        /// ConstraintChange a setting of the model: key=value.
+        /// Change a setting of the model: key=value.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -178,7 +178,7 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     };
     let models = run.models.len();
     bar.set_length(run.windows.len() as u64);
-    let networks = run.models.iter().any(|model| model.train.is_some());
+    let networks = run.models.iter().any(|model| model.train_settings().is_some());
     show(&bar, &template(networks, false));
     bar.set_message(format!("walking {models} models"));
     while run.progress().done < run.windows.len() {
@@ -220,8 +220,9 @@ fn training_words(run: &Run) -> Option<(String, String)> {
         let sharpe = last.validation.map_or_else(|| "-".to_owned(), |sharpe| format!("{sharpe:.2}"));
         format!("loss {:.4}, validation Sharpe {sharpe}, learning rate {:.1e}", last.loss, last.learning_rate)
     });
-    let (again, memory) = (if first.fit.recompute { " computed again" } else { "" }, first.measured_bytes >> 20);
-    let planned = format!("micro-batch {}{again}, {} at a time, {memory} MiB", first.fit.micro_batch, first.fit.stack);
+    let (again, memory) = (if first.memory.recompute { " computed again" } else { "" }, first.measured_bytes >> 20);
+    let planned =
+        format!("micro-batch {}{again}, {} at a time, {memory} MiB", first.memory.micro_batch, first.memory.stack);
     Some((place, if scores.is_empty() { planned } else { format!("{scores}; {planned}") }))
 }
 

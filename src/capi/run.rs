@@ -53,7 +53,7 @@ pub struct wf_progress {
     pub loss: f64,
     /// Net Sharpe ratio of the last epoch on the validation span, a year; NaN where there is none.
     pub validation_sharpe: f64,
-    /// TrainingProgress rate of the last epoch; NaN before the first is done.
+    /// Learning rate of the last epoch; NaN before the first is done.
     pub learning_rate: f64,
     /// Seconds that this training takes at most from here; NaN where that is unknown.
     pub seconds_left: f64,
@@ -134,10 +134,10 @@ unsafe fn tell(run: &Run, out: *mut wf_progress) -> Result<()> {
         validation_sharpe: last.and_then(|last| last.validation).unwrap_or(f64::NAN),
         learning_rate: last.map_or(f64::NAN, |last| last.learning_rate),
         seconds_left: first.and_then(|first| first.seconds_left).unwrap_or(f64::NAN),
-        micro_batch: first.map_or(0, |first| first.fit.micro_batch),
-        stack: first.map_or(0, |first| first.fit.stack),
-        recompute: first.map_or(0, |first| i32::from(first.fit.recompute)),
-        planned_bytes: first.map_or(0, |first| first.fit.bytes),
+        micro_batch: first.map_or(0, |first| first.memory.micro_batch),
+        stack: first.map_or(0, |first| first.memory.stack),
+        recompute: first.map_or(0, |first| i32::from(first.memory.recompute)),
+        planned_bytes: first.map_or(0, |first| first.memory.bytes),
         measured_bytes: first.map_or(0, |first| first.measured_bytes),
     };
     // SAFETY: as demanded of the caller.

@@ -4,9 +4,8 @@ use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 
 use crate::error::Result;
-use crate::model::{Estimator, Requirements};
+use crate::model::{Estimator, Requirements, eligible, past_at as model_past};
 use crate::panel::{Panel, PanelKind, Past};
-use crate::windows::lookback_rows;
 
 /// More rows than this are not made for a plugin with a long lookback.
 const MOST_ROWS: usize = 4000;
@@ -83,9 +82,7 @@ pub(super) fn past_at(panel: &Panel, model: &dyn Estimator, row: usize) -> Resul
 
 /// The same for what a model needs to be shown.
 pub(super) fn past_at_rows(panel: &Panel, needs: Requirements, row: usize) -> Result<Option<Past>> {
-    let rows = lookback_rows(needs.lookback, 0, row);
-    let assets = panel.eligible(rows.clone(), needs.min_history);
-    if assets.is_empty() { Ok(None) } else { panel.past(rows, &assets).map(Some) }
+    if eligible(panel, needs, 0, row).is_empty() { Ok(None) } else { model_past(panel, needs, 0, row).map(Some) }
 }
 
 /// Fits a model, where it fits anything, on the first three quarters of a panel.

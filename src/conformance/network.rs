@@ -72,7 +72,7 @@ impl Estimator for Short {
             execution,
         };
         let mut trainer = Trainer::new(Arc::clone(&self.network), &settings, task, 1)?;
-        while !trainer.is_through() {
+        while !trainer.is_done() {
             trainer.epoch(&|| self.context.cancelled())?;
         }
         self.trained = Some(trainer.finish().0);

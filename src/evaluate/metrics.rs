@@ -81,7 +81,7 @@ pub static METRICS: &[Metric] = &[
     },
     Metric {
         name: "var_95",
-        label: "MetricValue at risk 95 %, a day",
+        label: "Value at risk 95 %, a day",
         unit: Unit::Percent,
         doc: "5 % lower quantile of net returns (the value at index floor(0.05 (n - 1)) in order); losses are negative",
         compute: |inputs| number(tail(inputs.net).map(|tail| tail[tail.len() - 1])),

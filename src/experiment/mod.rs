@@ -1,60 +1,23 @@
 //! The experiment file: TOML or JSON into checked settings. Unknown keys are errors that suggest the nearest key.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::error::{Code, Error, Result, fail};
-use crate::model::EQUAL_WEIGHT;
-use crate::panel::{Membership, Panel, PanelKind};
+use crate::error::{Result, fail};
+use crate::panel::PanelKind;
 use crate::portfolio::PortfolioSettings;
 use crate::settings::{Setting, SettingType, SettingValues, unknown};
 use crate::train::TrainSettings;
 use crate::windows::WindowSettings;
 
-/// A model of an experiment.
-#[derive(Clone, Debug)]
-pub struct ModelEntry {
-    /// Its name in results.
-    pub name: String,
-    /// The plugin, by name or path.
-    pub plugin: String,
-    /// Its settings as the user gave them, not yet checked against the plugin's declaration.
-    pub settings: Map<String, Json>,
-    /// What it overrides of `[train]`; checked.
-    pub train: Map<String, Json>,
-}
+mod device;
+mod file;
+mod model_spec;
+mod overrides;
 
-/// What models are computed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Device {
-    /// The processor.
-    Cpu,
-}
-
-impl Device {
-    /// Reads `auto` or `cpu`.
-    ///
-    /// # Errors
-    /// `InvalidSetting` with what is allowed; CUDA devices are refused, as this build has none.
-    pub fn parse(text: &str) -> Result<Self> {
-        match text {
-            "auto" | "cpu" => Ok(Self::Cpu),
-            cuda if cuda.strip_prefix("cuda:").is_some_and(|number| number.parse::<u32>().is_ok()) => fail!(
-                InvalidSetting,
-                "setting 'device': found \"{cuda}\", but this build has no CUDA; allowed are auto, cpu"
-            ),
-            _ => fail!(InvalidSetting, "setting 'device': found \"{text}\", allowed are auto, cpu"),
-        }
-    }
-
-    /// Its name in `run.json`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-        }
-    }
-}
+pub use device::Device;
+pub use model_spec::{ModelSpec, model_settings};
 
 /// A checked experiment.
 #[derive(Clone, Debug)]
@@ -76,9 +39,9 @@ pub struct Experiment {
     /// How windows are cut.
     pub windows: WindowSettings,
     /// Rebalancing, costs and constraints.
-    pub rules: PortfolioSettings,
+    pub portfolio: PortfolioSettings,
     /// The models beside equal weight, in the file's order.
-    pub models: Vec<ModelEntry>,
+    pub models: Vec<ModelSpec>,
     /// `[train]`, checked.
     train: Map<String, Json>,
     folder: PathBuf,
@@ -124,48 +87,9 @@ pub fn top_settings() -> Vec<Setting> {
     ]
 }
 
-/// The declarations of `[[models]]`; `[models.settings]` is declared by the model's plugin.
-pub fn model_settings() -> Vec<Setting> {
-    vec![
-        Setting::new("name", SettingType::Text, Json::Null, "name in results: letters, digits, _, - and ."),
-        Setting::new("plugin", SettingType::Text, Json::Null, "plugin by name or path; the model's name if left out"),
-    ]
-}
-
-/// Names on the way to a value in an override, more than any setting has.
-const DEEPEST: usize = 16;
-
 const SECTIONS: [&str; 4] = ["data", "windows", "portfolio", "train"];
 
 impl Experiment {
-    /// Reads an experiment file and applies `section.key=value` overrides.
-    ///
-    /// # Errors
-    /// `NotFound`, `Io`, and `InvalidSetting` that names the file and the setting.
-    pub fn from_file(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, &error))?;
-        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        Self::from_toml(&text, folder, overrides)
-            .map_err(|error| error.context(format!("cannot use {}", path.display())))
-    }
-
-    /// From TOML text; data paths are relative to `folder`.
-    ///
-    /// # Errors
-    /// `InvalidSetting` that names the setting.
-    pub fn from_toml(text: &str, folder: PathBuf, overrides: &[String]) -> Result<Self> {
-        let mut tree: Json = toml::from_str(text).map_err(|error| {
-            // Of what is nested too deeply the parser does not say where.
-            let place =
-                if error.span().is_some() { String::new() } else { format!(" near line {}", deepest_line(text)) };
-            Error::new(Code::InvalidSetting, format!("it is not TOML: {}{place}", error.to_string().trim_end()))
-        })?;
-        for entry in overrides {
-            set(&mut tree, entry)?;
-        }
-        Self::from_json(&tree, folder)
-    }
-
     /// From the same keys as JSON.
     ///
     /// # Errors
@@ -198,7 +122,7 @@ impl Experiment {
         };
         let train = section(root, "", "train")?;
         TrainSettings::from_sections(&train, None)?;
-        let models = models(root)?;
+        let models = model_spec::models(root)?;
         for model in &models {
             TrainSettings::from_sections(&train, Some((&format!("models.{}.train", model.name), &model.train)))?;
         }
@@ -212,7 +136,7 @@ impl Experiment {
             device: Device::parse(top.text("device")?)?,
             data,
             windows: WindowSettings::from_values(&windows_values)?,
-            rules: PortfolioSettings::from_section(section(root, "", "portfolio")?)?,
+            portfolio: PortfolioSettings::from_section(section(root, "", "portfolio")?)?,
             models,
             folder,
             windows_values,
@@ -223,33 +147,10 @@ impl Experiment {
     ///
     /// # Errors
     /// `InvalidSetting` that names the setting.
-    pub fn train_settings(&self, model: Option<&ModelEntry>) -> Result<TrainSettings> {
+    pub fn train_settings(&self, model: Option<&ModelSpec>) -> Result<TrainSettings> {
         let path = model.map(|model| format!("models.{}.train", model.name));
         let own = model.zip(path.as_deref()).map(|(model, path)| (path, &model.train));
         TrainSettings::from_sections(&self.train, own)
-    }
-
-    /// Reads the panel that `[data]` names.
-    ///
-    /// # Errors
-    /// `InvalidSetting` where none is named, and what reading gives.
-    pub fn panel(&self) -> Result<Panel> {
-        let Some((kind, path)) = &self.data else {
-            fail!(InvalidSetting, "setting 'data.prices' is missing: name a file there, or in 'data.returns'");
-        };
-        let mut panel = Panel::from_file(*kind, &self.folder.join(path))?.with_stale_rows(self.stale_rows);
-        if let Some(path) = &self.membership {
-            panel = panel.with_membership(&Membership::from_csv(&self.folder.join(path))?);
-        }
-        for (name, path) in &self.features {
-            panel = panel.with_feature_file(name, &self.folder.join(path))?;
-        }
-        Ok(panel)
-    }
-
-    /// Whether it names data of its own, which an embedding program that brings a panel must not.
-    pub fn names_data(&self) -> bool {
-        self.data.is_some() || self.membership.is_some() || self.stale_rows > 0 || !self.features.is_empty()
     }
 
     /// The settings that results depend on, defaults filled in. The kind of device is one of them, as arithmetic rounds
@@ -259,18 +160,9 @@ impl Experiment {
             "seed": self.seed,
             "device": self.device.name(),
             "windows": self.windows_values.to_json(),
-            "portfolio": self.rules.effective(),
+            "portfolio": self.portfolio.effective(),
         })
     }
-}
-
-/// The line, from 1, with the most signs of tables in tables.
-fn deepest_line(text: &str) -> usize {
-    let depth = |line: &str| line.matches(['.', '[', '{']).count();
-    text.lines()
-        .enumerate()
-        .max_by_key(|(place, line)| (depth(line), usize::MAX - place))
-        .map_or(1, |(place, _)| place + 1)
 }
 
 /// `[data.features]`: a file for each name.
@@ -299,87 +191,6 @@ fn section(of: &Map<String, Json>, path: &str, name: &str) -> Result<Map<String,
         }
         Some(found) => fail!(InvalidSetting, "'{path}.{name}': found {found}, allowed is a table"),
     }
-}
-
-fn models(root: &Map<String, Json>) -> Result<Vec<ModelEntry>> {
-    let list = match root.get("models") {
-        None => return Ok(Vec::new()),
-        Some(Json::Array(list)) => list,
-        Some(found) => fail!(InvalidSetting, "'models': found {found}, allowed are tables [[models]]"),
-    };
-    let declared = model_settings();
-    let mut out: Vec<ModelEntry> = Vec::new();
-    for (place, entry) in list.iter().enumerate() {
-        let path = format!("models[{place}]");
-        let Some(entry) = entry.as_object() else {
-            fail!(InvalidSetting, "'{path}': found {entry}, allowed is a table")
-        };
-        let mut own = entry.clone();
-        let settings = section(entry, &path, "settings")?;
-        let train = section(entry, &path, "train")?;
-        own.retain(|key, _| key != "settings" && key != "train");
-        for key in own.keys() {
-            let allowed = ["name", "plugin", "settings", "train"];
-            if !allowed.contains(&key.as_str()) {
-                return Err(unknown(&format!("{path}.{key}"), key, &allowed));
-            }
-        }
-        let values = SettingValues::check(&path, &declared, &own)?;
-        let name = values.text("name")?.to_owned();
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
-        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-            fail!(InvalidSetting, "setting '{path}.name': found \"{name}\", allowed are letters, digits, _, - and .");
-        }
-        if name == EQUAL_WEIGHT || out.iter().any(|other| other.name == name) {
-            fail!(InvalidSetting, "setting '{path}.name': \"{name}\" is taken; every model needs a name of its own");
-        }
-        let plugin = values.text("plugin").map_or_else(|_| name.clone(), str::to_owned);
-        out.push(ModelEntry { name, plugin, settings, train });
-    }
-    Ok(out)
-}
-
-/// Applies `section.key=value`; the value is read as TOML, and as text where it is none.
-fn set(tree: &mut Json, entry: &str) -> Result<()> {
-    let Some((path, text)) = entry.split_once('=') else {
-        fail!(InvalidSetting, "--set {entry}: allowed is section.key=value");
-    };
-    let value = toml::from_str::<Json>(&format!("v = {text}")).map_or_else(|_| json!(text), |table| table["v"].clone());
-    // A table in a table in a table, without end, is more than can be walked.
-    if path.split('.').count() > DEEPEST {
-        fail!(
-            InvalidSetting,
-            "--set {entry}: allowed is section.key=value, with at most {DEEPEST} names up to the value"
-        );
-    }
-    let mut place = tree;
-    let mut keys = path.split('.').peekable();
-    while let Some(key) = keys.next() {
-        // A list of tables, such as [[models]], is looked into by the names that stand in it.
-        if let Json::Array(list) = place {
-            let named: Vec<&str> = list.iter().filter_map(|table| table["name"].as_str()).collect();
-            let Some(found) = named.iter().position(|name| *name == key) else {
-                fail!(InvalidSetting, "--set {entry}: there is no '{key}'; there are {}", named.join(", "));
-            };
-            let Some(table) = list.iter_mut().filter(|table| table["name"].is_string()).nth(found) else {
-                fail!(Internal, "a name is lost");
-            };
-            place = table;
-            if keys.peek().is_none() {
-                fail!(InvalidSetting, "--set {entry}: allowed is {path}.settings.KEY=VALUE or {path}.train.KEY=VALUE");
-            }
-            continue;
-        }
-        let Some(table) = place.as_object_mut() else {
-            fail!(InvalidSetting, "--set {entry}: there is no table on the way to '{key}'");
-        };
-        if keys.peek().is_none() {
-            table.insert(key.to_owned(), value);
-            return Ok(());
-        }
-        place = table.entry(key).or_insert_with(|| json!({}));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -447,9 +258,9 @@ mod tests {
         assert!(models[0].settings.is_empty() && models[1].train.is_empty());
         refused(two, &["models.c.settings.size=3"], "there is no 'c'; there are a, b");
         refused(two, &["models.b=3"], "allowed is models.b.settings.KEY=VALUE or models.b.train.KEY=VALUE");
-        assert_eq!(experiment.rules.rebalance, crate::windows::Rebalance::Weekly);
+        assert_eq!(experiment.portfolio.rebalance, crate::windows::Rebalance::Weekly);
         assert_eq!(experiment.models[0].plugin, "hrp");
         let every_ten = Experiment::from_toml("", "".into(), &["portfolio.rebalance=10".to_owned()]).unwrap();
-        assert_eq!(every_ten.rules.rebalance, crate::windows::Rebalance::EveryRows(10));
+        assert_eq!(every_ten.portfolio.rebalance, crate::windows::Rebalance::EveryRows(10));
     }
 }

@@ -2,10 +2,12 @@
 //! a plugin; the equal-weight benchmark, which needs no data, is the one model that lives in the core.
 
 mod context;
+mod eligibility;
 mod equal_weight;
 mod network;
 
 pub use context::{Context, LogLevel, LogSink};
+pub(crate) use eligibility::{eligible, none_eligible, past_at};
 pub use equal_weight::{EQUAL_WEIGHT, EqualWeight};
 pub use network::{AssetSet, Axis, InputSource, Network, NetworkSpec, Output, Plane};
 

@@ -1,26 +1,28 @@
-//! The books of a portfolio: decisions executed with a lag, weights that drift, turnover and costs, a net return a row.
+//! The account of a portfolio: one step per row executes what is due, earns the row's returns, charges costs and lets the
+//! weights drift.
 
 use std::collections::VecDeque;
 
 use crate::error::{Result, fail};
+use crate::panel::Panel;
 
-/// A return path, one entry a row.
+/// A return path, one element per row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Path {
     /// Rows of the panel, in order.
     pub rows: Vec<usize>,
     /// Return before costs.
     pub gross: Vec<f64>,
-    /// Cost charged on that row, as a share of wealth.
+    /// Cost charged on the row, as a share of wealth.
     pub cost: Vec<f64>,
     /// Return after costs.
     pub net: Vec<f64>,
-    /// ½ Σ|w − w⁻| of the trade that is first held on that row.
+    /// ½ Σ|w − w⁻| of the trade that is first held on the row.
     pub turnover: Vec<f64>,
 }
 
 impl Path {
-    /// Adds the rows of `later` at the end.
+    /// Appends the rows of `later`.
     pub fn append(&mut self, later: Path) {
         self.rows.extend(later.rows);
         self.gross.extend(later.gross);
@@ -30,38 +32,49 @@ impl Path {
     }
 }
 
-/// A portfolio's state between rows; it starts in cash.
+/// The state of a portfolio between rows; it starts in cash.
 #[derive(Clone, Debug)]
 pub struct Account {
+    /// Weights held, `[assets]`.
     weights: Vec<f64>,
+    /// Decision rows and targets that are not yet executed.
     orders: VecDeque<(usize, Vec<f64>)>,
-    /// The weights after the drift of the last `lag` + 1 rows, oldest first.
-    past: VecDeque<(usize, Vec<f64>)>,
+    /// The weights after the drift of each of the last `lag` + 1 rows, oldest first.
+    history: VecDeque<(usize, Vec<f64>)>,
     cost_bps: f64,
     lag: usize,
 }
 
 impl Account {
-    /// A book in cash. `cost_bps` is charged on Σ|w − w⁻|, in basis points; a decision at row t is executed at the
-    /// close of row t + `lag` and held from the row after.
+    /// An account in cash. `cost_bps` is charged on Σ|w − w⁻|, in basis points; a decision at row t is executed at the close
+    /// of row t + `lag` and held from the row after.
     pub fn new(assets: usize, cost_bps: f64, lag: usize) -> Self {
-        Self { weights: vec![0.0; assets], orders: VecDeque::new(), past: VecDeque::new(), cost_bps, lag }
+        Self { weights: vec![0.0; assets], orders: VecDeque::new(), history: VecDeque::new(), cost_bps, lag }
     }
 
-    /// The weights after the drift of `row`, which is one of the last `lag` + 1 rows, `[assets]`; all 0 before anything
-    /// was held.
+    /// The weights `[assets]` after the drift of `row`, which is one of the last `lag` + 1 rows; all 0 before anything was
+    /// held.
     pub fn drifted(&self, row: usize) -> &[f64] {
-        let found = self.past.iter().find(|(past, _)| *past >= row);
+        let found = self.history.iter().find(|(past, _)| *past >= row);
         found.map_or(&self.weights, |(_, weights)| weights)
     }
 
-    /// Takes a decision made at the close of `row`; decisions come in the order of their rows.
-    pub fn decide(&mut self, row: usize, target: Vec<f64>) {
+    /// Orders a target `[assets]` decided at the close of `row`; decisions come in the order of their rows.
+    pub fn order(&mut self, row: usize, target: Vec<f64>) {
         self.orders.push_back((row, target));
     }
 
-    /// Goes through `row`: executes what is due at the close before it, earns its returns (`held`, `[assets]`, gaps
-    /// resolved), charges the cost and lets the weights drift; appends to `path`.
+    /// Advances the account by `row` of a panel and appends to `path`.
+    ///
+    /// # Errors
+    /// As [`Account::advance`].
+    pub fn step(&mut self, row: usize, panel: &Panel, path: &mut Path) -> Result<()> {
+        let assets = panel.assets().len();
+        self.advance(row, &panel.held_returns()[row * assets..][..assets], path)
+    }
+
+    /// Advances the account by one row with the returns `held`, `[assets]`, gaps resolved: executes what is due at the close
+    /// before the row, earns its returns, charges the cost and lets the weights drift; appends to `path`.
     ///
     /// # Errors
     /// `InvalidData` where the portfolio loses everything.
@@ -80,10 +93,10 @@ impl Account {
         for (weight, earned) in self.weights.iter_mut().zip(held) {
             *weight = *weight * (1.0 + earned) / (1.0 + gross);
         }
-        if self.past.len() > self.lag {
-            self.past.pop_front();
+        if self.history.len() > self.lag {
+            self.history.pop_front();
         }
-        self.past.push_back((row, self.weights.clone()));
+        self.history.push_back((row, self.weights.clone()));
         let cost = self.cost_bps * 1e-4 * traded;
         path.rows.push(row);
         path.gross.push(gross);
@@ -102,13 +115,13 @@ mod tests {
     const HELD: [[f64; 2]; 4] = [[0.0, 0.0], [0.1, 0.0], [0.0, 0.2], [0.5, -0.5]];
 
     fn walk(lag: usize, decisions: &[(usize, [f64; 2])]) -> Path {
-        let mut book = Account::new(2, 10.0, lag);
+        let mut account = Account::new(2, 10.0, lag);
         let mut path = Path::default();
         for (row, held) in HELD.iter().enumerate().skip(1) {
             for (decided, target) in decisions.iter().filter(|(decided, _)| *decided + 1 == row) {
-                book.decide(*decided, target.to_vec());
+                account.order(*decided, target.to_vec());
             }
-            book.advance(row, held, &mut path).unwrap();
+            account.advance(row, held, &mut path).unwrap();
         }
         path
     }
@@ -137,19 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_held_is_known_as_far_back_as_a_decision_may_lie() {
-        let (mut book, mut path) = (Account::new(2, 0.0, 1), Path::default());
-        book.decide(0, vec![0.5, 0.5]);
+    fn drifted_weights_are_kept_as_far_back_as_a_decision_may_lie() {
+        let (mut account, mut path) = (Account::new(2, 0.0, 1), Path::default());
+        account.order(0, vec![0.5, 0.5]);
         for (row, held) in HELD.iter().enumerate().skip(1) {
-            assert_eq!(book.drifted(row), if row < 3 { [0.0, 0.0] } else { [0.5 / 1.1, 0.6 / 1.1] });
-            book.advance(row, held, &mut path).unwrap();
+            assert_eq!(account.drifted(row), if row < 3 { [0.0, 0.0] } else { [0.5 / 1.1, 0.6 / 1.1] });
+            account.advance(row, held, &mut path).unwrap();
         }
-        near(book.drifted(2), &[0.5 / 1.1, 0.6 / 1.1]);
-        near(book.drifted(3), &[0.75 / 1.05, 0.3 / 1.05]);
+        near(account.drifted(2), &[0.5 / 1.1, 0.6 / 1.1]);
+        near(account.drifted(3), &[0.75 / 1.05, 0.3 / 1.05]);
     }
 
     #[test]
-    fn books_in_shares_and_money_give_the_same_gross_path() {
+    fn accounts_in_shares_and_money_give_the_same_gross_path() {
         let path = walk(0, &[(0, [0.3, 0.7]), (1, [0.6, 0.4])]);
         let (mut wealth, mut value) = (1.0, [0.3, 0.7]);
         for (row, gross) in path.gross.iter().enumerate() {

@@ -1,5 +1,4 @@
-//! From decisions to a path: each target held to the constraints with what is known at its row, then executed, earned
-//! and charged row by row.
+//! From decisions to a net return path: each target is held to the constraints with what is known at its row, then executed.
 
 use std::ops::Range;
 
@@ -14,13 +13,13 @@ pub struct Decision {
     pub row: usize,
     /// Weights; 0 for assets that the model was not shown.
     pub target: Vec<f64>,
-    /// Which assets it was shown.
+    /// Which assets the model was shown.
     pub shown: Vec<bool>,
-    /// Its scores, NaN for assets that it was not shown; `None` where it gives none.
+    /// The model's scores, NaN for assets that it was not shown; `None` where it outputs none.
     pub scores: Option<Vec<f64>>,
 }
 
-/// What a path depends on beside the decisions.
+/// How decisions become holdings: constraints, costs and execution lag.
 #[derive(Clone, Debug)]
 pub struct ExecutionModel {
     /// What every target is held to.
@@ -31,70 +30,74 @@ pub struct ExecutionModel {
     pub lag: usize,
 }
 
-/// A path and how it came about.
+/// A path and the targets and constraint changes that led to it.
 #[derive(Clone, Debug, Default)]
 pub struct SimulatedPath {
     /// The path.
     pub path: Path,
-    /// Decision rows and the weights that were ordered there.
+    /// Decision rows and the weights ordered there, `[assets]`.
     pub targets: Vec<(usize, Vec<f64>)>,
     /// Decision rows and what constraints changed there.
     pub changes: Vec<(usize, ConstraintChange)>,
 }
 
 impl ExecutionModel {
-    /// A book in cash.
+    /// An account in cash.
     pub fn cash(&self, panel: &Panel) -> Account {
         Account::new(panel.assets().len(), self.cost_bps, self.lag)
     }
 
-    /// Goes through `rows` with the decisions that are held in them; one that is first held after them is not made.
+    /// Simulates `rows` with the decisions that are held in them; a decision that is first held after them is not made.
     ///
     /// # Errors
-    /// `Infeasible` with the decision's date where the constraints cannot be met; `InvalidData` where everything is
-    /// lost.
+    /// `Infeasible` with the decision's date where the constraints cannot be met; `InvalidData` where everything is lost.
     pub fn simulate(
         &self,
         panel: &Panel,
-        book: &mut Account,
+        account: &mut Account,
         decisions: &[Decision],
         rows: Range<usize>,
     ) -> Result<SimulatedPath> {
         let end = rows.end;
-        self.simulate_until(panel, book, decisions, rows, end)
+        self.simulate_until(panel, account, decisions, rows, end)
     }
 
     /// The same, stopped before the row `stop`.
     pub fn simulate_until(
         &self,
         panel: &Panel,
-        book: &mut Account,
+        account: &mut Account,
         decisions: &[Decision],
         rows: Range<usize>,
         stop: usize,
     ) -> Result<SimulatedPath> {
-        let assets = panel.assets().len();
         let mut out = SimulatedPath::default();
         let mut due = decisions.iter().filter(|decision| decision.row + 1 + self.lag < rows.end).peekable();
         for row in rows.start..rows.end.min(stop) {
             while let Some(decision) = due.next_if(|decision| decision.row < row) {
-                let mut weights = decision.target.clone();
-                let known = ConstraintContext {
-                    members: panel.members(decision.row),
-                    shown: &decision.shown,
-                    scores: decision.scores.as_deref(),
-                    before: book.drifted(decision.row),
-                };
-                let changes = self
-                    .constraints
-                    .apply(&mut weights, &known)
-                    .map_err(|error| error.context(format!("the decision of {}", panel.dates()[decision.row])))?;
-                out.changes.extend(changes.into_iter().map(|change| (decision.row, change)));
-                out.targets.push((decision.row, weights.clone()));
-                book.decide(decision.row, weights);
+                self.decide(panel, account, decision, &mut out)?;
             }
-            book.advance(row, &panel.held_returns()[row * assets..][..assets], &mut out.path)?;
+            account.step(row, panel, &mut out.path)?;
         }
         Ok(out)
+    }
+
+    /// Holds one decision to the constraints and orders it.
+    fn decide(&self, panel: &Panel, account: &mut Account, decision: &Decision, out: &mut SimulatedPath) -> Result<()> {
+        let mut weights = decision.target.clone();
+        let context = ConstraintContext {
+            members: panel.members(decision.row),
+            shown: &decision.shown,
+            scores: decision.scores.as_deref(),
+            before: account.drifted(decision.row),
+        };
+        let changes = self
+            .constraints
+            .apply(&mut weights, &context)
+            .map_err(|error| error.context(format!("the decision of {}", panel.dates()[decision.row])))?;
+        out.changes.extend(changes.into_iter().map(|change| (decision.row, change)));
+        out.targets.push((decision.row, weights.clone()));
+        account.order(decision.row, weights);
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! `[portfolio]`: when a portfolio is rebalanced, what it costs, and what every model's target is held to.
 
+use jiff::civil::Date;
 use serde_json::{Map, Value as Json, json};
 
 use crate::error::{Result, fail};
@@ -158,6 +159,11 @@ impl PortfolioSettings {
     /// As for [`PortfolioSettings::constraints`].
     pub fn execution(&self, assets: &[String]) -> Result<ExecutionModel> {
         Ok(ExecutionModel { constraints: self.constraints(assets)?, cost_bps: self.cost_bps, lag: self.execution_lag })
+    }
+
+    /// Whether `row` of a calendar is a decision row.
+    pub fn is_due(&self, dates: &[Date], row: usize) -> bool {
+        self.rebalance.is_decision(row, dates[row], dates.get(row + 1).copied())
     }
 
     /// The rebalance schedule as the settings say it.

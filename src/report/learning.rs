@@ -1,4 +1,4 @@
-//! TrainingProgress curves of networks: for few windows a panel each, for many a row each; and how the training went.
+//! Learning curves of networks: for few windows a panel each, for many a row each; and how the training went.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ pub(super) fn learning(values: &ReportValues) -> String {
     for (place, model) in ordered(&values.models).filter(|(_, model)| !model.training.is_empty()) {
         let _ = write!(
             out,
-            "<section><h2>TrainingProgress curves of {}</h2><p>Train loss and the net Sharpe ratio on the validation span, by epoch; \
+            "<section><h2>Learning curves of {}</h2><p>Train loss and the net Sharpe ratio on the validation span, by epoch; \
              each line has its own scale. The dot is the epoch whose weights were kept.</p>\n{}",
             escape(&model.name),
             facts(model)

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 use crate::error::{Code, Error, Result, fail};
 use crate::job::CANCELLED;
-use crate::job::{decide, fitted};
+use crate::job::{decide, fit_to_end};
 use crate::panel::{Panel, Perturbation};
 use crate::portfolio::{Decision, ExecutionModel};
 use crate::run::runner::Run;
@@ -267,7 +267,7 @@ impl Run {
         let outcome = Pipeline {
             panel: &self.panel,
             windows: &self.windows,
-            models: self.entries.len(),
+            models: self.models.len(),
             lag: self.execution.lag,
             decide: &decide,
             weigh: &weigh,
@@ -283,18 +283,18 @@ impl Run {
     /// The decisions of a window that must not depend on later rows, one after the other as far as they come.
     fn decide_for_audit(&self, panel: &Panel, model: usize, window: usize) -> Decided {
         let mut out = Decided { decisions: Vec::new(), failed: None };
-        let (entry, window) = (&self.entries[model], &self.windows[window]);
+        let (entry, window) = (&self.models[model], &self.windows[window]);
         let name = |error: Error| error.context(format!("model '{}'", entry.name));
-        let rules = &self.experiment.rules;
+        let portfolio = &self.experiment.portfolio;
         let dates = panel.dates();
-        let due = |row: usize| rules.rebalance.is_decision(row, dates[row], dates.get(row + 1).copied());
+        let due = |row: usize| portfolio.is_due(dates, row);
         let mut walk = || -> Result<()> {
-            let fitted = fitted(&self.experiment, panel, window, entry)?;
+            let fitted = fit_to_end(&self.experiment, panel, window, entry)?;
             let mut rows = Vec::new();
             if !fitted.fits() {
-                rows = decisions(window.validation.rows.clone(), rules.execution_lag, due)?;
+                rows = decisions(window.validation.rows.clone(), portfolio.execution_lag, due)?;
             }
-            rows.extend(decisions(window.test.rows.clone(), rules.execution_lag, due)?);
+            rows.extend(decisions(window.test.rows.clone(), portfolio.execution_lag, due)?);
             for row in rows {
                 out.decisions.push(decide(panel, &*fitted, 0, row)?.0);
             }

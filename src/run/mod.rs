@@ -9,5 +9,5 @@ mod scores;
 
 pub use audit::{Audit, DEFAULT_DATES, Decided, Moved, Pipeline, Weighed};
 pub use directory::{RunDirectory, write_directory};
-pub use runner::{ModelInfo, Progress, Run, Target, TrainingProgress};
+pub use runner::{Progress, Run, Target, TrainingProgress};
 pub use scores::{PriceGaps, Scored, Scores, WindowScores, scores};

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use jiff::civil::Date;
 
-use crate::error::{Code, Result};
+use crate::error::{Code, Result, fail};
 use crate::evaluate::{Inputs, METRICS, MetricValue, Overfitting, SpanSharpes, evaluate, overfitting};
 use crate::job::decide;
 use crate::model::EqualWeight;
@@ -87,6 +87,20 @@ pub fn scores(run: &Run) -> Result<Scores> {
     let gaps = (0..run.models.len()).map(|model| gaps(run, model)).collect();
     let overfitting = (0..run.models.len()).map(|model| monitored(run, model, &windows[model])).collect();
     Ok(Scores { windows, total, gaps, overfitting })
+}
+
+impl Run {
+    /// A metric of a model's out-of-sample path so far, by its name in [`METRICS`]; the benchmark is equal weight.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where the table has no such metric.
+    pub fn metric(&self, model: usize, name: &str) -> Result<MetricValue> {
+        let Some(index) = METRICS.iter().position(|metric| metric.name == name) else {
+            let known: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
+            fail!(InvalidArgument, "metric '{name}' is unknown; known are {}", known.join(", "));
+        };
+        Ok(metrics(&self.panel, &self.paths[model], &self.paths[0])[index])
+    }
 }
 
 /// The overfitting monitor of a model.
@@ -320,7 +334,7 @@ mod tests {
     #[test]
     fn changes_of_the_out_of_sample_path_are_those_that_reached_it() {
         let mut run = prepared(&prices(), PanelKind::Prices, &["windows.test_months=2", "portfolio.max_weight=0.5"]);
-        run.entries[0].factory = Box::new(Fixed([0.7, 0.2, 0.1]));
+        run.models[0].factory = Box::new(Fixed([0.7, 0.2, 0.1]));
         let run = done(run);
         let scored = scores(&run).unwrap();
         // By hand: 0.7 is cut to 0.5, and the rest is spread evenly over the other two.

@@ -2,6 +2,8 @@
 //! and the loop over the epochs of one window.
 
 mod dataset;
+mod early_stop;
+mod history;
 mod loss;
 mod loss_scale;
 mod memory;
@@ -13,12 +15,14 @@ mod span;
 mod step;
 mod trainer;
 
+pub use early_stop::EarlyStop;
+pub use history::{Epoch, ReplicaHistory, StopReason, TrainingHistory};
 pub use loss::{Chain, LossWorkspace, mean_square, portfolio_sharpe, sharpe};
 pub use loss_scale::LossScale;
 pub use memory::MemoryPlan;
 pub use optimizer::{Adam, AdamSettings, Decay, clip, norm};
-pub use schedule::{EarlyStop, LearningRate, Schedule};
+pub use schedule::{LearningRate, Schedule};
 pub use settings::{Loss, Order, TrainSettings, train_settings};
 pub use span::TrainingSpan;
 pub use step::{Batch, GatherInput, StepOutcome, StepSettings, Stepper};
-pub use trainer::{Ended, Epoch, SeedTraining, Trainer, Training};
+pub use trainer::Trainer;

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::dataset::TrainingData;
-use super::schedule::{EarlyStop, LearningRate};
+use super::early_stop::EarlyStop;
+use super::history::{Epoch, StopReason};
+use super::schedule::LearningRate;
 use super::step::{StepOutcome, Stepper};
-use super::trainer::{Ended, Epoch};
 use crate::error::{Error, Result, fail};
 
 /// The epoch under way: batches that are done, the sum of their losses, and those that were skipped.
@@ -27,7 +28,7 @@ pub(super) struct ReplicaControl {
     pub(super) best: Vec<f32>,
     pub(super) epochs: Vec<Epoch>,
     done: Done,
-    pub(super) ended: Option<Ended>,
+    pub(super) ended: Option<StopReason>,
     pub(super) loss_scale: Option<f64>,
 }
 
@@ -104,11 +105,11 @@ impl ReplicaControl {
     pub(super) fn end(&mut self, data: &TrainingData, seconds: f64) {
         let settings = &data.settings;
         self.ended = if self.epochs.len() as u32 >= settings.max_epochs {
-            Some(Ended::MaxEpochs)
+            Some(StopReason::MaxEpochs)
         } else if !data.span.validation.is_empty() && self.stop.stops() {
-            Some(Ended::EarlyStop)
+            Some(StopReason::EarlyStop)
         } else if settings.max_seconds.is_some_and(|most| seconds >= most) {
-            Some(Ended::MaxSeconds)
+            Some(StopReason::MaxSeconds)
         } else {
             None
         };

@@ -1,4 +1,4 @@
-//! TrainingProgress rates over epochs, and when to stop: what the validation score says.
+//! Learning rates over epochs.
 
 /// How the learning rate changes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,44 +70,9 @@ impl LearningRate {
     }
 }
 
-/// Remembers the best epoch, and says when to stop looking for a better one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EarlyStop {
-    patience: u32,
-    best: Option<(u32, f64)>,
-    epochs: u32,
-}
-
-impl EarlyStop {
-    /// Stops after `patience` epochs in a row without a better score.
-    pub fn new(patience: u32) -> Self {
-        Self { patience, best: None, epochs: 0 }
-    }
-
-    /// After an epoch with this score: whether it is the best so far. The first one counts whatever it is.
-    pub fn epoch(&mut self, score: f64) -> bool {
-        self.epochs += 1;
-        let better = self.best.is_none_or(|(_, best)| score > best || best.is_nan() && !score.is_nan());
-        if better {
-            self.best = Some((self.epochs, score));
-        }
-        better
-    }
-
-    /// The best epoch, counted from 1, and its score.
-    pub fn best(&self) -> Option<(u32, f64)> {
-        self.best
-    }
-
-    /// Whether it is time to stop.
-    pub fn stops(&self) -> bool {
-        self.best.is_some_and(|(epoch, _)| self.epochs - epoch >= self.patience)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{EarlyStop, LearningRate, Schedule};
+    use super::{LearningRate, Schedule};
 
     #[test]
     fn a_plateau_lowers_the_rate_after_its_patience() {
@@ -137,15 +102,5 @@ mod tests {
         let mut rate = LearningRate::new(Schedule::Step { factor: 0.5, epochs: 2 }, 1.0);
         let rates: Vec<f64> = (0..5).map(|_| (rate.epoch(0.0), rate.rate()).1).collect();
         assert_eq!(rates, [1.0, 0.5, 0.5, 0.25, 0.25]);
-    }
-
-    #[test]
-    fn the_best_epoch_is_kept_and_the_search_ends() {
-        let mut stop = EarlyStop::new(2);
-        let better: Vec<bool> = [f64::NAN, 0.1, 0.3, 0.2].iter().map(|score| stop.epoch(*score)).collect();
-        assert_eq!(better, [true, true, true, false]);
-        assert!(!stop.stops());
-        assert!(!stop.epoch(0.3) && stop.stops());
-        assert_eq!(stop.best(), Some((3, 0.3)));
     }
 }

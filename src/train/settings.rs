@@ -54,7 +54,7 @@ pub struct TrainSettings {
     pub order: Order,
     /// Basis points of Σ|Δw| between consecutive dates that are taken off the returns in the loss.
     pub turnover_bps: f64,
-    /// TrainingProgress rate at the start.
+    /// Learning rate at the start.
     pub learning_rate: f64,
     /// How it changes.
     pub schedule: Schedule,

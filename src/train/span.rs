@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use crate::error::{Result, fail};
-use crate::model::{AssetSet, Network};
-use crate::network::{AssetSlots, assign, none_eligible};
+use crate::error::Result;
+use crate::model::{AssetSet, Network, eligible, none_eligible};
+use crate::network::{AssetSlots, assign, none_eligible as none_of_fixed};
 use crate::panel::{Panel, Past};
 use crate::portfolio::ExecutionModel;
 use crate::windows::lookback_rows;
@@ -38,7 +38,7 @@ pub(super) struct Sample {
 pub(super) struct Samples {
     pub(super) train: Vec<Sample>,
     pub(super) validation: Vec<Sample>,
-    /// AssetSlots for assets.
+    /// Slots for assets.
     pub(super) slots: usize,
     /// The columns of a fixed universe.
     pub(super) fixed: Option<Vec<usize>>,
@@ -48,21 +48,14 @@ impl TrainingSpan {
     /// Which assets the network is shown at each as-of row. A train row at which there is none is no sample.
     pub(super) fn samples(&self, network: &dyn Network) -> Result<Samples> {
         let needs = network.requirements();
-        let eligible = |row: usize, start: usize| -> Vec<usize> {
-            self.panel.eligible(lookback_rows(needs.lookback, start, row), needs.min_history)
-        };
+        let eligible = |row: usize, start: usize| eligible(&self.panel, needs, start, row);
         let day = |row: usize| self.panel.dates()[row];
         let mut validation = Vec::new();
         for &row in &self.decisions {
             let columns = eligible(row, 0);
             if columns.is_empty() {
-                fail!(
-                    InvalidData,
-                    "no asset can be weighed on {}: none is a member with {} finite returns in the {} rows up to it",
-                    day(row),
-                    needs.min_history,
-                    needs.lookback.min(row + 1)
-                );
+                let rows = lookback_rows(needs.lookback, 0, row).len();
+                return Err(none_eligible(day(row), needs, rows));
             }
             validation.push((row, columns));
         }
@@ -84,7 +77,7 @@ impl TrainingSpan {
         let train: Vec<Sample> = train.into_iter().map(place).filter(there).collect();
         let validation: Vec<Sample> = validation.into_iter().map(place).collect();
         if let Some(empty) = validation.iter().find(|sample| !there(sample)) {
-            return Err(none_eligible(day(empty.row)));
+            return Err(none_of_fixed(day(empty.row)));
         }
         Ok(Samples { train, validation, slots, fixed })
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::dataset::TrainingData;
+use super::history::{Epoch, ReplicaHistory, StopReason, TrainingHistory};
 use super::memory::{MemoryPlan, plan_memory};
 use super::replica_control::ReplicaControl;
 use super::settings::TrainSettings;
@@ -18,88 +19,6 @@ use crate::random::Random;
 
 /// Stream of random numbers for the seeds of an ensemble.
 const SEED_STREAM: u32 = u32::MAX - 2;
-
-/// One epoch, as progress and the learning curve tell it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Epoch {
-    /// Mean loss of its batches, each before its step; NaN where none took a step.
-    pub loss: f64,
-    /// Validation score: the Sharpe ratio of the net path, a year; `None` where there is no validation span or the ratio is
-    /// undefined.
-    pub validation: Option<f64>,
-    /// TrainingProgress rate that its steps were taken with.
-    pub learning_rate: f64,
-    /// Batches that overflowed half precision, so that no step was taken.
-    pub skipped: u32,
-}
-
-/// Why training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// All epochs were gone through.
-    MaxEpochs,
-    /// The validation score did not get better any more.
-    EarlyStop,
-    /// The time was up: the run depends on the clock.
-    MaxSeconds,
-}
-
-impl Ended {
-    /// Its name in `run.json`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::MaxEpochs => "max_epochs",
-            Self::EarlyStop => "early_stop",
-            Self::MaxSeconds => "max_seconds",
-        }
-    }
-}
-
-/// What training one seed of a network came to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SeedTraining {
-    /// Epochs that were gone through.
-    pub epochs: u32,
-    /// The epoch whose weights were kept, from 1.
-    pub best_epoch: u32,
-    /// Its validation score.
-    pub validation: Option<f64>,
-    /// Why it ended.
-    pub ended: Ended,
-}
-
-/// What training a network came to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Training {
-    /// Every epoch of the first seed, in order.
-    pub epochs: Vec<Epoch>,
-    /// The epoch whose weights were kept, from 1; of the first seed.
-    pub best_epoch: u32,
-    /// Why it ended; of the first seed.
-    pub ended: Ended,
-    /// Every seed.
-    pub seeds: Vec<SeedTraining>,
-    /// Train samples, of which a batch takes some.
-    pub samples: usize,
-    /// Samples of a batch.
-    pub batch: usize,
-    /// Samples that were gone through at a time.
-    pub micro_batch: usize,
-    /// Seeds that were trained at a time.
-    pub stack: usize,
-    /// Whether what ops keep was computed again instead.
-    pub recompute: bool,
-    /// TrainedNetwork numbers of one seed.
-    pub parameters: usize,
-    /// The loss scale at the end, in half precision; of the first seed.
-    pub loss_scale: Option<f64>,
-    /// Bytes that were planned before the first step.
-    pub planned_bytes: usize,
-    /// Most bytes that were held.
-    pub measured_bytes: usize,
-    /// Seconds that it took.
-    pub seconds: f64,
-}
 
 /// The networks of one window under training, one a seed.
 pub struct Trainer {
@@ -164,7 +83,7 @@ impl Trainer {
     }
 
     /// How its memory was planned.
-    pub fn fit(&self) -> MemoryPlan {
+    pub fn memory_plan(&self) -> MemoryPlan {
         self.fit
     }
 
@@ -185,7 +104,7 @@ impl Trainer {
     }
 
     /// Whether every seed is through.
-    pub fn is_through(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.learners.iter().all(|learner| learner.ended.is_some())
     }
 
@@ -235,15 +154,15 @@ impl Trainer {
     }
 
     /// The trained network, with the best epoch's weights of every seed, and how it came about.
-    pub fn finish(self) -> (TrainedNetwork, Training) {
+    pub fn finish(self) -> (TrainedNetwork, TrainingHistory) {
         let Self { data, learners, fit, measured, seconds, .. } = self;
         let seed = |learner: &ReplicaControl| {
             let (best_epoch, validation) = learner.best(&data);
-            let ended = learner.ended.unwrap_or(Ended::MaxEpochs);
-            SeedTraining { epochs: learner.epochs.len() as u32, best_epoch, validation, ended }
+            let ended = learner.ended.unwrap_or(StopReason::MaxEpochs);
+            ReplicaHistory { epochs: learner.epochs.len() as u32, best_epoch, validation, ended }
         };
-        let seeds: Vec<SeedTraining> = learners.iter().map(seed).collect();
-        let training = Training {
+        let seeds: Vec<ReplicaHistory> = learners.iter().map(seed).collect();
+        let training = TrainingHistory {
             best_epoch: seeds[0].best_epoch,
             ended: seeds[0].ended,
             seeds,

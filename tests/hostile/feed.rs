@@ -102,7 +102,7 @@ fn settled(experiment: Result<Experiment, Error>, panel: &Panel) -> Outcome {
     let used = experiment.and_then(|experiment| {
         // What it says must be usable: cut windows, name groups, write itself down.
         assert!(!experiment.effective().to_string().is_empty());
-        experiment.rules.constraints(panel.assets())?;
+        experiment.portfolio.constraints(panel.assets())?;
         windows(&calendar(), &experiment.windows)
     });
     match used {

@@ -7,9 +7,9 @@ use crate::report::{
     ChangedValues, Curves, Integrity, ModelValues, RebalanceValues, ReportValues, WindowSpan, WindowValues,
 };
 use crate::run::output::run_json::{by_rule, moved};
-use crate::run::runner::{ModelInfo, Run, Target};
+use crate::run::runner::{Run, Target};
 use crate::run::scores::{PriceGaps, Scores};
-use crate::train::{Ended, Training};
+use crate::train::{StopReason, TrainingHistory};
 use crate::windows::Scheme;
 
 pub(in crate::run) fn overview(run: &Run, scores: &Scores) -> ReportValues {
@@ -63,16 +63,16 @@ pub(in crate::run) fn overview(run: &Run, scores: &Scores) -> ReportValues {
     }
 }
 
-fn curves(of: &Training) -> Curves {
+fn curves(of: &TrainingHistory) -> Curves {
     Curves {
         loss: of.epochs.iter().map(|epoch| epoch.loss).collect(),
         validation: of.epochs.iter().map(|epoch| epoch.validation).collect(),
         best_epoch: of.best_epoch as usize,
-        by_clock: of.ended == Ended::MaxSeconds,
+        by_clock: of.ended == StopReason::MaxSeconds,
         ended: match of.ended {
-            Ended::MaxEpochs => "all epochs",
-            Ended::EarlyStop => "early stop",
-            Ended::MaxSeconds => "time was up",
+            StopReason::MaxEpochs => "all epochs",
+            StopReason::EarlyStop => "early stop",
+            StopReason::MaxSeconds => "time was up",
         },
         samples: of.samples,
         batch: of.batch,
@@ -120,13 +120,12 @@ fn facts(run: &Run) -> Vec<(String, String)> {
     let models: Vec<String> = run
         .models
         .iter()
-        .map(
-            |ModelInfo { name, plugin, version, .. }| {
-                if name == plugin { format!("{name} {version}") } else { format!("{name} ({plugin} {version})") }
-            },
-        )
+        .map(|model| {
+            let (name, plugin, version) = (&*model.name, model.plugin(), model.version());
+            if name == plugin { format!("{name} {version}") } else { format!("{name} ({plugin} {version})") }
+        })
         .collect();
-    let rebalance = experiment.rules.rebalance_text();
+    let rebalance = experiment.portfolio.rebalance_text();
     let mut out = vec![
         ("Data", format!("{span}, {assets} {}", if assets == 1 { "asset" } else { "assets" })),
         (
@@ -142,17 +141,17 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         ),
         ("Universe", universe_words(panel)),
         (
-            "RebalanceValues",
+            "Rebalance",
             if rebalance.parse::<usize>().is_ok() { format!("every {rebalance} rows") } else { rebalance.to_owned() },
         ),
-        ("Execution", lag_words(experiment.rules.execution_lag)),
-        ("Costs", format!("{} basis points of the weight bought and sold", experiment.rules.cost_bps)),
+        ("Execution", lag_words(experiment.portfolio.execution_lag)),
+        ("Costs", format!("{} basis points of the weight bought and sold", experiment.portfolio.cost_bps)),
     ];
     let features: Vec<&str> = panel.features().iter().map(|feature| feature.name.as_str()).collect();
     if !features.is_empty() {
         out.insert(3, ("Features", features.join(", ")));
     }
-    out.extend(experiment.rules.describe());
+    out.extend(experiment.portfolio.describe());
     out.push(("Models", models.join(", ")));
     out.push(("Made by", format!("walkforge {}, seed {}", env!("CARGO_PKG_VERSION"), experiment.seed)));
     out.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

@@ -10,7 +10,7 @@ use crate::panel::{Panel, PanelKind, UniverseSource};
 use crate::portfolio::ConstraintChange;
 use crate::run::runner::Run;
 use crate::run::scores::{PriceGaps, Scored, Scores};
-use crate::train::{SeedTraining, Training};
+use crate::train::{ReplicaHistory, TrainingHistory};
 use crate::windows::Span;
 
 /// Widest line that keeps a table or list together.
@@ -26,13 +26,13 @@ pub(in crate::run) fn identity(run: &Run) -> Map<String, Json> {
         .map(|model| {
             let mut out = json!({
                 "name": model.name,
-                "plugin": model.plugin,
-                "version": model.version,
-                "sha256": model.sha256,
-                "settings": model.settings,
+                "plugin": model.plugin(),
+                "version": model.version(),
+                "sha256": model.sha256(),
+                "settings": model.settings(),
             });
-            if let Some(train) = &model.train {
-                out["train"] = train.clone();
+            if let Some(train) = model.train_settings() {
+                out["train"] = train;
             }
             out
         })
@@ -143,7 +143,7 @@ fn window_entry(run: &Run, scores: &Scores, place: usize) -> Json {
 }
 
 /// How a network was trained, without the time that it took.
-fn training(of: &Training) -> Json {
+fn training(of: &TrainingHistory) -> Json {
     let epochs = &of.epochs;
     json!({
         "epochs": {
@@ -168,7 +168,7 @@ fn training(of: &Training) -> Json {
     })
 }
 
-fn seed(of: &SeedTraining) -> Json {
+fn seed(of: &ReplicaHistory) -> Json {
     json!({
         "epochs_run": of.epochs,
         "best_epoch": of.best_epoch,
@@ -178,7 +178,7 @@ fn seed(of: &SeedTraining) -> Json {
 }
 
 /// The epoch at which validation peaked, from 1; `None` where no epoch has a validation score.
-pub(in crate::run) fn peak_epoch(of: &Training) -> Option<u32> {
+pub(in crate::run) fn peak_epoch(of: &TrainingHistory) -> Option<u32> {
     of.epochs.iter().any(|epoch| epoch.validation.is_some()).then_some(of.best_epoch)
 }
 

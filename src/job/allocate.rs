@@ -1,0 +1,47 @@
+//! One fit and one allocation, outside a walk.
+
+use super::fit::{fit_to_end, members_of};
+use super::{LoadedModel, decide};
+use crate::error::Result;
+use crate::experiment::Experiment;
+use crate::model::{Context, Estimator, Factory, Model};
+use crate::panel::Panel;
+use crate::portfolio::{ConstraintContext, Decision};
+use crate::settings::SettingValues;
+use crate::windows::Window;
+
+/// Fits a model on what is known at `row` and allocates there from cash: weights `[assets]` after constraints. An estimator
+/// is fitted on all rows up to it; a network is trained as in a window that ends there, whose validation span is the last
+/// `validation_months` and whose train span the `train_months` before.
+///
+/// # Errors
+/// Errors of settings, data and the plugin.
+pub fn allocate(
+    experiment: &Experiment,
+    panel: &Panel,
+    factory: Box<dyn Factory>,
+    settings: SettingValues,
+    row: usize,
+) -> Result<Vec<f64>> {
+    let (name, train) = (factory.name().to_owned(), experiment.train_settings(None)?);
+    let model = LoadedModel { name, factory, settings, train, context: Context::default() };
+    let estimator: Box<dyn Estimator> = match model.factory.create(&model.settings, &model.context)? {
+        Model::Estimator(mut estimator) => {
+            if estimator.fits() {
+                estimator.fit(&panel.past(0..row + 1, &members_of(panel, 0..row + 1)?)?, None)?;
+            }
+            estimator
+        }
+        Model::Network(_) => {
+            let known = panel.part(0..row + 1);
+            let window = Window::before(known.dates(), &experiment.windows)?;
+            fit_to_end(experiment, &known, &window, &model)?
+        }
+    };
+    let (Decision { mut target, shown, scores, .. }, _) = decide(panel, &*estimator, 0, row)?;
+    let cash = vec![0.0; target.len()];
+    let context =
+        ConstraintContext { members: panel.members(row), shown: &shown, scores: scores.as_deref(), before: &cash };
+    experiment.portfolio.constraints(panel.assets())?.apply(&mut target, &context)?;
+    Ok(target)
+}

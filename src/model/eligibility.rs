@@ -1,0 +1,38 @@
+//! Which assets a model may hold at a decision row, and what it is shown of them.
+
+use jiff::civil::Date;
+
+use super::Requirements;
+use crate::error::{Code, Error, Result};
+use crate::panel::{Panel, Past};
+use crate::windows::lookback_rows;
+
+/// The columns that a model may hold at `row`: members with enough finite returns in its lookback, which starts at `start`
+/// at the earliest.
+pub(crate) fn eligible(panel: &Panel, needs: Requirements, start: usize, row: usize) -> Vec<usize> {
+    panel.eligible(lookback_rows(needs.lookback, start, row), needs.min_history)
+}
+
+/// What a model is shown at `row`: its lookback, of the assets that it may hold.
+///
+/// # Errors
+/// `InvalidData` where no asset is eligible.
+pub(crate) fn past_at(panel: &Panel, needs: Requirements, start: usize, row: usize) -> Result<Past> {
+    let assets = eligible(panel, needs, start, row);
+    let rows = lookback_rows(needs.lookback, start, row);
+    if assets.is_empty() {
+        return Err(none_eligible(panel.dates()[row], needs, rows.len()));
+    }
+    panel.past(rows, &assets)
+}
+
+/// The error for a decision at which no asset is eligible; `rows` is the length of its lookback.
+pub(crate) fn none_eligible(date: Date, needs: Requirements, rows: usize) -> Error {
+    Error::new(
+        Code::InvalidData,
+        format!(
+            "no asset can be held on {date}: none is a member with {} finite returns in the {rows} rows up to it",
+            needs.min_history
+        ),
+    )
+}
