@@ -243,7 +243,7 @@ fn audit(experiment: &std::path::Path, dates: usize, set: &[String]) -> Result<(
     let panel = experiment.panel()?;
     let run = Run::new(experiment, panel, &runtime)?;
     let audit = run.audit(dates)?;
-    let mut text = String::from("date,window,model,perturbed_after,change,difference\n");
+    let mut text = String::from("date,window,model,changed_after,change,difference\n");
     if let Some(moved) = &audit.moved {
         let name = &run.models[moved.model].name;
         // Writing to a string cannot fail.

@@ -12,9 +12,9 @@ use crate::panel::{Panel, PanelKind, date_of, days_of};
 /// Dated returns of named assets.
 pub enum wf_panel {}
 
-/// SettingValues are prices, above 0.
+/// Values are prices, above 0.
 pub const WF_PRICES: i32 = 0;
-/// SettingValues are simple returns, at least -1.
+/// Values are simple returns, at least -1.
 pub const WF_RETURNS: i32 = 1;
 
 /// Data of the caller's, copied by `wf_panel_new`.
@@ -33,11 +33,11 @@ pub struct wf_panel_arrays {
     pub dates: *const i32,
     /// Asset names, unique and not empty, `[assets]`.
     pub names: *const wf_string,
-    /// SettingValues, NaN where missing: that of a row and an asset is at `row * row_stride + asset * asset_stride`.
+    /// Values, NaN where missing: that of a row and an asset is at `row * row_stride + asset * asset_stride`.
     pub values: *const f64,
-    /// SettingValues from one row to the next; 0 for `assets`.
+    /// Values from one row to the next; 0 for `assets`.
     pub row_stride: usize,
-    /// SettingValues from one asset to the next; 0 for 1. `row_stride` 1 and `asset_stride` `rows` is column by column.
+    /// Values from one asset to the next; 0 for 1. `row_stride` 1 and `asset_stride` `rows` is column by column.
     pub asset_stride: usize,
     /// 1 where an asset may be held after a decision at that row, else 0, laid out as `values`. Null: every asset may.
     pub members: *const u8,

@@ -501,7 +501,7 @@ pub struct wf_audit {
     /// The model.
     pub model: usize,
     /// The last date that was left as it was, days since 1970-01-01.
-    pub perturbed_after: i32,
+    pub changed_after: i32,
     /// What was done: `altered`, `removed`, or `order` where the windows were walked in reverse. Valid for ever.
     pub change: wf_string,
     /// Largest |difference| of a weight; infinite where no weights came at all.
@@ -535,7 +535,7 @@ pub unsafe extern "C" fn wf_run_audit(
             row: 0,
             window: 0,
             model: 0,
-            perturbed_after: 0,
+            changed_after: 0,
             change: string(""),
             difference: 0.0,
         };
@@ -549,7 +549,7 @@ pub unsafe extern "C" fn wf_run_audit(
                     told.moved = 1;
                     (told.date, told.row) = (days_of(moved.date), moved.row);
                     (told.window, told.model) = (moved.window, moved.model);
-                    (told.perturbed_after, told.change) = (days_of(moved.after), string(moved.change));
+                    (told.changed_after, told.change) = (days_of(moved.after), string(moved.change));
                     told.difference = moved.difference;
                 }
                 answer("audit", audit, FIRST_AUDIT, &told)

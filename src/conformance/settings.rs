@@ -64,7 +64,7 @@ pub(super) fn every_setting(subject: &Subject) -> Result<CheckOutcome> {
     )))
 }
 
-/// SettingValues at which code tends to break.
+/// Values at which code tends to break.
 fn extremes(setting: &Setting) -> Vec<Json> {
     match &setting.kind {
         // Far bounds would only ask for memory; what lies between them is what breaks.

@@ -70,7 +70,7 @@ pub struct TrainingHistory {
     pub stack: usize,
     /// Whether what ops keep was computed again instead.
     pub recompute: bool,
-    /// TrainedNetwork numbers of one seed.
+    /// Trained parameters of one seed.
     pub parameters: usize,
     /// The loss scale at the end, in half precision; of the first seed.
     pub loss_scale: Option<f64>,

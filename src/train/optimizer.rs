@@ -81,7 +81,7 @@ pub fn norm(gradients: &[f32]) -> f64 {
     gradients.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Normalizer gradients so that their norm is at most `most`, as `torch.nn.utils.clip_grad_norm_`; gives the norm before.
+/// Scales gradients so that their norm is at most `most`, as `torch.nn.utils.clip_grad_norm_`; gives the norm before.
 pub fn clip(gradients: &mut [f32], most: f64) -> f64 {
     let norm = norm(gradients);
     let factor = most / (norm + 1e-6);

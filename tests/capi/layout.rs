@@ -38,7 +38,7 @@ fn ours() -> BTreeMap<String, (usize, usize)> {
         wf_panel_arrays {
             struct_size, kind, rows, assets, dates, names, values, row_stride, asset_stride, members, stale_rows
         }
-        wf_audit { struct_size, dates, compared, moved, date, row, window, model, perturbed_after, change, difference }
+        wf_audit { struct_size, dates, compared, moved, date, row, window, model, changed_after, change, difference }
         wf_progress {
             struct_size, done, windows, finished, training, window, model, epoch, max_epochs, loss, validation_sharpe,
             learning_rate, seconds_left, micro_batch, stack, recompute, planned_bytes, measured_bytes
