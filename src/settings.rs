@@ -20,7 +20,7 @@ pub enum SettingType {
     Boolean,
     /// Any text.
     Text,
-    /// One of these words.
+    /// One of these names.
     Choice(Vec<String>),
     /// A calendar date, `YYYY-MM-DD`.
     Date,
@@ -42,6 +42,71 @@ impl fmt::Display for SettingType {
     }
 }
 
+/// An enum without fields whose variants have the names under which settings choose them and output files show them.
+/// [`choices!`] declares such an enum.
+pub trait Choice: Copy + 'static {
+    /// Every variant, in the order in which users see the names.
+    const ALL: &'static [Self];
+
+    /// The name of the variant.
+    fn name(self) -> &'static str;
+
+    /// The variant of that name.
+    fn from_name(name: &str) -> Option<Self>;
+
+    /// All names with commas between them, for messages.
+    fn list() -> String {
+        Self::ALL.iter().map(|choice| choice.name()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Declares an enum together with the names of its variants, and implements [`Choice`] for it. The compiler refuses a
+/// variant without a name and reports a name that two variants share.
+///
+/// ```ignore
+/// choices! {
+///     /// How the train span moves.
+///     pub enum Scheme {
+///         /// It keeps its length and moves with the window.
+///         Rolling = "rolling",
+///         /// It always starts at the first window's start.
+///         Expanding = "expanding",
+///     }
+/// }
+/// ```
+macro_rules! choices {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis enum $type:ident {
+            $($(#[$variant_attribute:meta])* $variant:ident = $name:literal,)+
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $visibility enum $type {
+            $($(#[$variant_attribute])* $variant,)+
+        }
+
+        impl $crate::settings::Choice for $type {
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+pub(crate) use choices;
+
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
@@ -59,6 +124,12 @@ impl Setting {
     /// A setting with a default; null means that it may be left out.
     pub fn new(name: &str, kind: SettingType, default: impl Into<Json>, doc: &str) -> Self {
         Self { name: name.to_owned(), kind, default: default.into(), doc: doc.to_owned() }
+    }
+
+    /// A setting that names one of the variants of `T`, `default` if it is left out.
+    pub fn choice<T: Choice>(name: &str, default: T, doc: &str) -> Self {
+        let names = T::ALL.iter().map(|choice| choice.name().to_owned()).collect();
+        Self::new(name, SettingType::Choice(names), default.name(), doc)
     }
 
     fn accepts(&self, value: &Json) -> bool {
@@ -231,6 +302,11 @@ impl SettingValues {
         self.get(name).and_then(Json::as_str).ok_or_else(|| self.absent(name, "a text"))
     }
 
+    /// The variant of `T` that the setting names.
+    pub fn choice<T: Choice>(&self, name: &str) -> Result<T> {
+        T::from_name(self.text(name)?).ok_or_else(|| self.absent(name, &format!("one of {}", T::list())))
+    }
+
     /// A date that may be left out.
     pub fn date(&self, name: &str) -> Option<Date> {
         self.get(name).and_then(Json::as_str).and_then(|text| text.parse().ok())
@@ -268,20 +344,22 @@ fn join(section: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Setting, SettingType, SettingValues};
+    use super::{Choice, Setting, SettingType, SettingValues};
     use serde_json::{Map, Value as Json, json};
+
+    choices! {
+        enum Scheme {
+            Rolling = "rolling",
+            Expanding = "expanding",
+        }
+    }
 
     fn declared() -> Vec<Setting> {
         vec![
             Setting::new("train_months", SettingType::Integer(1, 1200), 36, "months"),
             Setting::new("cost_bps", SettingType::Real(0.0, f64::MAX), 10.0, "basis points"),
             Setting::new("start", SettingType::Date, Json::Null, "first date"),
-            Setting::new(
-                "scheme",
-                SettingType::Choice(vec!["rolling".into(), "expanding".into()]),
-                "rolling",
-                "scheme",
-            ),
+            Setting::choice("scheme", Scheme::Rolling, "scheme"),
         ]
     }
 
@@ -325,6 +403,28 @@ mod tests {
             &json!({"zzzzzzzzzzzz": 1}),
             "setting 'windows.zzzzzzzzzzzz' is unknown; allowed are train_months, cost_bps, start, scheme",
         );
+    }
+
+    #[test]
+    fn a_choice_is_listed_parsed_and_printed_from_one_declaration() {
+        let scheme = Setting::choice("scheme", Scheme::Expanding, "");
+        assert_eq!(scheme.kind, SettingType::Choice(vec!["rolling".to_owned(), "expanding".to_owned()]));
+        assert_eq!(scheme.default, "expanding");
+        for &choice in Scheme::ALL {
+            assert_eq!(check(&json!({"scheme": choice.name()})).unwrap().choice::<Scheme>("scheme").unwrap(), choice);
+        }
+        assert_eq!(check(&json!({})).unwrap().choice::<Scheme>("scheme").unwrap(), Scheme::Rolling);
+        assert_eq!(Scheme::from_name("Rolling"), None);
+    }
+
+    #[test]
+    fn a_name_that_is_declared_but_unknown_to_the_enum_is_an_error_and_not_the_default() {
+        let kind = SettingType::Choice(vec!["rolling".to_owned(), "anchored".to_owned()]);
+        let declared = [Setting::new("scheme", kind, "rolling", "")];
+        let given = json!({"scheme": "anchored"});
+        let values = SettingValues::check("windows", &declared, given.as_object().unwrap()).unwrap();
+        let message = values.choice::<Scheme>("scheme").unwrap_err().to_string();
+        assert_eq!(message, "setting 'windows.scheme' must be one of rolling, expanding");
     }
 
     #[test]

@@ -15,9 +15,10 @@ use walkforge::experiment::Experiment;
 use walkforge::job::Runtime;
 use walkforge::job::allocate;
 use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory, LogLevel};
+use walkforge::panel::PanelKind;
 use walkforge::plugin::PluginSearch;
 use walkforge::run::{DEFAULT_DATES, Run, RunDirectory};
-use walkforge::settings::SettingValues;
+use walkforge::settings::{Choice as _, SettingValues};
 use walkforge::windows::{Span, windows};
 
 #[path = "walkforge/show.rs"]
@@ -381,13 +382,10 @@ fn check_here(file: &std::path::Path, check: &str, report: &std::path::Path) -> 
 /// An experiment of one data file; `data.kind=returns` among the settings says that it holds returns.
 fn experiment_of(data: &std::path::Path, set: &[String], models: Json) -> Result<Experiment> {
     let (kinds, rest): (Vec<&String>, Vec<&String>) = set.iter().partition(|entry| entry.starts_with("data.kind="));
-    let kind = match kinds.last().map(|entry| &entry["data.kind=".len()..]) {
-        None | Some("prices") => "prices",
-        Some("returns") => "returns",
-        Some(other) => {
-            let message = format!("setting 'data.kind': found \"{other}\", allowed is one of prices, returns");
-            return Err(Error::new(Code::InvalidSetting, message));
-        }
+    let name = kinds.last().map_or(PanelKind::Prices.name(), |entry| &entry["data.kind=".len()..]);
+    let Some(kind) = PanelKind::from_name(name).map(PanelKind::name) else {
+        let message = format!("setting 'data.kind': found \"{name}\", allowed is one of {}", PanelKind::list());
+        return Err(Error::new(Code::InvalidSetting, message));
     };
     let file = std::path::absolute(data).map_err(|error| Error::io("find", data, &error))?;
     let mut tree = json!({"data": {kind: file.to_string_lossy()}});

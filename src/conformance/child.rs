@@ -105,10 +105,9 @@ fn watched(file: &Path, name: &str, options: &CheckOptions) -> Result<CheckOutco
             options.patience.as_secs()
         )));
     };
-    if !matches!(outcome, "passed" | "skipped" | "failed") {
+    let Some(outcome) = CheckOutcome::from_name(outcome, text.to_owned()) else {
         return Ok(CheckOutcome::Failed(format!("{}{told}", how(status, &place, &ended.stderr))));
-    }
-    let text = text.to_owned();
+    };
     if !ended.stdout.is_empty() {
         let start: String = ended.stdout.chars().take(60).collect();
         return Ok(CheckOutcome::Failed(format!(
@@ -121,11 +120,12 @@ fn watched(file: &Path, name: &str, options: &CheckOptions) -> Result<CheckOutco
         ));
     }
     Ok(match outcome {
-        "passed" if status.success() => CheckOutcome::Passed(text),
-        "skipped" if status.success() => CheckOutcome::Skipped(text),
-        "failed" => CheckOutcome::Failed(text),
+        CheckOutcome::Failed(_) => outcome,
+        CheckOutcome::Passed(_) | CheckOutcome::Skipped(_) if status.success() => outcome,
         // It answered, and then ended otherwise: a destructor, a thread of its own, an exit handler.
-        _ => CheckOutcome::Failed(format!("after the check {}{told}", how(status, "", &ended.stderr))),
+        CheckOutcome::Passed(_) | CheckOutcome::Skipped(_) => {
+            CheckOutcome::Failed(format!("after the check {}{told}", how(status, "", &ended.stderr)))
+        }
     })
 }
 

@@ -35,12 +35,26 @@ pub enum CheckOutcome {
 }
 
 impl CheckOutcome {
+    const PASSED: &str = "passed";
+    const FAILED: &str = "failed";
+    const SKIPPED: &str = "skipped";
+
     /// `passed`, `failed` or `skipped`.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Passed(_) => "passed",
-            Self::Failed(_) => "failed",
-            Self::Skipped(_) => "skipped",
+            Self::Passed(_) => Self::PASSED,
+            Self::Failed(_) => Self::FAILED,
+            Self::Skipped(_) => Self::SKIPPED,
+        }
+    }
+
+    /// The outcome of this name, with its text.
+    fn from_name(name: &str, text: String) -> Option<Self> {
+        match name {
+            Self::PASSED => Some(Self::Passed(text)),
+            Self::FAILED => Some(Self::Failed(text)),
+            Self::SKIPPED => Some(Self::Skipped(text)),
+            _ => None,
         }
     }
 

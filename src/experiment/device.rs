@@ -16,7 +16,8 @@ impl Device {
     /// `InvalidSetting` with what is allowed; CUDA devices are refused, as this build has none.
     pub fn parse(text: &str) -> Result<Self> {
         match text {
-            "auto" | "cpu" => Ok(Self::Cpu),
+            "auto" => Ok(Self::Cpu),
+            cpu if cpu == Self::Cpu.name() => Ok(Self::Cpu),
             cuda if cuda.strip_prefix("cuda:").is_some_and(|number| number.parse::<u32>().is_ok()) => fail!(
                 InvalidSetting,
                 "setting 'device': found \"{cuda}\", but this build has no CUDA; allowed are auto, cpu"

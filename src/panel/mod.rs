@@ -25,16 +25,18 @@ use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Result, fail};
+use crate::settings::choices;
 use read::{RawTable, read_table};
 use universe::Universe;
 
-/// What the numbers of a panel are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PanelKind {
-    /// Prices, greater than zero.
-    Prices,
-    /// Simple returns, at least -1.
-    Returns,
+choices! {
+    /// What the values of a panel are.
+    pub enum PanelKind {
+        /// Prices, greater than zero.
+        Prices = "prices",
+        /// Simple returns, at least -1.
+        Returns = "returns",
+    }
 }
 
 /// Returns of `N` assets on `T` dates, shapes `[dates, assets]`, row-major, columns in canonical order.

@@ -4,12 +4,13 @@ use jiff::civil::Date;
 use serde_json::{Map, Value as Json, json};
 
 use crate::error::{Result, fail};
-use crate::portfolio::{Constraints, ExecutionModel, Group, TopBy};
-use crate::settings::{Setting, SettingType, SettingValues};
+use crate::portfolio::{Constraints, ExecutionModel, Group};
+use crate::settings::{Choice as _, Setting, SettingType, SettingValues};
 use crate::windows::Rebalance;
 
 /// The declarations of `[portfolio]`; `[portfolio.groups.NAME]` is declared by [`group_settings`].
 pub fn portfolio_settings() -> Vec<Setting> {
+    let constraints = Constraints::default();
     vec![
         Setting::new(
             "rebalance",
@@ -32,21 +33,20 @@ pub fn portfolio_settings() -> Vec<Setting> {
         Setting::new(
             "long_only",
             SettingType::Boolean,
-            true,
+            constraints.long_only,
             "whether weights are at least 0; else at least -max_weight",
         ),
-        Setting::new("max_weight", SettingType::Real(1e-6, 1.0), 1.0, "largest weight of one asset"),
-        Setting::new("min_weight", SettingType::Real(0.0, 1.0), 0.0, "a smaller weight is not held"),
+        Setting::new("max_weight", SettingType::Real(1e-6, 1.0), constraints.max_weight, "largest weight of one asset"),
+        Setting::new("min_weight", SettingType::Real(0.0, 1.0), constraints.min_weight, "a smaller weight is not held"),
         Setting::new(
             "top_k",
             SettingType::Integer(1, 1_000_000),
             Json::Null,
             "most assets held; any number if left out",
         ),
-        Setting::new(
+        Setting::choice(
             "top_k_by",
-            SettingType::Choice(vec!["weight".into(), "score".into()]),
-            "weight",
+            constraints.top_by,
             "whether the top_k are chosen by the model's weights or by its scores",
         ),
         Setting::new(
@@ -106,7 +106,7 @@ impl PortfolioSettings {
             max_weight: values.real("max_weight")?,
             min_weight: values.real("min_weight")?,
             top_k: values.get("top_k").map(|_| values.count("top_k")).transpose()?,
-            top_by: if values.text("top_k_by")? == "score" { TopBy::Score } else { TopBy::Weight },
+            top_by: values.choice("top_k_by")?,
             max_turnover: values.get("max_turnover").map(|_| values.real("max_turnover")).transpose()?,
             groups: Vec::new(),
         };
@@ -185,8 +185,7 @@ impl PortfolioSettings {
             out.push(("Least weight", percent(held.min_weight)));
         }
         if let Some(top) = held.top_k {
-            let by = if held.top_by == TopBy::Score { "score" } else { "weight" };
-            out.push(("Assets held", format!("at most {top}, by {by}")));
+            out.push(("Assets held", format!("at most {top}, by {}", held.top_by.name())));
         }
         if let Some(limit) = held.max_turnover {
             out.push(("Turnover", format!("at most {} a rebalance", percent(limit))));

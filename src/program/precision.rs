@@ -3,21 +3,26 @@
 //! states, the parameters of norms, and the program's output.
 
 use super::{Dtype, Program};
+use crate::settings::choices;
 
-/// How a network computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// All in single precision.
-    Fp32,
-    /// Half precision where it is enough.
-    Fp16,
+choices! {
+    /// How a network computes.
+    pub enum Precision {
+        /// All in single precision.
+        Fp32 = "fp32",
+        /// Half precision where it is enough.
+        Fp16 = "fp16",
+    }
 }
 
 impl Program {
     /// The same program with this precision.
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {
-        let half = |single: bool| if single || precision == Precision::Fp32 { Dtype::F32 } else { Dtype::F16 };
+        let reduced = match precision {
+            Precision::Fp32 => Dtype::F32,
+            Precision::Fp16 => Dtype::F16,
+        };
         let mut single = vec![false; self.values.len()];
         single[self.output.0] = true;
         for node in self.nodes.iter().filter(|node| node.op.single_parameters()) {
@@ -26,7 +31,7 @@ impl Program {
             }
         }
         for (value, single) in self.values.iter_mut().zip(single) {
-            value.dtype = half(single);
+            value.dtype = if single { Dtype::F32 } else { reduced };
         }
         self
     }

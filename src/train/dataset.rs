@@ -92,10 +92,13 @@ impl TrainingData {
         tables.standardise_computed(&self.normalizer);
         self.tables = tables;
         let mut labels = labels(span, &self.samples.train, bound, &self.settings);
-        if self.settings.loss == Loss::MeanSquare {
-            self.normalizer.label = ZScore::of(labels.iter().map(|label| f64::from(*label)));
-            for label in labels.iter_mut().filter(|label| label.is_finite()) {
-                *label = self.normalizer.label.standardise(f64::from(*label));
+        match self.settings.loss {
+            Loss::Sharpe => (),
+            Loss::MeanSquare => {
+                self.normalizer.label = ZScore::of(labels.iter().map(|label| f64::from(*label)));
+                for label in labels.iter_mut().filter(|label| label.is_finite()) {
+                    *label = self.normalizer.label.standardise(f64::from(*label));
+                }
             }
         }
         self.labels = labels;

@@ -1,12 +1,15 @@
 //! Adam and `AdamW` on single-precision parameters, and the clipping of gradients, with PyTorch's definitions.
 
-/// How weight decay enters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decay {
-    /// Added to the gradient (L2), as `torch.optim.Adam`.
-    Gradient,
-    /// Taken off the parameter beside the step (Loshchilov and Hutter 2017), as `torch.optim.AdamW`.
-    Decoupled,
+use crate::settings::choices;
+
+choices! {
+    /// How weight decay enters.
+    pub enum Decay {
+        /// Added to the gradient (L2), as `torch.optim.Adam`.
+        Gradient = "adam",
+        /// Taken off the parameter beside the step (Loshchilov and Hutter 2017), as `torch.optim.AdamW`.
+        Decoupled = "adamw",
+    }
 }
 
 /// What an optimiser is set to.

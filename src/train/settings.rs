@@ -2,20 +2,22 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::optimizer::{AdamSettings, Decay};
+use super::optimizer::AdamSettings;
 use super::schedule::Schedule;
+use super::step::StepSettings;
 use crate::error::{Result, fail};
 use crate::network::Head;
 use crate::program::Precision;
-use crate::settings::{Setting, SettingType, SettingValues};
+use crate::settings::{Choice as _, Setting, SettingType, SettingValues, choices};
 
-/// What training makes small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// −mean/(std + ε) of the batch's portfolio returns.
-    Sharpe,
-    /// The mean square of scores less returns.
-    MeanSquare,
+choices! {
+    /// The loss that training minimises.
+    pub enum Loss {
+        /// −mean/(std + ε) of the batch's portfolio returns.
+        Sharpe = "sharpe",
+        /// The mean square of scores less returns.
+        MeanSquare = "mse",
+    }
 }
 
 impl Loss {
@@ -28,13 +30,23 @@ impl Loss {
     }
 }
 
-/// In which order samples are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Dates are shuffled each epoch.
-    Shuffled,
-    /// Each batch is a block of consecutive dates; the blocks are shuffled.
-    Consecutive,
+choices! {
+    /// In which order samples are drawn.
+    pub enum Order {
+        /// Dates are shuffled each epoch.
+        Shuffled = "shuffled",
+        /// Each batch is a block of consecutive dates; the blocks are shuffled.
+        Consecutive = "consecutive",
+    }
+}
+
+choices! {
+    /// The names of [`Schedule`].
+    enum ScheduleName {
+        Plateau = "plateau",
+        Step = "step",
+        Constant = "constant",
+    }
 }
 
 /// The checked settings of `[train]`.
@@ -73,12 +85,9 @@ pub struct TrainSettings {
     values: SettingValues,
 }
 
-fn words(words: &[&str]) -> SettingType {
-    SettingType::Choice(words.iter().map(|&word| word.to_owned()).collect())
-}
-
 /// The declarations of `[train]`.
 pub fn train_settings() -> Vec<Setting> {
+    let step = StepSettings::default();
     vec![
         Setting::new(
             "max_epochs",
@@ -104,18 +113,16 @@ pub fn train_settings() -> Vec<Setting> {
             4,
             "an optimiser step and its Sharpe ratio are of batch_size times this many dates",
         ),
-        Setting::new(
+        Setting::choice(
             "loss",
-            words(&["sharpe", "mse"]),
-            "sharpe",
+            step.loss,
             "sharpe: -mean/deviation of the batch's portfolio returns; mse: mean square of scores less returns, in deviations \
              of the train span",
         ),
         Setting::new("horizon", SettingType::Integer(1, 10_000), 1, "rows over which a label's return is compounded"),
-        Setting::new(
+        Setting::choice(
             "order",
-            words(&["shuffled", "consecutive"]),
-            "shuffled",
+            Order::Shuffled,
             "whether dates are shuffled each epoch, or blocks of consecutive dates are",
         ),
         Setting::new(
@@ -126,10 +133,9 @@ pub fn train_settings() -> Vec<Setting> {
              needs order = \"consecutive\", or a network that gives weights for a sequence of dates",
         ),
         Setting::new("learning_rate", SettingType::Real(1e-12, 10.0), 1e-3, "step size of the optimiser at the start"),
-        Setting::new(
+        Setting::choice(
             "schedule",
-            words(&["plateau", "step", "constant"]),
-            "plateau",
+            ScheduleName::Plateau,
             "plateau: the learning rate falls after schedule_epochs without a better validation Sharpe ratio; step: it falls \
              every schedule_epochs; constant",
         ),
@@ -141,19 +147,18 @@ pub fn train_settings() -> Vec<Setting> {
             15,
             "epochs in a row without a better validation Sharpe ratio after which training stops; the best epoch is kept",
         ),
-        Setting::new("optimizer", words(&["adam", "adamw"]), "adam", "how weight decay enters: as L2, or decoupled"),
-        Setting::new("weight_decay", SettingType::Real(0.0, 10.0), 1e-5, "weight decay"),
-        Setting::new("clip_norm", SettingType::Real(1e-6, 1e9), 1.0, "norm at which gradients are clipped"),
+        Setting::choice("optimizer", step.adam.decay, "how weight decay enters: as L2, or decoupled"),
+        Setting::new("weight_decay", SettingType::Real(0.0, 10.0), step.adam.weight_decay, "weight decay"),
+        Setting::new("clip_norm", SettingType::Real(1e-6, 1e9), step.clip_norm, "norm at which gradients are clipped"),
         Setting::new(
             "seeds",
             SettingType::Integer(1, 1000),
             1,
             "networks that are trained of each window, each from a seed of its own; the mean of their weights is held",
         ),
-        Setting::new(
+        Setting::choice(
             "precision",
-            words(&["fp32", "fp16"]),
-            "fp32",
+            Precision::Fp32,
             "fp16: half precision between ops and in products, single precision for master weights, sums and states of cells, with \
              a dynamic loss scale; on the processor it rounds so and is the slower",
         ),
@@ -213,18 +218,23 @@ impl TrainSettings {
             );
         };
         let factor = values.real("schedule_factor")?;
-        let schedule = match values.text("schedule")? {
-            "plateau" => Schedule::Plateau { factor, patience: epochs("schedule_epochs")? },
-            "step" => Schedule::Step { factor, epochs: epochs("schedule_epochs")? },
-            _ => Schedule::Constant,
+        let schedule = match values.choice("schedule")? {
+            ScheduleName::Plateau => Schedule::Plateau { factor, patience: epochs("schedule_epochs")? },
+            ScheduleName::Step => Schedule::Step { factor, epochs: epochs("schedule_epochs")? },
+            ScheduleName::Constant => Schedule::Constant,
         };
-        let decay = if values.text("optimizer")? == "adamw" { Decay::Decoupled } else { Decay::Gradient };
-        let loss = if values.text("loss")? == "mse" { Loss::MeanSquare } else { Loss::Sharpe };
+        let decay = values.choice("optimizer")?;
+        let loss: Loss = values.choice("loss")?;
         let turnover_bps = values.real("turnover_bps")?;
-        if turnover_bps > 0.0 && loss == Loss::MeanSquare {
+        let has_turnover = match loss {
+            Loss::Sharpe => true,
+            Loss::MeanSquare => false,
+        };
+        if turnover_bps > 0.0 && !has_turnover {
             fail!(
                 InvalidSetting,
-                "setting '{path}.turnover_bps': found {turnover_bps}, allowed with loss = \"mse\" is 0"
+                "setting '{path}.turnover_bps': found {turnover_bps}, allowed with loss = \"{}\" is 0",
+                loss.name()
             );
         }
         let horizon = count("horizon")?;
@@ -234,7 +244,7 @@ impl TrainSettings {
             batch,
             loss,
             horizon,
-            order: if values.text("order")? == "consecutive" { Order::Consecutive } else { Order::Shuffled },
+            order: values.choice("order")?,
             turnover_bps,
             learning_rate: values.real("learning_rate")?,
             schedule,
@@ -242,7 +252,7 @@ impl TrainSettings {
             adam: AdamSettings { weight_decay: values.real("weight_decay")?, decay, ..AdamSettings::default() },
             clip_norm: values.real("clip_norm")?,
             seeds: count("seeds")?,
-            precision: if values.text("precision")? == "fp16" { Precision::Fp16 } else { Precision::Fp32 },
+            precision: values.choice("precision")?,
             memory_budget: bytes(path, values.text("memory_budget")?)?,
             values,
         })

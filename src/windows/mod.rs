@@ -17,15 +17,16 @@ pub use purge::{SampleRule, train_samples, validation_rows};
 pub use schedule::{decisions, fit_rows, stitch};
 
 use crate::error::{Code, Error, Result, fail};
-use crate::settings::{Setting, SettingType, SettingValues};
+use crate::settings::{Setting, SettingType, SettingValues, choices};
 
-/// How the train span moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// The train span keeps its length and moves with the window.
-    Rolling,
-    /// The train span always starts at the first window's start.
-    Expanding,
+choices! {
+    /// How the train span moves.
+    pub enum Scheme {
+        /// The train span keeps its length and moves with the window.
+        Rolling = "rolling",
+        /// The train span always starts at the first window's start.
+        Expanding = "expanding",
+    }
 }
 
 /// How windows are cut, in calendar months.
@@ -54,10 +55,9 @@ impl WindowSettings {
     pub fn declared() -> Vec<Setting> {
         let months = |low| SettingType::Integer(low, 1200);
         vec![
-            Setting::new(
+            Setting::choice(
                 "scheme",
-                SettingType::Choice(vec!["rolling".into(), "expanding".into()]),
-                "rolling",
+                Scheme::Rolling,
                 "whether the train span moves with the window or always starts at the first one's start",
             ),
             Setting::new("train_months", months(1), 36, "length of the train span in calendar months"),
@@ -85,7 +85,7 @@ impl WindowSettings {
     pub fn from_values(values: &SettingValues) -> Result<Self> {
         let months = |name| values.count(name).map(|count| count as u32);
         Ok(Self {
-            scheme: if values.text("scheme")? == "expanding" { Scheme::Expanding } else { Scheme::Rolling },
+            scheme: values.choice("scheme")?,
             train_months: months("train_months")?,
             validation_months: months("validation_months")?,
             test_months: months("test_months")?,

@@ -6,6 +6,7 @@ mod groups;
 mod turnover;
 
 use crate::error::{Result, fail};
+use crate::settings::choices;
 use groups::Solver;
 
 /// How far the sum of weights may be from the budget, and a weight from its bound, before a target is changed.
@@ -26,13 +27,14 @@ pub struct Group {
     pub max: f64,
 }
 
-/// By what the `top_k` assets are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TopBy {
-    /// The model's weights.
-    Weight,
-    /// The model's scores.
-    Score,
+choices! {
+    /// By what the `top_k` assets are chosen.
+    pub enum TopBy {
+        /// The model's weights.
+        Weight = "weight",
+        /// The model's scores.
+        Score = "score",
+    }
 }
 
 /// What every model's target is held to.

@@ -9,8 +9,8 @@ use crate::report::{
 use crate::run::output::run_json::{by_rule, moved};
 use crate::run::runner::{Run, Target};
 use crate::run::scores::{PriceGaps, Scores};
+use crate::settings::Choice as _;
 use crate::train::{StopReason, TrainingHistory};
-use crate::windows::Scheme;
 
 pub(in crate::run) fn overview(run: &Run, scores: &Scores) -> ReportValues {
     let panel = &run.panel;
@@ -116,7 +116,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         [first, .., last] => format!("{first} to {last}, {} dates", dates.len()),
         _ => format!("{} date", dates.len()),
     };
-    let scheme = if settings.scheme == Scheme::Rolling { "rolling" } else { "expanding" };
+    let scheme = settings.scheme.name();
     let models: Vec<String> = run
         .models
         .iter()
@@ -158,7 +158,10 @@ fn facts(run: &Run) -> Vec<(String, String)> {
 }
 
 fn universe_words(panel: &Panel) -> String {
-    let value = if panel.kind() == PanelKind::Prices { "price" } else { "return" };
+    let value = match panel.kind() {
+        PanelKind::Prices => "price",
+        PanelKind::Returns => "return",
+    };
     let fresh = match panel.stale_rows() {
         0 => format!("with a {value} on the day of the decision"),
         rows => format!("with a {value} on the day of the decision or up to {rows} rows before"),

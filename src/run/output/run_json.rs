@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value as Json, json};
 
 use crate::evaluate::{METRICS, MetricValue, Overfitting, SpanSharpes};
-use crate::panel::{Panel, PanelKind, UniverseSource};
+use crate::panel::{Panel, UniverseSource};
 use crate::portfolio::ConstraintChange;
 use crate::run::runner::Run;
 use crate::run::scores::{PriceGaps, Scored, Scores};
+use crate::settings::Choice as _;
 use crate::train::{ReplicaHistory, TrainingHistory};
 use crate::windows::Span;
 
@@ -46,7 +47,7 @@ pub(in crate::run) fn identity(run: &Run) -> Map<String, Json> {
         "last_date": day(panel.dates().last()),
         "dates": panel.dates().len(),
         "assets": panel.assets().len(),
-        "kind": if panel.kind() == PanelKind::Prices { "prices" } else { "returns" },
+        "kind": panel.kind().name(),
         "universe": universe(panel),
         "features": panel.features().iter().map(|feature| &feature.name).collect::<Vec<_>>(),
     });
