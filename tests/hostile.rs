@@ -262,9 +262,9 @@ fn a_file_that_claims_too_many_rows_is_refused() {
     }
     assert!(refused >= 8, "{refused}");
     let told = |claim: u64, text: &str| places.iter().any(|(of, message)| *of == claim && message.contains(text));
-    assert!(told(1 << 40, "it claims 1099511627776 rows; the calendar has"), "{places:?}");
+    assert!(told(1 << 40, "the file declares 1099511627776 rows; the calendar has"), "{places:?}");
     // Else a small file could count two rows and hold as many as it likes.
-    assert!(told(2, "it claims 2 rows, and 4 of them in a row group"), "{places:?}");
+    assert!(told(2, "the file declares 2 rows, and 4 of them in a row group"), "{places:?}");
 }
 
 /// Inputs that once ended in a panic, a stack that overflowed, a message without a place or one as long as the file.

@@ -27,9 +27,9 @@ fn a_parquet_file_gives_the_panel_of_the_same_csv_file() {
 #[test]
 fn what_is_no_panel_is_told_with_its_file() {
     for (name, expected) in [
-        ("panel_undated", "it has no date column"),
-        ("panel_flags", "column A is of type BOOLEAN; allowed are numbers"),
-        ("panel_nested", "it has nested columns"),
+        ("panel_undated", "the file has no date column"),
+        ("panel_flags", "column A is of type BOOLEAN; allowed are numeric types"),
+        ("panel_nested", "the file has nested columns"),
     ] {
         let error = read(name).unwrap_err();
         assert_eq!(error.code(), Code::InvalidData);

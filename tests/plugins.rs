@@ -25,7 +25,7 @@ fn weights(plugin: &Plugin, panel: &Panel, row: usize) -> BTreeMap<String, f64> 
     let model = plugin.create(&settings, &Context::default()).unwrap().estimator().unwrap();
     let needs = model.requirements();
     assert_eq!((needs.lookback, needs.min_history), (756, 378));
-    assert!(!model.fits());
+    assert!(!model.needs_fit());
     let rows = (row + 1).saturating_sub(needs.lookback)..row + 1;
     let past = panel.past(rows.clone(), &panel.eligible(rows, needs.min_history)).unwrap();
     past.names().iter().cloned().zip(model.weights(&past).unwrap()).collect()

@@ -146,7 +146,7 @@ fn copy(error: &Error) -> Error {
 fn fitted(subject: &Subject, panel: &Panel) -> Result<Box<dyn Estimator>> {
     let plugin = subject.plugin()?;
     let mut model = Subject::model(&plugin)?;
-    if model.fits() {
+    if model.needs_fit() {
         let (rows, all) = (panel.dates().len(), (0..panel.assets().len()).collect::<Vec<_>>());
         model.fit(&panel.past(0..rows.div_ceil(2), &all)?, None)?;
     }

@@ -89,7 +89,7 @@ pub(super) fn past_at_rows(panel: &Panel, needs: Requirements, row: usize) -> Re
 pub(super) fn fit(panel: &Panel, model: &mut dyn Estimator) -> Result<usize> {
     let rows = panel.dates().len();
     let (train, validation) = (rows / 2, rows * 3 / 4);
-    if model.fits() {
+    if model.needs_fit() {
         let all: Vec<usize> = (0..panel.assets().len()).collect();
         model.fit(&panel.past(0..train, &all)?, Some(&panel.past(train..validation, &all)?))?;
     }

@@ -52,7 +52,7 @@ impl Estimator for Short {
         self.network.requirements()
     }
 
-    fn fits(&self) -> bool {
+    fn needs_fit(&self) -> bool {
         true
     }
 
@@ -79,8 +79,8 @@ impl Estimator for Short {
         Ok(())
     }
 
-    fn can_weigh(&self, columns: &[usize]) -> bool {
-        self.trained.as_ref().is_none_or(|trained| trained.can_weigh(columns))
+    fn can_allocate(&self, columns: &[usize]) -> bool {
+        self.trained.as_ref().is_none_or(|trained| trained.can_allocate(columns))
     }
 
     fn weights(&self, past: &Past) -> Result<Vec<f64>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::data::{DataRandom, ordinary, past_at_rows};
 use super::{CheckOutcome, Subject};
 use crate::error::Result;
-use crate::model::{AssetSet, Axis, Context, Factory, InputSource, Model, Network, Plane};
+use crate::model::{AssetSet, Context, Factory, InputSource, Model, Network, Plane};
 use crate::network::{BoundNetwork, Head};
 use crate::panel::Past;
 use crate::program::{Precision, Program, Purpose, Replica, Step};
@@ -54,7 +54,7 @@ pub(super) fn repeatable(subject: &Subject) -> Result<CheckOutcome> {
                 )));
             }
         }
-        if one.universe() == AssetSet::ByDate
+        if one.asset_set() == AssetSet::ByDate
             && let Err(error) = first.check_same_parameters(&bindings[0], &*one)
         {
             return Ok(CheckOutcome::Failed(error.to_string()));
@@ -212,10 +212,9 @@ pub(super) fn gradient(subject: &Subject) -> Result<CheckOutcome> {
 fn computed(network: &dyn Network, sources: &[InputSource], past: &Past) -> Result<Vec<u32>> {
     let mut out = Vec::new();
     for source in sources {
-        if let InputSource::Computed { number, shape, .. } = source {
-            let length = |axis: &Axis| if let Axis::Of(length) = axis { *length } else { past.assets().len() };
-            let mut values = vec![0.0; shape.iter().map(length).product()];
-            network.compute(*number, past, &mut values)?;
+        if let InputSource::Computed { index, shape, .. } = source {
+            let mut values = vec![0.0; shape.iter().map(|axis| axis.length(past.assets().len())).product()];
+            network.compute(*index, past, &mut values)?;
             out.extend(values.into_iter().map(f32::to_bits));
         }
     }

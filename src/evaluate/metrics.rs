@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 
-use super::{DAYS_A_YEAR, Inputs, Metric, MetricValue, Unit};
+use super::{Inputs, Metric, MetricValue, TRADING_DAYS_PER_YEAR, Unit};
 
 /// The table.
 pub static METRICS: &[Metric] = &[
@@ -20,7 +20,7 @@ pub static METRICS: &[Metric] = &[
         doc: "mean(net) / sqrt(mean(min(net, 0)^2)) x sqrt(252)",
         compute: |inputs| {
             let squares: Vec<f64> = inputs.net.iter().map(|value| value.min(0.0).powi(2)).collect();
-            ratio(mean(inputs.net), mean(&squares).map(f64::sqrt), DAYS_A_YEAR.sqrt())
+            ratio(mean(inputs.net), mean(&squares).map(f64::sqrt), TRADING_DAYS_PER_YEAR.sqrt())
         },
     },
     Metric {
@@ -42,7 +42,7 @@ pub static METRICS: &[Metric] = &[
         label: "Volatility",
         unit: Unit::Percent,
         doc: "std(net, ddof 1) x sqrt(252)",
-        compute: |inputs| number(deviation(inputs.net).map(|value| value * DAYS_A_YEAR.sqrt())),
+        compute: |inputs| number(deviation(inputs.net).map(|value| value * TRADING_DAYS_PER_YEAR.sqrt())),
     },
     Metric {
         name: "calmar",
@@ -108,14 +108,16 @@ pub static METRICS: &[Metric] = &[
         label: "Turnover a year",
         unit: Unit::Percent,
         doc: "mean of the daily turnover (half of the sum of |w - w before|) x 252",
-        compute: |inputs| number(mean(inputs.turnover).map(|value| value * DAYS_A_YEAR)),
+        compute: |inputs| number(mean(inputs.turnover).map(|value| value * TRADING_DAYS_PER_YEAR)),
     },
     Metric {
         name: "cost_drag",
         label: "Costs a year",
         unit: Unit::Percent,
         doc: "mean(gross - net) x 252",
-        compute: |inputs| number(mean(&difference(inputs.gross, inputs.net)).map(|value| value * DAYS_A_YEAR)),
+        compute: |inputs| {
+            number(mean(&difference(inputs.gross, inputs.net)).map(|value| value * TRADING_DAYS_PER_YEAR))
+        },
     },
     Metric {
         name: "information_ratio",
@@ -126,7 +128,7 @@ pub static METRICS: &[Metric] = &[
             None => MetricValue::Undefined(NO_BENCHMARK),
             Some(benchmark) => {
                 let active = difference(inputs.net, benchmark);
-                ratio(mean(&active), deviation(&active), DAYS_A_YEAR.sqrt())
+                ratio(mean(&active), deviation(&active), TRADING_DAYS_PER_YEAR.sqrt())
             }
         },
     },
@@ -141,7 +143,7 @@ pub static METRICS: &[Metric] = &[
 
 /// The Sharpe ratio of daily net returns, a year: what early stopping and tuning score; undefined as in the table.
 pub fn sharpe(net: &[f64]) -> MetricValue {
-    ratio(mean(net), deviation(net), DAYS_A_YEAR.sqrt())
+    ratio(mean(net), deviation(net), TRADING_DAYS_PER_YEAR.sqrt())
 }
 
 const NO_BENCHMARK: &str = "there is no benchmark";

@@ -7,10 +7,10 @@ mod overfitting;
 use jiff::civil::Date;
 
 pub use metrics::{METRICS, sharpe};
-pub use overfitting::{CLEAR_ERRORS, FEWEST_WINDOWS, KEPT_SHARE, Overfitting, SpanSharpes, Verdict, overfitting};
+pub use overfitting::{CLEAR_GAP, MIN_WINDOWS, OVERFIT_BELOW, Overfitting, SpanSharpes, Verdict, overfitting};
 
 /// Trading days a year, for annualisation.
-pub const DAYS_A_YEAR: f64 = 252.0;
+pub const TRADING_DAYS_PER_YEAR: f64 = 252.0;
 
 /// What a metric is computed from: one entry a day, in order, the days those of the returns.
 #[derive(Clone, Copy, Debug)]

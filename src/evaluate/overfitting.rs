@@ -8,11 +8,11 @@ use super::MetricValue;
 use super::metrics::{correlation, deviation, mean, number};
 
 /// Windows that a verdict and a rank correlation want at least.
-pub const FEWEST_WINDOWS: usize = 5;
+pub const MIN_WINDOWS: usize = 5;
 /// Standard errors of the mean gap above which it is clear.
-pub const CLEAR_ERRORS: f64 = 2.0;
+pub const CLEAR_GAP: f64 = 2.0;
 /// Share of the train score below which a test score that is clearly lower makes a model overfit.
-pub const KEPT_SHARE: f64 = 0.5;
+pub const OVERFIT_BELOW: f64 = 0.5;
 
 const TOO_FEW: &str = "fewer than 5 windows whose test spans share no day have both scores";
 const NO_PAIR: &str = "no window has both scores";
@@ -44,15 +44,15 @@ impl SpanSharpes {
 /// What the monitor says, by rules in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// There are fewer than [`FEWEST_WINDOWS`] windows to go by.
+    /// There are fewer than [`MIN_WINDOWS`] windows to go by.
     Undefined,
     /// The mean train score is not above 0.
     NothingLearned,
-    /// The mean gap is at most [`CLEAR_ERRORS`] of its standard errors.
+    /// The mean gap is at most [`CLEAR_GAP`] of its standard errors.
     NoClearOverfitting,
-    /// The gap is clear, and test keeps [`KEPT_SHARE`] of the train score or more.
+    /// The gap is clear, and test keeps [`OVERFIT_BELOW`] of the train score or more.
     SomeOverfitting,
-    /// The gap is clear, and test keeps less than [`KEPT_SHARE`] of the train score.
+    /// The gap is clear, and test keeps less than [`OVERFIT_BELOW`] of the train score.
     Overfit,
 }
 
@@ -145,13 +145,13 @@ fn judge(train: f64, test: f64, gap: f64, error: f64, windows: usize) -> (Verdic
     if train <= 0.0 {
         return (Verdict::NothingLearned, format!("{means}; train is not above 0, so there is nothing to lose"));
     }
-    if gap <= CLEAR_ERRORS * error {
+    if gap <= CLEAR_GAP * error {
         return (
             Verdict::NoClearOverfitting,
             format!("{means}; the gap of {gap:.2} is not above two standard errors of {error:.2}"),
         );
     }
-    let (verdict, half) = if test < KEPT_SHARE * train {
+    let (verdict, half) = if test < OVERFIT_BELOW * train {
         (Verdict::Overfit, "less than half")
     } else {
         (Verdict::SomeOverfitting, "half or more")
@@ -165,7 +165,7 @@ fn distinct(windows: usize, overlap: f64) -> f64 {
 }
 
 fn enough(windows: usize, overlap: f64) -> bool {
-    distinct(windows, overlap) >= FEWEST_WINDOWS as f64
+    distinct(windows, overlap) >= MIN_WINDOWS as f64
 }
 
 fn both(train: MetricValue, test: MetricValue, of: fn(f64, f64) -> MetricValue) -> MetricValue {

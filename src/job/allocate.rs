@@ -27,13 +27,13 @@ pub fn allocate(
     let model = LoadedModel { name, factory, settings, train, context: Context::default() };
     let estimator: Box<dyn Estimator> = match model.factory.create(&model.settings, &model.context)? {
         Model::Estimator(mut estimator) => {
-            if estimator.fits() {
+            if estimator.needs_fit() {
                 estimator.fit(&panel.past(0..row + 1, &members_of(panel, 0..row + 1)?)?, None)?;
             }
             estimator
         }
         Model::Network(_) => {
-            let known = panel.part(0..row + 1);
+            let known = panel.slice(0..row + 1);
             let window = Window::before(known.dates(), &experiment.windows)?;
             fit_to_end(experiment, &known, &window, &model)?
         }

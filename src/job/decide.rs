@@ -58,11 +58,11 @@ pub(crate) fn decide_window(
             })
             .collect()
     };
-    let train = if estimator.fits() {
+    let train = if estimator.needs_fit() {
         let rows = fit_rows(&window.train.rows, lag);
         let start = rows.start;
         // Inputs lie in the train span too, so in its first rows no asset may have enough history.
-        let can_decide = |row: usize| estimator.can_weigh(&eligible(panel, estimator.requirements(), start, row));
+        let can_decide = |row: usize| estimator.can_allocate(&eligible(panel, estimator.requirements(), start, row));
         let rows = rows.clone().filter(|&row| row + 1 + lag < rows.end && due(row) && can_decide(row));
         Some(decide_rows(rows.collect(), start)?)
     } else {

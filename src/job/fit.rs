@@ -46,7 +46,7 @@ pub(crate) fn prepare(
     let shown = if validation_rows.is_empty() { train_rows.clone() } else { train_rows.start..validation_rows.end };
     let prepared = match created {
         Model::Estimator(mut estimator) => {
-            if estimator.fits() {
+            if estimator.needs_fit() {
                 let assets = members_of(panel, shown.clone())?;
                 let train = panel.past(train_rows, &assets)?;
                 let validation =
@@ -128,7 +128,7 @@ fn trainer(
         if rows.is_empty() { 0..0 } else { rows.start - first..rows.end - first }
     };
     let span = TrainingSpan {
-        panel: panel.part(first..end),
+        panel: panel.slice(first..end),
         train: shift(&train),
         samples: shift(&samples),
         decisions: rows.into_iter().map(|row| row - first).collect(),

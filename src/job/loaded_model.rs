@@ -36,11 +36,11 @@ impl LoadedModel {
             factory: Box::new(EqualWeight),
             settings: none,
             train: experiment.train_settings(None)?,
-            context: context.of_model(EQUAL_WEIGHT),
+            context: context.for_model(EQUAL_WEIGHT),
         }];
         for spec in &experiment.models {
             let factory: Box<dyn Factory> = Box::new(runtime.search.load(&spec.plugin)?);
-            out.push(Self::new(spec, factory, experiment, context.of_model(&spec.name))?);
+            out.push(Self::new(spec, factory, experiment, context.for_model(&spec.name))?);
         }
         Ok(out)
     }

@@ -48,7 +48,7 @@ impl Estimator for Witness {
         Requirements { lookback: 40, min_history: 20 }
     }
 
-    fn fits(&self) -> bool {
+    fn needs_fit(&self) -> bool {
         self.fits
     }
 

@@ -1,47 +1,47 @@
-//! Who a model works for: where its messages go, and whether its work is still wanted.
+//! The caller's side of a model: where its log messages go, and whether its work is cancelled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How much a message matters, most first.
+/// Severity of a log message, most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Something failed.
     Error,
     /// Something looks wrong.
     Warn,
-    /// What goes on.
+    /// Normal progress.
     Info,
-    /// For whoever looks for a fault.
+    /// Details for debugging.
     Debug,
 }
 
-/// Takes messages; called from any thread.
+/// Receives log messages, from any thread.
 pub type LogSink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
 
-/// Handed to a model when it is made; models that share one are cancelled together.
+/// Passed to a model when it is created. Models that share a context are cancelled together.
 #[derive(Clone, Default)]
 pub struct Context {
-    model: String,
+    prefix: String,
     log: Option<LogSink>,
     cancel: Arc<AtomicBool>,
     checking: bool,
 }
 
 impl Context {
-    /// A context whose messages go to `log`, and whose work stops once `cancel` is set.
+    /// A context that sends messages to `log` and stops the work once `cancel` is set.
     pub fn new(log: Option<LogSink>, cancel: Arc<AtomicBool>) -> Self {
-        Self { model: String::new(), log, cancel, checking: false }
+        Self { prefix: String::new(), log, cancel, checking: false }
     }
 
-    /// The same for one model, whose name stands before its messages.
+    /// The same context for one model, whose name is put before its messages.
     #[must_use]
-    pub fn of_model(&self, name: &str) -> Self {
-        Self { model: format!("{name}: "), ..self.clone() }
+    pub fn for_model(&self, name: &str) -> Self {
+        Self { prefix: format!("{name}: "), ..self.clone() }
     }
 
-    /// The same in checking mode: what a plugin is lent lies in guarded memory, and one that misuses it ends the
-    /// process. For `walkforge plugin check`, which runs plugins in a process of their own.
+    /// The same context in checking mode: a plugin gets its data in guarded memory, so misusing it ends the process. For
+    /// `walkforge plugin check`, which runs plugins in a process of their own.
     #[must_use]
     pub fn checking(self) -> Self {
         Self { checking: true, ..self }
@@ -52,14 +52,14 @@ impl Context {
         self.checking
     }
 
-    /// Hands a message to whoever listens.
+    /// Sends a message to the log, if there is one.
     pub fn log(&self, level: LogLevel, message: &str) {
         if let Some(log) = &self.log {
-            log(level, &format!("{}{message}", self.model));
+            log(level, &format!("{}{message}", self.prefix));
         }
     }
 
-    /// Whether the caller wants the work to stop.
+    /// Whether the caller has cancelled the work.
     pub fn cancelled(&self) -> bool {
         self.cancel.load(Ordering::Relaxed)
     }

@@ -1,11 +1,11 @@
-//! The benchmark that every run carries: the same weight for every member.
+//! The benchmark of every run: the same weight for every member.
 
 use super::{Context, Estimator, Factory, Model, Requirements};
 use crate::error::Result;
 use crate::panel::Past;
 use crate::settings::{Setting, SettingValues};
 
-/// The name of the benchmark.
+/// The name of the benchmark in experiments and results.
 pub const EQUAL_WEIGHT: &str = "equal_weight";
 
 /// Weight 1/n for each of n members at the as-of row.
@@ -35,7 +35,7 @@ impl Estimator for EqualWeight {
         Requirements { lookback: 1, min_history: 0 }
     }
 
-    fn fits(&self) -> bool {
+    fn needs_fit(&self) -> bool {
         false
     }
 

@@ -1,102 +1,114 @@
-//! A network as the core sees it: what it wants to be shown, and its computation as data. The core differentiates it, trains
-//! it and runs it; the model itself fills computed inputs, date by date, from a [`Past`] only.
+//! A network: its inputs, and its computation as a program. The library differentiates, trains and runs the program. The
+//! model itself only fills computed inputs, one date at a time, from a [`Past`].
 
 use super::Requirements;
 use crate::error::Result;
 use crate::panel::Past;
 use crate::program::{Builder, ValueId};
 
-/// Which assets a network has places for.
+/// The assets that the asset axis of a network stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AssetSet {
-    /// At each date those that may be weighed there; the parameters do not depend on how many they are.
+    /// At each date the assets that are eligible there; parameter shapes do not depend on their number.
     ByDate,
-    /// Throughout a window those that may be weighed at the first decision of its validation span, each in a place of its own.
+    /// Throughout a window the assets that are eligible at the first decision of its validation span, each in a fixed
+    /// slot.
     Fixed,
 }
 
-/// A table by date and asset that a trailing input looks into.
+/// A `[dates, assets]` plane of which a trailing input takes the last rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plane {
-    /// Returns, scored with mean and deviation of the train span; 0 where missing.
+    /// Returns, standardised with mean and standard deviation of the train span; 0 where missing.
     Returns,
-    /// 1 where the return is there, else 0.
+    /// 1 where the return is finite, else 0.
     Known,
-    /// 1 where the asset might be held after a decision at that row, else 0.
+    /// 1 where the asset may be held after a decision at that row, else 0.
     Members,
-    /// A feature plane by its place among those of the data, scored as returns are.
+    /// A feature plane, by its index among those of the panel; standardised as returns are.
     Feature(usize),
 }
 
 /// An axis of a computed input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Axis {
-    /// As many as there are assets.
+    /// As long as there are assets.
     Assets,
-    /// A number.
-    Of(usize),
+    /// Of this length.
+    Fixed(usize),
 }
 
-/// Where the numbers of an input come from.
+impl Axis {
+    /// The length of the axis for this number of assets.
+    pub fn length(self, assets: usize) -> usize {
+        match self {
+            Self::Assets => assets,
+            Self::Fixed(length) => length,
+        }
+    }
+}
+
+/// Where the values of an input come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InputSource {
-    /// The last rows of a plane up to and with the as-of row, `[rows, assets]`.
+    /// The last rows of a plane up to and including the as-of row, `[rows, assets]`.
     Trailing {
         /// The plane.
         plane: Plane,
-        /// How many rows.
+        /// The number of rows.
         rows: usize,
     },
-    /// 1 where the asset may be weighed at the as-of row, `[assets]`.
+    /// 1 where the asset is eligible at the as-of row, else 0, `[assets]`.
     Mask,
-    /// [`Network::compute`].
+    /// Filled by [`Network::compute`].
     Computed {
-        /// Its number among the computed inputs.
-        number: usize,
-        /// Its shape.
+        /// The index among the computed inputs.
+        index: usize,
+        /// The shape.
         shape: Vec<Axis>,
-        /// Whether each place of the last axis is scored with mean and deviation of the train span.
+        /// Whether each component of the last axis is standardised with its mean and standard deviation over the train
+        /// span.
         normalise: bool,
     },
 }
 
-/// What the output of a network is.
+/// The meaning of a network's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Scores, the higher the better.
+    /// Scores, higher is better.
     Scores,
     /// Weights that sum to 1.
     Weights,
 }
 
-/// A network that was described, before the core has put a head on it.
+/// A network as its plugin describes it, without a head.
 #[derive(Debug)]
 pub struct NetworkSpec {
     /// Inputs, parameters and ops.
     pub builder: Builder,
-    /// Where each input comes from, in the builder's order.
+    /// The source of each input, in the builder's order.
     pub inputs: Vec<InputSource>,
     /// The output, `[assets]` or `[rows, assets]`.
     pub output: ValueId,
-    /// What it is.
+    /// The meaning of the output.
     pub kind: Output,
 }
 
-/// A model that the core trains.
+/// A model that the library trains.
 pub trait Network: Send + Sync {
-    /// The name of the kind, for messages.
+    /// The name of the model's type, for messages.
     fn name(&self) -> &str;
 
-    /// What the model needs to be shown at a decision.
+    /// How much history the model needs at a decision.
     fn requirements(&self) -> Requirements;
 
-    /// Which assets it has places for.
-    fn universe(&self) -> AssetSet;
+    /// The assets that its asset axis stands for.
+    fn asset_set(&self) -> AssetSet;
 
-    /// Describes the network for so many assets, and data with these feature planes.
+    /// Describes the network for this number of assets and data with these feature planes.
     fn build(&self, assets: usize, features: &[String]) -> Result<NetworkSpec>;
 
-    /// Fills a computed input for the as-of row of `past`, row-major, with the assets of `past` in place of
-    /// [`Axis::Assets`].
+    /// Fills the computed input of this index for the as-of row of `past`. `out` is row-major; [`Axis::Assets`] stands
+    /// for the assets of `past`.
     fn compute(&self, input: usize, past: &Past, out: &mut [f32]) -> Result<()>;
 }

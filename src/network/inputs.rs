@@ -112,11 +112,11 @@ impl Tables {
     /// What the network gives.
     pub fn compute(&mut self, network: &dyn Network, bound: &BoundNetwork, row: usize, past: &Past) -> Result<()> {
         for source in &bound.inputs {
-            if let InputSource::Computed { number, shape, .. } = source {
-                let count = shape.iter().map(|axis| length(*axis, past.assets().len())).product();
+            if let InputSource::Computed { index, shape, .. } = source {
+                let count = shape.iter().map(|axis| axis.length(past.assets().len())).product();
                 let mut out = vec![0.0; count];
-                network.compute(*number, past, &mut out)?;
-                self.computed.insert((*number, row), out);
+                network.compute(*index, past, &mut out)?;
+                self.computed.insert((*index, row), out);
             }
         }
         Ok(())
@@ -125,9 +125,9 @@ impl Tables {
     /// Fits the normalizer of computed inputs on what was computed so far, `rows` those of the train span.
     pub fn fit_computed(&self, bound: &BoundNetwork, rows: &Range<usize>) -> Vec<Vec<ZScore>> {
         let of_input = |source: &InputSource| match source {
-            InputSource::Computed { number, shape, normalise: true } => {
-                let wide = shape.last().map_or(1, |axis| if let Axis::Of(wide) = axis { *wide } else { 1 });
-                let tables = self.computed.range((*number, rows.start)..(*number, rows.end));
+            InputSource::Computed { index, shape, normalise: true } => {
+                let wide = shape.last().map_or(1, |axis| if let Axis::Fixed(wide) = axis { *wide } else { 1 });
+                let tables = self.computed.range((*index, rows.start)..(*index, rows.end));
                 let place = |place: usize| {
                     let tables = tables.clone();
                     ZScore::of(tables.flat_map(move |(_, values)| {
@@ -140,8 +140,8 @@ impl Tables {
         };
         let mut out = vec![Vec::new(); bound.inputs.len()];
         for source in &bound.inputs {
-            if let InputSource::Computed { number, .. } = source {
-                out[*number] = of_input(source);
+            if let InputSource::Computed { index, .. } = source {
+                out[*index] = of_input(source);
             }
         }
         out
@@ -173,7 +173,7 @@ impl Tables {
         let of_input = |source: &InputSource| match source {
             InputSource::Computed { shape, .. } => shown
                 .iter()
-                .map(|assets| shape.iter().map(|axis| length(*axis, *assets)).product::<usize>())
+                .map(|assets| shape.iter().map(|axis| axis.length(*assets)).product::<usize>())
                 .sum::<usize>(),
             _ => 0,
         };
@@ -207,20 +207,13 @@ impl Tables {
                     }
                 }
             }
-            InputSource::Computed { number, shape, .. } => {
+            InputSource::Computed { index, shape, .. } => {
                 out.fill(0.0);
-                if let Some(values) = self.computed.get(&(*number, row)) {
+                if let Some(values) = self.computed.get(&(*index, row)) {
                     spread(values, shape, slots, out);
                 }
             }
         }
-    }
-}
-
-fn length(axis: Axis, assets: usize) -> usize {
-    match axis {
-        Axis::Assets => assets,
-        Axis::Of(length) => length,
     }
 }
 
@@ -231,12 +224,12 @@ fn spread(values: &[f32], shape: &[Axis], slots: &AssetSlots, out: &mut [f32]) {
     for value in values {
         let place = shape.iter().zip(&index).fold(0, |place, (axis, &at)| match axis {
             Axis::Assets => place * slots.len() + there[at],
-            Axis::Of(length) => place * length + at,
+            Axis::Fixed(length) => place * length + at,
         });
         out[place] = *value;
         for axis in (0..index.len()).rev() {
             index[axis] += 1;
-            if index[axis] < length(shape[axis], there.len()) {
+            if index[axis] < shape[axis].length(there.len()) {
                 break;
             }
             index[axis] = 0;
@@ -325,7 +318,7 @@ mod tests {
         let slots = vec![Some(4), None, Some(9)];
         spread(&[1.0, 2.0, 3.0, 4.0], &[Axis::Assets, Axis::Assets], &slots, &mut square);
         assert_eq!(square, [1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 3.0, 0.0, 4.0]);
-        spread(&[1.0, 2.0, 3.0, 4.0], &[Axis::Assets, Axis::Of(2)], &slots, &mut rows);
+        spread(&[1.0, 2.0, 3.0, 4.0], &[Axis::Assets, Axis::Fixed(2)], &slots, &mut rows);
         assert_eq!(rows, [1.0, 2.0, 0.0, 0.0, 3.0, 4.0]);
     }
 }

@@ -173,11 +173,11 @@ impl Estimator for TrainedNetwork {
         self.network.requirements()
     }
 
-    fn fits(&self) -> bool {
+    fn needs_fit(&self) -> bool {
         true
     }
 
-    fn can_weigh(&self, columns: &[usize]) -> bool {
+    fn can_allocate(&self, columns: &[usize]) -> bool {
         self.fixed.as_ref().map_or(!columns.is_empty(), |fixed| fixed.iter().any(|column| columns.contains(column)))
     }
 

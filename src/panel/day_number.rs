@@ -1,4 +1,4 @@
-//! Dates as whole days since 1970-01-01: how they cross the C boundary and how they are stored.
+//! Dates as whole days since 1970-01-01, as the C ABI and files store them.
 
 use jiff::Span;
 use jiff::civil::{Date, date};
@@ -7,11 +7,11 @@ const EPOCH: Date = date(1970, 1, 1);
 
 /// Days since 1970-01-01.
 pub fn days_of(day: Date) -> i32 {
-    // Both are civil dates, so their distance is a whole number of days that fits 32 bits.
+    // Between two civil dates lies a whole number of days, and it fits 32 bits.
     (EPOCH.duration_until(day).as_hours() / 24) as i32
 }
 
-/// The date so many days after 1970-01-01, where the calendar (years -9999 to 9999) has it.
+/// The date this many days after 1970-01-01; `None` outside the calendar (years -9999 to 9999).
 pub fn date_of(days: i32) -> Option<Date> {
     EPOCH.checked_add(Span::new().try_days(i64::from(days)).ok()?).ok()
 }
@@ -22,7 +22,7 @@ mod tests {
     use jiff::civil::date;
 
     #[test]
-    fn days_lead_there_and_back() {
+    fn days_and_dates_round_trip() {
         assert_eq!(
             (days_of(date(1970, 1, 1)), days_of(date(1969, 12, 31)), days_of(date(2000, 3, 1))),
             (0, -1, 11_017)

@@ -1,107 +1,104 @@
-//! Feature planes: further numbers by date and asset, such as volume, that models may look at beside returns.
+//! Feature planes: values by date and asset beside returns, such as volume, that models may use.
 
 use std::path::Path;
 
 use super::read::RawTable;
 use super::{Panel, read_table};
-use crate::error::{Result, fail};
+use crate::error::{Error, Result, fail};
 
-/// Names by which networks know what every panel has.
+/// The planes that every panel has, by the names that networks use for them.
 pub const OWN_PLANES: [&str; 3] = ["returns", "known", "members"];
 
-/// A named plane, `[dates, assets]`, row-major, columns in canonical order, NaN where missing.
+/// A named plane.
 #[derive(Clone, Debug)]
 pub struct Feature {
     /// Its name.
     pub name: String,
-    /// Its values.
+    /// `[dates, assets]`, row-major, columns in canonical order, NaN where missing.
     pub values: Vec<f64>,
 }
 
 impl Panel {
-    /// The same panel with a plane read from a CSV or Parquet file of the panel's layout. Dates and assets that the file
-    /// lacks are missing; dates and assets that the panel lacks are an error.
+    /// Adds a plane from a CSV or Parquet file of the panel's layout. Values are missing for dates and assets that the file
+    /// lacks; dates and assets that the panel lacks are an error.
     ///
     /// # Errors
-    /// As [`Panel::from_csv`], with file, row and column; and `InvalidData` where the panel has a plane of that name.
+    /// As [`Panel::from_csv`], with file, row and column, and `InvalidData` if the panel has a plane of that name.
     pub fn with_feature_file(mut self, name: &str, path: &Path) -> Result<Self> {
-        let grid = read_table(path)?;
-        let place = |error: crate::error::Error| error.context(format!("cannot use {}", path.display()));
-        self.add_grid(name, &grid).map_err(place)?;
+        let table = read_table(path)?;
+        let context = |error: Error| error.context(format!("cannot use {}", path.display()));
+        self.add_table(name, &table).map_err(context)?;
         Ok(self)
     }
 
-    /// The same panel with a plane in the source's order, `[dates, assets]`, row-major, NaN where missing.
+    /// Adds a plane from an array: `[dates, assets]` in the source's column order, row-major, NaN where missing.
     ///
     /// # Errors
-    /// `InvalidData` where sizes do not agree, a value is infinite, or the panel has a plane of that name.
+    /// `InvalidData` if sizes do not agree, a value is infinite, or the panel has a plane of that name.
     pub fn with_feature(mut self, name: &str, values: &[f64]) -> Result<Self> {
         self.add_feature(name, values)?;
         Ok(self)
     }
 
-    /// Adds a plane as [`Panel::with_feature`] does; on failure the panel is as it was.
+    /// Adds a plane in place, as [`Panel::with_feature`] does. On failure the panel is unchanged.
     ///
     /// # Errors
     /// As [`Panel::with_feature`].
     pub fn add_feature(&mut self, name: &str, values: &[f64]) -> Result<()> {
         let names = self.output_order.iter().map(|&column| self.assets[column].clone()).collect();
-        let grid = RawTable { dates: self.dates.clone(), names, values: values.to_vec(), lines: None };
-        self.add_grid(name, &grid)
+        let table = RawTable { dates: self.dates.clone(), names, values: values.to_vec(), lines: None };
+        self.add_table(name, &table)
     }
 
-    fn add_grid(&mut self, name: &str, grid: &RawTable) -> Result<()> {
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-        if name.is_empty() || !name.chars().all(plain) {
+    fn add_table(&mut self, name: &str, table: &RawTable) -> Result<()> {
+        let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        if name.is_empty() || !name.chars().all(is_allowed) {
             fail!(InvalidData, "a feature is named \"{name}\"; allowed are letters, digits and _");
         }
         if OWN_PLANES.contains(&name) {
-            fail!(
-                InvalidData,
-                "a feature is named \"{name}\", which networks know as a plane of the panel's own; give it another"
-            );
+            fail!(InvalidData, "a feature is named \"{name}\", which is a plane of every panel; give it another name");
         }
-        let Err(place) = self.features.binary_search_by(|feature| feature.name.as_str().cmp(name)) else {
-            fail!(InvalidData, "feature '{name}' is there already");
+        let Err(index) = self.features.binary_search_by(|feature| feature.name.as_str().cmp(name)) else {
+            fail!(InvalidData, "the panel has a feature '{name}' already");
         };
-        let columns = grid.canonical()?;
+        let columns = table.canonical_columns()?;
         let mut targets = Vec::with_capacity(columns.len());
         for &column in &columns {
-            let asset = &grid.names[column];
-            let Some(target) = self.position(asset) else {
-                fail!(InvalidData, "column {asset} of feature '{name}' is no asset of the panel");
+            let asset = &table.names[column];
+            let Some(target) = self.column_of(asset) else {
+                fail!(InvalidData, "column {asset} of feature '{name}' is not an asset of the panel");
             };
             targets.push(target);
         }
         let assets = self.assets.len();
         let mut values = vec![f64::NAN; self.dates.len() * assets];
-        for (at, line) in grid.ordered(&columns).chunks_exact(columns.len()).enumerate() {
-            let Ok(row) = self.dates.binary_search(&grid.dates[at]) else {
+        for (source, line) in table.select(&columns).chunks_exact(columns.len()).enumerate() {
+            let Ok(row) = self.dates.binary_search(&table.dates[source]) else {
                 fail!(
                     InvalidData,
-                    "{}: {} of feature '{name}' is no date of the panel",
-                    grid.place(at),
-                    grid.dates[at]
+                    "{}: {} of feature '{name}' is not a date of the panel",
+                    table.row_label(source),
+                    table.dates[source]
                 );
             };
             for (&target, &value) in targets.iter().zip(line) {
                 if value.is_infinite() {
                     fail!(
                         InvalidData,
-                        "{}, column {}: found {value}, allowed is a finite number, or nothing where it is missing",
-                        grid.place(at),
+                        "{}, column {}: found {value}, allowed is a finite number or a missing value",
+                        table.row_label(source),
                         self.assets[target]
                     );
                 }
                 values[row * assets + target] = value;
             }
         }
-        self.features.insert(place, Feature { name: name.to_owned(), values });
-        self.settle();
+        self.features.insert(index, Feature { name: name.to_owned(), values });
+        self.update_derived();
         Ok(())
     }
 
-    /// The feature planes, in order of their names.
+    /// The feature planes, sorted by name.
     pub fn features(&self) -> &[Feature] {
         &self.features
     }
@@ -119,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plane_is_aligned_by_date_and_name_and_changes_the_fingerprint() {
+    fn a_feature_is_aligned_by_date_and_asset_and_changes_the_fingerprint() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"day,A\n2020-01-01,7\n2020-01-03,9\n").unwrap();
         let held = panel().with_feature_file("volume", file.path()).unwrap();
@@ -136,19 +133,19 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_the_panel_is_told() {
+    fn a_feature_that_does_not_match_the_panel_is_refused() {
         let refused = |text: &str, expected: &str| {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             file.write_all(text.as_bytes()).unwrap();
             let message = panel().with_feature_file("volume", file.path()).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         };
-        refused("day,C\n2020-01-01,7\n", "column C of feature 'volume' is no asset");
-        refused("day,A\n2020-01-01,7\n2020-01-09,7\n", "row 3: 2020-01-09 of feature 'volume' is no date");
+        refused("day,C\n2020-01-01,7\n", "column C of feature 'volume' is not an asset");
+        refused("day,A\n2020-01-01,7\n2020-01-09,7\n", "row 3: 2020-01-09 of feature 'volume' is not a date");
         refused("day,A\n2020-01-01,inf\n", "row 2, column A: found inf");
         assert!(panel().with_feature("a b", &[1.0; 6]).is_err());
         let message = panel().with_feature("known", &[1.0; 6]).unwrap_err().to_string();
-        assert!(message.contains("\"known\", which networks know as a plane of the panel's own"), "{message}");
+        assert!(message.contains("\"known\", which is a plane of every panel"), "{message}");
         assert!(panel().with_feature("a", &[1.0; 5]).is_err());
         assert!(panel().with_feature("a", &[1.0; 6]).unwrap().with_feature("a", &[1.0; 6]).is_err());
     }

@@ -1,9 +1,10 @@
-//! Dated returns by asset: what a run knows, kept so that a model can only be handed a copy that ends at its as-of row.
+//! Returns by date and asset, with universe membership and features. A model only gets a copy that ends at its as-of
+//! row ([`Panel::past`]).
 //!
-//! Columns are held in canonical order (by name), so that no result depends on the order of a file's columns;
-//! [`Panel::output_order`] leads back to the caller's order. A missing price makes its own return and the next one NaN
-//! for models; it is never filled. Profit and loss uses [`Panel::held_returns`], where a gap earns nothing and the day
-//! the price returns earns the whole move.
+//! Columns are in canonical order (sorted by name), so results do not depend on the column order of a file;
+//! [`Panel::output_order`] maps the source's columns to the canonical ones. For models, a missing price makes its own
+//! return and the next one NaN; it is never filled. Profit and loss uses [`Panel::held_returns`]: a gap earns 0, and the
+//! day on which the price comes back earns the whole move.
 
 mod day_number;
 mod features;
@@ -39,7 +40,8 @@ choices! {
     }
 }
 
-/// Returns of `N` assets on `T` dates, shapes `[dates, assets]`, row-major, columns in canonical order.
+/// Returns, membership and features of assets over dates. All planes are `[dates, assets]`, row-major, columns in
+/// canonical order.
 #[derive(Clone, Debug)]
 pub struct Panel {
     kind: PanelKind,
@@ -48,19 +50,19 @@ pub struct Panel {
     output_order: Vec<usize>,
     returns: Vec<f64>,
     held: Vec<f64>,
-    /// Where the source has a value.
+    /// Whether the source has a value.
     present: Vec<bool>,
     universe: Universe,
     without_values: Vec<String>,
     members: Vec<bool>,
     features: Vec<Feature>,
-    /// Of kind, dates, names and values alone.
+    /// SHA-256 of kind, dates, names and values.
     digest: String,
     fingerprint: String,
 }
 
 impl Panel {
-    /// Reads a panel from a file: Parquet where its name ends in `.parquet` or `.pq`, else CSV.
+    /// Reads a panel from a file: Parquet if the name ends in `.parquet` or `.pq`, else CSV.
     ///
     /// # Errors
     /// As [`Panel::from_csv`].
@@ -69,17 +71,17 @@ impl Panel {
         Self::build(kind, &table).map_err(|error| error.context(format!("cannot use {}", path.display())))
     }
 
-    /// A panel from arrays: `values` is `[dates, assets]`, row-major, NaN where missing.
+    /// Creates a panel from arrays: `values` is `[dates, assets]`, row-major, NaN where missing.
     ///
     /// # Errors
-    /// `InvalidData`, naming row (from 1) and asset: dates not strictly increasing, an asset twice or without a name, a
-    /// price that is not above zero, a return below -1, an infinite value, sizes that do not agree, no row or no asset.
+    /// `InvalidData` with row (from 1) and asset if dates are not strictly increasing, an asset has no name or occurs twice,
+    /// a price is not above 0, a return is below -1, a value is infinite, sizes do not agree, or there is no date or asset.
     pub fn from_arrays(kind: PanelKind, dates: Vec<Date>, assets: &[String], values: &[f64]) -> Result<Self> {
         Self::build(kind, &RawTable { dates, names: assets.to_vec(), values: values.to_vec(), lines: None })
     }
 
     fn build(kind: PanelKind, table: &RawTable) -> Result<Self> {
-        let canonical = table.canonical()?;
+        let canonical = table.canonical_columns()?;
         let columns = canonical.len();
         for (row, line) in table.values.chunks_exact(columns).enumerate() {
             for (value, name) in line.iter().zip(&table.names) {
@@ -88,14 +90,14 @@ impl Panel {
                     PanelKind::Returns => value.is_nan() || (value.is_finite() && *value >= -1.0),
                 };
                 if !allowed {
-                    let wanted = match kind {
+                    let expected = match kind {
                         PanelKind::Prices => "a price above 0",
                         PanelKind::Returns => "a return of at least -1",
                     };
                     fail!(
                         InvalidData,
-                        "{}, column {name}: found {value}, allowed is {wanted}, or nothing where it is missing",
-                        table.place(row)
+                        "{}, column {name}: found {value}, allowed is {expected} or a missing value",
+                        table.row_label(row)
                     );
                 }
             }
@@ -105,7 +107,7 @@ impl Panel {
         for (position, &column) in canonical.iter().enumerate() {
             output_order[column] = position;
         }
-        let sorted = table.ordered(&canonical);
+        let sorted = table.select(&canonical);
         let (returns, held) = match kind {
             PanelKind::Prices => returns_of_prices(&sorted, columns),
             PanelKind::Returns => {
@@ -113,12 +115,12 @@ impl Panel {
                 (sorted.clone(), held)
             }
         };
-        if let Some(at) = held.iter().position(|value: &f64| !value.is_finite()) {
+        if let Some(cell) = held.iter().position(|value: &f64| !value.is_finite()) {
             fail!(
                 InvalidData,
-                "{}, column {}: the return since the last price is too large for a number",
-                table.place(at / columns),
-                assets[at % columns]
+                "{}, column {}: the return since the last price is not finite",
+                table.row_label(cell / columns),
+                assets[cell % columns]
             );
         }
         let mut panel = Self {
@@ -136,12 +138,12 @@ impl Panel {
             features: Vec::new(),
             fingerprint: String::new(),
         };
-        panel.settle();
+        panel.update_derived();
         Ok(panel)
     }
 
-    /// Works out members and fingerprint anew, after a change of what they depend on.
-    fn settle(&mut self) {
+    /// Recomputes members and fingerprint after the universe or the features changed.
+    fn update_derived(&mut self) {
         self.members = self.universe.members(&self.present, self.assets.len());
         self.fingerprint = self.digest.clone();
         if self.universe != Universe::default() || !self.features.is_empty() {
@@ -157,12 +159,12 @@ impl Panel {
         }
     }
 
-    /// A panel of these rows alone, which knows nothing of any other; the universe is as it was worked out.
+    /// A copy of these rows. It holds nothing of any other row; its members are those of this panel.
     ///
     /// # Panics
-    /// Where the rows reach beyond the panel: a fault of the caller.
+    /// If the rows reach beyond the panel.
     #[must_use]
-    pub fn part(&self, rows: Range<usize>) -> Self {
+    pub fn slice(&self, rows: Range<usize>) -> Self {
         let columns = self.assets.len();
         let cells = rows.start * columns..rows.end * columns;
         Self {
@@ -186,25 +188,25 @@ impl Panel {
         }
     }
 
-    /// Bytes of its numbers: returns, held returns, what is present and who is a member, and features.
+    /// Bytes of all planes: returns, held returns, presence, membership and features.
     pub fn bytes(&self) -> usize {
         let features: usize = self.features.iter().map(|feature| size_of_val(feature.values.as_slice())).sum();
-        let numbers = size_of_val(self.returns.as_slice()) + size_of_val(self.held.as_slice());
-        numbers + self.present.len() + self.members.len() + features
+        let returns = size_of_val(self.returns.as_slice()) + size_of_val(self.held.as_slice());
+        returns + self.present.len() + self.members.len() + features
     }
 
-    /// Bytes that [`Panel::bytes`] comes to for so many dates, assets and features.
+    /// [`Panel::bytes`] of a panel with this many dates, assets and features.
     pub fn planned_bytes(dates: usize, assets: usize, features: usize) -> usize {
         dates * assets * ((2 + features) * size_of::<f64>() + 2)
     }
 
     /// The column of an asset.
-    fn position(&self, asset: &str) -> Option<usize> {
+    fn column_of(&self, asset: &str) -> Option<usize> {
         self.assets.binary_search_by(|known| known.as_str().cmp(asset)).ok()
     }
 
-    /// Cells in the source's order, brought into canonical order.
-    fn sorted<T: Copy>(&self, cells: &[T]) -> Vec<T> {
+    /// Brings cells from the source's column order into canonical order.
+    fn to_canonical<T: Copy>(&self, cells: &[T]) -> Vec<T> {
         let columns = self.assets.len();
         let mut canonical = vec![0; columns];
         for (column, &position) in self.output_order.iter().enumerate() {
@@ -213,7 +215,7 @@ impl Panel {
         cells.chunks_exact(columns).flat_map(|row| canonical.iter().map(|&column| row[column])).collect()
     }
 
-    /// What the source held.
+    /// Whether the source held prices or returns.
     pub fn kind(&self) -> PanelKind {
         self.kind
     }
@@ -228,17 +230,18 @@ impl Panel {
         &self.assets
     }
 
-    /// For each column of the source, its place in canonical order.
+    /// For each column of the source, its column in canonical order.
     pub fn output_order(&self) -> &[usize] {
         &self.output_order
     }
 
-    /// Returns as models see them at `row`, `[assets]`; NaN where the price or the one before is missing.
+    /// Returns at `row` as models see them, `[assets]`; NaN where the price of the row or of the row before is missing.
     pub fn returns(&self, row: usize) -> &[f64] {
         &self.returns[row * self.assets.len()..][..self.assets.len()]
     }
 
-    /// Returns as a holder earns them, `[dates, assets]`; gaps earn 0 and the day a price returns earns the whole move.
+    /// Returns as a holder earns them, `[dates, assets]`: a gap earns 0, and the day on which the price comes back earns
+    /// the whole move.
     pub fn held_returns(&self) -> &[f64] {
         &self.held
     }
@@ -253,14 +256,14 @@ impl Panel {
         &self.present[row * self.assets.len()..][..self.assets.len()]
     }
 
-    /// SHA-256 of kind, dates, names and values in canonical order, and of membership and feature planes where there
-    /// are any, as hex; equal data give equal fingerprints whatever the order of the columns.
+    /// SHA-256, in hexadecimal, of kind, dates, names and values in canonical order, and of membership and features if
+    /// there are any. It does not depend on the column order of the source.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 }
 
-/// Model returns and held returns of prices `[dates, assets]`.
+/// Returns for models and held returns, each `[dates, assets]`, from prices `[dates, assets]`.
 fn returns_of_prices(prices: &[f64], columns: usize) -> (Vec<f64>, Vec<f64>) {
     let mut returns = vec![f64::NAN; prices.len()];
     let mut held = vec![0.0; prices.len()];

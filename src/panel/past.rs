@@ -1,4 +1,4 @@
-//! What is known at a row: an owned copy of a lookback, with nothing behind it that a model could reach forward through.
+//! The data that a model sees at a row: an owned copy of the lookback, through which no later row can be reached.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use super::Panel;
 use crate::error::{Result, fail};
 
-/// A copy of the rows up to and with the as-of row, of chosen assets.
+/// A copy of some assets over the rows up to and including the as-of row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Past {
     rows: Range<usize>,
@@ -21,7 +21,7 @@ pub struct Past {
 }
 
 impl Past {
-    /// The rows of the panel that were copied; the last of them is the as-of row, the highest a model was shown.
+    /// The rows of the panel that were copied. The last one is the as-of row, the latest that the model sees.
     pub fn rows(&self) -> Range<usize> {
         self.rows.clone()
     }
@@ -36,7 +36,7 @@ impl Past {
         &self.assets
     }
 
-    /// The names of those assets.
+    /// The names of [`Past::assets`].
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -51,58 +51,58 @@ impl Past {
         &self.members
     }
 
-    /// Feature planes in order of their names, each `[rows, assets]`, row-major, NaN where missing.
+    /// Feature planes sorted by name, each `[rows, assets]`, row-major, NaN where missing.
     pub fn features(&self) -> &[Vec<f64>] {
         &self.features
     }
 
-    /// The names of those planes.
+    /// The names of the feature planes.
     pub fn feature_names(&self) -> &[String] {
         &self.feature_names
     }
 }
 
 impl Past {
-    /// The same of some of its assets, by their place.
+    /// A copy of some of its assets, given by their index in [`Past::assets`].
     ///
     /// # Panics
-    /// Where there is no such place: a fault of the caller.
+    /// If an index is out of range.
     #[must_use]
-    pub fn of_assets(&self, places: &[usize]) -> Self {
-        fn pick<T: Copy>(cells: &[T], columns: usize, places: &[usize]) -> Vec<T> {
-            cells.chunks_exact(columns).flat_map(|row| places.iter().map(|&place| row[place])).collect()
+    pub fn of_assets(&self, indices: &[usize]) -> Self {
+        fn pick<T: Copy>(cells: &[T], columns: usize, indices: &[usize]) -> Vec<T> {
+            cells.chunks_exact(columns).flat_map(|row| indices.iter().map(|&index| row[index])).collect()
         }
         let columns = self.assets.len();
         Self {
             rows: self.rows.clone(),
             dates: self.dates.clone(),
-            assets: places.iter().map(|&place| self.assets[place]).collect(),
-            names: places.iter().map(|&place| self.names[place].clone()).collect(),
-            returns: pick(&self.returns, columns, places),
-            members: pick(&self.members, columns, places),
-            features: self.features.iter().map(|plane| pick(plane, columns, places)).collect(),
+            assets: indices.iter().map(|&index| self.assets[index]).collect(),
+            names: indices.iter().map(|&index| self.names[index].clone()).collect(),
+            returns: pick(&self.returns, columns, indices),
+            members: pick(&self.members, columns, indices),
+            features: self.features.iter().map(|plane| pick(plane, columns, indices)).collect(),
             feature_names: self.feature_names.clone(),
         }
     }
 }
 
 impl Panel {
-    /// A copy of `rows` (the as-of row is the last) of the columns `assets`.
+    /// A copy of the columns `assets` over `rows`, of which the last is the as-of row.
     ///
     /// # Errors
-    /// `InvalidArgument` where the rows are none or reach beyond the panel, or a column is not there.
+    /// `InvalidArgument` if `rows` is empty or reaches beyond the panel, or a column does not exist.
     pub fn past(&self, rows: Range<usize>, assets: &[usize]) -> Result<Past> {
         if rows.is_empty() || rows.end > self.dates.len() {
             fail!(
                 InvalidArgument,
-                "rows {}..{} asked of a panel with rows 0..{}",
+                "rows {}..{} are empty or outside the panel, which has rows 0..{}",
                 rows.start,
                 rows.end,
                 self.dates.len()
             );
         }
         if let Some(column) = assets.iter().find(|&&column| column >= self.assets.len()) {
-            fail!(InvalidArgument, "asset {column} asked of a panel with {} assets", self.assets.len());
+            fail!(InvalidArgument, "column {column} does not exist in a panel of {} assets", self.assets.len());
         }
         Ok(Past {
             dates: self.dates[rows.clone()].to_vec(),
@@ -113,8 +113,8 @@ impl Panel {
                 .features()
                 .iter()
                 .map(|feature| {
-                    let row = |row: usize| &feature.values[row * self.assets.len()..][..self.assets.len()];
-                    rows.clone().flat_map(|at| assets.iter().map(move |&column| row(at)[column])).collect()
+                    let values = |row: usize| &feature.values[row * self.assets.len()..][..self.assets.len()];
+                    rows.clone().flat_map(|row| assets.iter().map(move |&column| values(row)[column])).collect()
                 })
                 .collect(),
             feature_names: self.features().iter().map(|feature| feature.name.clone()).collect(),
@@ -123,8 +123,8 @@ impl Panel {
         })
     }
 
-    /// The columns a model may weigh at the last of `rows`: members there with at least `min_history` finite returns
-    /// in `rows`.
+    /// The columns that are eligible at the last of `rows`: members there with at least `min_history` finite returns in
+    /// `rows`.
     pub fn eligible(&self, rows: Range<usize>, min_history: usize) -> Vec<usize> {
         let Some(as_of) = rows.end.checked_sub(1) else { return Vec::new() };
         (0..self.assets.len())

@@ -1,8 +1,8 @@
-//! The same past with another future: what the look-ahead audit compares a run with.
+//! A panel with the same past and another future, which the look-ahead audit compares a run with.
 
 use super::Panel;
 
-/// How the rows after a cut are changed. Dates stay: the exchange's calendar is known in advance.
+/// How the rows after a cut are changed. Dates stay, because the exchange's calendar is known in advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Perturbation {
     /// Other returns, other gaps, other members, other features.
@@ -12,10 +12,10 @@ pub enum Perturbation {
 }
 
 impl Perturbation {
-    /// Every kind.
+    /// Every perturbation.
     pub const ALL: [Self; 2] = [Self::Altered, Self::Removed];
 
-    /// Its name in reports.
+    /// The name in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Altered => "altered",
@@ -43,16 +43,16 @@ impl PerturbationRandom {
 }
 
 impl Panel {
-    /// The same panel up to and with `row`; every later row is changed. A cell there gets a return of -20 % to 20 %,
-    /// is missing in one of eight cases, and its membership is turned round in one of four.
+    /// A copy that is equal up to and including `row`, and changed in every later row. [`Perturbation::Altered`] draws
+    /// returns from -20 % to 20 %, of which one in eight is missing, and inverts one membership in four.
     #[must_use]
-    pub fn perturbed_after(&self, row: usize, change: Perturbation, seed: u64) -> Self {
+    pub fn perturbed_after(&self, row: usize, perturbation: Perturbation, seed: u64) -> Self {
         let mut out = self.clone();
         let first = (row + 1) * self.assets.len();
         let mut draws = PerturbationRandom(seed ^ (row as u64).rotate_left(32));
         for cell in first..self.returns.len() {
             let (value, gap, member) = (draws.unit() * 0.4 - 0.2, draws.next() >> 61 == 0, draws.next() >> 62 == 0);
-            match change {
+            match perturbation {
                 Perturbation::Altered => {
                     out.returns[cell] = if gap { f64::NAN } else { value };
                     out.held[cell] = if gap { 0.0 } else { value };
@@ -67,13 +67,13 @@ impl Panel {
                 }
             }
             for feature in &mut out.features {
-                feature.values[cell] = match change {
+                feature.values[cell] = match perturbation {
                     Perturbation::Altered if !gap => draws.unit() * 1e6,
                     _ => f64::NAN,
                 };
             }
         }
-        out.fingerprint = format!("{}, {} after row {row}", self.fingerprint, change.name());
+        out.fingerprint = format!("{}, {} after row {row}", self.fingerprint, perturbation.name());
         out
     }
 }
@@ -85,13 +85,13 @@ mod tests {
     use jiff::civil::{Date, date};
 
     #[test]
-    fn the_past_stays_bit_for_bit_and_all_that_follows_changes() {
+    fn rows_up_to_the_cut_keep_their_bits_and_all_later_rows_change() {
         let days: Vec<Date> = (1..=20).map(|day| date(2020, 1, day)).collect();
         let prices: Vec<f64> = (0..40).map(|cell| 1.0 + f64::from(cell % 7)).collect();
         let panel = Panel::from_arrays(PanelKind::Prices, days, &["A".into(), "B".into()], &prices).unwrap();
         let panel = panel.with_feature("volume", &prices).unwrap();
-        for change in Perturbation::ALL {
-            let other = panel.perturbed_after(9, change, 1);
+        for perturbation in Perturbation::ALL {
+            let other = panel.perturbed_after(9, perturbation, 1);
             for row in 0..10 {
                 assert_eq!(format!("{:?}", other.returns(row)), format!("{:?}", panel.returns(row)));
                 assert_eq!(other.members(row), panel.members(row));

@@ -1,5 +1,5 @@
-//! Who may be held when: an index's membership intervals, and how long a price counts. Point in time: nothing that
-//! happens after a row decides who is a member there.
+//! The universe: which assets may be held at each date, from membership intervals or a mask and from where there are
+//! prices. It is point in time: membership at a row depends on nothing later.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -12,19 +12,18 @@ use super::Panel;
 use super::read::{calendar_date, read_csv};
 use crate::error::{Error, Result, fail};
 
-/// Days on which assets belong to a universe: several intervals an asset, first and last day both inside.
+/// The intervals of days on which each asset belongs to a universe; first and last day are both inside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
     intervals: BTreeMap<String, Vec<(Date, Date)>>,
 }
 
 impl Membership {
-    /// From a CSV file whose header names `ticker`, `start` and `end`; further columns are ignored. Both days are
-    /// inside; an empty `end` is a membership that has not ended.
+    /// Reads a CSV file with the columns `ticker`, `start` and `end`; further columns are ignored. Both days are inside; an
+    /// empty `end` is a membership that has not ended.
     ///
     /// # Errors
-    /// `NotFound` and `Io` where the file cannot be read; `InvalidData` with file, row and column where it cannot be
-    /// used.
+    /// `NotFound` or `Io` if the file cannot be read; `InvalidData` with file, row and column if its content is not valid.
     pub fn from_csv(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, &error))?;
         Self::parse(&bytes).map_err(|error| error.context(format!("cannot use {}", path.display())))
@@ -35,10 +34,10 @@ impl Membership {
         let columns = Cell::new([0; 3]);
         let header = |header: &StringRecord| {
             let mut found = [0; 3];
-            for (place, name) in found.iter_mut().zip(["ticker", "start", "end"]) {
+            for (index, name) in found.iter_mut().zip(["ticker", "start", "end"]) {
                 let names = || header.iter().collect::<Vec<_>>().join(", ");
                 match header.iter().position(|cell| cell == name) {
-                    Some(column) => *place = column,
+                    Some(column) => *index = column,
                     None => fail!(
                         InvalidData,
                         "row 1 has no column '{name}'; needed are ticker, start and end, found {}",
@@ -52,7 +51,7 @@ impl Membership {
         read_csv(bytes, header, |line, cells| {
             let [ticker, start, end] = columns.get().map(|column| &cells[column]);
             if ticker.is_empty() {
-                fail!(InvalidData, "row {line}, column ticker: it is empty");
+                fail!(InvalidData, "row {line}, column ticker: the cell is empty");
             }
             let first = calendar_date(start, line, "start")?;
             let last = if end.is_empty() { Date::MAX } else { calendar_date(end, line, "end")? };
@@ -63,12 +62,12 @@ impl Membership {
             Ok(())
         })?;
         if out.intervals.is_empty() {
-            fail!(InvalidData, "it has no row below its header");
+            fail!(InvalidData, "the file has no row below its header");
         }
         Ok(out)
     }
 
-    /// Adds an interval, first and last day both inside.
+    /// Adds an interval; first and last day are both inside.
     pub fn add(&mut self, asset: &str, first: Date, last: Date) {
         self.intervals.entry(asset.to_owned()).or_default().push((first, last));
     }
@@ -78,46 +77,46 @@ impl Membership {
         self.intervals.get(asset).is_some_and(|list| list.iter().any(|(first, last)| (*first..=*last).contains(&day)))
     }
 
-    /// The assets with at least one interval, in order of their names.
+    /// The assets with at least one interval, sorted by name.
     pub fn assets(&self) -> impl Iterator<Item = &str> {
         self.intervals.keys().map(String::as_str)
     }
 }
 
-/// What a panel's universe came from.
+/// Where a panel's membership comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UniverseSource {
-    /// Whoever has a value is a member.
+    /// From values alone: an asset with a value is a member.
     #[default]
     Values,
-    /// A mask of the caller's.
+    /// From a mask that the caller gave.
     Mask,
-    /// Membership intervals.
+    /// From membership intervals.
     Intervals {
-        /// Assets with at least one interval.
+        /// Number of assets with at least one interval.
         assets: usize,
-        /// Their intervals.
+        /// Number of their intervals.
         intervals: usize,
-        /// Those assets that the panel has a column for.
+        /// Number of these assets that are columns of the panel.
         assets_used: usize,
-        /// The intervals of those.
+        /// Number of intervals of those.
         intervals_used: usize,
     },
 }
 
-/// What decides membership in a panel.
+/// The rules of membership in a panel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Universe {
-    /// Rows after its last value for which an asset may still be held.
+    /// Number of rows after its last value for which an asset may be held.
     pub(super) stale_rows: usize,
     pub(super) source: UniverseSource,
-    /// By cell, whether the caller's intervals or mask allow it; `None` where there are none.
+    /// Whether intervals or mask allow membership, `[dates, assets]`; `None` if there are neither.
     pub(super) allowed: Option<Vec<bool>>,
 }
 
 impl Universe {
-    /// Members of `[dates, assets]`, from where there are values: a value at the row or at most `stale_rows` before it,
-    /// and allowed.
+    /// Membership, `[dates, assets]`: the asset is allowed and `present` has a value at the row or at most `stale_rows`
+    /// before it.
     pub(super) fn members(&self, present: &[bool], assets: usize) -> Vec<bool> {
         let mut age = vec![usize::MAX; assets];
         let mut out = Vec::with_capacity(present.len());
@@ -137,8 +136,8 @@ impl Universe {
 }
 
 impl Panel {
-    /// The same panel for a universe of intervals: a member is inside one of them and has a value at the row or at most
-    /// `stale_rows` before it. Assets of the file that the panel has not are left out, see [`Panel::without_values`].
+    /// Takes membership from intervals: a member is inside one of them and has a value at the row or at most `stale_rows`
+    /// before it. Assets that are not columns of the panel are ignored, see [`Panel::without_values`].
     #[must_use]
     pub fn with_membership(mut self, membership: &Membership) -> Self {
         let columns = self.assets.len();
@@ -147,7 +146,7 @@ impl Panel {
         self.without_values.clear();
         for (asset, intervals) in &membership.intervals {
             all = (all.0 + 1, all.1 + intervals.len());
-            let Some(column) = self.position(asset) else {
+            let Some(column) = self.column_of(asset) else {
                 self.without_values.push(asset.clone());
                 continue;
             };
@@ -160,57 +159,58 @@ impl Panel {
         self.universe.source =
             UniverseSource::Intervals { assets: all.0, intervals: all.1, assets_used: used.0, intervals_used: used.1 };
         self.universe.allowed = Some(allowed);
-        self.settle();
+        self.update_derived();
         self
     }
 
-    /// The same panel with a mask in the source's order, `[dates, assets]`, row-major: who may be held after a decision.
+    /// Takes membership from a mask: which assets may be held after a decision at each row, `[dates, assets]`, row-major, in
+    /// the source's column order.
     ///
     /// # Errors
-    /// `InvalidData` where the sizes do not agree.
+    /// `InvalidData` if the sizes do not agree.
     pub fn with_members(mut self, mask: &[bool]) -> Result<Self> {
         let (rows, columns) = (self.dates.len(), self.assets.len());
         if mask.len() != rows * columns {
             fail!(
                 InvalidData,
-                "members of {rows} dates and {columns} assets need {rows} x {columns} values, found {}",
+                "a mask of {rows} dates and {columns} assets needs {rows} x {columns} values, found {}",
                 mask.len()
             );
         }
-        self.universe.allowed = Some(self.sorted(mask));
+        self.universe.allowed = Some(self.to_canonical(mask));
         self.universe.source = UniverseSource::Mask;
         self.without_values.clear();
-        self.settle();
+        self.update_derived();
         Ok(self)
     }
 
-    /// The same panel, in which an asset may be held up to so many rows after its last value; 0 at first.
+    /// Lets an asset be held for up to this many rows after its last value. The default is 0.
     #[must_use]
     pub fn with_stale_rows(mut self, rows: usize) -> Self {
         self.universe.stale_rows = rows;
-        self.settle();
+        self.update_derived();
         self
     }
 
-    /// Rows after its last value for which an asset may still be held.
+    /// Number of rows after its last value for which an asset may be held.
     pub fn stale_rows(&self) -> usize {
         self.universe.stale_rows
     }
 
-    /// What decides who is a member, beside who has a value.
+    /// Where membership comes from.
     pub fn universe_source(&self) -> UniverseSource {
         self.universe.source
     }
 
-    /// Least, middle (the lower of two) and largest number of members of a row.
+    /// Minimum, lower median and maximum of the number of members per row.
     pub fn member_counts(&self) -> [usize; 3] {
         let count = |row: &[bool]| row.iter().filter(|member| **member).count();
         let mut counts: Vec<usize> = self.members.chunks_exact(self.assets.len()).map(count).collect();
         counts.sort_unstable();
-        [0, (counts.len() - 1) / 2, counts.len() - 1].map(|place| counts[place])
+        [0, (counts.len() - 1) / 2, counts.len() - 1].map(|index| counts[index])
     }
 
-    /// Assets of the membership that the panel has no column for, in order of their names.
+    /// Assets of the membership that are not columns of the panel, sorted by name.
     pub fn without_values(&self) -> &[String] {
         &self.without_values
     }
@@ -222,7 +222,8 @@ mod tests {
     use crate::panel::{Panel, PanelKind};
     use jiff::civil::{Date, date};
 
-    const FILE: &str = "ticker,start,end,name\nA,2020-01-02,2020-01-03,first\nB,2020-01-01,,still\nA,2020-01-05,2020-01-05,day\nZ,2020-01-01,2020-01-02,\n";
+    const FILE: &str = "ticker,start,end,name\nA,2020-01-02,2020-01-03,first\nB,2020-01-01,,still\n\
+                        A,2020-01-05,2020-01-05,day\nZ,2020-01-01,2020-01-02,\n";
 
     fn panel() -> Panel {
         let days: Vec<Date> = (1..=6).map(|day| date(2020, 1, day)).collect();
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_hold_on_both_their_days_and_only_with_a_price() {
+    fn an_interval_includes_both_of_its_days_and_needs_a_price() {
         let membership = Membership::parse(FILE.as_bytes()).unwrap();
         let held = panel().with_membership(&membership);
         assert_eq!(members(&held, 0), [false, true, false, false, false, false]);
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_is_in_the_order_of_the_source() {
+    fn a_mask_is_in_the_column_order_of_the_source() {
         let mut mask = [true; 12];
         mask[3] = false; // row 1, second column, which is A
         let held = panel().with_members(&mask).unwrap();
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn days_before_and_after_the_panel_and_names_in_another_case_are_not_the_panels() {
+    fn days_outside_the_panel_and_names_in_another_case_do_not_match() {
         let mut membership = Membership::default();
         for (asset, first, last) in [
             ("B", date(1900, 1, 1), date(2019, 12, 31)),
@@ -276,20 +277,20 @@ mod tests {
         let held = panel().with_membership(&membership);
         assert_eq!(members(&held, 1), [true, false, false, false, false, true]);
         assert_eq!((members(&held, 0), held.without_values()), (vec![false; 6], &["a".to_owned()][..]));
-        // A mask afterwards is the universe alone.
+        // A mask replaces the intervals.
         let masked = held.with_members(&[true; 12]).unwrap();
         assert_eq!((masked.universe_source(), masked.without_values()), (UniverseSource::Mask, &[][..]));
     }
 
     #[test]
-    fn bad_files_are_refused_with_their_place() {
+    fn invalid_files_are_refused_with_row_and_column() {
         for (text, expected) in [
             ("", "the file is empty"),
             ("ticker,start\nA,2020-01-01\n", "row 1 has no column 'end'"),
             ("ticker,start,end\n", "no row below its header"),
             ("ticker,start,end\nA,2020-01-02,2020-01-01\n", "row 2: the end 2020-01-01 is before the start"),
             ("ticker,start,end\nA,soon,2020-01-01\n", "row 2, column start: found 'soon'"),
-            ("ticker,start,end\n,2020-01-01,2020-01-01\n", "row 2, column ticker: it is empty"),
+            ("ticker,start,end\n,2020-01-01,2020-01-01\n", "row 2, column ticker: the cell is empty"),
             ("ticker,start,end\nA,2020-01-01\n", "row 2 has 2 cells, row 1 has 3"),
         ] {
             let message = Membership::parse(text.as_bytes()).unwrap_err().to_string();

@@ -195,7 +195,7 @@ impl Estimator for Instance {
         self.needs
     }
 
-    fn fits(&self) -> bool {
+    fn needs_fit(&self) -> bool {
         self.table.api.fit.is_some()
     }
 

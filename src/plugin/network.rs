@@ -31,7 +31,7 @@ impl Network for Instance {
         self.needs
     }
 
-    fn universe(&self) -> AssetSet {
+    fn asset_set(&self) -> AssetSet {
         self.universe
     }
 

@@ -1,6 +1,6 @@
 //! Series that the charts draw, from net returns and turnover.
 
-use crate::evaluate::DAYS_A_YEAR;
+use crate::evaluate::TRADING_DAYS_PER_YEAR;
 
 /// Days that a rolling figure looks back.
 pub(super) const ROLLING: usize = 252;
@@ -41,7 +41,7 @@ pub(super) fn rolling_sharpe(net: &[f64]) -> Vec<f64> {
         let mean = span.iter().sum::<f64>() / ROLLING as f64;
         let squares: f64 = span.iter().map(|value| (value - mean).powi(2)).sum();
         let deviation = (squares / (ROLLING - 1) as f64).sqrt();
-        if deviation > 0.0 { mean / deviation * DAYS_A_YEAR.sqrt() } else { f64::NAN }
+        if deviation > 0.0 { mean / deviation * TRADING_DAYS_PER_YEAR.sqrt() } else { f64::NAN }
     })
 }
 

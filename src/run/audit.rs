@@ -291,7 +291,7 @@ impl Run {
         let mut walk = || -> Result<()> {
             let fitted = fit_to_end(&self.experiment, panel, window, entry)?;
             let mut rows = Vec::new();
-            if !fitted.fits() {
+            if !fitted.needs_fit() {
                 rows = decisions(window.validation.rows.clone(), portfolio.execution_lag, due)?;
             }
             rows.extend(decisions(window.test.rows.clone(), portfolio.execution_lag, due)?);

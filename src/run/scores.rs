@@ -272,7 +272,7 @@ mod tests {
             Requirements { lookback: 1, min_history: 0 }
         }
 
-        fn fits(&self) -> bool {
+        fn needs_fit(&self) -> bool {
             false
         }
 

@@ -58,7 +58,7 @@ impl TrainingData {
             }
         };
         let bound = bind(samples.slots)?;
-        if network.universe() == AssetSet::ByDate {
+        if network.asset_set() == AssetSet::ByDate {
             bound.check_same_parameters(&bind(samples.slots + 1)?, &*network)?;
         }
         if settings.turnover_bps > 0.0 && settings.order == Order::Shuffled && bound.dates == 1 {

@@ -65,7 +65,7 @@ impl TrainingSpan {
             .map(|row| (row, eligible(row, self.train.start)))
             .filter(|(_, columns)| !columns.is_empty())
             .collect();
-        let fixed = match network.universe() {
+        let fixed = match network.asset_set() {
             AssetSet::ByDate => None,
             AssetSet::Fixed => validation.first().map(|(_, columns)| columns.clone()),
         };

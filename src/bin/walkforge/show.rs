@@ -92,7 +92,7 @@ fn network_of(out: &mut String, network: &Arc<dyn Network>, assets: usize, featu
     let Some(form) = BoundNetwork::new(&**network, assets, features, Head::Weights, Precision::Fp32)? else {
         return Err(Error::new(Code::Internal, "a form for training is always one"));
     };
-    let universe = match network.universe() {
+    let universe = match network.asset_set() {
         AssetSet::ByDate => "those that may be weighed at each date",
         AssetSet::Fixed => "the same throughout a window",
     };

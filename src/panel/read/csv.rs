@@ -1,22 +1,22 @@
-//! Panels from CSV files: a date column first, then one column an asset. Every complaint names file, row and column.
+//! Panels from CSV files: a date column, then one column per asset. Errors name file, row and column.
 
 use std::cell::RefCell;
 use std::path::Path;
 
 use ::csv::StringRecord;
 
-use super::csv_records::{calendar_date, number, read_csv};
+use super::csv_records::{calendar_date, read_csv, value};
 use super::raw::RawTable;
 use crate::error::{Error, Result, fail};
 use crate::panel::{Panel, PanelKind};
 
 impl Panel {
-    /// Reads a CSV file: dates `YYYY-MM-DD` in the first column, one column an asset; a cell that is empty, `NaN` or
-    /// `NA` is missing.
+    /// Reads a CSV file: dates as `YYYY-MM-DD` in the first column, then one column per asset. A cell that is empty, `NaN`
+    /// or `NA` is a missing value.
     ///
     /// # Errors
-    /// `NotFound` and `Io` where the file cannot be read; `InvalidData` with file, line and column where it holds
-    /// anything but dates and numbers, as [`Panel::from_arrays`] demands of them.
+    /// `NotFound` or `Io` if the file cannot be read; `InvalidData` with file, row and column if a cell is not a date or a
+    /// number, or for the reasons of [`Panel::from_arrays`].
     pub fn from_csv(kind: PanelKind, path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, &error))?;
         parse(kind, &bytes).map_err(|error| error.context(format!("cannot use {}", path.display())))
@@ -27,21 +27,21 @@ fn parse(kind: PanelKind, bytes: &[u8]) -> Result<Panel> {
     Panel::build(kind, &table(bytes)?)
 }
 
-/// The numbers of a CSV file, with the lines they stand on.
+/// Parses a CSV file into a table that knows its line numbers.
 pub(in crate::panel) fn table(bytes: &[u8]) -> Result<RawTable> {
     let names = RefCell::new(Vec::new());
     let (mut dates, mut values, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     let header = |header: &StringRecord| {
         *names.borrow_mut() = header.iter().skip(1).map(str::to_owned).collect::<Vec<_>>();
         if names.borrow().is_empty() {
-            fail!(InvalidData, "row 1 names no asset: a date column and at least one asset column are needed");
+            fail!(InvalidData, "row 1 names no asset: the file needs a date column and at least one asset column");
         }
         Ok(())
     };
     read_csv(bytes, header, |line, cells| {
         dates.push(calendar_date(&cells[0], line, "date")?);
         for (cell, name) in cells.iter().skip(1).zip(names.borrow().iter()) {
-            values.push(number(cell, line, name)?);
+            values.push(value(cell, line, name)?);
         }
         lines.push(line);
         Ok(())
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_missing_for_models_and_its_move_is_kept_for_holders() {
+    fn a_gap_is_missing_for_models_and_holders_earn_its_move_later() {
         let panel = prices("date,B,A\n2020-01-01,1,10\n2020-01-02,,11\n2020-01-03,3,NaN\n2020-01-06,6,22\n");
         assert_eq!(panel.assets(), ["A", "B"]);
         assert_eq!(panel.output_order(), [1, 0]);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn column_order_changes_nothing_but_the_way_back() {
+    fn column_order_changes_only_the_output_order() {
         let (one, two) =
             (prices("d,A,B\n2020-01-01,1,2\n2020-01-02,2,3\n"), prices("d,B,A\n2020-01-01,2,1\n2020-01-02,3,2\n"));
         assert_eq!(one.fingerprint(), two.fingerprint());
@@ -99,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn bad_files_are_refused_with_row_and_column() {
+    fn invalid_files_are_refused_with_row_and_column() {
         refused(b"", "the file is empty");
         refused(b"date\n2020-01-01\n", "names no asset");
         refused(b"date,A\n", "found 0 dates");
         refused(b"date,A\n2020-01-02,1\n2020-01-01,1\n", "row 3: date 2020-01-01 is before the row above");
         refused(b"date,A\n2020-01-02,1\n2020-01-02,1\n", "row 3: date 2020-01-02 is the same date as");
-        refused(b"date,A,A\n2020-01-02,1,1\n", "asset A is there twice");
+        refused(b"date,A,A\n2020-01-02,1,1\n", "asset A occurs twice");
         refused(b"date,A\n2020-01-02,0\n", "row 2, column A: found 0");
         refused(b"date,A\n2020-01-02,inf\n", "row 2, column A: found inf");
         refused(b"date,A\n2020-01-02,1e-300\n2020-01-03,1e300\n", "row 3, column A: the return since");

@@ -1,26 +1,26 @@
-//! CSV files as texts: a header, then rows of as many cells, with the lines they stand on.
+//! CSV files as records of text: a header, then rows of the same length, with their line numbers.
 
 use ::csv::StringRecord;
 use jiff::civil::Date;
 
 use crate::error::{Code, Error, Result, fail};
 
-/// Texts that stand for a missing value, beside an empty cell.
+/// Cells that mean a missing value, as an empty one does.
 const MISSING: [&str; 3] = ["NaN", "nan", "NA"];
 
-/// Reads CSV: hands over the header once, then each row with its line in the file (from 1); every row has as many cells
-/// as the header.
+/// Reads CSV: calls `header` once, then `row` with each row and its line number in the file (from 1). Every row has as
+/// many cells as the header.
 pub(in crate::panel) fn read_csv(
     bytes: &[u8],
     header: impl FnOnce(&StringRecord) -> Result<()>,
     mut row: impl FnMut(u64, &StringRecord) -> Result<()>,
 ) -> Result<()> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        Error::new(Code::InvalidData, format!("it is not text: byte {} is not UTF-8", error.valid_up_to()))
+        Error::new(Code::InvalidData, format!("the file is not text: byte {} is not UTF-8", error.valid_up_to()))
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(position) = text.find('\0') {
-        fail!(InvalidData, "it is not text: byte {position} is zero");
+        fail!(InvalidData, "the file is not text: byte {position} is zero");
     }
     let mut reader = ::csv::ReaderBuilder::new()
         .has_headers(false)
@@ -44,15 +44,15 @@ pub(in crate::panel) fn read_csv(
     Ok(())
 }
 
-/// A date written `YYYY-MM-DD`.
+/// Parses a date written as `YYYY-MM-DD`.
 pub(in crate::panel) fn calendar_date(cell: &str, line: u64, column: &str) -> Result<Date> {
-    let shaped = cell.len() == 10
+    let has_format = cell.len() == 10
         && cell.bytes().enumerate().all(
-            |(place, byte)| {
-                if matches!(place, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() }
+            |(index, byte)| {
+                if matches!(index, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() }
             },
         );
-    match (shaped, cell.parse()) {
+    match (has_format, cell.parse()) {
         (true, Ok(date)) => Ok(date),
         _ => {
             fail!(InvalidData, "row {line}, column {column}: found '{cell}', allowed is a calendar date as YYYY-MM-DD")
@@ -60,8 +60,8 @@ pub(in crate::panel) fn calendar_date(cell: &str, line: u64, column: &str) -> Re
     }
 }
 
-/// A number; NaN where the cell is empty, `NaN` or `NA`.
-pub(in crate::panel) fn number(cell: &str, line: u64, column: &str) -> Result<f64> {
+/// Parses a value; NaN if the cell is empty, `NaN` or `NA`.
+pub(in crate::panel) fn value(cell: &str, line: u64, column: &str) -> Result<f64> {
     if cell.is_empty() || MISSING.contains(&cell) {
         return Ok(f64::NAN);
     }
@@ -69,7 +69,7 @@ pub(in crate::panel) fn number(cell: &str, line: u64, column: &str) -> Result<f6
         Ok(value) => Ok(value),
         Err(_) => fail!(
             InvalidData,
-            "row {line}, column {column}: found '{cell}', allowed is a number, or nothing where it is missing"
+            "row {line}, column {column}: found '{cell}', allowed is a number, or an empty cell if it is missing"
         ),
     }
 }

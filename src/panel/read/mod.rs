@@ -1,4 +1,4 @@
-//! Reading panels and feature planes from files.
+//! Readers of panels and feature planes from CSV and Parquet files.
 
 mod csv;
 mod csv_records;
@@ -15,7 +15,7 @@ pub(super) use raw::RawTable;
 
 use crate::error::{Error, Result};
 
-/// Reads a table of numbers by date and name: Parquet where the file's name ends in `.parquet` or `.pq`, else CSV.
+/// Reads a table of values by date and column: Parquet if the file's name ends in `.parquet` or `.pq`, else CSV.
 pub(super) fn read_table(path: &Path) -> Result<RawTable> {
     let context = |error: Error| error.context(format!("cannot use {}", path.display()));
     if path.extension().is_some_and(|ending| ending == "parquet" || ending == "pq") {
@@ -24,7 +24,7 @@ pub(super) fn read_table(path: &Path) -> Result<RawTable> {
         #[cfg(not(feature = "parquet"))]
         crate::error::fail!(
             InvalidData,
-            "cannot use {}: this build reads no Parquet files; convert it to CSV",
+            "cannot use {}: this build was made without Parquet support; convert the file to CSV",
             path.display()
         );
     }

@@ -1,4 +1,4 @@
-//! Numbers by date and name, as a source holds them, before anything is known of what they mean.
+//! A table as a file or caller gives it, before the panel interprets its values.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use jiff::civil::Date;
 
 use crate::error::{Result, fail};
 
-/// `values` is `[dates, names]`, row-major, NaN where missing.
+/// Values by date and column name.
 pub(in crate::panel) struct RawTable {
     pub(in crate::panel) dates: Vec<Date>,
     pub(in crate::panel) names: Vec<String>,
+    /// `[dates, names]`, row-major, NaN where missing.
     pub(in crate::panel) values: Vec<f64>,
-    /// Where a row stands in a text file; rows are counted from 1 where it is no text file.
+    /// The line number of each row in a text file; `None` for other sources, whose rows are counted from 1.
     pub(in crate::panel) lines: Option<Vec<u64>>,
 }
 
 impl RawTable {
-    /// Where a row stands in its source, for error messages.
-    pub(in crate::panel) fn place(&self, row: usize) -> String {
+    /// Names a row by its number in the source, for error messages.
+    pub(in crate::panel) fn row_label(&self, row: usize) -> String {
         match &self.lines {
             Some(lines) => format!("row {}", lines[row]),
             None => format!("row {}", row + 1),
         }
     }
 
-    /// Checks what every source must be: sizes that agree, names that are unique, dates that increase. Gives the
-    /// columns in order of their names.
-    pub(in crate::panel) fn canonical(&self) -> Result<Vec<usize>> {
+    /// Returns the columns sorted by name, after checking that sizes agree, names are unique and dates increase.
+    pub(in crate::panel) fn canonical_columns(&self) -> Result<Vec<usize>> {
         let (rows, columns) = (self.dates.len(), self.names.len());
         if rows == 0 || columns == 0 {
             fail!(
@@ -37,7 +37,7 @@ impl RawTable {
         if Some(self.values.len()) != rows.checked_mul(columns) {
             fail!(
                 InvalidData,
-                "{rows} dates of {columns} assets need {rows} x {columns} values, found {}",
+                "{rows} dates and {columns} assets need {rows} x {columns} values, found {}",
                 self.values.len()
             );
         }
@@ -47,7 +47,7 @@ impl RawTable {
                 fail!(InvalidData, "asset {} has no name", column + 1);
             }
             if let Some(earlier) = positions.insert(name.as_str(), column) {
-                fail!(InvalidData, "asset {name} is there twice, as asset {} and {}", earlier + 1, column + 1);
+                fail!(InvalidData, "asset {name} occurs twice, as asset {} and {}", earlier + 1, column + 1);
             }
         }
         for (row, pair) in self.dates.windows(2).enumerate() {
@@ -56,7 +56,7 @@ impl RawTable {
                 fail!(
                     InvalidData,
                     "{}: date {} is {found} the row above ({}); dates must increase",
-                    self.place(row + 1),
+                    self.row_label(row + 1),
                     pair[1],
                     pair[0]
                 );
@@ -65,8 +65,8 @@ impl RawTable {
         Ok(positions.into_values().collect())
     }
 
-    /// The values, columns in the order given.
-    pub(in crate::panel) fn ordered(&self, columns: &[usize]) -> Vec<f64> {
+    /// The values of these columns, in the order given.
+    pub(in crate::panel) fn select(&self, columns: &[usize]) -> Vec<f64> {
         let width = self.names.len();
         self.values.chunks_exact(width).flat_map(|row| columns.iter().map(|&column| row[column])).collect()
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use walkforge_plugin_abi::{WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_host, wf_plugin_api};
 
 use crate::error::{Error, Result};
-use crate::model::{Axis, Context, Factory, InputSource, Network};
+use crate::model::{Context, Factory, InputSource, Network};
 use crate::panel::Past;
 use crate::plugin::adapter::{Origin, Plugin};
 use crate::plugin::checking::call_trace::CallTrace;
@@ -104,10 +104,9 @@ impl Plugin {
                 return Ok(Some(fault));
             }
             for source in &inputs {
-                let InputSource::Computed { number, shape, .. } = source else { continue };
-                let length = |axis: &Axis| if let Axis::Of(length) = axis { *length } else { assets };
-                let count = shape.iter().map(length).product::<usize>();
-                if let Some(fault) = model.compute_into(*number, past, count - 1, with_error)? {
+                let InputSource::Computed { index, shape, .. } = source else { continue };
+                let count = shape.iter().map(|axis| axis.length(assets)).product::<usize>();
+                if let Some(fault) = model.compute_into(*index, past, count - 1, with_error)? {
                     return Ok(Some(fault));
                 }
             }

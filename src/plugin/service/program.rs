@@ -120,11 +120,10 @@ impl BuildState {
 
     fn computed(&mut self, name: &str, shape: &[usize], normalise: bool) -> Result<ValueId> {
         let axes: Vec<Axis> =
-            shape.iter().map(|&axis| if axis == WF_AXIS_ASSETS { Axis::Assets } else { Axis::Of(axis) }).collect();
-        let shape: Vec<usize> =
-            axes.iter().map(|axis| if let Axis::Of(length) = axis { *length } else { self.assets }).collect();
-        let number = self.inputs.iter().filter(|input| matches!(input, InputSource::Computed { .. })).count();
-        self.input(name, &shape, InputSource::Computed { number, shape: axes, normalise })
+            shape.iter().map(|&axis| if axis == WF_AXIS_ASSETS { Axis::Assets } else { Axis::Fixed(axis) }).collect();
+        let shape: Vec<usize> = axes.iter().map(|axis| axis.length(self.assets)).collect();
+        let index = self.inputs.iter().filter(|input| matches!(input, InputSource::Computed { .. })).count();
+        self.input(name, &shape, InputSource::Computed { index, shape: axes, normalise })
     }
 
     /// A value as a plugin names it. `WF_NO_VALUE` that came of no failure is none.

@@ -1,0 +1,38 @@
+//! A model that fits itself.
+
+use crate::error::Result;
+use crate::panel::Past;
+
+/// How much history a model needs at a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requirements {
+    /// Rows of returns up to and including the as-of row, at least 1. The model gets fewer where the data begin later.
+    pub lookback: usize,
+    /// Finite returns that an asset must have within the lookback to be eligible.
+    pub min_history: usize,
+}
+
+/// A model that fits itself.
+pub trait Estimator: Send + Sync {
+    /// How much history the model needs at a decision.
+    fn requirements(&self) -> Requirements;
+
+    /// Whether the model has anything to fit. If not, `fit` does nothing and train scores carry no information.
+    fn needs_fit(&self) -> bool;
+
+    /// Fits the model on the train span. The validation span is for choices such as early stopping.
+    fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()>;
+
+    /// Whether the model can give a weight to any of `columns`, the columns of the panel that are eligible at a date.
+    fn can_allocate(&self, columns: &[usize]) -> bool {
+        !columns.is_empty()
+    }
+
+    /// Target weights of the assets in `past`, `[assets]`; they sum to 1.
+    fn weights(&self, past: &Past) -> Result<Vec<f64>>;
+
+    /// Scores of the assets in `past`, `[assets]`, higher is better; `None` if the model has no scores.
+    fn scores(&self, _past: &Past) -> Result<Option<Vec<f64>>> {
+        Ok(None)
+    }
+}
