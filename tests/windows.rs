@@ -155,7 +155,7 @@ fn a_short_calendar_is_told_what_it_lacks() {
     assert!(message.contains("the data run from 2020-01-01 to 2021-12-31"), "{message}");
     let message = windows(&dates, &settings(3, 3, 3, 3)).unwrap_err().to_string();
     assert!(
-        message.contains("window 0: no date lies in its validation span, 2020-04-01 up to before 2020-07-01"),
+        message.contains("window 0: its validation span, from 2020-04-01 to before 2020-07-01, has no date"),
         "{message}"
     );
     assert!(windows(&[], &settings(3, 3, 3, 3)).is_err());

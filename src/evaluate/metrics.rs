@@ -1,10 +1,11 @@
-//! The metrics, daily data and 252 days a year. Where a value is undefined it says why; it is never 0 or infinite.
+//! The metrics of daily returns, with 252 trading days per year. A value that is undefined gives its reason; it is never
+//! shown as 0 or infinite.
 
 use jiff::civil::Date;
 
 use super::{Inputs, Metric, MetricValue, TRADING_DAYS_PER_YEAR, Unit};
 
-/// The table.
+/// The table of metrics.
 pub static METRICS: &[Metric] = &[
     Metric {
         name: "sharpe",
@@ -28,70 +29,70 @@ pub static METRICS: &[Metric] = &[
         label: "Total return",
         unit: Unit::Percent,
         doc: "last wealth - 1, net",
-        compute: |inputs| number(Ok(wealth(inputs.net) - 1.0)),
+        compute: |inputs| finite(Ok(wealth(inputs.net) - 1.0)),
     },
     Metric {
         name: "cagr",
         label: "Annual growth (CAGR)",
         unit: Unit::Percent,
         doc: "wealth^(365.25 / calendar days) - 1, net",
-        compute: |inputs| number(growth(inputs)),
+        compute: |inputs| finite(growth(inputs)),
     },
     Metric {
         name: "volatility",
         label: "Volatility",
         unit: Unit::Percent,
         doc: "std(net, ddof 1) x sqrt(252)",
-        compute: |inputs| number(deviation(inputs.net).map(|value| value * TRADING_DAYS_PER_YEAR.sqrt())),
+        compute: |inputs| finite(deviation(inputs.net).map(|value| value * TRADING_DAYS_PER_YEAR.sqrt())),
     },
     Metric {
         name: "calmar",
         label: "Calmar ratio",
         unit: Unit::Ratio,
         doc: "CAGR / |maximum drawdown|",
-        compute: |inputs| ratio(growth(inputs), drawdown(inputs).map(|fall| -fall.depth), 1.0),
+        compute: |inputs| ratio(growth(inputs), max_drawdown(inputs).map(|worst| -worst.depth), 1.0),
     },
     Metric {
         name: "max_drawdown",
         label: "Maximum drawdown",
         unit: Unit::Percent,
         doc: "lowest wealth / highest wealth before it - 1, net; wealth starts at 1",
-        compute: |inputs| number(drawdown(inputs).map(|fall| fall.depth)),
+        compute: |inputs| finite(max_drawdown(inputs).map(|worst| worst.depth)),
     },
     Metric {
         name: "max_drawdown_peak",
         label: "Drawdown began",
         unit: Unit::Day,
         doc: "the day of the highest wealth before the maximum drawdown",
-        compute: |inputs| day(drawdown(inputs).and_then(|fall| fall.peak.ok_or("wealth never fell"))),
+        compute: |inputs| day(max_drawdown(inputs).and_then(|worst| worst.peak.ok_or("wealth never fell"))),
     },
     Metric {
         name: "max_drawdown_trough",
         label: "Drawdown's lowest day",
         unit: Unit::Day,
         doc: "the day of the maximum drawdown",
-        compute: |inputs| day(drawdown(inputs).and_then(|fall| fall.trough.ok_or("wealth never fell"))),
+        compute: |inputs| day(max_drawdown(inputs).and_then(|worst| worst.trough.ok_or("wealth never fell"))),
     },
     Metric {
         name: "max_drawdown_recovery",
         label: "Drawdown recovered",
         unit: Unit::Day,
         doc: "the first day after the trough with wealth as high as at the peak",
-        compute: |inputs| day(drawdown(inputs).and_then(|fall| fall.recovery.ok_or("not recovered"))),
+        compute: |inputs| day(max_drawdown(inputs).and_then(|worst| worst.recovery.ok_or("not recovered"))),
     },
     Metric {
         name: "var_95",
-        label: "Value at risk 95 %, a day",
+        label: "Daily value at risk, 95 %",
         unit: Unit::Percent,
         doc: "5 % lower quantile of net returns (the value at index floor(0.05 (n - 1)) in order); losses are negative",
-        compute: |inputs| number(tail(inputs.net).map(|tail| tail[tail.len() - 1])),
+        compute: |inputs| finite(tail(inputs.net).map(|tail| tail[tail.len() - 1])),
     },
     Metric {
         name: "cvar_95",
-        label: "Expected shortfall 95 %, a day",
+        label: "Daily expected shortfall, 95 %",
         unit: Unit::Percent,
         doc: "mean of the net returns up to the value at risk; losses are negative",
-        compute: |inputs| number(tail(inputs.net).and_then(|tail| mean(&tail))),
+        compute: |inputs| finite(tail(inputs.net).and_then(|tail| mean(&tail))),
     },
     Metric {
         name: "hit_rate",
@@ -100,23 +101,23 @@ pub static METRICS: &[Metric] = &[
         doc: "share of days with net > 0",
         compute: |inputs| {
             let gains: Vec<f64> = inputs.net.iter().map(|value| f64::from(u8::from(*value > 0.0))).collect();
-            number(mean(&gains))
+            finite(mean(&gains))
         },
     },
     Metric {
         name: "turnover",
-        label: "Turnover a year",
+        label: "Annual turnover",
         unit: Unit::Percent,
         doc: "mean of the daily turnover (half of the sum of |w - w before|) x 252",
-        compute: |inputs| number(mean(inputs.turnover).map(|value| value * TRADING_DAYS_PER_YEAR)),
+        compute: |inputs| finite(mean(inputs.turnover).map(|value| value * TRADING_DAYS_PER_YEAR)),
     },
     Metric {
         name: "cost_drag",
-        label: "Costs a year",
+        label: "Annual costs",
         unit: Unit::Percent,
         doc: "mean(gross - net) x 252",
         compute: |inputs| {
-            number(mean(&difference(inputs.gross, inputs.net)).map(|value| value * TRADING_DAYS_PER_YEAR))
+            finite(mean(&difference(inputs.gross, inputs.net)).map(|value| value * TRADING_DAYS_PER_YEAR))
         },
     },
     Metric {
@@ -137,11 +138,11 @@ pub static METRICS: &[Metric] = &[
         label: "Correlation with the benchmark",
         unit: Unit::Ratio,
         doc: "Pearson correlation of net returns with the benchmark's",
-        compute: |inputs| number(inputs.benchmark.ok_or(NO_BENCHMARK).and_then(|other| correlation(inputs.net, other))),
+        compute: |inputs| finite(inputs.benchmark.ok_or(NO_BENCHMARK).and_then(|other| correlation(inputs.net, other))),
     },
 ];
 
-/// The Sharpe ratio of daily net returns, a year: what early stopping and tuning score; undefined as in the table.
+/// The annualised Sharpe ratio of daily net returns, the score of early stopping and tuning; undefined as in the table.
 pub fn sharpe(net: &[f64]) -> MetricValue {
     ratio(mean(net), deviation(net), TRADING_DAYS_PER_YEAR.sqrt())
 }
@@ -150,7 +151,8 @@ const NO_BENCHMARK: &str = "there is no benchmark";
 
 pub(super) type MetricResult = Result<f64, &'static str>;
 
-pub(super) fn number(outcome: MetricResult) -> MetricValue {
+/// A number, undefined if it is not finite.
+pub(super) fn finite(outcome: MetricResult) -> MetricValue {
     match outcome {
         Ok(value) if value.is_finite() => MetricValue::Number(value),
         Ok(_) => MetricValue::Undefined("the value is not finite"),
@@ -162,10 +164,10 @@ fn day(outcome: Result<Date, &'static str>) -> MetricValue {
     outcome.map_or_else(MetricValue::Undefined, MetricValue::Day)
 }
 
-fn ratio(above: MetricResult, below: MetricResult, scale: f64) -> MetricValue {
-    match (above, below) {
+fn ratio(numerator: MetricResult, denominator: MetricResult, scale: f64) -> MetricValue {
+    match (numerator, denominator) {
         (Ok(_), Ok(0.0)) => MetricValue::Undefined("the denominator is zero"),
-        (Ok(above), Ok(below)) => number(Ok(above / below * scale)),
+        (Ok(numerator), Ok(denominator)) => finite(Ok(numerator / denominator * scale)),
         (Err(reason), _) | (_, Err(reason)) => MetricValue::Undefined(reason),
     }
 }
@@ -177,7 +179,7 @@ pub(super) fn mean(values: &[f64]) -> MetricResult {
     Ok(values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// Standard deviation, ddof 1; exactly 0 where all values are equal.
+/// The standard deviation, ddof 1; exactly 0 if all values are equal.
 pub(super) fn deviation(values: &[f64]) -> MetricResult {
     if values.len() < 2 {
         return Err("there are fewer than two returns");
@@ -217,14 +219,14 @@ fn growth(inputs: &Inputs) -> MetricResult {
     Ok(wealth(inputs.net).powf(365.25 / days) - 1.0)
 }
 
-/// The lower tail, ascending, up to and with the 5 % lower quantile.
+/// The lower tail in ascending order, up to and including the 5 % lower quantile.
 fn tail(values: &[f64]) -> Result<Vec<f64>, &'static str> {
     if values.is_empty() {
         return Err("there are no returns");
     }
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    // ⌊(n − 1)/20⌋ in whole numbers: 0.05 has no exact double.
+    // ⌊(n − 1)/20⌋ in integers, because 0.05 is not exact in binary.
     sorted.truncate((sorted.len() - 1) / 20 + 1);
     Ok(sorted)
 }
@@ -236,11 +238,11 @@ struct Drawdown {
     recovery: Option<Date>,
 }
 
-fn drawdown(inputs: &Inputs) -> Result<Drawdown, &'static str> {
+fn max_drawdown(inputs: &Inputs) -> Result<Drawdown, &'static str> {
     if inputs.net.is_empty() {
         return Err("there are no returns");
     }
-    let (mut wealth, mut top, mut top_day) = (1.0, 1.0, inputs.start);
+    let (mut wealth, mut peak, mut peak_date) = (1.0, 1.0, inputs.start);
     let mut worst = Drawdown { depth: 0.0, peak: None, trough: None, recovery: None };
     let mut to_recover = f64::INFINITY;
     for (value, date) in inputs.net.iter().zip(inputs.dates) {
@@ -249,13 +251,13 @@ fn drawdown(inputs: &Inputs) -> Result<Drawdown, &'static str> {
             worst.recovery = Some(*date);
             to_recover = f64::INFINITY;
         }
-        if wealth > top {
-            (top, top_day) = (wealth, *date);
+        if wealth > peak {
+            (peak, peak_date) = (wealth, *date);
         }
-        let depth = wealth / top - 1.0;
+        let depth = wealth / peak - 1.0;
         if depth < worst.depth {
-            worst = Drawdown { depth, peak: Some(top_day), trough: Some(*date), recovery: None };
-            to_recover = top;
+            worst = Drawdown { depth, peak: Some(peak_date), trough: Some(*date), recovery: None };
+            to_recover = peak;
         }
     }
     Ok(worst)
@@ -279,7 +281,7 @@ mod tests {
         evaluate(&inputs).into_iter().map(|(metric, value)| (metric.name, value)).collect()
     }
 
-    /// Figures of the ratios by Python's `statistics` module (`mean`, `stdev`, `correlation`), the others by hand.
+    /// The ratios were computed with Python's `statistics` module (`mean`, `stdev`, `correlation`), the others by hand.
     #[test]
     fn every_metric_has_its_golden_value() {
         let golden = [
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_undefined_says_why() {
+    fn an_undefined_metric_gives_its_reason() {
         let flat = values(&[0.0, 0.0, 0.0], None);
         assert_eq!(flat["sharpe"], MetricValue::Undefined("the denominator is zero"));
         assert_eq!(flat["sortino"], MetricValue::Undefined("the denominator is zero"));
@@ -320,7 +322,7 @@ mod tests {
         assert_eq!(values(&[0.1], None)["sharpe"], MetricValue::Undefined("there are fewer than two returns"));
         assert_eq!(values(&[], None)["sharpe"], MetricValue::Undefined("there are no returns"));
         assert_eq!(values(&[-0.1], None)["max_drawdown_recovery"], MetricValue::Undefined("not recovered"));
-        // A fall from the first day counts from a wealth of 1.
+        // A drawdown that starts on the first day is measured from a wealth of 1.
         assert_eq!(values(&[-0.5], None)["max_drawdown"], MetricValue::Number(-0.5));
     }
 }

@@ -1,5 +1,5 @@
-//! One table of metrics. The run, the report and the bindings iterate it; a new metric is one function and one row. Beside
-//! it the overfitting monitor, which compares a model's scores over the spans of its windows.
+//! The table of metrics, and the overfitting monitor, which compares a model's scores over the spans of its windows. The
+//! run, the report and the bindings iterate the table, so a new metric is one function and one row.
 
 mod metrics;
 mod overfitting;
@@ -9,64 +9,64 @@ use jiff::civil::Date;
 pub use metrics::{METRICS, sharpe};
 pub use overfitting::{CLEAR_GAP, MIN_WINDOWS, OVERFIT_BELOW, Overfitting, SpanSharpes, Verdict, overfitting};
 
-/// Trading days a year, for annualisation.
+/// Trading days per year, for annualisation.
 pub const TRADING_DAYS_PER_YEAR: f64 = 252.0;
 
-/// What a metric is computed from: one entry a day, in order, the days those of the returns.
+/// The inputs of a metric. Each slice has one element per trading day, `[dates]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// The day at whose close wealth was 1.
+    /// The day at whose close wealth is 1.
     pub start: Date,
-    /// The days of the returns.
+    /// The dates of the returns, increasing.
     pub dates: &'a [Date],
     /// Returns before costs.
     pub gross: &'a [f64],
     /// Returns after costs.
     pub net: &'a [f64],
-    /// ½ Σ|Δw| a day.
+    /// Turnover, ½ Σ|Δw| per day.
     pub turnover: &'a [f64],
-    /// Net returns of the benchmark on the same days.
+    /// Net returns of the benchmark on the same dates.
     pub benchmark: Option<&'a [f64]>,
 }
 
-/// What a metric came to.
+/// The value of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MetricValue {
     /// A finite number.
     Number(f64),
     /// A date.
     Day(Date),
-    /// There is no value, for this reason.
+    /// No value, for this reason.
     Undefined(&'static str),
 }
 
-/// How a value is meant.
+/// How a metric is displayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// A plain number.
+    /// As a plain number.
     Ratio,
-    /// A share, shown in percent.
+    /// As a percentage.
     Percent,
-    /// A date.
+    /// As a date.
     Day,
 }
 
-/// A row of the table.
+/// A row of the table of metrics.
 #[derive(Debug)]
 pub struct Metric {
-    /// Its name in `run.json`.
+    /// The name in `run.json`.
     pub name: &'static str,
-    /// Its name for people.
+    /// The name in the report.
     pub label: &'static str,
-    /// How its value is meant.
+    /// How the value is displayed.
     pub unit: Unit,
-    /// Its definition.
+    /// The definition.
     pub doc: &'static str,
-    /// The function.
+    /// Computes the value.
     pub compute: fn(&Inputs) -> MetricValue,
 }
 
-/// Every metric of the table.
+/// Computes every metric of the table.
 pub fn evaluate(inputs: &Inputs) -> Vec<(&'static Metric, MetricValue)> {
     METRICS.iter().map(|metric| (metric, (metric.compute)(inputs))).collect()
 }

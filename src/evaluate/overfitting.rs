@@ -1,17 +1,16 @@
-//! The overfitting monitor: how much of what a model scores on the span that it learned from is left on the test span, and
-//! whether validation tells good windows from bad ones as test does. Its rules are simple and stated; they are a warning,
-//! not a test of significance.
+//! The overfitting monitor: how much of its train score a model keeps on the test span, and whether validation ranks the
+//! windows as test does. Its rules are simple and documented; they give a warning, not a test of significance.
 
 use std::cmp::Ordering;
 
 use super::MetricValue;
-use super::metrics::{correlation, deviation, mean, number};
+use super::metrics::{correlation, deviation, finite, mean};
 
-/// Windows that a verdict and a rank correlation want at least.
+/// Number of windows that a verdict and a rank correlation need at least.
 pub const MIN_WINDOWS: usize = 5;
-/// Standard errors of the mean gap above which it is clear.
+/// A mean gap above this many of its standard errors is clear.
 pub const CLEAR_GAP: f64 = 2.0;
-/// Share of the train score below which a test score that is clearly lower makes a model overfit.
+/// With a clear gap, a model is overfit if its test score is below this share of its train score.
 pub const OVERFIT_BELOW: f64 = 0.5;
 
 const TOO_FEW: &str = "fewer than 5 windows whose test spans share no day have both scores";
@@ -30,34 +29,34 @@ pub struct SpanSharpes {
 }
 
 impl SpanSharpes {
-    /// Train less test.
+    /// The train score minus the test score.
     pub fn gap(&self) -> MetricValue {
         both(self.train, self.test, |train, test| MetricValue::Number(train - test))
     }
 
-    /// Test over train; undefined where train is not above 0, as the ratio would mean nothing.
+    /// The test score over the train score; undefined if the train score is not above 0.
     pub fn ratio(&self) -> MetricValue {
         both(self.train, self.test, share)
     }
 }
 
-/// What the monitor says, by rules in this order.
+/// The verdict of the monitor: the first of these that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// There are fewer than [`MIN_WINDOWS`] windows to go by.
+    /// Fewer than [`MIN_WINDOWS`] windows have both scores.
     Undefined,
     /// The mean train score is not above 0.
     NothingLearned,
     /// The mean gap is at most [`CLEAR_GAP`] of its standard errors.
     NoClearOverfitting,
-    /// The gap is clear, and test keeps [`OVERFIT_BELOW`] of the train score or more.
+    /// The gap is clear, and the test score is at least [`OVERFIT_BELOW`] of the train score.
     SomeOverfitting,
-    /// The gap is clear, and test keeps less than [`OVERFIT_BELOW`] of the train score.
+    /// The gap is clear, and the test score is less than [`OVERFIT_BELOW`] of the train score.
     Overfit,
 }
 
 impl Verdict {
-    /// Its name in `run.json`.
+    /// The name in `run.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Undefined => "undefined",
@@ -68,7 +67,7 @@ impl Verdict {
         }
     }
 
-    /// Its name for people.
+    /// The name in the report.
     pub fn label(self) -> &'static str {
         match self {
             Self::Undefined => "No verdict",
@@ -80,18 +79,18 @@ impl Verdict {
     }
 }
 
-/// What the monitor finds over all windows of a model.
+/// The findings of the monitor over all windows of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Overfitting {
-    /// The scores, by window.
+    /// The scores of each window.
     pub windows: Vec<SpanSharpes>,
-    /// Mean train score of the windows that have a train and a test score; so are the next four.
+    /// Mean train score. This and the next four values are over the windows that have both a train and a test score.
     pub mean_train: MetricValue,
     /// Mean test score.
     pub mean_test: MetricValue,
-    /// Mean of train less test.
+    /// Mean of the train score minus the test score.
     pub mean_gap: MetricValue,
-    /// Standard error of that mean, each test day counted once.
+    /// Standard error of the mean gap, with each test day counted once.
     pub gap_error: MetricValue,
     /// Mean test score over mean train score.
     pub kept: MetricValue,
@@ -99,12 +98,12 @@ pub struct Overfitting {
     pub generalisation: MetricValue,
     /// The verdict.
     pub verdict: Verdict,
-    /// Its reason in words.
+    /// The reason of the verdict, as a sentence.
     pub reason: String,
 }
 
-/// The monitor over the windows of a model. `overlap` says in how many windows' test spans a test day lies on average, 1
-/// where they share none: windows that share days say the same several times, and count as fewer.
+/// Compares the scores of a model over its windows. `overlap` is the mean number of test spans that contain a test day, 1 if
+/// the spans do not overlap. Overlapping windows repeat the same evidence, so `n` of them count as `n / overlap`.
 pub fn overfitting(windows: Vec<SpanSharpes>, overlap: f64) -> Overfitting {
     let pairs =
         |left: fn(&SpanSharpes) -> MetricValue, right: fn(&SpanSharpes) -> MetricValue| -> (Vec<f64>, Vec<f64>) {
@@ -116,14 +115,14 @@ pub fn overfitting(windows: Vec<SpanSharpes>, overlap: f64) -> Overfitting {
         };
     let (train, test) = pairs(|window| window.train, |window| window.test);
     let gaps: Vec<f64> = train.iter().zip(&test).map(|(train, test)| train - test).collect();
-    let average = |scores: &[f64]| number(mean(scores).map_err(|_| NO_PAIR));
+    let average = |scores: &[f64]| finite(mean(scores).map_err(|_| NO_PAIR));
     let (mean_train, mean_test, mean_gap) = (average(&train), average(&test), average(&gaps));
-    let error = deviation(&gaps).map(|spread| spread / distinct(gaps.len(), overlap).sqrt());
-    let gap_error = number(error.map_err(|_| "fewer than two windows have both scores"));
+    let error = deviation(&gaps).map(|deviation| deviation / effective(gaps.len(), overlap).sqrt());
+    let gap_error = finite(error.map_err(|_| "fewer than two windows have both scores"));
     let kept = both(mean_train, mean_test, share);
-    let (validation, scored) = pairs(|window| window.validation, |window| window.test);
-    let generalisation = if enough(scored.len(), overlap) {
-        number(correlation(&ranks(&validation), &ranks(&scored)))
+    let (validation, test_ranked) = pairs(|window| window.validation, |window| window.test);
+    let generalisation = if enough(test_ranked.len(), overlap) {
+        finite(correlation(&ranks(&validation), &ranks(&test_ranked)))
     } else {
         MetricValue::Undefined(TOO_FEW)
     };
@@ -159,28 +158,30 @@ fn judge(train: f64, test: f64, gap: f64, error: f64, windows: usize) -> (Verdic
     (verdict, format!("{means}; the gap of {gap:.2} is above two standard errors of {error:.2}, and test keeps {half}"))
 }
 
-/// How many windows so many are worth.
-fn distinct(windows: usize, overlap: f64) -> f64 {
+/// The number of windows without overlap that carry as much evidence.
+fn effective(windows: usize, overlap: f64) -> f64 {
     windows as f64 / overlap.max(1.0)
 }
 
 fn enough(windows: usize, overlap: f64) -> bool {
-    distinct(windows, overlap) >= MIN_WINDOWS as f64
+    effective(windows, overlap) >= MIN_WINDOWS as f64
 }
 
-fn both(train: MetricValue, test: MetricValue, of: fn(f64, f64) -> MetricValue) -> MetricValue {
+/// Applies `compare` to two scores; undefined if one of them is.
+fn both(train: MetricValue, test: MetricValue, compare: fn(f64, f64) -> MetricValue) -> MetricValue {
     match (train, test) {
-        (MetricValue::Number(train), MetricValue::Number(test)) => of(train, test),
+        (MetricValue::Number(train), MetricValue::Number(test)) => compare(train, test),
         (MetricValue::Undefined(reason), _) | (_, MetricValue::Undefined(reason)) => MetricValue::Undefined(reason),
         _ => MetricValue::Undefined("a score is not a number"),
     }
 }
 
+/// The share of the train score that the test score keeps.
 fn share(train: f64, test: f64) -> MetricValue {
-    if train > 0.0 { number(Ok(test / train)) } else { MetricValue::Undefined(NOT_POSITIVE) }
+    if train > 0.0 { finite(Ok(test / train)) } else { MetricValue::Undefined(NOT_POSITIVE) }
 }
 
-/// Twice the mean rank of each value, equal values sharing theirs; twice, so that ranks are whole numbers.
+/// Twice the rank of each value, where equal values share their mean rank; doubling makes the ranks integers.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let rank = |value: &f64| {
         let order = |other: &f64| match other.total_cmp(value) {
@@ -198,30 +199,33 @@ mod tests {
     use super::{Overfitting, SpanSharpes, Verdict, overfitting, ranks};
     use crate::evaluate::MetricValue;
 
-    const NONE: MetricValue = MetricValue::Undefined("the denominator is zero");
+    const UNDEFINED: MetricValue = MetricValue::Undefined("the denominator is zero");
 
     fn sharpes(windows: &[[f64; 3]]) -> Vec<SpanSharpes> {
-        let value = |number: f64| if number.is_nan() { NONE } else { MetricValue::Number(number) };
-        let window = |of: &[f64; 3]| SpanSharpes { train: value(of[0]), validation: value(of[1]), test: value(of[2]) };
+        let value = |score: f64| if score.is_nan() { UNDEFINED } else { MetricValue::Number(score) };
+        let window = |scores: &[f64; 3]| {
+            let [train, validation, test] = scores.map(value);
+            SpanSharpes { train, validation, test }
+        };
         windows.iter().map(window).collect()
     }
 
     #[track_caller]
     fn near(value: MetricValue, expected: f64) {
-        let MetricValue::Number(number) = value else { panic!("{value:?}") };
-        assert!((number - expected).abs() < 1e-12, "{number}, expected {expected}");
+        let MetricValue::Number(ours) = value else { panic!("{value:?}") };
+        assert!((ours - expected).abs() < 1e-12, "{ours}, expected {expected}");
     }
 
     /// Train 2, 3, 1, 2, 2 and test 1, 0, 1, 0, 0.5: gaps 1, 3, 0, 2, 1.5, mean 1.5, deviation √1.25.
     const CLEAR: [[f64; 3]; 5] = [[2.0, 1.0, 1.0], [3.0, 2.0, 0.0], [1.0, 3.0, 1.0], [2.0, -1.0, 0.0], [2.0, 0.5, 0.5]];
 
-    fn seen(windows: &[[f64; 3]]) -> Overfitting {
+    fn monitor(windows: &[[f64; 3]]) -> Overfitting {
         overfitting(sharpes(windows), 1.0)
     }
 
     #[test]
-    fn every_figure_is_the_one_worked_out_by_hand() {
-        let found = seen(&CLEAR);
+    fn every_value_matches_a_calculation_by_hand() {
+        let found = monitor(&CLEAR);
         near(found.mean_train, 2.0);
         near(found.mean_test, 0.5);
         near(found.mean_gap, 1.5);
@@ -242,45 +246,45 @@ mod tests {
 
     #[test]
     fn each_rule_has_its_verdict() {
-        // Half a point is lost in every window: as clear as can be.
-        let some = seen(&[[2.0, 1.0, 1.5]; 5]);
+        // Every window loses 0.5, so the gap has no error.
+        let some = monitor(&[[2.0, 1.0, 1.5]; 5]);
         assert_eq!(some.verdict, Verdict::SomeOverfitting);
         assert!(
             some.reason.ends_with("the gap of 0.50 is above two standard errors of 0.00, and test keeps half or more")
         );
-        // Exactly half is kept, which is not less.
-        assert_eq!(seen(&[[2.0, 1.0, 1.0]; 5]).verdict, Verdict::SomeOverfitting);
+        // Exactly half is not less than half.
+        assert_eq!(monitor(&[[2.0, 1.0, 1.0]; 5]).verdict, Verdict::SomeOverfitting);
         // Gaps 3, −1, 3, −1, 1: mean 1, standard error 2/√5.
-        let unclear = seen(&[[2.0, 0.0, -1.0], [2.0, 0.0, 3.0], [2.0, 0.0, -1.0], [2.0, 0.0, 3.0], [2.0, 0.0, 1.0]]);
+        let unclear = monitor(&[[2.0, 0.0, -1.0], [2.0, 0.0, 3.0], [2.0, 0.0, -1.0], [2.0, 0.0, 3.0], [2.0, 0.0, 1.0]]);
         assert_eq!(unclear.verdict, Verdict::NoClearOverfitting);
         near(unclear.gap_error, 2.0 / 5.0_f64.sqrt());
         assert_eq!(unclear.generalisation, MetricValue::Undefined("one of the two does not vary"));
-        assert_eq!(seen(&[[1.0, 0.0, 2.0]; 5]).verdict, Verdict::NoClearOverfitting);
-        let nothing = seen(&[[-1.0, 0.0, -3.0]; 5]);
+        assert_eq!(monitor(&[[1.0, 0.0, 2.0]; 5]).verdict, Verdict::NoClearOverfitting);
+        let nothing = monitor(&[[-1.0, 0.0, -3.0]; 5]);
         assert_eq!(nothing.verdict, Verdict::NothingLearned);
         assert_eq!(nothing.kept, MetricValue::Undefined("the train score is not above 0"));
         assert_eq!(nothing.windows[0].ratio(), MetricValue::Undefined("the train score is not above 0"));
     }
 
     #[test]
-    fn too_few_windows_have_no_verdict_and_missing_scores_are_left_out() {
-        let few = seen(&CLEAR[..4]);
+    fn too_few_windows_give_no_verdict_and_undefined_scores_are_left_out() {
+        let few = monitor(&CLEAR[..4]);
         assert_eq!((few.verdict, few.generalisation), (Verdict::Undefined, MetricValue::Undefined(super::TOO_FEW)));
         assert_eq!(few.reason, super::TOO_FEW);
         near(few.mean_gap, 1.5);
-        let none = seen(&[]);
+        let none = monitor(&[]);
         assert_eq!((none.verdict, none.mean_gap), (Verdict::Undefined, MetricValue::Undefined(super::NO_PAIR)));
-        // A window without a train score has no gap, but ranks.
-        let with_hole = [&CLEAR[..], &[[f64::NAN, 9.0, 9.0]]].concat();
-        let found = seen(&with_hole);
+        // A window without a train score has no gap, but it is ranked.
+        let with_undefined = [&CLEAR[..], &[[f64::NAN, 9.0, 9.0]]].concat();
+        let found = monitor(&with_undefined);
         near(found.mean_gap, 1.5);
-        assert_eq!((found.windows[5].gap(), found.windows[5].ratio()), (NONE, NONE));
-        assert!(found.generalisation != seen(&CLEAR).generalisation);
+        assert_eq!((found.windows[5].gap(), found.windows[5].ratio()), (UNDEFINED, UNDEFINED));
+        assert!(found.generalisation != monitor(&CLEAR).generalisation);
     }
 
     #[test]
     fn windows_that_share_test_days_count_as_fewer() {
-        // Each day lies in two test spans: ten windows are worth five, and nine too few.
+        // Each day is in two test spans: ten windows count as five, nine as too few.
         let twice = [&CLEAR[..], &CLEAR[..]].concat();
         let found = overfitting(sharpes(&twice), 2.0);
         // Ten gaps, squares 2 × 5, ddof 1.
@@ -290,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_values_share_their_rank() {
+    fn equal_values_share_their_mean_rank() {
         assert_eq!(ranks(&[5.0, 2.0, 5.0, 7.0]), [5.0, 2.0, 5.0, 8.0]);
     }
 }

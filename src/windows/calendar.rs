@@ -1,4 +1,4 @@
-//! Calendar arithmetic: months that clamp the day, rows of a date interval, and which rows are rebalance decisions.
+//! Calendar arithmetic: adding months, rows of a date interval, and which rows are rebalance decisions.
 
 use std::ops::Range;
 
@@ -7,17 +7,17 @@ use jiff::civil::Date;
 
 use crate::error::{Code, Error, Result, fail};
 
-/// `start` plus whole months; the day is clamped to the month's length (31 January + 1 month = end of February).
+/// `start` plus whole months. The day is clamped to the length of the month: 31 January + 1 month is the end of February.
 ///
 /// # Errors
-/// `InvalidSetting` beyond the calendar (year 9999).
+/// `InvalidSetting` if the result is beyond the calendar (year 9999).
 pub fn add_months(start: Date, months: u32) -> Result<Date> {
     start
         .checked_add(i64::from(months).months())
         .map_err(|_| Error::new(Code::InvalidSetting, format!("{months} months after {start} lie beyond the calendar")))
 }
 
-/// Rows whose dates lie in `[start, end)`.
+/// The rows whose dates are in `[start, end)`.
 pub fn rows_between(dates: &[Date], start: Date, end: Date) -> Range<usize> {
     let first = dates.partition_point(|date| *date < start);
     first..dates.partition_point(|date| *date < end).max(first)
@@ -34,15 +34,15 @@ pub enum Rebalance {
     Monthly,
     /// The last row of a quarter.
     Quarterly,
-    /// Every n rows, counted from the first row of the panel.
+    /// Every this many rows, counted from the first row of the panel.
     EveryRows(usize),
 }
 
 impl Rebalance {
-    /// Reads `daily`, `weekly`, `monthly`, `quarterly` or a number of rows.
+    /// Parses `daily`, `weekly`, `monthly`, `quarterly` or a number of rows.
     ///
     /// # Errors
-    /// `InvalidSetting` with what is allowed.
+    /// `InvalidSetting` for anything else.
     pub fn parse(text: &str) -> Result<Self> {
         Ok(match text {
             "daily" => Self::Daily,
@@ -60,8 +60,8 @@ impl Rebalance {
         })
     }
 
-    /// Whether `row`, dated `date`, is a decision row; `next` is the next trading date, known in advance from the
-    /// exchange's calendar. Where no next date is known the row is none.
+    /// Whether `row`, dated `date`, is a decision row. `next` is the next trading date, which is known in advance from the
+    /// exchange's calendar; without a next date, no row is a decision row.
     pub fn is_decision(self, row: usize, date: Date, next: Option<Date>) -> bool {
         let Some(next) = next else { return false };
         let month = |date: Date| (date.year(), date.month());
@@ -84,7 +84,7 @@ mod tests {
     use jiff::civil::date;
 
     #[test]
-    fn months_clamp_the_day_and_never_drift() {
+    fn adding_months_clamps_the_day_and_does_not_drift() {
         let start = date(2020, 1, 31);
         assert_eq!(add_months(start, 1).unwrap(), date(2020, 2, 29));
         assert_eq!(add_months(start, 2).unwrap(), date(2020, 3, 31));

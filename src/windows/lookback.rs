@@ -1,4 +1,4 @@
-//! What a decision may see: the one formula that keeps later rows out.
+//! The rows that a decision may see. This is the only formula that keeps later rows out.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ mod tests {
     use super::lookback_rows;
 
     #[test]
-    fn a_lookback_ends_with_its_row_and_begins_no_earlier_than_allowed() {
+    fn a_lookback_ends_at_its_row_and_starts_no_earlier_than_allowed() {
         assert_eq!(lookback_rows(3, 0, 9), 7..10);
         assert_eq!(lookback_rows(3, 8, 9), 8..10);
         assert_eq!(lookback_rows(30, 0, 9), 0..10);

@@ -1,4 +1,4 @@
-//! Walk-forward windows: train, validation and test spans over a calendar of dates. Index arithmetic only.
+//! Walk-forward windows: train, validation and test spans over the dates of a panel, by index arithmetic alone.
 
 mod calendar;
 mod lookback;
@@ -32,7 +32,7 @@ choices! {
 /// How windows are cut, in calendar months.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowSettings {
-    /// Rolling or expanding.
+    /// How the train span moves.
     pub scheme: Scheme,
     /// Length of the train span, at least 1.
     pub train_months: u32,
@@ -42,11 +42,11 @@ pub struct WindowSettings {
     pub test_months: u32,
     /// Months from one window to the next, at least 1.
     pub step_months: u32,
-    /// First day of the first train span; by default the first day of the month of the first date.
+    /// First day of the first train span; `None` for the first day of the first date's month.
     pub start: Option<Date>,
-    /// Whether a last window is kept whose test span the data do not cover to its end.
+    /// Whether to keep a last window whose test span ends after the data.
     pub partial_test: bool,
-    /// Calendar days at the start of the validation span that are left out of the score that chooses a network's epoch.
+    /// Calendar days at the start of the validation span that the score which selects a network's epoch leaves out.
     pub embargo_days: u32,
 }
 
@@ -58,7 +58,7 @@ impl WindowSettings {
             Setting::choice(
                 "scheme",
                 Scheme::Rolling,
-                "whether the train span moves with the window or always starts at the first one's start",
+                "rolling: the train span moves with the window; expanding: it always starts at the first window's start",
             ),
             Setting::new("train_months", months(1), 36, "length of the train span in calendar months"),
             Setting::new("validation_months", months(0), 12, "length of the validation span in calendar months"),
@@ -68,20 +68,25 @@ impl WindowSettings {
                 "start",
                 SettingType::Date,
                 Json::Null,
-                "first day of the first train span; the first day of the first date's month if left out",
+                "first day of the first train span; if left out, the first day of the month of the first date",
             ),
-            Setting::new("partial_test", SettingType::Boolean, false, "whether a last, shorter test span is kept"),
+            Setting::new(
+                "partial_test",
+                SettingType::Boolean,
+                false,
+                "whether to keep a last window whose test span ends after the data",
+            ),
             Setting::new(
                 "embargo_days",
                 SettingType::Integer(0, 3650),
                 0,
-                "calendar days at the start of the validation span that are left out of the score that chooses a network's epoch; \
+                "calendar days at the start of the validation span that the score which selects a network's epoch leaves out; \
                  reported scores, other models and the test span are not affected",
             ),
         ]
     }
 
-    /// From checked values of `[windows]`.
+    /// Converts checked values of `[windows]`.
     pub fn from_values(values: &SettingValues) -> Result<Self> {
         let months = |name| values.count(name).map(|count| count as u32);
         Ok(Self {
@@ -97,55 +102,56 @@ impl WindowSettings {
     }
 }
 
-/// A date interval and the rows that lie in it, both half-open.
+/// A half-open date interval and its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     /// First day of the interval.
     pub start: Date,
-    /// The day after its last.
+    /// The day after the last day of the interval.
     pub end: Date,
-    /// Rows of the panel.
+    /// The rows of the panel whose dates are in the interval.
     pub rows: Range<usize>,
 }
 
 /// One walk-forward window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Its number, from 0.
+    /// Index of the window, from 0.
     pub index: usize,
-    /// Where models are fitted.
+    /// Models are fitted here.
     pub train: Span,
-    /// Where they are chosen; empty where `validation_months` is 0.
+    /// Models are selected here; empty if `validation_months` is 0.
     pub validation: Span,
-    /// Where they are reported.
+    /// Models are evaluated here, out of sample.
     pub test: Span,
 }
 
 impl Window {
-    /// The window whose test span is to begin after the last date: validation the last `validation_months` up to it, train
-    /// the `train_months` before that, as far as there are dates.
+    /// The window whose test span begins after the last date. Its validation span is the last `validation_months` up to that
+    /// date, its train span the `train_months` before, as far as there are dates.
     ///
     /// # Errors
-    /// `InvalidData` where train or validation hold no date.
+    /// `InvalidData` if the train or the validation span has no date.
     pub fn before(dates: &[Date], settings: &WindowSettings) -> Result<Self> {
         let Some(last) = dates.last() else { fail!(InvalidData, "windows need dates, found none") };
         let end = last.saturating_add(1.day());
-        let ago = |months: u32| end.saturating_sub(i64::from(months).months());
+        let months_before = |months: u32| end.saturating_sub(i64::from(months).months());
         let span = |start, end| Span { start, end, rows: rows_between(dates, start, end) };
-        let middle = ago(settings.validation_months);
+        let train_end = months_before(settings.validation_months);
         let out = Self {
             index: 0,
-            train: span(ago(settings.validation_months.saturating_add(settings.train_months)), middle),
-            validation: span(middle, end),
+            train: span(months_before(settings.validation_months.saturating_add(settings.train_months)), train_end),
+            validation: span(train_end, end),
             test: span(end, end),
         };
-        for (name, span, wanted) in
+        for (name, span, required) in
             [("train", &out.train, true), ("validation", &out.validation, settings.validation_months > 0)]
         {
-            if wanted && span.rows.is_empty() {
+            if required && span.rows.is_empty() {
                 fail!(
                     InvalidData,
-                    "there is no date in the {name} span from {} to {}, as counted back from {last}; give more data, or shorter                      spans in windows.train_months and windows.validation_months",
+                    "the {name} span from {} to {}, counted back from the last date {last}, has no date; give more data, or \
+                     shorter spans in windows.train_months and windows.validation_months",
                     span.start,
                     span.end.saturating_sub(1.day())
                 );
@@ -155,11 +161,10 @@ impl Window {
     }
 }
 
-/// All windows of a calendar; at least one.
+/// All windows over these dates, at least one.
 ///
 /// # Errors
-/// `InvalidSetting` where not one window fits, saying what there is and what is needed; `InvalidData` where a span that
-/// should hold dates holds none.
+/// `InvalidSetting` if the data are too short for one window; `InvalidData` if a span that needs dates has none.
 pub fn windows(dates: &[Date], settings: &WindowSettings) -> Result<Vec<Window>> {
     let (Some(&first), Some(&last)) = (dates.first(), dates.last()) else {
         fail!(InvalidData, "windows need dates, found none");
@@ -169,7 +174,7 @@ pub fn windows(dates: &[Date], settings: &WindowSettings) -> Result<Vec<Window>>
         None => first.first_of_month(),
     };
     if origin > last {
-        fail!(InvalidSetting, "setting 'windows.start': found {origin}, allowed is a date up to the last one, {last}");
+        fail!(InvalidSetting, "setting 'windows.start': found {origin}, allowed is a date up to the last date, {last}");
     }
     let mut out: Vec<Window> = Vec::new();
     loop {
@@ -205,7 +210,7 @@ pub fn windows(dates: &[Date], settings: &WindowSettings) -> Result<Vec<Window>>
         fail!(
             InvalidSetting,
             "no window fits: the data run from {first} to {last}; one window of windows.train_months = {}, \
-             validation_months = {}, test_months = {} from {origin} needs dates to the month before {}",
+             validation_months = {} and test_months = {} from {origin} needs dates into the month before {}",
             settings.train_months,
             settings.validation_months,
             settings.test_months,
@@ -217,19 +222,19 @@ pub fn windows(dates: &[Date], settings: &WindowSettings) -> Result<Vec<Window>>
 
 fn months(count: u64) -> Result<u32> {
     u32::try_from(count)
-        .map_err(|_| Error::new(Code::InvalidSetting, format!("a window {count} months long is beyond the calendar")))
+        .map_err(|_| Error::new(Code::InvalidSetting, format!("a window of {count} months is beyond the calendar")))
 }
 
 fn require_dates(window: &Window, settings: &WindowSettings) -> Result<()> {
-    for (name, span, wanted) in [
+    for (name, span, required) in [
         ("train", &window.train, true),
         ("validation", &window.validation, settings.validation_months > 0),
         ("test", &window.test, true),
     ] {
-        if wanted && span.rows.is_empty() {
+        if required && span.rows.is_empty() {
             fail!(
                 InvalidData,
-                "window {}: no date lies in its {name} span, {} up to before {}; windows.start or other lengths avoid it",
+                "window {}: its {name} span, from {} to before {}, has no date; change windows.start or the lengths of spans",
                 window.index,
                 span.start,
                 span.end
