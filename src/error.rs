@@ -1,4 +1,4 @@
-//! The one error type: a stable code that crosses the C boundary, a message for people, and the chain of causes.
+//! The error type of the library: a stable code for the C ABI, a message for people, and a chain of causes.
 
 use std::any::Any;
 use std::fmt;
@@ -9,53 +9,53 @@ use walkforge_plugin_abi as abi;
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, as a number that never changes meaning. Retired numbers are not reused.
+/// The kind of an error, as an integer that never changes its meaning. Retired integers are not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(i32)]
 pub enum Code {
-    /// An argument of a call is unusable: null, wrong size, out of range.
+    /// An argument of a call is not valid: null, of the wrong size or out of range.
     InvalidArgument = abi::WF_E_INVALID_ARGUMENT,
     /// A setting is unknown, of the wrong type or out of its range.
     InvalidSetting = abi::WF_E_INVALID_SETTING,
-    /// A data file or array holds something that cannot be used.
+    /// A data file or array holds an invalid value.
     InvalidData = abi::WF_E_INVALID_DATA,
-    /// A file, plugin, asset, model or date was asked for that is not there.
+    /// A requested file, plugin, asset, model or date does not exist.
     NotFound = abi::WF_E_NOT_FOUND,
-    /// The operating system refused a read or a write.
+    /// A read or a write failed in the operating system.
     Io = abi::WF_E_IO,
-    /// A plugin returned an error or an unusable answer.
+    /// A plugin returned an error or an invalid result.
     Plugin = abi::WF_E_PLUGIN,
     /// A plugin cannot be loaded: wrong ABI version, missing symbol, damaged file.
     PluginAbi = abi::WF_E_PLUGIN_ABI,
-    /// The answer needs more steps of the run first.
+    /// The result is not available until the run has advanced further.
     NotReady = abi::WF_E_NOT_READY,
     /// Another thread is using the handle, or another process is writing the directory.
     Busy = abi::WF_E_BUSY,
-    /// An earlier call on the handle failed inside; the handle can only be freed.
+    /// An earlier call on the handle panicked; the handle can only be freed.
     Poisoned = abi::WF_E_POISONED,
     /// The caller cancelled the work.
     Cancelled = abi::WF_E_CANCELLED,
     /// No portfolio satisfies the constraints.
     Infeasible = abi::WF_E_INFEASIBLE,
-    /// The handle was made in another process, before a fork.
+    /// The handle was created in another process, before a fork.
     Forked = abi::WF_E_FORKED,
     /// The caller's buffer is too small.
     BufferTooSmall = abi::WF_E_BUFFER_TOO_SMALL,
-    /// A model was shown a row above its as-of row.
+    /// A model saw a row after its as-of row.
     LookAhead = abi::WF_E_LOOK_AHEAD,
-    /// The output directory belongs to something else.
+    /// The output directory belongs to another run or program.
     Exists = abi::WF_E_EXISTS,
-    /// A fault of walkforge itself.
+    /// A bug in walkforge.
     Internal = abi::WF_E_INTERNAL,
 }
 
 impl Code {
-    /// The number that crosses the C boundary.
+    /// The integer in the C ABI.
     pub const fn as_i32(self) -> i32 {
         self as i32
     }
 
-    /// A few words for it.
+    /// A short description.
     pub const fn name(self) -> &'static str {
         match self {
             Code::InvalidArgument => "invalid argument",
@@ -78,7 +78,7 @@ impl Code {
         }
     }
 
-    /// The code of a number, if it is one of ours.
+    /// The code of an integer in the C ABI; `None` if there is none.
     pub fn from_i32(code: i32) -> Option<Self> {
         const ALL: [Code; 17] = [
             Code::InvalidArgument,
@@ -103,57 +103,57 @@ impl Code {
     }
 }
 
-/// An error: what failed, said for the person who has to mend it, and what caused it.
+/// An error: a code, a message that tells the reader what failed and how to fix it, and a cause.
 pub struct Error {
     code: Code,
     message: String,
     cause: Option<Box<Error>>,
 }
 
-/// Bytes of a longer message that are kept of its front and its back, where the place and what is allowed stand.
+/// Bytes kept of the start and the end of a long message: the start names the setting or file, the end what is allowed.
 const KEPT: (usize, usize) = (1200, 600);
 
-/// A message that quotes what it found must not repeat a whole file.
+/// Cuts the middle out of a long message, because one that quotes a value must not repeat a whole file.
 fn clipped(message: String) -> String {
     if message.len() <= 2 * KEPT.0 {
         return message;
     }
-    let boundary = |from: usize| (from..from + 4).find(|&place| message.is_char_boundary(place)).unwrap_or(from);
+    let boundary = |from: usize| (from..from + 4).find(|&index| message.is_char_boundary(index)).unwrap_or(from);
     let (front, back) = (boundary(KEPT.0), boundary(message.len() - KEPT.1));
     format!("{} … {} bytes left out … {}", &message[..front], back - front, &message[back..])
 }
 
 impl Error {
-    /// An error without a cause. The middle of a message of more than a few thousand bytes is left out.
+    /// Creates an error without a cause. The middle of a message of more than 2400 bytes is left out.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: clipped(message.into()), cause: None }
     }
 
-    /// An error that another one caused; unlike [`Error::context`] it has a code of its own.
+    /// Sets the cause. Unlike [`Error::context`], this keeps the error's own code.
     #[must_use]
     pub fn caused_by(mut self, cause: Error) -> Self {
         self.cause = Some(Box::new(cause));
         self
     }
 
-    /// The same error seen from one level up; the code stays that of the root cause.
+    /// Wraps the error in a message of the caller's level; the code stays that of the root cause.
     #[must_use]
     pub fn context(self, message: impl Into<String>) -> Self {
         Self { code: self.code, message: clipped(message.into()), cause: Some(Box::new(self)) }
     }
 
-    /// An input or output error on `path`.
+    /// Creates the error of a failed read or write of `path`.
     pub fn io(action: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::Io };
         Self::new(code, format!("cannot {action} {}: {error}", path.display()))
     }
 
-    /// The stable code.
+    /// The code.
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// The message of this level alone.
+    /// The message of this level, without those of its causes.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -163,13 +163,13 @@ impl Error {
         self.cause.as_deref()
     }
 
-    /// Takes away the error that caused this one.
+    /// Removes and returns the cause.
     pub(crate) fn take_cause(&mut self) -> Option<Error> {
         self.cause.take().map(|cause| *cause)
     }
 }
 
-/// Causes are freed one after another: freed inside each other, a long chain would overflow the stack.
+/// Frees the causes in a loop, because recursion would overflow the stack on a long chain.
 impl Drop for Error {
     fn drop(&mut self) {
         let mut next = self.cause.take();
@@ -179,14 +179,14 @@ impl Drop for Error {
     }
 }
 
-/// Code and text, in a loop for the same reason.
+/// Code and messages, in a loop for the same reason.
 impl fmt::Debug for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:?}: {self}", self.code)
     }
 }
 
-/// The message followed by those of its causes, `: ` between them.
+/// The message and those of its causes, separated by `: `.
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.message)?;
@@ -201,8 +201,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What a caught panic said. What it carried may panic itself when it is dropped, and what comes of that is left alone,
-/// as it must not go on to a caller in C.
+/// The message of a caught panic, or `no message` if its payload is not a string. Dropping the payload may panic; the
+/// payload of that second panic is leaked, because no panic may unwind into a caller in C.
 pub(crate) fn panic_message(panic: Box<dyn Any + Send>) -> String {
     let text = panic
         .downcast_ref::<String>()
@@ -210,8 +210,8 @@ pub(crate) fn panic_message(panic: Box<dyn Any + Send>) -> String {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message")
         .to_owned();
-    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        std::mem::forget(another);
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(second);
     }
     text
 }
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_any_length_is_shown_and_freed() {
+    fn a_chain_of_any_length_is_displayed_and_freed() {
         let mut error = Error::new(Code::Plugin, "root");
         for _ in 0..200_000 {
             error = error.context("x");
@@ -248,19 +248,19 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_whose_payload_panics_when_dropped_is_told() {
-        struct Spiteful;
-        impl Drop for Spiteful {
+    fn a_panic_payload_that_panics_when_dropped_has_a_message() {
+        struct PanicOnDrop;
+        impl Drop for PanicOnDrop {
             fn drop(&mut self) {
-                panic!("once more");
+                panic!("dropped");
             }
         }
-        let panic = std::panic::catch_unwind(|| std::panic::panic_any(Spiteful)).unwrap_err();
+        let panic = std::panic::catch_unwind(|| std::panic::panic_any(PanicOnDrop)).unwrap_err();
         assert_eq!(super::panic_message(panic), "no message");
     }
 
     #[test]
-    fn a_long_message_keeps_its_front_and_its_back() {
+    fn a_long_message_keeps_its_start_and_its_end() {
         let message = format!("row 3: found '{}', allowed is a number", "é".repeat(1_000_000));
         let error = Error::new(Code::InvalidData, message).context("x".repeat(10_000)).to_string();
         assert!(
@@ -273,9 +273,9 @@ mod tests {
     }
 
     #[test]
-    fn every_code_survives_the_c_boundary() {
-        for number in 1..=17 {
-            assert_eq!(Code::from_i32(number).map(Code::as_i32), Some(number));
+    fn every_code_round_trips_through_the_c_abi() {
+        for code in 1..=17 {
+            assert_eq!(Code::from_i32(code).map(Code::as_i32), Some(code));
         }
         assert!(Code::from_i32(0).is_none() && Code::from_i32(18).is_none());
     }

@@ -1,5 +1,5 @@
-//! Settings, each declared once: name, type, range, default and what it is for. From the declaration come the checks,
-//! the error texts and the reference; plugins declare theirs in the same terms, as JSON.
+//! Declarations of settings: name, type, range, default and documentation, each in one place. The checks, the error
+//! messages and the reference come from the declaration. Plugins declare their settings in the same terms, as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,12 +9,12 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::error::{Code, Error, Result, fail};
 
-/// The type of a setting and what it may hold.
+/// The type of a setting and its allowed values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SettingType {
-    /// A whole number between both bounds, bounds included.
+    /// A whole number between the bounds, inclusive.
     Integer(i64, i64),
-    /// A finite number between both bounds, bounds included.
+    /// A finite number between the bounds, inclusive.
     Real(f64, f64),
     /// `true` or `false`.
     Boolean,
@@ -26,7 +26,7 @@ pub enum SettingType {
     Date,
 }
 
-/// What is allowed, as an error message says it.
+/// The allowed values, as error messages and the reference show them.
 impl fmt::Display for SettingType {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -36,14 +36,14 @@ impl fmt::Display for SettingType {
             SettingType::Real(low, high) => write!(out, "a number from {low} to {high}"),
             SettingType::Boolean => out.write_str("true or false"),
             SettingType::Text => out.write_str("a text"),
-            SettingType::Choice(words) => write!(out, "one of {}", words.join(", ")),
+            SettingType::Choice(names) => write!(out, "one of {}", names.join(", ")),
             SettingType::Date => out.write_str("a date as YYYY-MM-DD"),
         }
     }
 }
 
-/// An enum without fields whose variants have the names under which settings choose them and output files show them.
-/// [`choices!`] declares such an enum.
+/// An enum without fields whose variants have names, used in settings, messages and output files. `choices!` declares
+/// such an enum.
 pub trait Choice: Copy + 'static {
     /// Every variant, in the order in which users see the names.
     const ALL: &'static [Self];
@@ -60,8 +60,8 @@ pub trait Choice: Copy + 'static {
     }
 }
 
-/// Declares an enum together with the names of its variants, and implements [`Choice`] for it. The compiler refuses a
-/// variant without a name and reports a name that two variants share.
+/// Declares an enum together with the names of its variants, and implements [`Choice`] for it. A variant without a name
+/// does not compile, and the compiler warns if two variants share a name.
 ///
 /// ```ignore
 /// choices! {
@@ -107,26 +107,26 @@ macro_rules! choices {
 }
 pub(crate) use choices;
 
-/// One setting.
+/// The declaration of one setting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
-    /// Its name inside its section.
+    /// The name within its section.
     pub name: String,
-    /// Its type and range.
+    /// The type and range.
     pub kind: SettingType,
-    /// Its default; null where being left out has a meaning of its own, which `doc` tells.
+    /// The default; null if there is none, and `doc` says what leaving the setting out means.
     pub default: Json,
-    /// What it is for, with its unit.
+    /// The meaning, with the unit.
     pub doc: String,
 }
 
 impl Setting {
-    /// A setting with a default; null means that it may be left out.
+    /// Declares a setting. With a default of null it may be left out.
     pub fn new(name: &str, kind: SettingType, default: impl Into<Json>, doc: &str) -> Self {
         Self { name: name.to_owned(), kind, default: default.into(), doc: doc.to_owned() }
     }
 
-    /// A setting that names one of the variants of `T`, `default` if it is left out.
+    /// Declares a setting that names one of the variants of `T`.
     pub fn choice<T: Choice>(name: &str, default: T, doc: &str) -> Self {
         let names = T::ALL.iter().map(|choice| choice.name().to_owned()).collect();
         Self::new(name, SettingType::Choice(names), default.name(), doc)
@@ -134,19 +134,19 @@ impl Setting {
 
     fn accepts(&self, value: &Json) -> bool {
         match &self.kind {
-            SettingType::Integer(low, high) => value.as_i64().is_some_and(|number| (*low..=*high).contains(&number)),
-            SettingType::Real(low, high) => value.as_f64().is_some_and(|number| (*low..=*high).contains(&number)),
+            SettingType::Integer(low, high) => value.as_i64().is_some_and(|value| (*low..=*high).contains(&value)),
+            SettingType::Real(low, high) => value.as_f64().is_some_and(|value| (*low..=*high).contains(&value)),
             SettingType::Boolean => value.is_boolean(),
             SettingType::Text => value.is_string(),
-            SettingType::Choice(words) => value.as_str().is_some_and(|text| words.iter().any(|word| word == text)),
+            SettingType::Choice(names) => value.as_str().is_some_and(|text| names.iter().any(|name| name == text)),
             SettingType::Date => value.as_str().is_some_and(|text| text.len() == 10 && text.parse::<Date>().is_ok()),
         }
     }
 
-    /// Reads the declarations of a plugin's `describe()`; null is none.
+    /// Reads the list of declarations from the JSON of a plugin's `describe()`; null is an empty list.
     ///
     /// # Errors
-    /// `PluginAbi` naming the setting and what is wrong with it.
+    /// `PluginAbi` with the setting and what is wrong with it.
     pub fn list_from_json(list: &Json) -> Result<Vec<Self>> {
         let list = match list {
             Json::Null => return Ok(Vec::new()),
@@ -167,19 +167,19 @@ impl Setting {
     /// Reads a declaration from the JSON of a plugin's `describe()`.
     ///
     /// # Errors
-    /// `PluginAbi` naming the field that is missing or wrong.
+    /// `PluginAbi` with the field that is missing or wrong.
     pub fn from_json(declaration: &Json) -> Result<Self> {
-        let called = declaration["name"].as_str().map_or_else(|| declaration.to_string(), str::to_owned);
-        let called: String = called.chars().take(80).collect();
+        let label = declaration["name"].as_str().map_or_else(|| declaration.to_string(), str::to_owned);
+        let label: String = label.chars().take(80).collect();
         let text = |field: &str| {
             declaration[field].as_str().map(str::to_owned).ok_or_else(|| {
-                Error::new(Code::PluginAbi, format!("field '{field}' of setting '{called}' must be a text"))
+                Error::new(Code::PluginAbi, format!("field '{field}' of setting '{label}' must be a text"))
             })
         };
         let name = text("name")?;
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
-        if name.is_empty() || name.len() > 80 || !name.chars().all(plain) {
-            fail!(PluginAbi, "setting '{called}': a name has 1 to 80 letters, digits, _ and -");
+        let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+        if name.is_empty() || name.len() > 80 || !name.chars().all(is_allowed) {
+            fail!(PluginAbi, "setting '{label}': a name has 1 to 80 letters, digits, _ and -");
         }
         let kind = match text("type")?.as_str() {
             "integer" => {
@@ -193,10 +193,10 @@ impl Setting {
             "boolean" => SettingType::Boolean,
             "text" => SettingType::Text,
             "choice" => {
-                let words = declaration["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
-                let words: Option<Vec<String>> = words.iter().map(|word| word.as_str().map(str::to_owned)).collect();
-                match words {
-                    Some(words) if !words.is_empty() => SettingType::Choice(words),
+                let names = declaration["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let names: Option<Vec<String>> = names.iter().map(|name| name.as_str().map(str::to_owned)).collect();
+                match names {
+                    Some(names) if !names.is_empty() => SettingType::Choice(names),
                     _ => fail!(PluginAbi, "field 'choices' of setting '{name}' must be a list of at least one text"),
                 }
             }
@@ -214,18 +214,18 @@ impl Setting {
     }
 }
 
-/// Both bounds of a number's declaration, each of which may be left out.
+/// The bounds in the declaration of a numeric setting; each may be left out.
 fn bounds<T: PartialOrd>(
     declaration: &Json,
     name: &str,
-    what: &str,
+    expected: &str,
     read: impl Fn(&Json) -> Option<T>,
 ) -> Result<(Option<T>, Option<T>)> {
     let bound = |field: &str| match &declaration[field] {
         Json::Null => Ok(None),
         value => match read(value) {
             Some(bound) => Ok(Some(bound)),
-            None => fail!(PluginAbi, "field '{field}' of setting '{name}' must be {what}"),
+            None => fail!(PluginAbi, "field '{field}' of setting '{name}' must be {expected}"),
         },
     };
     let (low, high) = (bound("minimum")?, bound("maximum")?);
@@ -235,7 +235,7 @@ fn bounds<T: PartialOrd>(
     Ok((low, high))
 }
 
-/// The checked settings of one section, defaults filled in.
+/// The checked values of one section, with defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SettingValues {
     section: String,
@@ -243,11 +243,12 @@ pub struct SettingValues {
 }
 
 impl SettingValues {
-    /// Checks `given` against the declarations and fills in defaults. `section` (`windows`, `models.hrp.settings`) is
-    /// what messages call the place.
+    /// Checks `given` against the declarations and fills in defaults. Messages name the section as `section`, for
+    /// instance `windows` or `models.hrp.settings`.
     ///
     /// # Errors
-    /// `InvalidSetting` naming the setting, what was found, what is allowed and, for an unknown key, the nearest one.
+    /// `InvalidSetting` with the setting, what was found and what is allowed; for an unknown key, with the nearest
+    /// setting.
     pub fn check(section: &str, declared: &[Setting], given: &Map<String, Json>) -> Result<Self> {
         let names: Vec<&str> = declared.iter().map(|setting| setting.name.as_str()).collect();
         for key in given.keys() {
@@ -272,59 +273,59 @@ impl SettingValues {
         Ok(Self { section: section.to_owned(), values })
     }
 
-    /// The value of a setting; `None` where it was left out and has no default.
+    /// The value of a setting; `None` if it was left out and has no default.
     pub fn get(&self, name: &str) -> Option<&Json> {
         self.values.get(name).filter(|value| !value.is_null())
     }
 
-    /// A whole number.
+    /// The whole number of an [`SettingType::Integer`] setting.
     pub fn integer(&self, name: &str) -> Result<i64> {
         self.get(name).and_then(Json::as_i64).ok_or_else(|| self.absent(name, "a whole number"))
     }
 
-    /// A count: a whole number that its declaration keeps at zero or more.
+    /// The whole number of a setting whose lower bound is at least 0.
     pub fn count(&self, name: &str) -> Result<usize> {
         usize::try_from(self.integer(name)?).map_err(|_| self.absent(name, "a count"))
     }
 
-    /// A number.
+    /// The number of a [`SettingType::Real`] setting.
     pub fn real(&self, name: &str) -> Result<f64> {
         self.get(name).and_then(Json::as_f64).ok_or_else(|| self.absent(name, "a number"))
     }
 
-    /// A truth value.
+    /// The value of a [`SettingType::Boolean`] setting.
     pub fn boolean(&self, name: &str) -> Result<bool> {
         self.get(name).and_then(Json::as_bool).ok_or_else(|| self.absent(name, "true or false"))
     }
 
-    /// A text.
+    /// The text of a [`SettingType::Text`] or [`SettingType::Choice`] setting.
     pub fn text(&self, name: &str) -> Result<&str> {
         self.get(name).and_then(Json::as_str).ok_or_else(|| self.absent(name, "a text"))
     }
 
-    /// The variant of `T` that the setting names.
+    /// The variant of `T` that a setting declared by [`Setting::choice`] names.
     pub fn choice<T: Choice>(&self, name: &str) -> Result<T> {
         T::from_name(self.text(name)?).ok_or_else(|| self.absent(name, &format!("one of {}", T::list())))
     }
 
-    /// A date that may be left out.
+    /// The date of a [`SettingType::Date`] setting; `None` if it was left out.
     pub fn date(&self, name: &str) -> Option<Date> {
         self.get(name).and_then(Json::as_str).and_then(|text| text.parse().ok())
     }
 
-    /// All of them as JSON, names in order.
+    /// All values as a JSON object, sorted by name.
     pub fn to_json(&self) -> Json {
         json!(self.values)
     }
 
-    fn absent(&self, name: &str, wanted: &str) -> Error {
-        Error::new(Code::InvalidSetting, format!("setting '{}' must be {wanted}", join(&self.section, name)))
+    fn absent(&self, name: &str, expected: &str) -> Error {
+        Error::new(Code::InvalidSetting, format!("setting '{}' must be {expected}", join(&self.section, name)))
     }
 }
 
-/// The error for a key that nobody declared, with the nearest of those that are allowed.
+/// The error for a key that is not declared; it names the nearest allowed key, or all of them if none is near.
 pub fn unknown(path: &str, key: &str, allowed: &[&str]) -> Error {
-    // Distances take time and memory with the length of the key, and nothing is near a long one.
+    // Time and memory of a distance grow with the length of the key, and no setting is near a long key.
     let nearest = allowed
         .iter()
         .filter(|name| key.len() <= 3 * name.len().max(16))
@@ -373,14 +374,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_has_its_default() {
+    fn a_setting_that_is_left_out_has_its_default() {
         let values = check(&json!({"cost_bps": 5})).unwrap();
         assert_eq!((values.count("train_months").unwrap(), values.real("cost_bps").unwrap()), (36, 5.0));
         assert_eq!((values.date("start"), values.text("scheme").unwrap()), (None, "rolling"));
     }
 
     #[test]
-    fn a_bad_value_is_told_with_name_finding_and_range() {
+    fn an_invalid_value_is_reported_with_name_value_and_range() {
         refused(
             &json!({"train_months": 0}),
             "setting 'windows.train_months': found 0, allowed is a whole number from 1 to 1200",
@@ -397,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_told_its_nearest_neighbour() {
+    fn an_unknown_key_is_reported_with_the_nearest_setting() {
         refused(&json!({"train_month": 1}), "setting 'windows.train_month' is unknown; did you mean 'train_months'?");
         refused(
             &json!({"zzzzzzzzzzzz": 1}),
@@ -418,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_declared_but_unknown_to_the_enum_is_an_error_and_not_the_default() {
+    fn a_declared_name_that_the_enum_lacks_is_an_error() {
         let kind = SettingType::Choice(vec!["rolling".to_owned(), "anchored".to_owned()]);
         let declared = [Setting::new("scheme", kind, "rolling", "")];
         let given = json!({"scheme": "anchored"});
@@ -428,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugins_declaration_is_checked_itself() {
+    fn the_declaration_of_a_plugin_is_checked() {
         let good = json!({"name": "lookback", "type": "integer", "minimum": 2, "default": 756, "doc": "returns"});
         assert_eq!(Setting::from_json(&good).unwrap().kind, SettingType::Integer(2, i64::MAX));
         let bad = json!({"name": "lookback", "type": "integer", "minimum": 2, "default": 1, "doc": "returns"});

@@ -1,5 +1,5 @@
-//! The metrics of daily returns, with 252 trading days per year. A value that is undefined gives its reason; it is never
-//! shown as 0 or infinite.
+//! The metrics of daily returns, with 252 trading days per year. A value that is undefined gives its reason; it is
+//! never shown as 0 or infinite.
 
 use jiff::civil::Date;
 

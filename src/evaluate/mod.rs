@@ -1,5 +1,5 @@
-//! The table of metrics, and the overfitting monitor, which compares a model's scores over the spans of its windows. The
-//! run, the report and the bindings iterate the table, so a new metric is one function and one row.
+//! The table of metrics, and the overfitting monitor, which compares a model's scores over the spans of its windows.
+//! The run, the report and the bindings iterate the table, so a new metric is one function and one row.
 
 mod metrics;
 mod overfitting;

@@ -1,5 +1,5 @@
-//! The overfitting monitor: how much of its train score a model keeps on the test span, and whether validation ranks the
-//! windows as test does. Its rules are simple and documented; they give a warning, not a test of significance.
+//! The overfitting monitor: how much of its train score a model keeps on the test span, and whether validation ranks
+//! the windows as test does. Its rules are simple and documented; they give a warning, not a test of significance.
 
 use std::cmp::Ordering;
 
@@ -102,8 +102,8 @@ pub struct Overfitting {
     pub reason: String,
 }
 
-/// Compares the scores of a model over its windows. `overlap` is the mean number of test spans that contain a test day, 1 if
-/// the spans do not overlap. Overlapping windows repeat the same evidence, so `n` of them count as `n / overlap`.
+/// Compares the scores of a model over its windows. `overlap` is the mean number of test spans that contain a test day,
+/// 1 if the spans do not overlap. Overlapping windows repeat the same evidence, so `n` of them count as `n / overlap`.
 pub fn overfitting(windows: Vec<SpanSharpes>, overlap: f64) -> Overfitting {
     let pairs =
         |left: fn(&SpanSharpes) -> MetricValue, right: fn(&SpanSharpes) -> MetricValue| -> (Vec<f64>, Vec<f64>) {
@@ -231,16 +231,16 @@ mod tests {
         near(found.mean_gap, 1.5);
         near(found.gap_error, (1.25_f64 / 5.0).sqrt());
         near(found.kept, 0.25);
-        // Ranks of validation 3, 4, 5, 1, 2 and of test 4.5, 1.5, 4.5, 1.5, 3: products of deviations 0 − 1.5 + 3 + 3 + 0,
-        // squares 10 and 9.
+        // Ranks of validation 3, 4, 5, 1, 2 and of test 4.5, 1.5, 4.5, 1.5, 3: products of deviations 0 − 1.5 + 3 + 3 +
+        // 0, squares 10 and 9.
         near(found.generalisation, 4.5 / 90.0_f64.sqrt());
         near(found.windows[1].gap(), 3.0);
         near(found.windows[4].ratio(), 0.25);
         assert_eq!(found.verdict, Verdict::Overfit);
         assert_eq!(
             found.reason,
-            "over 5 windows the Sharpe ratio is 2.00 on train and 0.50 on test on average; the gap of 1.50 is above two \
-             standard errors of 0.50, and test keeps less than half"
+            "over 5 windows the Sharpe ratio is 2.00 on train and 0.50 on test on average; the gap of 1.50 is above \
+             two standard errors of 0.50, and test keeps less than half"
         );
     }
 

@@ -40,8 +40,8 @@ impl Context {
         Self { prefix: format!("{name}: "), ..self.clone() }
     }
 
-    /// The same context in checking mode: a plugin gets its data in guarded memory, so misusing it ends the process. For
-    /// `walkforge plugin check`, which runs plugins in a process of their own.
+    /// The same context in checking mode: a plugin gets its data in guarded memory, so misusing it ends the process.
+    /// For `walkforge plugin check`, which runs plugins in a process of their own.
     #[must_use]
     pub fn checking(self) -> Self {
         Self { checking: true, ..self }

@@ -1,5 +1,5 @@
-//! A network: its inputs, and its computation as a program. The library differentiates, trains and runs the program. The
-//! model itself only fills computed inputs, one date at a time, from a [`Past`].
+//! A network: its inputs, and its computation as a program. The library differentiates, trains and runs the program.
+//! The model itself only fills computed inputs, one date at a time, from a [`Past`].
 
 use super::Requirements;
 use crate::error::Result;

@@ -19,8 +19,8 @@ pub struct Feature {
 }
 
 impl Panel {
-    /// Adds a plane from a CSV or Parquet file of the panel's layout. Values are missing for dates and assets that the file
-    /// lacks; dates and assets that the panel lacks are an error.
+    /// Adds a plane from a CSV or Parquet file of the panel's layout. Values are missing for dates and assets that the
+    /// file lacks; dates and assets that the panel lacks are an error.
     ///
     /// # Errors
     /// As [`Panel::from_csv`], with file, row and column, and `InvalidData` if the panel has a plane of that name.

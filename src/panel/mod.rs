@@ -3,8 +3,8 @@
 //!
 //! Columns are in canonical order (sorted by name), so results do not depend on the column order of a file;
 //! [`Panel::output_order`] maps the source's columns to the canonical ones. For models, a missing price makes its own
-//! return and the next one NaN; it is never filled. Profit and loss uses [`Panel::held_returns`]: a gap earns 0, and the
-//! day on which the price comes back earns the whole move.
+//! return and the next one NaN; it is never filled. Profit and loss uses [`Panel::held_returns`]: a gap earns 0, and
+//! the day on which the price comes back earns the whole move.
 
 mod day_number;
 mod features;
@@ -74,8 +74,9 @@ impl Panel {
     /// Creates a panel from arrays: `values` is `[dates, assets]`, row-major, NaN where missing.
     ///
     /// # Errors
-    /// `InvalidData` with row (from 1) and asset if dates are not strictly increasing, an asset has no name or occurs twice,
-    /// a price is not above 0, a return is below -1, a value is infinite, sizes do not agree, or there is no date or asset.
+    /// `InvalidData` with row (from 1) and asset if dates are not strictly increasing, an asset has no name or occurs
+    /// twice, a price is not above 0, a return is below -1, a value is infinite, sizes do not agree, or there is no
+    /// date or asset.
     pub fn from_arrays(kind: PanelKind, dates: Vec<Date>, assets: &[String], values: &[f64]) -> Result<Self> {
         Self::build(kind, &RawTable { dates, names: assets.to_vec(), values: values.to_vec(), lines: None })
     }
@@ -240,8 +241,8 @@ impl Panel {
         &self.returns[row * self.assets.len()..][..self.assets.len()]
     }
 
-    /// Returns as a holder earns them, `[dates, assets]`: a gap earns 0, and the day on which the price comes back earns
-    /// the whole move.
+    /// Returns as a holder earns them, `[dates, assets]`: a gap earns 0, and the day on which the price comes back
+    /// earns the whole move.
     pub fn held_returns(&self) -> &[f64] {
         &self.held
     }

@@ -19,11 +19,12 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Reads a CSV file with the columns `ticker`, `start` and `end`; further columns are ignored. Both days are inside; an
-    /// empty `end` is a membership that has not ended.
+    /// Reads a CSV file with the columns `ticker`, `start` and `end`; further columns are ignored. Both days are
+    /// inside; an empty `end` is a membership that has not ended.
     ///
     /// # Errors
-    /// `NotFound` or `Io` if the file cannot be read; `InvalidData` with file, row and column if its content is not valid.
+    /// `NotFound` or `Io` if the file cannot be read; `InvalidData` with file, row and column if its content is not
+    /// valid.
     pub fn from_csv(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, &error))?;
         Self::parse(&bytes).map_err(|error| error.context(format!("cannot use {}", path.display())))
@@ -136,8 +137,8 @@ impl Universe {
 }
 
 impl Panel {
-    /// Takes membership from intervals: a member is inside one of them and has a value at the row or at most `stale_rows`
-    /// before it. Assets that are not columns of the panel are ignored, see [`Panel::without_values`].
+    /// Takes membership from intervals: a member is inside one of them and has a value at the row or at most
+    /// `stale_rows` before it. Assets that are not columns of the panel are ignored, see [`Panel::without_values`].
     #[must_use]
     pub fn with_membership(mut self, membership: &Membership) -> Self {
         let columns = self.assets.len();
@@ -163,8 +164,8 @@ impl Panel {
         self
     }
 
-    /// Takes membership from a mask: which assets may be held after a decision at each row, `[dates, assets]`, row-major, in
-    /// the source's column order.
+    /// Takes membership from a mask: which assets may be held after a decision at each row, `[dates, assets]`,
+    /// row-major, in the source's column order.
     ///
     /// # Errors
     /// `InvalidData` if the sizes do not agree.

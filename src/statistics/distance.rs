@@ -3,20 +3,21 @@
 use super::kernel::{Rows, gram_into, square_distances};
 use crate::error::{Result, fail};
 
-/// Below this share of ‖a‖² + ‖b‖², ‖a‖² + ‖b‖² − 2a·b has lost too many digits, and ‖a − b‖² is summed directly.
+/// If ‖a‖² + ‖b‖² − 2a·b is below this share of ‖a‖² + ‖b‖², cancellation has cost too many digits, and ‖a − b‖² is
+/// summed directly.
 const CANCELLED: f64 = 0.001;
 
-/// Euclidean distance between every two of `count` points, `[count, dimensions]`, row-major. Gives `[count, count]`.
+/// Euclidean distances between all pairs of `count` points, `[count, dimensions]`, row-major. Returns `[count, count]`.
 ///
-/// Squares come from ‖a‖² + ‖b‖² − 2a·b of the points less their mean, which leaves every distance and makes the norms
-/// as small as they can be. The sums are right to some units of 1e-16 of the norms (at worst to an eighth as many as there
-/// are dimensions), so a square that is at least `CANCELLED` of the norms is right to about 1e-13 of itself, and its root
-/// to half of that. Closer points are measured directly, and equal points are exactly 0 apart and equally far from every
-/// other.
+/// Squared distances are ‖a‖² + ‖b‖² − 2a·b after the points are centred on their mean, which keeps every distance and
+/// makes the norms as small as possible. The sums are accurate to a few units of 1e-16 times the norms (at worst
+/// dimensions/8 units), so a square of at least `CANCELLED` times the norms has a relative error of about 1e-13, and
+/// its root half of that. Closer pairs are summed directly. Equal points are at distance exactly 0, and their distances
+/// to every other point are equal.
 ///
 /// # Errors
-/// `InvalidArgument` where the length is not count × dimensions or one of them is 0; `InvalidData` where a number is not
-/// finite.
+/// `InvalidArgument` if the length is not count × dimensions or one of them is 0; `InvalidData` if a value is
+/// non-finite.
 pub fn distances(points: &[f64], count: usize) -> Result<Vec<f64>> {
     let Some(cells) = count.checked_mul(count) else { fail!(InvalidArgument, "{count} points are too many") };
     let mut out = vec![0.0; cells];
@@ -24,16 +25,16 @@ pub fn distances(points: &[f64], count: usize) -> Result<Vec<f64>> {
     Ok(out)
 }
 
-/// [`distances`] into memory that is there already, `[count, count]`, and untouched on failure.
+/// Writes [`distances`] into `out`, `[count, count]`. On failure `out` is unchanged.
 ///
 /// # Errors
-/// As there, and `InvalidArgument` where `out` is of another length.
+/// As [`distances`], and `InvalidArgument` if `out` has another length.
 pub fn distances_into(points: &[f64], count: usize, out: &mut [f64]) -> Result<()> {
     if count == 0 || points.is_empty() || !points.len().is_multiple_of(count) {
-        fail!(InvalidArgument, "{} numbers are not {count} points", points.len());
+        fail!(InvalidArgument, "{} values are not the coordinates of {count} points", points.len());
     }
     if count.checked_mul(count) != Some(out.len()) {
-        fail!(InvalidArgument, "the output has room for {} numbers; {count} points need their square", out.len());
+        fail!(InvalidArgument, "the output has {} elements; {count} points need the square of their count", out.len());
     }
     all_finite(points)?;
     let dimensions = points.len() / count;
@@ -53,17 +54,17 @@ pub fn distances_into(points: &[f64], count: usize, out: &mut [f64]) -> Result<(
         }
     }
     gram_into(&centred, out);
-    let norms: Vec<f64> = (0..count).map(|place| out[place * count + place]).collect();
+    let norms: Vec<f64> = (0..count).map(|index| out[index * count + index]).collect();
     let mut close = Vec::new();
     for (i, (row, norm)) in out.chunks_exact_mut(count).zip(&norms).enumerate() {
-        // Both triangles hold the same products, so each row is worked on where it lies.
+        // Both triangles hold the same products, so each row is updated in place.
         let mut cancelled = 0_u32;
         for (value, other) in row.iter_mut().zip(&norms) {
-            let both = norm + other;
-            let square = both - 2.0 * *value;
-            let is_lost = square < CANCELLED * both;
-            cancelled += u32::from(is_lost);
-            *value = if is_lost { -1.0 } else { square.sqrt() };
+            let norm_sum = norm + other;
+            let square = norm_sum - 2.0 * *value;
+            let is_cancelled = square < CANCELLED * norm_sum;
+            cancelled += u32::from(is_cancelled);
+            *value = if is_cancelled { -1.0 } else { square.sqrt() };
         }
         row[i] = 0.0;
         if cancelled > 0 {
@@ -77,15 +78,15 @@ pub fn distances_into(points: &[f64], count: usize, out: &mut [f64]) -> Result<(
     Ok(())
 }
 
-/// Refuses points that [`distances_into`] would refuse for a number that is not finite.
+/// Checks that every coordinate is finite, as [`distances_into`] requires.
 ///
 /// # Errors
-/// `InvalidData`.
+/// `InvalidData` if one is not.
 pub fn all_finite(points: &[f64]) -> Result<()> {
     if points.iter().all(|value| value.is_finite()) {
         return Ok(());
     }
-    fail!(InvalidData, "points with numbers that are not finite have no distances")
+    fail!(InvalidData, "a coordinate is not finite, so its point has no distances")
 }
 
 #[cfg(test)]
@@ -99,12 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn distances_agree_with_their_definition_however_close_the_points() {
+    fn distances_match_their_definition_however_close_the_points_are() {
         let (count, dimensions, mut state) = (60, 300, 5);
         let mut points: Vec<f64> = Vec::new();
         let base: Vec<f64> = (0..dimensions).map(|_| 0.7 + 0.1 * noise(&mut state)).collect();
         for index in 0..count {
-            // Spread over twelve orders of magnitude about one place, far from 0, with pairs of equal points.
+            // Spread over twelve orders of magnitude around one point far from 0, with pairs of equal points.
             let spread = 10.0_f64.powi(-(index / 5));
             let point: Vec<f64> = base.iter().map(|value| value + spread * (noise(&mut state) - 0.5)).collect();
             points.extend(if index % 7 == 6 { points[(index as usize - 1) * dimensions..].to_vec() } else { point });
@@ -126,12 +127,12 @@ mod tests {
         }
         println!("largest relative difference: {worst:e}");
         assert!(worst < 2e-13, "{worst:e}");
-        // Points 5 and 6 are equal, so they are equally far from every other, to the bit.
+        // Points 5 and 6 are equal, so their distances to every other point have equal bits.
         assert!((0..count).all(|j| out[5 * count + j].to_bits() == out[6 * count + j].to_bits()));
     }
 
     #[test]
-    fn a_right_triangle_by_hand_and_what_is_refused() {
+    fn a_right_triangle_has_its_sides_and_invalid_points_are_refused() {
         let out = distances(&[0.0, 0.0, 3.0, 0.0, 0.0, 4.0], 3).unwrap();
         assert!((out[5] - 5.0).abs() < 1e-15 && (out[1] - 3.0).abs() < 1e-15 && (out[2] - 4.0).abs() < 1e-15);
         assert_eq!(distances(&[1.0, 2.0, 3.0], 2).unwrap_err().code(), Code::InvalidArgument);

@@ -1,23 +1,24 @@
-//! Kendall's τ-b in O(T log T) a pair.
+//! Kendall's τ-b in O(T log T) per pair of assets with T rows.
 //!
-//! Rows are walked in rising order of the left asset; for each, those already walked that lie higher on the right are
-//! the discordant ones (Knight 1966, "A computer method for calculating Kendall's tau with ungrouped data", counts them
-//! by a merge sort). Here they are counted in a set of bits by their place in the right asset's order, whose words carry
-//! a Fenwick tree of counts.
+//! Rows are visited in ascending order of the left asset's values. Each row is discordant with the rows visited before
+//! it that have a higher value of the right asset (Knight 1966, "A computer method for calculating Kendall's tau with
+//! ungrouped data", counts them by a merge sort). Here the visited rows are a bit set over the right asset's sorted
+//! positions, and a Fenwick tree counts the bits of its words.
 
 use super::ranks::Order;
 use super::sample::{Sample, by_pairs};
 
-/// A set of places that says how many of its members lie below another.
-struct Below {
+/// A set of positions that counts its members below a position.
+struct PositionSet {
     words: Vec<u64>,
-    /// Counts of words, as a Fenwick tree from 1.
+    /// Fenwick tree over the bit counts of `words`; node 0 is unused.
     tree: Vec<u32>,
 }
 
-impl Below {
-    fn new(places: usize) -> Self {
-        let words = places.div_ceil(64) + 1;
+impl PositionSet {
+    /// An empty set of positions below `length`.
+    fn new(length: usize) -> Self {
+        let words = length.div_ceil(64) + 1;
         Self { words: vec![0; words], tree: vec![0; words + 1] }
     }
 
@@ -26,9 +27,9 @@ impl Below {
         self.tree.fill(0);
     }
 
-    fn insert(&mut self, place: u32) {
-        let word = place as usize / 64;
-        self.words[word] |= 1 << (place % 64);
+    fn insert(&mut self, position: u32) {
+        let word = position as usize / 64;
+        self.words[word] |= 1 << (position % 64);
         let mut node = word + 1;
         while node < self.tree.len() {
             self.tree[node] += 1;
@@ -36,9 +37,10 @@ impl Below {
         }
     }
 
-    fn count(&self, place: u32) -> u32 {
-        let word = place as usize / 64;
-        let mut count = (self.words[word] & ((1 << (place % 64)) - 1)).count_ones();
+    /// Number of members below `position`.
+    fn count_below(&self, position: u32) -> u32 {
+        let word = position as usize / 64;
+        let mut count = (self.words[word] & ((1 << (position % 64)) - 1)).count_ones();
         let mut node = word;
         while node > 0 {
             count += self.tree[node];
@@ -48,60 +50,59 @@ impl Below {
     }
 }
 
+/// Number of pairs among `count` elements.
 fn pairs(count: u64) -> u64 {
     count * count.saturating_sub(1) / 2
 }
 
-/// Pairs of equal values of `one` among the places that `other` has too.
+/// Number of pairs of equal values of `one` in the rows where `other` is observed too.
 fn ties(one: &Order, other: &Order) -> u64 {
-    one.places
-        .chunk_by(|&left, &right| one.begin[left as usize] == one.begin[right as usize])
-        .map(|group| pairs(group.iter().filter(|&&place| other.observed[place as usize]).count() as u64))
-        .sum()
+    one.groups().map(|group| pairs(group.iter().filter(|&&row| other.observed[row as usize]).count() as u64)).sum()
 }
 
 pub(super) fn correlation(sample: &Sample) -> Vec<f64> {
     let orders = Order::of_all(sample);
-    // A place in each order of its own, so that equal values do not fall together.
-    let own: Vec<Vec<u32>> = orders
+    // The position of each row in its asset's order, distinct even for equal values.
+    let positions: Vec<Vec<u32>> = orders
         .iter()
         .map(|order| {
-            let mut own = vec![0; sample.rows()];
-            for (rank, &place) in order.places.iter().enumerate() {
-                own[place as usize] = rank as u32;
+            let mut positions = vec![0; sample.rows()];
+            for (position, &row) in order.rows.iter().enumerate() {
+                positions[row as usize] = position as u32;
             }
-            own
+            positions
         })
         .collect();
-    let whole: Option<Vec<u64>> =
+    let complete_ties: Option<Vec<u64>> =
         sample.observed.is_none().then(|| orders.iter().map(|order| ties(order, order)).collect());
-    let mut walked = Below::new(sample.rows());
+    let mut visited = PositionSet::new(sample.rows());
     let mut group_values = Vec::new();
     by_pairs(sample.assets(), |i, j| {
-        let (left, right, right_own) = (&orders[i], &orders[j], &own[j]);
-        walked.clear();
-        let (mut count, mut discordant, mut left_ties, mut both) = (0_u64, 0_u64, 0_u64, 0_u64);
-        for group in left.places.chunk_by(|&one, &two| left.begin[one as usize] == left.begin[two as usize]) {
-            let members = group.iter().map(|&place| place as usize).filter(|&place| right.observed[place]);
+        let (left, right, right_positions) = (&orders[i], &orders[j], &positions[j]);
+        visited.clear();
+        let (mut count, mut discordant, mut left_ties, mut joint_ties) = (0_u64, 0_u64, 0_u64, 0_u64);
+        for group in left.groups() {
+            let common = group.iter().map(|&row| row as usize).filter(|&row| right.observed[row]);
             let before = count;
-            for place in members.clone() {
-                discordant += before - u64::from(walked.count(right.end[place]));
+            for row in common.clone() {
+                discordant += before - u64::from(visited.count_below(right.end[row]));
                 count += 1;
             }
-            for place in members.clone() {
-                walked.insert(right_own[place]);
+            for row in common.clone() {
+                visited.insert(right_positions[row]);
             }
             if count - before > 1 {
                 left_ties += pairs(count - before);
                 group_values.clear();
-                group_values.extend(members.map(|place| right.begin[place]));
+                group_values.extend(common.map(|row| right.begin[row]));
                 group_values.sort_unstable();
-                both += group_values.chunk_by(|one, two| one == two).map(|run| pairs(run.len() as u64)).sum::<u64>();
+                let equal = group_values.chunk_by(|one, two| one == two);
+                joint_ties += equal.map(|run| pairs(run.len() as u64)).sum::<u64>();
             }
         }
-        let right_ties = whole.as_ref().map_or_else(|| ties(right, left), |whole| whole[j]);
+        let right_ties = complete_ties.as_ref().map_or_else(|| ties(right, left), |ties| ties[j]);
         let total = pairs(count);
-        let balance = (total + both) as f64 - (left_ties + right_ties + 2 * discordant) as f64;
+        let balance = (total + joint_ties) as f64 - (left_ties + right_ties + 2 * discordant) as f64;
         balance / ((total - left_ties) as f64).sqrt() / ((total - right_ties) as f64).sqrt()
     })
 }
@@ -110,7 +111,7 @@ pub(super) fn correlation(sample: &Sample) -> Vec<f64> {
 mod tests {
     use crate::statistics::{Coefficient, Missing, Sample};
 
-    /// τ-b from its definition, over all pairs of rows.
+    /// τ-b by its definition, over all pairs of rows.
     fn by_definition(left: &[f64], right: &[f64]) -> f64 {
         let (mut balance, mut lefts, mut rights) = (0.0, 0.0, 0.0);
         for i in 0..left.len() {
@@ -125,9 +126,10 @@ mod tests {
     }
 
     #[test]
-    fn tau_b_equals_its_definition_with_and_without_ties_and_gaps() {
+    fn tau_b_matches_its_definition_with_and_without_ties_and_gaps() {
         let mut state = 7_u64;
-        for (rows, kinds, gaps) in [(2, 3, 0), (5, 2, 0), (70, 4, 0), (200, 1_000_000, 0), (150, 6, 5), (300, 400, 9)] {
+        for (rows, values, gaps) in [(2, 3, 0), (5, 2, 0), (70, 4, 0), (200, 1_000_000, 0), (150, 6, 5), (300, 400, 9)]
+        {
             let assets = 4;
             let returns: Vec<f64> = (0..rows * assets)
                 .map(|_| {
@@ -135,7 +137,7 @@ mod tests {
                     if gaps > 0 && (state >> 50).is_multiple_of(gaps) {
                         f64::NAN
                     } else {
-                        ((state >> 33) % kinds) as f64
+                        ((state >> 33) % values) as f64
                     }
                 })
                 .collect();
@@ -150,7 +152,7 @@ mod tests {
                         .unzip();
                     let (ours, expected) = (out[i * assets + j], by_definition(&left, &right));
                     let same = (ours - expected).abs() < 1e-14 || (ours.is_nan() && expected.is_nan());
-                    assert!(same, "{ours} {expected} ({rows} rows of {kinds} kinds)");
+                    assert!(same, "{ours} {expected} ({rows} rows, {values} distinct values)");
                 }
             }
         }

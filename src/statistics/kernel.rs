@@ -1,23 +1,23 @@
-//! Sums of products between rows, in one fixed order.
+//! Dot products between rows, summed in a fixed order.
 //!
-//! Each sum runs in eight lanes (element k goes to lane k mod 8) that are added up in a fixed tree. Multiplications and
-//! additions stay separate instructions, and the lanes are eight at every vector width, so a sum has the same bits on
-//! every machine, whatever instructions the dispatch below picks and however the rows are tiled.
+//! Each sum runs in eight lanes (element k goes to lane k mod 8), which are then added in a fixed tree. There are eight
+//! lanes at every vector width, and multiplications and additions are separate instructions. So a sum has the same bits
+//! on every machine, whichever instructions are dispatched to and however the rows are tiled.
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Lanes of one sum; the length of a stored row is a multiple of it.
+/// Lanes of a sum; the stride of a row is a multiple of it.
 const LANES: usize = 8;
-/// Rows of one side of a register tile at most; the number of stored rows is a multiple of it.
+/// Largest number of rows on one side of a register tile; the number of stored rows is a multiple of it.
 const TILE: usize = 4;
-/// Rows of one side of a cache tile: 48 rows of 760 numbers fit half of a one-megabyte second-level cache.
+/// Rows on one side of a cache tile: 48 rows of 760 elements fill half of a 1 MB L2 cache.
 const CACHE_TILE: usize = 12 * TILE;
 
-/// Numbers of each row that a register tile takes in one go: those of its eight rows fit a first-level cache of 32
-/// kilobytes, so that one side stays there while the other changes. Sums go on where they were left.
-const STRETCH: usize = 48 * LANES;
+/// Elements of each row per pass of a register tile: those of its eight rows fit a 32 KB L1 cache, so that one side
+/// stays there while the other changes. The next pass continues the sums.
+const BLOCK: usize = 48 * LANES;
 
-/// Rows of equal length, zeros behind the end of each and rows of zeros behind the last.
+/// Rows of equal length. Each row is padded with zeros to its stride, and rows of zeros follow the last one.
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
     count: usize,
@@ -38,48 +38,49 @@ impl Rows {
         self.count
     }
 
-    /// Numbers in a row, padding apart.
+    /// Length of a row without padding.
     pub(super) fn length(&self) -> usize {
         self.length
     }
 
-    /// Row `index` without its padding.
+    /// Row `index` without padding.
     pub(super) fn row(&self, index: usize) -> &[f64] {
         &self.values[index * self.stride..][..self.length]
     }
 
-    /// Row `index` without its padding, to be written.
+    /// Row `index` without padding, mutable.
     pub(super) fn row_mut(&mut self, index: usize) -> &mut [f64] {
         &mut self.values[index * self.stride..][..self.length]
     }
 
-    /// The transpose of `table`, rows of `count` numbers.
+    /// The transpose of `table`, whose rows have `count` elements.
     pub(super) fn transposed(table: &[&[f64]], count: usize) -> Self {
-        // A cache line of every row is read once, not once a column.
+        // Each cache line of `table` is read once, not once per column.
         const LINE: usize = 8;
         let mut out = Self::zeros(count, table.len());
         for first in (0..count).step_by(LINE) {
             let last = (first + LINE).min(count);
-            for (place, row) in table.iter().enumerate() {
+            for (index, row) in table.iter().enumerate() {
                 for (column, &value) in (first..last).zip(&row[first..last]) {
-                    out.values[column * out.stride + place] = value;
+                    out.values[column * out.stride + index] = value;
                 }
             }
         }
         out
     }
 
-    /// Row `index` with its padding.
+    /// Row `index` with padding.
     fn padded(&self, index: usize) -> &[f64] {
         &self.values[index * self.stride..][..self.stride]
     }
 
-    fn tiles(&self) -> usize {
+    /// Number of stored rows, those of zeros included.
+    fn padded_count(&self) -> usize {
         self.values.len() / self.stride.max(1)
     }
 }
 
-/// The sum of `values` in eight lanes, added up in a fixed tree.
+/// The sum of `values`, in eight lanes that are added in a fixed tree.
 pub(super) fn sum(values: &[f64]) -> f64 {
     let (chunks, rest) = values.as_chunks::<8>();
     let mut sums = [0.0; 8];
@@ -92,8 +93,8 @@ pub(super) fn sum(values: &[f64]) -> f64 {
     ((a + e) + (b + f)) + ((c + g) + (d + h)) + rest.iter().sum::<f64>()
 }
 
-/// The squared Euclidean distances of pairs of points of a table `[points, dimensions]`, each in the order of a product,
-/// numbers behind the last whole eight added one by one.
+/// Squared Euclidean distances between pairs of rows of `table`, `[points, dimensions]`. Each is summed in the order of
+/// a dot product; elements after the last full group of eight are added one by one.
 pub(super) fn square_distances(table: &[f64], dimensions: usize, pairs: &[(usize, usize)]) -> Vec<f64> {
     Arch::new().dispatch(SquareDistances { table, dimensions, pairs })
 }
@@ -108,7 +109,7 @@ impl WithSimd for SquareDistances<'_> {
     type Output = Vec<f64>;
 
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "it must be compiled with the instructions that were found")]
+    #[allow(clippy::inline_always, reason = "inlined so that it is compiled with the dispatched instruction set")]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
         match S::F64_LANES {
             8 => self.all::<S, 1>(simd),
@@ -135,38 +136,38 @@ impl SquareDistances<'_> {
                 }
             }
             let rest = left.iter().zip(right).map(|(left, right)| (left - right) * (left - right));
-            rest.fold(added::<S, PARTS>(sums), |sum, square| sum + square)
+            rest.fold(add_lanes::<S, PARTS>(sums), |sum, square| sum + square)
         };
         self.pairs.iter().map(pair).collect()
     }
 }
 
-/// The eight lanes of a sum, added up.
+/// Adds the eight lanes of a sum.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
-fn added<S: Simd, const PARTS: usize>(parts: [S::f64s; PARTS]) -> f64 {
+fn add_lanes<S: Simd, const PARTS: usize>(parts: [S::f64s; PARTS]) -> f64 {
     let mut lanes = [0.0; LANES];
     S::as_mut_simd_f64s(&mut lanes).0.copy_from_slice(&parts);
     let [a, b, c, d, e, f, g, h] = lanes;
     ((a + e) + (b + f)) + ((c + g) + (d + h))
 }
 
-/// Products of every row with every row, `[count, count]`, symmetric to the bit.
+/// Dot products of all pairs of rows, `[count, count]`, symmetric to the bit.
 pub(super) fn gram(rows: &Rows) -> Vec<f64> {
     let mut out = vec![0.0; rows.count * rows.count];
     gram_into(rows, &mut out);
     out
 }
 
-/// [`gram`] into memory that is there already.
+/// Writes [`gram`] into `out`.
 pub(super) fn gram_into(rows: &Rows, out: &mut [f64]) {
     let count = rows.count;
     products_into(rows, rows, true, out);
-    // The lower triangle is a copy of the upper one, a tile at a time so that both sides stay in the cache.
-    for down in (0..count).step_by(CACHE_TILE) {
-        for across in (0..=down).step_by(CACHE_TILE) {
-            for i in down..(down + CACHE_TILE).min(count) {
-                for j in across..(across + CACHE_TILE).min(i) {
+    // Copies the upper triangle to the lower one by tiles, so that both stay in the cache.
+    for row in (0..count).step_by(CACHE_TILE) {
+        for column in (0..=row).step_by(CACHE_TILE) {
+            for i in row..(row + CACHE_TILE).min(count) {
+                for j in column..(column + CACHE_TILE).min(i) {
                     out[i * count + j] = out[j * count + i];
                 }
             }
@@ -174,7 +175,7 @@ pub(super) fn gram_into(rows: &Rows, out: &mut [f64]) {
     }
 }
 
-/// Products of every row of `left` with every row of `right` (equal lengths), `[left count, right count]`.
+/// Dot products of every row of `left` with every row of `right`, `[left.count, right.count]`; rows have equal lengths.
 pub(super) fn products(left: &Rows, right: &Rows) -> Vec<f64> {
     let mut out = vec![0.0; left.count * right.count];
     products_into(left, right, false, &mut out);
@@ -185,7 +186,7 @@ fn products_into(left: &Rows, right: &Rows, upper: bool, out: &mut [f64]) {
     Arch::new().dispatch(Products { left, right, upper, out });
 }
 
-/// Fills `out`; with `upper`, only tiles that touch the upper triangle.
+/// Computes the products; with `upper`, only in tiles that touch the upper triangle.
 struct Products<'a> {
     left: &'a Rows,
     right: &'a Rows,
@@ -197,9 +198,9 @@ impl WithSimd for Products<'_> {
     type Output = ();
 
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "it must be compiled with the instructions that were found")]
+    #[allow(clippy::inline_always, reason = "inlined so that it is compiled with the dispatched instruction set")]
     fn with_simd<S: Simd>(self, simd: S) {
-        // As many sums at once as the registers hold.
+        // As many sums at once as fit the registers.
         match S::F64_LANES {
             8 => self.fill::<S, 4, 1>(simd),
             4 => self.fill::<S, 2, 2>(simd),
@@ -216,26 +217,26 @@ impl Products<'_> {
         let Self { left, right, upper, out } = self;
         let zeros = [[[simd.splat_f64s(0.0); PARTS]; SIDE]; SIDE];
         let mut sums = vec![zeros; CACHE_TILE / SIDE];
-        for first in (0..right.tiles()).step_by(CACHE_TILE) {
-            let last = (first + CACHE_TILE).min(right.tiles());
-            for i in (0..left.tiles()).step_by(SIDE) {
+        for first in (0..right.padded_count()).step_by(CACHE_TILE) {
+            let last = (first + CACHE_TILE).min(right.padded_count());
+            for i in (0..left.padded_count()).step_by(SIDE) {
                 if upper && i >= last {
                     break;
                 }
                 let start = if upper { first.max(i) } else { first };
                 sums.fill(zeros);
-                for begin in (0..left.stride).step_by(STRETCH) {
-                    let stretch = begin..(begin + STRETCH).min(left.stride);
-                    let lefts = core::array::from_fn(|side| &left.padded(i + side)[stretch.clone()]);
+                for begin in (0..left.stride).step_by(BLOCK) {
+                    let block = begin..(begin + BLOCK).min(left.stride);
+                    let lefts = core::array::from_fn(|side| &left.padded(i + side)[block.clone()]);
                     for (j, sums) in (start..last).step_by(SIDE).zip(&mut sums) {
-                        let rights = core::array::from_fn(|side| &right.padded(j + side)[stretch.clone()]);
+                        let rights = core::array::from_fn(|side| &right.padded(j + side)[block.clone()]);
                         tile::<S, SIDE, PARTS>(simd, lefts, rights, sums);
                     }
                 }
                 for (j, sums) in (start..last).step_by(SIDE).zip(&sums) {
                     for (i, sums) in (i..left.count).zip(sums) {
                         for (j, sum) in (j..right.count).zip(sums) {
-                            out[i * right.count + j] = added::<S, PARTS>(*sum);
+                            out[i * right.count + j] = add_lanes::<S, PARTS>(*sum);
                         }
                     }
                 }
@@ -244,8 +245,8 @@ impl Products<'_> {
     }
 }
 
-/// Goes on with SIDE x SIDE sums of products at once, so that each number that is loaded is used SIDE times; the eight
-/// lanes of a sum lie in PARTS vectors.
+/// Continues SIDE x SIDE sums of products at once, so that each loaded element is used SIDE times. The eight lanes of a
+/// sum are in PARTS vectors.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
 fn tile<S: Simd, const SIDE: usize, const PARTS: usize>(
@@ -258,19 +259,19 @@ fn tile<S: Simd, const SIDE: usize, const PARTS: usize>(
     let right = right.map(|row| S::as_simd_f64s(row).0.as_chunks::<PARTS>().0);
     let steps = left[0].len();
     let (left, right) = (left.map(|row| &row[..steps]), right.map(|row| &row[..steps]));
-    let mut held = *sums;
+    let mut registers = *sums;
     for step in 0..steps {
         for part in 0..PARTS {
             let left = left.map(|row| row[step][part]);
             for j in 0..SIDE {
                 let right = right[j][step][part];
                 for i in 0..SIDE {
-                    held[i][j][part] = simd.add_f64s(held[i][j][part], simd.mul_f64s(left[i], right));
+                    registers[i][j][part] = simd.add_f64s(registers[i][j][part], simd.mul_f64s(left[i], right));
                 }
             }
         }
     }
-    *sums = held;
+    *sums = registers;
 }
 
 #[cfg(test)]
@@ -289,18 +290,18 @@ mod tests {
         out
     }
 
-    /// The order that the head of this file promises, spelt out.
+    /// A dot product in the order that this file documents.
     fn product(left: &[f64], right: &[f64]) -> f64 {
         let mut lanes = [0.0; 8];
-        for (place, (left, right)) in left.iter().zip(right).enumerate() {
-            lanes[place % 8] += left * right;
+        for (k, (left, right)) in left.iter().zip(right).enumerate() {
+            lanes[k % 8] += left * right;
         }
         let [a, b, c, d, e, f, g, h] = lanes;
         ((a + e) + (b + f)) + ((c + g) + (d + h))
     }
 
     #[test]
-    fn every_tile_gives_the_bits_of_the_order_that_is_promised() {
+    fn every_tile_size_gives_the_bits_of_the_documented_order() {
         for (count, other, length) in [(1, 1, 1), (3, 2, 7), (5, 9, 8), (50, 13, 33), (101, 97, 61)] {
             let (left, right) = (rows(count, length, 1), rows(other, length, 2));
             let (square, across) = (gram(&left), products(&left, &right));
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transpose_a_sum_and_a_square_distance_by_hand() {
+    fn a_transpose_a_sum_and_squared_distances_match_hand_calculations() {
         let table: Vec<f64> = (0..33).map(f64::from).collect();
         let out = Rows::transposed(&table.chunks_exact(11).collect::<Vec<_>>(), 11);
         assert_eq!((out.count(), out.length()), (11, 3));

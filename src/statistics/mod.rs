@@ -1,7 +1,7 @@
 //! Covariance, correlation and distance matrices of returns.
 //!
-//! Every sum runs in one fixed order, so equal inputs give equal bits on every machine and at every thread count (there
-//! are no threads here). Matrices are `[assets, assets]`, row-major and symmetric to the bit.
+//! Every sum runs in a fixed order on one thread, so equal inputs give equal bits on every machine. Matrices are
+//! `[assets, assets]`, row-major and symmetric to the bit.
 
 mod distance;
 mod kendall;
@@ -15,14 +15,14 @@ pub use distance::{all_finite, distances, distances_into};
 pub use repair::repair;
 pub use sample::{Missing, Sample};
 
-/// A coefficient of correlation.
+/// A correlation coefficient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coefficient {
-    /// Of the values.
+    /// Correlation of the values.
     Pearson,
-    /// Of the ranks, equal values sharing the mean of theirs (Spearman 1904), as pandas and SciPy have it.
+    /// Correlation of the ranks, where equal values share their mean rank (Spearman 1904), as in pandas and SciPy.
     Spearman,
-    /// τ-b: concordant less discordant pairs, corrected for ties on either side (Kendall 1945), as pandas and SciPy have
-    /// it.
+    /// τ-b: concordant minus discordant pairs, corrected for ties on either side (Kendall 1945), as in pandas and
+    /// SciPy.
     Kendall,
 }

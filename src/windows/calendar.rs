@@ -7,7 +7,8 @@ use jiff::civil::Date;
 
 use crate::error::{Code, Error, Result, fail};
 
-/// `start` plus whole months. The day is clamped to the length of the month: 31 January + 1 month is the end of February.
+/// `start` plus whole months. The day is clamped to the length of the month: 31 January + 1 month is the end of
+/// February.
 ///
 /// # Errors
 /// `InvalidSetting` if the result is beyond the calendar (year 9999).
@@ -53,15 +54,15 @@ impl Rebalance {
                 Ok(rows) if rows > 0 => Self::EveryRows(rows),
                 _ => fail!(
                     InvalidSetting,
-                    "setting 'portfolio.rebalance': found \"{text}\", allowed is daily, weekly, monthly, quarterly or a \
-                     number of rows of at least 1"
+                    "setting 'portfolio.rebalance': found \"{text}\", allowed is daily, weekly, monthly, quarterly or \
+                     a number of rows of at least 1"
                 ),
             },
         })
     }
 
-    /// Whether `row`, dated `date`, is a decision row. `next` is the next trading date, which is known in advance from the
-    /// exchange's calendar; without a next date, no row is a decision row.
+    /// Whether `row`, dated `date`, is a decision row. `next` is the next trading date, which is known in advance from
+    /// the exchange's calendar; without a next date, no row is a decision row.
     pub fn is_decision(self, row: usize, date: Date, next: Option<Date>) -> bool {
         let Some(next) = next else { return false };
         let month = |date: Date| (date.year(), date.month());

@@ -58,7 +58,8 @@ impl WindowSettings {
             Setting::choice(
                 "scheme",
                 Scheme::Rolling,
-                "rolling: the train span moves with the window; expanding: it always starts at the first window's start",
+                "rolling: the train span moves with the window; expanding: it always starts at the start of the first \
+                 window",
             ),
             Setting::new("train_months", months(1), 36, "length of the train span in calendar months"),
             Setting::new("validation_months", months(0), 12, "length of the validation span in calendar months"),
@@ -80,8 +81,8 @@ impl WindowSettings {
                 "embargo_days",
                 SettingType::Integer(0, 3650),
                 0,
-                "calendar days at the start of the validation span that the score which selects a network's epoch leaves out; \
-                 reported scores, other models and the test span are not affected",
+                "calendar days at the start of the validation span that the score which selects a network's epoch \
+                 leaves out; reported scores, other models and the test span are not affected",
             ),
         ]
     }
@@ -127,8 +128,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window whose test span begins after the last date. Its validation span is the last `validation_months` up to that
-    /// date, its train span the `train_months` before, as far as there are dates.
+    /// The window whose test span begins after the last date. Its validation span is the last `validation_months` up to
+    /// that date, its train span the `train_months` before, as far as there are dates.
     ///
     /// # Errors
     /// `InvalidData` if the train or the validation span has no date.
@@ -150,8 +151,8 @@ impl Window {
             if required && span.rows.is_empty() {
                 fail!(
                     InvalidData,
-                    "the {name} span from {} to {}, counted back from the last date {last}, has no date; give more data, or \
-                     shorter spans in windows.train_months and windows.validation_months",
+                    "the {name} span from {} to {}, counted back from the last date {last}, has no date; \
+                     give more data, or shorter spans in windows.train_months and windows.validation_months",
                     span.start,
                     span.end.saturating_sub(1.day())
                 );
@@ -234,7 +235,8 @@ fn require_dates(window: &Window, settings: &WindowSettings) -> Result<()> {
         if required && span.rows.is_empty() {
             fail!(
                 InvalidData,
-                "window {}: its {name} span, from {} to before {}, has no date; change windows.start or the lengths of spans",
+                "window {}: its {name} span, from {} to before {}, has no date; change windows.start or the lengths of \
+                 the spans",
                 window.index,
                 span.start,
                 span.end

@@ -7,7 +7,8 @@ use crate::error::{Result, fail};
 use jiff::civil::Date;
 
 /// The decision rows of a portfolio that is held over the rows `held = [s, e)` with execution lag `lag`: the rows of
-/// `[s−1−lag, e−2−lag]` for which `is_decision` is true, and always the first, so that every row of `held` has a portfolio.
+/// `[s−1−lag, e−2−lag]` for which `is_decision` is true, and always the first, so that every row of `held` has a
+/// portfolio.
 ///
 /// # Errors
 /// `InvalidData` if the first decision would be before the first row.
@@ -18,7 +19,8 @@ pub fn decisions(held: Range<usize>, lag: usize, is_decision: impl Fn(usize) -> 
     let Some(first) = held.start.checked_sub(1 + lag) else {
         fail!(
             InvalidData,
-            "a portfolio held from row {} with an execution lag of {lag} must be decided {} rows earlier, before the data begin",
+            "a portfolio held from row {} with an execution lag of {lag} must be decided {} rows earlier, \
+             before the data begin",
             held.start,
             1 + lag
         );
@@ -31,8 +33,8 @@ pub fn fit_rows(span: &Range<usize>, lag: usize) -> Range<usize> {
     span.start..span.end.saturating_sub(lag).max(span.start)
 }
 
-/// The test rows that each window contributes to the out-of-sample path: those before the next window's test span begins,
-/// and all of the last window. Each test date occurs once, with the newest model.
+/// The test rows that each window contributes to the out-of-sample path: those before the next window's test span
+/// begins, and all of the last window. Each test date occurs once, with the newest model.
 pub fn stitch(dates: &[Date], windows: &[Window]) -> Vec<Range<usize>> {
     windows
         .iter()

@@ -11,12 +11,12 @@ use crate::error::{Error, Result, fail};
 use crate::panel::{Panel, PanelKind};
 
 impl Panel {
-    /// Reads a CSV file: dates as `YYYY-MM-DD` in the first column, then one column per asset. A cell that is empty, `NaN`
-    /// or `NA` is a missing value.
+    /// Reads a CSV file: dates as `YYYY-MM-DD` in the first column, then one column per asset. A cell that is empty,
+    /// `NaN` or `NA` is a missing value.
     ///
     /// # Errors
-    /// `NotFound` or `Io` if the file cannot be read; `InvalidData` with file, row and column if a cell is not a date or a
-    /// number, or for the reasons of [`Panel::from_arrays`].
+    /// `NotFound` or `Io` if the file cannot be read; `InvalidData` with file, row and column if a cell is not a date
+    /// or a number, or for the reasons of [`Panel::from_arrays`].
     pub fn from_csv(kind: PanelKind, path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, &error))?;
         parse(kind, &bytes).map_err(|error| error.context(format!("cannot use {}", path.display())))

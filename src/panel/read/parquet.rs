@@ -1,5 +1,6 @@
 //! Panels and feature planes from Parquet files: a date column and one numeric column per asset. The date column is the
-//! first column if that holds dates, else the only column that does, because pandas writes a date index as the last one.
+//! first column if that holds dates, else the only column that does, because pandas writes a date index as the last
+//! one.
 
 use std::fs::File;
 use std::path::Path;

@@ -9,8 +9,8 @@ use crate::error::{Result, fail};
 
 /// Depth of nested structs at most; the format has six levels.
 const MAX_DEPTH: usize = 16;
-/// Bytes of a page at most: per value, with its levels and the length of a text, and for the page itself. A number takes
-/// 8 bytes and a date as text 14. The reader checks pages within this limit itself.
+/// Bytes of a page at most: per value, with its levels and the length of a text, and for the page itself. A number
+/// takes 8 bytes and a date as text 14. The reader checks pages within this limit itself.
 const MAX_BYTES: (u64, u64) = (64, 1 << 16);
 
 /// Checks the footer of a whole file: no list, text or schema node declares more elements than the footer has bytes.
@@ -78,8 +78,9 @@ struct Visitor<'a> {
 }
 
 impl Visitor<'_> {
-    /// Visits a value of type `kind` and calls `on_integer` with every integer in it and the field ids that lead to it; the
-    /// elements of a list have the path of the list. `None` if the bytes end, nest too deeply or have an unknown type.
+    /// Visits a value of type `kind` and calls `on_integer` with every integer in it and the field ids that lead to it;
+    /// the elements of a list have the path of the list. `None` if the bytes end, nest too deeply or have an unknown
+    /// type.
     fn visit(&mut self, kind: u8, path: &mut Vec<i64>, on_integer: &mut dyn FnMut(&[i64], i64)) -> Option<()> {
         match kind {
             // The value of a boolean field is its type.
