@@ -231,8 +231,8 @@ mod tests {
         near(found.mean_gap, 1.5);
         near(found.gap_error, (1.25_f64 / 5.0).sqrt());
         near(found.kept, 0.25);
-        // Ranks of validation 3, 4, 5, 1, 2 and of test 4.5, 1.5, 4.5, 1.5, 3: products of deviations 0 − 1.5 + 3 + 3 +
-        // 0, squares 10 and 9.
+        // Ranks of validation 3, 4, 5, 1, 2 and of test 4.5, 1.5, 4.5, 1.5, 3: the products of their deviations are 0,
+        // −1.5, 3, 3 and 0, the sums of squares 10 and 9.
         near(found.generalisation, 4.5 / 90.0_f64.sqrt());
         near(found.windows[1].gap(), 3.0);
         near(found.windows[4].ratio(), 0.25);

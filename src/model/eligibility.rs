@@ -1,4 +1,4 @@
-//! Which assets a model may hold at a decision row, and what it is shown of them.
+//! The assets that are eligible at a decision row, and the past of them that a model gets.
 
 use jiff::civil::Date;
 
@@ -7,16 +7,16 @@ use crate::error::{Code, Error, Result};
 use crate::panel::{Panel, Past};
 use crate::windows::lookback_rows;
 
-/// The columns that a model may hold at `row`: members with enough finite returns in its lookback, which starts at `start`
-/// at the earliest.
+/// The columns that are eligible at `row`: members with enough finite returns in the lookback, which starts no earlier
+/// than `start`.
 pub(crate) fn eligible(panel: &Panel, needs: Requirements, start: usize, row: usize) -> Vec<usize> {
     panel.eligible(lookback_rows(needs.lookback, start, row), needs.min_history)
 }
 
-/// What a model is shown at `row`: its lookback, of the assets that it may hold.
+/// The past that a model gets at `row`: the lookback of the eligible assets.
 ///
 /// # Errors
-/// `InvalidData` where no asset is eligible.
+/// `InvalidData` if no asset is eligible.
 pub(crate) fn past_at(panel: &Panel, needs: Requirements, start: usize, row: usize) -> Result<Past> {
     let assets = eligible(panel, needs, start, row);
     let rows = lookback_rows(needs.lookback, start, row);
@@ -26,7 +26,7 @@ pub(crate) fn past_at(panel: &Panel, needs: Requirements, start: usize, row: usi
     panel.past(rows, &assets)
 }
 
-/// The error for a decision at which no asset is eligible; `rows` is the length of its lookback.
+/// The error for a decision without an eligible asset; `rows` is the length of its lookback.
 pub(crate) fn none_eligible(date: Date, needs: Requirements, rows: usize) -> Error {
     Error::new(
         Code::InvalidData,

@@ -61,7 +61,11 @@ impl TrainingData {
         if network.asset_set() == AssetSet::ByDate {
             bound.check_same_parameters(&bind(samples.slots + 1)?, &*network)?;
         }
-        if settings.turnover_bps > 0.0 && settings.order == Order::Shuffled && bound.dates == 1 {
+        let has_consecutive_dates = match settings.order {
+            Order::Shuffled => bound.dates != 1,
+            Order::Consecutive => true,
+        };
+        if settings.turnover_bps > 0.0 && !has_consecutive_dates {
             fail!(
                 InvalidSetting,
                 "setting 'train.turnover_bps': found {} with order = \"shuffled\"; allowed is 0, or order = \"consecutive\"",
