@@ -1,5 +1,5 @@
-//! The universe: which assets may be held at each date. It comes from membership intervals or a mask, and from the dates
-//! on which an asset has a value. It is point in time: membership at a row depends on no later row.
+//! The universe: which assets may be held at each date. It comes from membership intervals or a mask, and from the
+//! dates on which an asset has a value. It is point in time: membership at a row depends on no later row.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
