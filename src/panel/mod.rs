@@ -6,6 +6,7 @@
 //! return and the next one NaN; it is never filled. Profit and loss uses [`Panel::held_returns`]: a gap earns 0, and
 //! the day on which the price comes back earns the whole move.
 
+mod asset_order;
 mod day_number;
 mod features;
 mod past;
@@ -104,10 +105,6 @@ impl Panel {
             }
         }
         let assets: Vec<String> = canonical.iter().map(|&column| table.names[column].clone()).collect();
-        let mut output_order = vec![0; columns];
-        for (position, &column) in canonical.iter().enumerate() {
-            output_order[column] = position;
-        }
         let sorted = table.select(&canonical);
         let (returns, held) = match kind {
             PanelKind::Prices => returns_of_prices(&sorted, columns),
@@ -129,7 +126,7 @@ impl Panel {
             digest: digest(kind, &table.dates, &assets, &sorted),
             dates: table.dates.clone(),
             assets,
-            output_order,
+            output_order: asset_order::output_order(&canonical),
             returns,
             held,
             present: sorted.iter().map(|value| !value.is_nan()).collect(),

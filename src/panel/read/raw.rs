@@ -1,10 +1,9 @@
 //! A table as a file or caller gives it, before the panel interprets its values.
 
-use std::collections::BTreeMap;
-
 use jiff::civil::Date;
 
 use crate::error::{Result, fail};
+use crate::panel::asset_order::sorted_columns;
 
 /// Values by date and column name.
 pub(in crate::panel) struct RawTable {
@@ -41,15 +40,7 @@ impl RawTable {
                 self.values.len()
             );
         }
-        let mut positions = BTreeMap::new();
-        for (column, name) in self.names.iter().enumerate() {
-            if name.is_empty() {
-                fail!(InvalidData, "asset {} has no name", column + 1);
-            }
-            if let Some(earlier) = positions.insert(name.as_str(), column) {
-                fail!(InvalidData, "asset {name} occurs twice, as asset {} and {}", earlier + 1, column + 1);
-            }
-        }
+        let sorted = sorted_columns(&self.names)?;
         for (row, pair) in self.dates.windows(2).enumerate() {
             if pair[1] <= pair[0] {
                 let found = if pair[1] == pair[0] { "the same date as" } else { "before" };
@@ -62,7 +53,7 @@ impl RawTable {
                 );
             }
         }
-        Ok(positions.into_values().collect())
+        Ok(sorted)
     }
 
     /// The values of these columns, in the order given.
