@@ -4,7 +4,7 @@
 use super::cases::{Case, batched, shared};
 use super::{Backward, Call, Forward, Op, Operand, PackedWeights, Uses, Workspace, arity};
 use crate::device::cpu::{
-    LstmGiven, LstmGradients, LstmPackedWeights, LstmShape, LstmWeights, lstm_backward, lstm_forward, lstm_predict,
+    LstmArguments, LstmGradients, LstmPackedWeights, LstmShape, LstmWeights, lstm_backward, lstm_forward, lstm_predict,
 };
 
 /// Operands: x `[…, steps, inputs]`, weights of the input `[4 hidden, inputs]` and of the state `[4 hidden, hidden]`, and their
@@ -20,8 +20,8 @@ fn shape(x: &Operand, output: &Operand, batch: usize) -> LstmShape {
     LstmShape { sequences: x.size(batch) / (steps * inputs), steps, inputs, hidden: output.last() }
 }
 
-fn given<'a>(call: &Call, inputs: &[&'a [f32]]) -> LstmGiven<'a> {
-    LstmGiven {
+fn given<'a>(call: &Call, inputs: &[&'a [f32]]) -> LstmArguments<'a> {
+    LstmArguments {
         shape: shape(&call.operands[0], call.output, call.batch),
         weights: LstmWeights { input: inputs[1], recurrent: inputs[2], biases: [inputs[3], inputs[4]] },
         x: inputs[0],
@@ -69,7 +69,7 @@ impl Op for Lstm {
 
     fn recompute_workspace(&self, operands: &[Operand], output: &Operand, batch: usize) -> Workspace {
         let shape = shape(&operands[0], output, batch);
-        Workspace { saved: 0, forward: shape.forward(), backward: shape.backward() + shape.again() }
+        Workspace { saved: 0, forward: shape.forward(), backward: shape.backward() + shape.recompute() }
     }
 
     fn packs(&self) -> bool {
