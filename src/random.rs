@@ -1,5 +1,5 @@
-//! A counter-based random generator without state: each draw is a function of seed, stream, step and position, so it does not
-//! depend on earlier draws, on the thread or on how a batch is cut into micro-batches.
+//! A counter-based random generator without state: each draw is a function of seed, stream, step and position, so it
+//! does not depend on earlier draws, on the thread or on how a batch is cut into micro-batches.
 //!
 //! Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel Random Numbers: As Easy as 1, 2, 3").
 

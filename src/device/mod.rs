@@ -1,16 +1,15 @@
-//! Devices and threads. Parallel loops go through [`Parallel`]: our own thread pool, or the embedding program's `parallel_for`.
+//! Devices and threads. Parallel loops run on our thread pool or on that of the embedding program ([`Parallel`]).
 
 pub mod cpu;
 
 use crate::error::{Code, Error, Result};
 
-/// Runs independent tasks, possibly concurrently. The result of a task must not depend on how many run at the same time.
+/// Runs independent tasks, possibly concurrently. The result of a task must not depend on how many run at once.
 pub trait Parallel: Send + Sync {
     /// How many tasks may run concurrently, at least 1.
     fn threads(&self) -> usize;
 
-    /// Calls `task` once for each index in `0..count` and returns when all calls have returned. A panic in a task is
-    /// propagated.
+    /// Calls `task` once for each index in `0..count` and waits for all calls. A panic in a task is propagated.
     fn for_each(&self, count: usize, task: &(dyn Fn(usize) + Sync));
 }
 

@@ -1,5 +1,5 @@
-//! One allocation for every buffer of a program. The plan assigns the ranges; the arena checks that a range that is written
-//! overlaps no other range of the same call.
+//! One allocation for every buffer of a program. The plan assigns the ranges; the arena checks that a range that is
+//! written overlaps no other range of the same call.
 
 use std::ops::Range;
 
@@ -49,7 +49,7 @@ impl Arena {
     /// Borrows several ranges at once. A written range must overlap no other range; read ranges may overlap each other.
     ///
     /// # Panics
-    /// If a range ends beyond the arena, if a written range overlaps another one, or if there are more than [`MOST_VIEWS`].
+    /// If a range ends beyond the arena, a written range overlaps another one, or there are too many ranges.
     pub fn views(&mut self, reads: &[Range<usize>], writes: &[Range<usize>]) -> Views<'_> {
         let disjoint = |one: &Range<usize>, two: &Range<usize>| {
             one.is_empty() || two.is_empty() || one.end <= two.start || two.end <= one.start
@@ -66,13 +66,13 @@ impl Arena {
         let mut out = Views { reads: [&[]; MOST_VIEWS], writes: std::array::from_fn(|_| Default::default()) };
         let base = self.data.as_mut_ptr();
         for (view, range) in out.reads.iter_mut().zip(reads) {
-            // SAFETY: the range lies inside `data` and no written range overlaps it, both asserted above; `self` is mutably
-            // borrowed for the lifetime of the views, so nothing else writes to `data`.
+            // SAFETY: the range lies inside `data` and no written range overlaps it, both asserted above; `self` is
+            // mutably borrowed for the lifetime of the views, so nothing else writes to `data`.
             *view = unsafe { core::slice::from_raw_parts(base.add(range.start), range.len()) };
         }
         for (view, range) in out.writes.iter_mut().zip(writes) {
-            // SAFETY: the range lies inside `data` and overlaps no other range of the call, both asserted above, so this is
-            // the only reference to it; `self` is mutably borrowed for the lifetime of the views.
+            // SAFETY: the range lies inside `data` and overlaps no other range of the call, both asserted above, so
+            // this is the only reference to it; `self` is mutably borrowed for the lifetime of the views.
             *view = unsafe { core::slice::from_raw_parts_mut(base.add(range.start), range.len()) };
         }
         out

@@ -1,7 +1,7 @@
-//! Matrix products (GEMM), by the crate `matrixmultiply`, which was the fastest one at the shapes of small networks. The order
-//! of each sum depends on the inner size only, so the bits of a row do not depend on the row count. Products with few rows, as
-//! in predictions, are computed here in the same order: `matrixmultiply` would first pack the right matrix, which allocates and
-//! costs more than the product.
+//! Matrix products (GEMM), by the crate `matrixmultiply`, which was the fastest one at the shapes of small networks.
+//! The order of each sum depends on the inner size only, so the bits of a row do not depend on the row count. Products
+//! with few rows, as in predictions, are computed here in the same order: `matrixmultiply` would first pack the right
+//! matrix, which allocates and costs more than the product.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -56,7 +56,7 @@ fn extent(rows: usize, columns: usize, row_stride: usize, column_stride: usize) 
     (rows - 1) * row_stride + (columns - 1) * column_stride + 1
 }
 
-/// Computes out = left · right + beta · out, where the rows of `out` begin `stride` elements apart and `beta` is 0 or 1.
+/// Computes out = left · right + beta · out, with `beta` 0 or 1. The rows of `out` begin `stride` elements apart.
 ///
 /// # Panics
 /// If the sizes do not agree.
@@ -71,9 +71,10 @@ pub fn product(left: Matrix, right: Matrix, beta: f32, out: &mut [f32], stride: 
         Arch::new().dispatch(FewRows { left, right, beta, out, stride });
         return;
     }
-    // SAFETY: `Matrix::with_strides` asserted that every element of `left` and `right` lies inside its slice, transposing keeps
-    // that, and the assertion above checks the same for `out`, which is borrowed mutably and so aliases neither. Strides fit
-    // an isize, because a slice has at most isize::MAX bytes; nothing is read through a matrix that is empty.
+    // SAFETY: `Matrix::with_strides` asserted that every element of `left` and `right` lies inside its slice,
+    // transposing keeps that, and the assertion above checks the same for `out`, which is borrowed mutably and so
+    // aliases neither. Strides fit an isize, because a slice has at most isize::MAX bytes; nothing is read through a
+    // matrix that is empty.
     unsafe {
         matrixmultiply::sgemm(
             rows,

@@ -1,4 +1,4 @@
-//! Rounding to half precision (IEEE 754 binary16). Values stay in `f32` memory and are restricted to what binary16 represents.
+//! Rounding to half precision (IEEE 754 binary16). Rounded values stay in `f32` memory.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;

@@ -1,10 +1,9 @@
-//! Branch-free tanh and logistic function, so that the compiler vectorises them. The bits are the same at every vector width:
-//! only additions, products, divisions and comparisons are used, without fused multiply-add.
+//! Branch-free tanh and logistic function, so that the compiler vectorises them. The bits are the same at every vector
+//! width: only additions, products, divisions and comparisons are used, without fused multiply-add.
 
 use pulp::Arch;
 
-/// eˣ, with x clamped to [-87, 88], to about 1 unit in the last place: x = n ln 2 + r, and a polynomial in r (Cephes,
-/// Moshier 1989).
+/// eˣ for x clamped to [-87, 88], to about 1 ULP: x = n ln 2 + r, and a polynomial in r (Cephes, Moshier 1989).
 #[allow(clippy::inline_always)] // only an inlined body is vectorised
 #[inline(always)]
 fn exp(x: f32) -> f32 {

@@ -1,5 +1,5 @@
-//! The inner loop of the fused kernels: a tile of sums, a few rows high and a few vectors wide, that stays in registers while
-//! the products are added. Each element is summed in a fixed order, so the bits of a row do not depend on the row count.
+//! The inner loop of the fused kernels: a tile of sums, a few rows high and a few vectors wide, that stays in registers
+//! while products are added. Each element is summed in a fixed order, so its bits do not depend on the row count.
 
 use half::f16;
 use pulp::{Simd, WithSimd};
@@ -15,13 +15,13 @@ pub(super) const VECTORS: usize = 4;
 /// `f32` elements of a cache line.
 const LINE: usize = 16;
 
-/// Rows of a tile that fills the registers: the sums, one vector of the right matrix and one broadcast left element per row.
+/// Rows of a tile that fills the registers: sums, a vector of the right matrix and a broadcast left element per row.
 pub(super) const fn tile_rows<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { MOST_ROWS } else { MOST_ROWS / 2 }
 }
 
-/// A product that is added to a tile: sum (i, j) += Σₖ left (i, k) · right (k, j). In memory, k runs over `segments` segments
-/// of `count` elements.
+/// A product that is added to a tile: sum (i, j) += Σₖ left (i, k) · right (k, j). In memory, k runs over `segments`
+/// segments of `count` elements.
 #[derive(Clone, Copy)]
 pub(super) struct Term<'a> {
     /// The left matrix, beginning with the first row of the tile.
@@ -72,7 +72,7 @@ pub(super) type Rows<'a> = (&'a [f32], usize);
 /// [`Rows`] to write.
 pub(super) type RowsMut<'a> = (&'a mut [f32], usize);
 
-/// Writes a tile of `count` rows and `V` vectors: `initial` plus all terms. Without `initial`, the terms are added to `out`.
+/// Writes a tile of `count` rows and `V` vectors: `initial` plus all terms. Without `initial`, adds the terms to `out`.
 #[allow(clippy::inline_always)]
 #[inline(always)]
 pub(super) fn sum_tile<S: Simd, const V: usize>(
@@ -125,8 +125,8 @@ impl<const R: usize, const V: usize> WithSimd for Tile<'_, R, V> {
                 (R - 1) * term.row_stride + (term.segments - 1) * term.segment_stride + (term.count - 1) * term.stride;
             assert!(last < term.left.len(), "the left matrix of a tile is too short");
             assert!(term.segments * term.count * width <= term.right.len(), "the right matrix of a tile is too short");
-            // SAFETY: the contract of `add_term` holds: `last` is the largest index of `left` and `right` has a row per element
-            // of a left row, both asserted above. The closures read one vector inside such a row.
+            // SAFETY: the contract of `add_term` holds: `last` is the largest index of `left` and `right` has a row per
+            // element of a left row, both asserted above. The closures read one vector inside such a row.
             unsafe {
                 match term.right {
                     RightMatrix::Single(right) => {
@@ -164,8 +164,8 @@ unsafe fn add_term<S: Simd, T, const R: usize, const V: usize>(
     for segment in 0..term.segments {
         let mut left = term.left.as_ptr().wrapping_add(segment * term.segment_stride);
         for _ in 0..term.count {
-            // SAFETY: `left` is at an index of the term in row 0, and by this function's contract the same index in each of the
-            // `R` rows lies inside the left matrix.
+            // SAFETY: `left` is at an index of the term in row 0, and by this function's contract the same index in
+            // each of the `R` rows lies inside the left matrix.
             let elements: [S::f32s; R] =
                 unsafe { std::array::from_fn(|row| simd.splat_f32s(*left.add(row * term.row_stride))) };
             let vectors: [S::f32s; V] =
@@ -181,10 +181,11 @@ unsafe fn add_term<S: Simd, T, const R: usize, const V: usize>(
     }
 }
 
-/// A single row times right matrices in half precision, with AVX2 vectors on every CPU that has F16C. With one row there are as
-/// many conversions as products, and the conversion to AVX2 vectors is faster: the one to AVX-512 vectors takes 1.5 cycles on a
-/// Zen 4 and blocks the multiply-add units. These are functions of their own because a compiler that may use AVX-512 would merge
-/// two AVX2 vectors into one. Both widths sum in the same order, so the bits are the same.
+/// A single row times right matrices in half precision, with AVX2 vectors on every CPU that has F16C. With one row
+/// there are as many conversions as products, and the conversion to AVX2 vectors is faster: the one to AVX-512 vectors
+/// takes 1.5 cycles on a Zen 4 and blocks the multiply-add units. These are functions of their own because a compiler
+/// that may use AVX-512 would merge two AVX2 vectors into one. Both widths sum in the same order, so the bits are the
+/// same.
 #[cfg(target_arch = "x86_64")]
 mod half_row {
     use std::arch::x86_64::{
@@ -209,8 +210,8 @@ mod half_row {
             assert!(term.count * width <= term.right.len(), "the right matrix of a tile is too short");
         }
         assert!(width <= initial.len() && width <= out.len(), "the row of a tile is too short");
-        // SAFETY: the contract of `sum_row` holds: the sizes are asserted above, F16C was detected, and a row is as wide as
-        // `VECTORS` AVX2 or AVX-512 vectors only at pulp's levels for CPUs with AVX2 and FMA.
+        // SAFETY: the contract of `sum_row` holds: the sizes are asserted above, F16C was detected, and a row is as
+        // wide as `VECTORS` AVX2 or AVX-512 vectors only at pulp's levels for CPUs with AVX2 and FMA.
         unsafe {
             match width {
                 AVX512 => sum_row::<{ AVX512 / LANES }>(initial.as_ptr(), terms, out.as_mut_ptr()),
@@ -224,12 +225,13 @@ mod half_row {
     /// Writes a row of `N` vectors.
     ///
     /// # Safety
-    /// All indices of the terms lie inside their left matrices, which have one segment; each right matrix is `Half` and has
-    /// `count` rows of `N` vectors; `initial` and `out` are valid for `N` vectors; the CPU has AVX2, FMA and F16C.
+    /// All indices of the terms lie inside their left matrices, which have one segment; each right matrix is `Half` and
+    /// has `count` rows of `N` vectors; `initial` and `out` are valid for `N` vectors; the CPU has AVX2, FMA and F16C.
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn sum_row<const N: usize>(initial: *const f32, terms: &[Term], out: *mut f32) {
-        // SAFETY: every load and store is inside the ranges of this function's contract: `left` takes `count` steps of `stride`,
-        // `right` takes `count` rows of `N` vectors, and `initial` and `out` are accessed at their first `N` vectors.
+        // SAFETY: every load and store is inside the ranges of this function's contract: `left` takes `count` steps of
+        // `stride`, `right` takes `count` rows of `N` vectors, and `initial` and `out` are accessed at their first `N`
+        // vectors.
         unsafe {
             let mut sums: [_; N] = std::array::from_fn(|vector| _mm256_loadu_ps(initial.add(vector * LANES)));
             for term in terms {
@@ -278,7 +280,7 @@ pub(super) fn prefetch_write(elements: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     for line in elements.chunks(LINE) {
         use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        // SAFETY: a prefetch is a hint without visible effect at any address; a CPU without this one executes it as a no-op.
+        // SAFETY: a prefetch is a hint without visible effect at any address; CPUs that lack this one do nothing.
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.as_ptr().cast()) };
     }
 }

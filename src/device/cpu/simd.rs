@@ -1,5 +1,5 @@
-//! Functions of whole vectors at the CPU's vector width, for fused kernels that keep their values in registers. They use fused
-//! multiply-add where the CPU has it, so bits may differ between vector widths.
+//! Functions of whole vectors at the CPU's vector width, for fused kernels that keep their values in registers. They
+//! use fused multiply-add where the CPU has it, so bits may differ between vector widths.
 
 use half::f16;
 use pulp::Simd;
@@ -25,9 +25,10 @@ pub(super) fn store<S: Simd>(into: &mut [f32], values: S::f32s) {
     unsafe { into.as_mut_ptr().cast::<S::f32s>().write_unaligned(values) }
 }
 
-/// Loads a vector of finite binary16 values and converts it to single precision. AVX-512 has an instruction for it. Elsewhere
-/// the bits are shifted into position and the exponent is corrected by an exact product: AVX2's instruction belongs to the
-/// separate feature F16C, which the functions of that level are not compiled with, so each use would be a call.
+/// Loads a vector of finite binary16 values and converts it to single precision. AVX-512 has an instruction for it.
+/// Elsewhere the bits are shifted into position and the exponent is corrected by an exact product: AVX2's instruction
+/// belongs to the separate feature F16C, which the functions of that level are not compiled with, so each use would be
+/// a call.
 ///
 /// # Safety
 /// `from` is valid for reads of `S::F32_LANES` values.
@@ -37,8 +38,9 @@ pub(super) unsafe fn load_half<S: Simd>(_simd: S, from: *const f16) -> S::f32s {
     #[cfg(target_arch = "x86_64")]
     if S::F32_LANES == MOST_LANES {
         use std::arch::x86_64::{_mm256_loadu_si256, _mm512_cvtph_ps};
-        // SAFETY: 16 values are readable by this function's contract. On x86-64 only pulp's AVX-512 level has 16 lanes, and the
-        // token `_simd` of that level exists only where the CPU has AVX-512; its `f32s` has the layout of `__m512`.
+        // SAFETY: 16 values are readable by this function's contract. On x86-64 only pulp's AVX-512 level has 16 lanes,
+        // and the token `_simd` of that level exists only where the CPU has AVX-512; its `f32s` has the layout of
+        // `__m512`.
         return unsafe { std::mem::transmute_copy(&_mm512_cvtph_ps(_mm256_loadu_si256(from.cast()))) };
     }
     let mut buffer = [0.0; MOST_LANES];
@@ -62,8 +64,8 @@ pub(super) fn round_vectors<S: Simd, const N: usize>(_simd: S, vectors: [S::f32s
         let mut out = vectors;
         // A loop, because the body of a closure would be compiled without AVX-512.
         for vector in &mut out {
-            // SAFETY: on x86-64 only pulp's AVX-512 level has 16 lanes, and the token `_simd` of that level exists only where
-            // the CPU has AVX-512; its `f32s` has the layout of `__m512`.
+            // SAFETY: on x86-64 only pulp's AVX-512 level has 16 lanes, and the token `_simd` of that level exists only
+            // where the CPU has AVX-512; its `f32s` has the layout of `__m512`.
             unsafe {
                 let single: __m512 = std::mem::transmute_copy(vector);
                 let half = _mm512_cvtph_ps(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(single));
@@ -98,8 +100,8 @@ fn round_vectors_in_memory<S: Simd, const N: usize>(vectors: [S::f32s; N]) -> [S
 fn exp_parts<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
     let splat = |value: f32| simd.splat_f32s(value);
     let (low, high) = (splat(-87.0), splat(87.0));
-    // Clamped so that NaN stays NaN: the instructions return their second operand if either is NaN, but the portable functions
-    // would return the bound.
+    // Clamped so that NaN stays NaN: the instructions return their second operand if either is NaN, but the portable
+    // functions would return the bound.
     let x = if S::F32_LANES == 1 {
         let x = simd.select_f32s(simd.less_than_f32s(x, low), low, x);
         simd.select_f32s(simd.less_than_f32s(high, x), high, x)

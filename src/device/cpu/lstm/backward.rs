@@ -188,7 +188,7 @@ impl BackwardBlock<'_> {
             let count = length.min(end);
             let time = TimeBlock { first: end - count, count, group_stride };
             if end < steps {
-                // The step after this time block was the first one of the previous time block: move it behind the last one.
+                // The step after this time block is the first one of the block before: move it behind the last step.
                 for group in 0..self.layout.groups() {
                     let (start, step) = (group * group_stride, self.count * group_width);
                     buffers.gates.copy_within(start..start + step, start + count * step);
@@ -213,7 +213,7 @@ impl BackwardBlock<'_> {
         }
     }
 
-    /// The product of all gate gradients of a step of the time block and a right matrix, for the sequences from `first` on.
+    /// The product of the gate gradients of a step with a right matrix, for the sequences from `first` on.
     fn gate_term<'a>(
         &self,
         time: TimeBlock,
@@ -234,8 +234,7 @@ impl BackwardBlock<'_> {
         }
     }
 
-    /// Computes the gate gradients of a block of units at a step from those of the next step, and updates the cell-state
-    /// gradients.
+    /// Computes the gate and cell-state gradients of a block of units at a step from those of the next step.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn gate_gradients<S: Simd, const V: usize>(

@@ -138,7 +138,7 @@ impl ForwardBlock {
         }
     }
 
-    /// Applies the activations to the gates of a group and computes cell states and states, for `rows` sequences from `first`.
+    /// Activates the gates of a group and computes cell states and states, for `rows` sequences from `first` on.
     #[allow(clippy::inline_always, clippy::too_many_arguments)]
     #[inline(always)]
     fn activate_gates<S: Simd>(

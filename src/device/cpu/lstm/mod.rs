@@ -1,9 +1,9 @@
-//! Fused LSTM layer, forward and backward. The weights are packed once per call so that one tile computes the four gates of a
-//! group of units and applies their activations while the sums are in registers.
+//! Fused LSTM layer, forward and backward. The weights are packed once per call so that one tile computes the four
+//! gates of a group of units and applies their activations while the sums are in registers.
 //!
-//! Units are grouped by vector. A row of gates (one sequence at one step) is group after group, and in each group i, f, g, o.
-//! Sequences are processed in blocks, each block step by step, so that the values of a step are in cache at the next one.
-//! The sums of a row have a fixed order, so its bits do not depend on the other rows.
+//! Units are grouped by vector. A row of gates (one sequence at one step) is group after group, and in each group i, f,
+//! g, o. Sequences are processed in blocks, each block step by step, so that the values of a step are in cache at the
+//! next one. The sums of a row have a fixed order, so its bits do not depend on the other rows.
 
 mod backward;
 mod forward;
@@ -84,8 +84,8 @@ impl LstmShape {
         TIME_BLOCK_ROWS.min(BLOCK.min(self.sequences) * (self.steps + 1))
     }
 
-    /// Distance between rows of the right factors of the weight gradients (input, state, 1). An odd number of cache lines, so
-    /// that a column of many rows spreads over the sets of the cache.
+    /// Distance between rows of the right factors of the weight gradients (input, state, 1). An odd number of cache
+    /// lines, so that a column of many rows spreads over the sets of the cache.
     fn factor_stride(&self) -> usize {
         let lines = (self.inputs + self.hidden + 1).div_ceil(MOST_LANES);
         (lines | 1) * MOST_LANES
@@ -96,7 +96,7 @@ impl LstmShape {
         self.sequences * self.steps * (self.padded_gate_width() + padded(self.hidden))
     }
 
-    /// Elements of workspace of a forward pass: packed weights and biases, cell states of a block, and input projections.
+    /// Elements of workspace of a forward pass: packed parameters, cell states of a block and input projections.
     pub fn forward(&self) -> usize {
         self.padded_gate_width() * (self.inputs + self.hidden + 1) + self.forward_packed()
     }
@@ -106,8 +106,8 @@ impl LstmShape {
         BLOCK.min(self.sequences) * padded(self.hidden) + self.projected_rows() * self.padded_gate_width()
     }
 
-    /// Elements of workspace of a backward pass: packed weights, weight gradients, cell-state gradients of a block, and gate
-    /// gradients and right factors of a time block.
+    /// Elements of workspace of a backward pass: packed weights, weight gradients, cell-state gradients of a block, and
+    /// gate gradients and right factors of a time block.
     pub fn backward(&self) -> usize {
         let packed = self.padded_gate_width() * (padded(self.inputs) + padded(self.hidden));
         let gradients = self.padded_gate_width() * (self.inputs + self.hidden + 1);
@@ -115,8 +115,8 @@ impl LstmShape {
         packed + gradients + cells + self.time_block_rows() * (self.padded_gate_width() + self.factor_stride())
     }
 
-    /// Elements of additional workspace of a backward pass that recomputes what was not saved: that of a forward pass, and
-    /// gates, cell states and states of a block.
+    /// Elements of additional workspace of a backward pass that recomputes what was not saved: that of a forward pass,
+    /// and gates, cell states and states of a block.
     pub fn recompute(&self) -> usize {
         let rows = BLOCK.min(self.sequences) * self.steps;
         self.forward() + rows * (self.padded_gate_width() + padded(self.hidden) + self.hidden)
@@ -136,8 +136,8 @@ pub struct LstmArguments<'a> {
     pub half: bool,
 }
 
-/// Computes the state at every step, `[sequences, steps, hidden]`. `saved` has [`LstmShape::saved`] elements, or none if there
-/// will be no backward pass; `scratch` has [`LstmShape::forward`].
+/// Computes the state at every step, `[sequences, steps, hidden]`. `saved` has [`LstmShape::saved`] elements, or none
+/// if there will be no backward pass; `scratch` has [`LstmShape::forward`].
 ///
 /// # Panics
 /// If the sizes do not agree.
@@ -145,8 +145,8 @@ pub fn lstm_forward(arguments: LstmArguments, output: &mut [f32], saved: &mut [f
     forward_at(Arch::new(), arguments, output, saved, scratch);
 }
 
-/// Computes the same bits as [`lstm_forward`] with weights that were packed beforehand, without a backward pass. The weights in
-/// `arguments` are ignored. `scratch` has [`LstmShape::forward_packed`] elements.
+/// Computes the same bits as [`lstm_forward`] with weights that were packed beforehand, without a backward pass. The
+/// weights in `arguments` are ignored. `scratch` has [`LstmShape::forward_packed`] elements.
 ///
 /// # Panics
 /// If the sizes do not agree.
@@ -154,9 +154,10 @@ pub fn lstm_predict(arguments: LstmArguments, packed: &LstmPackedWeights, output
     predict_at(Arch::new(), arguments, packed, output, scratch);
 }
 
-/// Adds to the gradients of the inputs and the parameters. `output` and `saved` are those of [`lstm_forward`], `output_grad` is
-/// `[sequences, steps, hidden]`, and `scratch` has [`LstmShape::backward`] elements. If `saved` is empty, gates and cell states
-/// are recomputed block by block, to the same bits, and `scratch` has [`LstmShape::recompute`] elements more.
+/// Adds to the gradients of the inputs and the parameters. `output` and `saved` are those of [`lstm_forward`],
+/// `output_grad` is `[sequences, steps, hidden]`, and `scratch` has [`LstmShape::backward`] elements. If `saved` is
+/// empty, gates and cell states are recomputed block by block, to the same bits, and `scratch` has
+/// [`LstmShape::recompute`] elements more.
 ///
 /// # Panics
 /// If the sizes do not agree.

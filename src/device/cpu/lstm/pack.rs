@@ -75,7 +75,7 @@ impl GateLayout {
         }
     }
 
-    /// Packs weights `[4 hidden, columns]` as right matrices of sums over the gates: per block of columns `[gates, width]`.
+    /// Packs weights `[4 hidden, columns]` as right matrices of sums over gates: per column block `[gates, width]`.
     pub(super) fn pack_transposed(self, weights: &[f32], columns: usize, out: &mut [f32]) {
         for block in column_blocks(columns, self.lanes) {
             let out = &mut out[block.first * self.gate_width()..][..block.width * self.gate_width()];
@@ -89,8 +89,8 @@ impl GateLayout {
         }
     }
 
-    /// Adds packed gradients, per group `[factors, 4 lanes]`, to the gradients of weights `[4 hidden, inner]` whose factors
-    /// begin at `first`.
+    /// Adds packed gradients, per group `[factors, 4 lanes]`, to the gradients of weights `[4 hidden, inner]` whose
+    /// factors begin at `first`.
     pub(super) fn unpack(self, packed: &[f32], factors: usize, first: usize, inner: usize, into: &mut [f32]) {
         let stride = self.group_width();
         for (gate, row) in self.weight_rows().enumerate() {
@@ -128,8 +128,8 @@ impl<'a> GateWeights<'a> {
 /// Rows and columns of the squares that [`transpose`] works in.
 const SQUARE: usize = 4;
 
-/// Writes four rows of `inner` elements as columns of `out`, whose rows begin `stride` elements apart; in 4 x 4 squares on CPUs
-/// that have instructions for it.
+/// Writes four rows of `inner` elements as columns of `out`, whose rows begin `stride` elements apart; in 4 x 4 squares
+/// on CPUs that have instructions for it.
 fn transpose(rows: &[f32], inner: usize, out: &mut [f32], stride: usize) {
     let mut done = 0;
     #[cfg(target_arch = "x86_64")]
@@ -137,9 +137,9 @@ fn transpose(rows: &[f32], inner: usize, out: &mut [f32], stride: usize) {
         use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_loadu_ps, _mm_storeu_ps};
         assert!(SQUARE * inner <= rows.len() && (inner == 0 || (inner - 1) * stride + SQUARE <= out.len()));
         while done + SQUARE <= inner {
-            // SAFETY: elements `done..done + 4` of each of the four rows lie inside `rows`, and the first four elements of the
-            // rows `done..done + 4` of `out` lie inside `out`, because `done + 4 <= inner` and by the assertion above. SSE is
-            // part of x86-64.
+            // SAFETY: elements `done..done + 4` of each of the four rows lie inside `rows`, and the first four elements
+            // of the rows `done..done + 4` of `out` lie inside `out`, because `done + 4 <= inner` and by the assertion
+            // above. SSE is part of x86-64.
             unsafe {
                 let from = rows.as_ptr().add(done);
                 let [mut a, mut b, mut c, mut d] = [0, 1, 2, 3].map(|row| _mm_loadu_ps(from.add(row * inner)));
@@ -168,7 +168,7 @@ pub(super) struct ColumnBlock {
     pub width: usize,
 }
 
-/// Splits columns into blocks for wide tiles. A rest that would leave a whole vector of a wide tile empty goes to narrow tiles.
+/// Splits columns into blocks for wide tiles. A rest that would leave a vector of such a tile empty gets narrow ones.
 pub(super) fn column_blocks(columns: usize, lanes: usize) -> impl Iterator<Item = ColumnBlock> {
     let mut first = 0;
     std::iter::from_fn(move || {

@@ -95,8 +95,8 @@ impl WithSimd for Lanes {
 }
 
 impl LstmPackedWeights {
-    /// Packs the parameters of a layer with `hidden` units. With `half`, weights that half precision represents exactly are stored
-    /// in it; biases never are, because the sum of two may need more.
+    /// Packs the parameters of a layer with `hidden` units. With `half`, weights that half precision represents exactly
+    /// are stored in it; biases never are, because the sum of two may need more.
     ///
     /// # Panics
     /// If the sizes do not agree.

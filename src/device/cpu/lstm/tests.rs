@@ -8,8 +8,8 @@ use super::{
 };
 use crate::random::Random;
 
-/// Blocks of one and of several sequences, sums shorter and longer than a vector, several time blocks, and input projections
-/// in one pass and in several.
+/// Blocks of one and of several sequences, sums shorter and longer than a vector, several time blocks, and input
+/// projections in one pass and in several.
 const SHAPES: [(usize, usize, usize, usize); 8] = [
     (1, 1, 1, 1),
     (1, 3, 2, 1),
@@ -186,7 +186,7 @@ fn values_and_gradients_equal_the_definition_at_every_simd_level() {
         let exact = problem.exact();
         for arch in levels() {
             for (which, (ours, exact)) in problem.passes(arch).iter().zip(&exact).enumerate() {
-                // Relative to the largest value of the same tensor. Sums run over up to 130 rows and back through 65 steps.
+                // Relative to the largest value of the tensor. Sums run over up to 130 rows and back through 65 steps.
                 let most = exact.iter().fold(1.0_f64, |most, value| most.max(value.abs()));
                 assert_eq!(ours.len(), exact.len());
                 for (index, (ours, exact)) in ours.iter().zip(exact).enumerate() {
