@@ -4,6 +4,9 @@ use super::{Backward, Forward, Op, Operand, Uses, check_operand_count, is_needed
 use crate::device::cpu::{sigmoid_slice, tanh_slice};
 
 /// A function that is applied to each element.
+///
+/// The backward pass computes the derivative from the output, so that x need not be kept. A function with a kink at 0
+/// must therefore be positive exactly where x is, which is why a negative slope is refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// tanh x.
@@ -14,7 +17,7 @@ pub enum Activation {
     Relu,
     /// x if x > 0, else `slope` · x.
     LeakyRelu {
-        /// The slope below 0.
+        /// The slope below 0; finite and at least 0.
         slope: f32,
     },
     /// x if x > 0, else eˣ − 1 (Clevert, Unterthiner and Hochreiter 2015, α = 1).
@@ -85,6 +88,11 @@ impl Op for Activation {
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
         check_operand_count(operands, 1)?;
+        if let Self::LeakyRelu { slope } = self
+            && !(slope.is_finite() && *slope >= 0.0)
+        {
+            return Err(format!("takes a finite slope of at least 0, found {slope}"));
+        }
         Ok(operands[0].shape.clone())
     }
 
@@ -123,7 +131,9 @@ pub(super) mod cases {
             case("tanh", Activation::Tanh, f64::tanh),
             case("sigmoid", Activation::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
             case("relu", Activation::Relu, |x| x.max(0.0)),
+            leaky_relu("leaky_relu, slope 0", 0.0),
             leaky_relu("leaky_relu, slope 0.2", 0.2),
+            leaky_relu("leaky_relu, slope above 1", 1.5),
             case("elu", Activation::Elu, |x| if x > 0.0 { x } else { x.exp_m1() }),
         ]
     }

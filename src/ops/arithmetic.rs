@@ -107,6 +107,9 @@ impl Op for Scale {
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
         check_operand_count(operands, 1)?;
+        if !(self.factor.is_finite() && self.offset.is_finite()) {
+            return Err(format!("takes a finite factor and offset, found {} and {}", self.factor, self.offset));
+        }
         Ok(operands[0].shape.clone())
     }
 

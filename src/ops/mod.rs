@@ -215,7 +215,7 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
-    /// Packs its parameters, in the order of the operands. With `half` they are rounded to half precision.
+    /// Packs its parameters, in the order of the operands. With `half` they are already rounded to half precision.
     fn pack(&self, _parameters: &[&[f32]], _half: bool) -> Option<PackedWeights> {
         None
     }

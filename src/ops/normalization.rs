@@ -22,6 +22,9 @@ impl Op for LayerNorm {
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
         check_operand_count(operands, 3)?;
+        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
+            return Err(format!("takes a finite epsilon above 0, found {}", self.epsilon));
+        }
         let (x, scale, shift) = (&operands[0], &operands[1], &operands[2]);
         let last = x.shape.last().map(std::slice::from_ref);
         if scale.batched || shift.batched || last != Some(scale.shape.as_slice()) || scale.shape != shift.shape {

@@ -2,7 +2,7 @@
 
 use super::case::{Case, CaseValues};
 use super::registry::TABLE;
-use super::{Backward, Call, Forward, Operand};
+use super::{Backward, Call, Forward, Operand, from_name};
 use crate::random::Random;
 
 const BATCH: usize = 3;
@@ -16,7 +16,7 @@ struct Tensors {
 impl Tensors {
     fn draw(case: &Case) -> Self {
         let operands: Vec<Operand> = case.operands.iter().map(|(operand, _)| operand.clone()).collect();
-        let shape = case.op.shape(&operands).unwrap();
+        let shape = case.op.shape(&operands).unwrap_or_else(|error| panic!("op '{}' {error}", case.op.name()));
         let output = Operand { shape, batched: operands.iter().any(|operand| operand.batched) };
         let draw = |stream: u32, count: usize, values: CaseValues| -> Vec<f32> {
             let random = Random::new(3, stream, 0);
@@ -174,4 +174,44 @@ fn repeated_calls_give_the_same_bits() {
         let (one, two) = (bits(run_passes(case, tensors, 0, BATCH)), bits(run_passes(case, tensors, 0, BATCH)));
         assert!(one == two, "{name}");
     });
+}
+
+#[test]
+fn attributes_that_make_values_or_gradients_wrong_are_refused() {
+    const SLOPE: &str = "takes a finite slope of at least 0, found";
+    const SCALE: &str = "takes a finite factor and offset, found";
+    const EPSILON: &str = "takes a finite epsilon above 0, found";
+    const SHARE: &str = "takes a share from 0 to below 1, found";
+    let x = Operand::batched(&[2, 3]);
+    let row = Operand::shared(&[3]);
+    let shape = |name: &str, attributes: &str| {
+        let op = from_name(name, attributes).unwrap_or_else(|error| panic!("op '{name}' {error}"));
+        if name == "layer_norm" { op.shape(&[x.clone(), row.clone(), row.clone()]) } else { op.shape(&[x.clone()]) }
+    };
+    for (name, attributes, message) in [
+        ("leaky_relu", "slope=-0.5", format!("{SLOPE} -0.5")),
+        ("leaky_relu", "slope=inf", format!("{SLOPE} inf")),
+        ("leaky_relu", "slope=NaN", format!("{SLOPE} NaN")),
+        ("scale", "factor=inf offset=0", format!("{SCALE} inf and 0")),
+        ("scale", "factor=1 offset=NaN", format!("{SCALE} 1 and NaN")),
+        ("layer_norm", "epsilon=0", format!("{EPSILON} 0")),
+        ("layer_norm", "epsilon=-0.00001", format!("{EPSILON} -0.00001")),
+        ("layer_norm", "epsilon=NaN", format!("{EPSILON} NaN")),
+        ("layer_norm", "epsilon=inf", format!("{EPSILON} inf")),
+        ("dropout", "share=-0.1", format!("{SHARE} -0.1")),
+        ("dropout", "share=1", format!("{SHARE} 1")),
+        ("dropout", "share=NaN", format!("{SHARE} NaN")),
+    ] {
+        assert_eq!(shape(name, attributes), Err(message), "{name} {attributes}");
+    }
+    for (name, attributes) in [
+        ("leaky_relu", "slope=0"),
+        ("leaky_relu", "slope=0.2"),
+        ("scale", "factor=-1.5 offset=0.25"),
+        ("layer_norm", "epsilon=1e-30"),
+        ("dropout", "share=0"),
+        ("dropout", "share=0.95"),
+    ] {
+        assert_eq!(shape(name, attributes), Ok(vec![2, 3]), "{name} {attributes}");
+    }
 }

@@ -349,7 +349,7 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::{Builder, Init};
-    use crate::ops::{Linear, Lstm};
+    use crate::ops::{Activation, Linear, Lstm};
 
     #[test]
     fn shape_errors_name_the_op_and_the_shapes() {
@@ -368,6 +368,18 @@ mod tests {
         assert!(message.contains("the name 'x' is taken"), "{message}");
         assert!(builder.input("y", &[0]).is_err() && builder.input("", &[1]).is_err());
         assert!(builder.attention("a", x, 3).unwrap_err().to_string().contains("found 3 heads"));
+    }
+
+    #[test]
+    fn an_op_with_a_wrong_attribute_is_refused_however_it_is_added() {
+        let mut builder = Builder::new();
+        let x = builder.input("x", &[4]).unwrap();
+        let expected = "op 'leaky_relu' takes a finite slope of at least 0, found -0.5";
+        let activation = Activation::LeakyRelu { slope: -0.5 };
+        assert_eq!(builder.op(activation, &[x]).unwrap_err().to_string(), expected);
+        assert_eq!(builder.activation(x, activation).unwrap_err().to_string(), expected);
+        assert_eq!(builder.op_by_name("leaky_relu", "slope=-0.5", &[x]).unwrap_err().to_string(), expected);
+        assert!(builder.activation(x, Activation::LeakyRelu { slope: 0.0 }).is_ok());
     }
 
     #[test]

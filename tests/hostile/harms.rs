@@ -354,6 +354,12 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
     ("dropout of all", |net| _ = net.dropout(net.rows(), 1.0), Code::Plugin, "op 'dropout' takes a share from 0"),
     ("dropout of NaN", |net| _ = net.dropout(net.rows(), f32::NAN), Code::Plugin, "op 'dropout' takes a share from 0"),
     (
+        "a negative slope",
+        |net| _ = net.op("leaky_relu", &[net.rows()], "slope=-0.5"),
+        Code::Plugin,
+        "op 'leaky_relu' takes a finite slope of at least 0, found -0.5",
+    ),
+    (
         "no heads",
         |net| _ = unsafe { (net.service.attention)(net.program, string(b"a"), net.rows(), 0) },
         Code::Plugin,

@@ -125,8 +125,9 @@ impl<const R: usize, const V: usize> WithSimd for Tile<'_, R, V> {
                 (R - 1) * term.row_stride + (term.segments - 1) * term.segment_stride + (term.count - 1) * term.stride;
             assert!(last < term.left.len(), "the left matrix of a tile is too short");
             assert!(term.segments * term.count * width <= term.right.len(), "the right matrix of a tile is too short");
-            // SAFETY: the contract of `add_term` holds: `last` is the largest index of `left` and `right` has a row per
-            // element of a left row, both asserted above. The closures read one vector inside such a row.
+            // SAFETY: the contract of `add_term` holds: `last`, the largest index into `left`, is inside it, and
+            // `right` has a row per element of a left row, both asserted above. The closures read a vector of such a
+            // row.
             unsafe {
                 match term.right {
                     RightMatrix::Single(right) => {
