@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use walkforge::error::Result;
-use walkforge::program::{Builder, Precision, Program, Purpose, Replica, Step};
+use walkforge::program::{Builder, MicroBatch, Precision, Program, Purpose, Replica};
 use walkforge::random::Random;
 
 const STEPS: usize = 60;
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
             let mut parameters = master.clone();
             program.cast_parameters(&master, &mut parameters);
             let packed = program.pack(&parameters);
-            let step = Step { batch: 1, first: 0, training: false, number: 0 };
+            let step = MicroBatch { size: 1, offset: 0, training: false, step: 0 };
             let mut seconds = Vec::new();
             let x: Vec<f32> = (0..(STEPS * assets) as u64).map(|place| random.uniform(place) - 0.5).collect();
             for _ in 0..REPEATS {

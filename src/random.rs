@@ -1,12 +1,12 @@
-//! Random numbers that keep no state: each is a function of seed, stream, step and position, so that the same position gives
-//! the same number whatever was drawn before, on whichever thread, in whichever micro-batch.
+//! A counter-based random generator without state: each draw is a function of seed, stream, step and position, so it
+//! does not depend on earlier draws, on the thread or on how a batch is cut into micro-batches.
 //!
 //! Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel Random Numbers: As Easy as 1, 2, 3").
 
 const MULTIPLIERS: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
 const WEYL: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
 
-/// One block: four numbers of a counter and a key.
+/// One Philox block: 4 x 32 random bits from a counter and a key.
 pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for round in 0..10 {
         if round > 0 {
@@ -24,10 +24,10 @@ pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// Blocks that are drawn at a time.
+/// Philox blocks that are computed together.
 const LANES: usize = 16;
 
-/// The numbers of one purpose at one step.
+/// The random sequence of one stream at one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Random {
     seed: u64,
@@ -36,7 +36,7 @@ pub struct Random {
 }
 
 impl Random {
-    /// Numbers for `stream` (a purpose: initialisation, shuffling, a dropout) at `step`.
+    /// The sequence of `stream` (one per use: initialisation, shuffling, each dropout op) at `step`.
     pub const fn new(seed: u64, stream: u32, step: u32) -> Self {
         Self { seed, stream, step }
     }
@@ -53,20 +53,20 @@ impl Random {
         (self.bits(position) >> 8) as f32 * (1.0 / 16_777_216.0)
     }
 
-    /// [`Random::uniform`] of the positions from `first` on, many blocks at a time.
+    /// Fills `out` with [`Random::uniform`] at the positions `first`, `first + 1` and so on, many blocks at a time.
     pub fn fill_uniform(&self, first: u64, out: &mut [f32]) {
-        // Compiled for the widest vectors that the machine has; whole numbers give the same bits at every width.
+        // Compiled for the widest vectors of the machine; integer arithmetic gives the same bits at every width.
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
                 let mut done = 0;
                 while done < out.len() {
                     let position = first + done as u64;
-                    let (numbers, skip) = (self.blocks(position / 4), (position % 4) as usize);
+                    let (bits, skip) = (self.blocks(position / 4), (position % 4) as usize);
                     let count = (4 * LANES - skip).min(out.len() - done);
-                    for (place, out) in out[done..done + count].iter_mut().enumerate() {
-                        let at = skip + place;
-                        *out = (numbers[at % 4][at / 4] >> 8) as f32 * (1.0 / 16_777_216.0);
+                    for (index, out) in out[done..done + count].iter_mut().enumerate() {
+                        let index = skip + index;
+                        *out = (bits[index % 4][index / 4] >> 8) as f32 * (1.0 / 16_777_216.0);
                     }
                     done += count;
                 }
@@ -74,7 +74,7 @@ impl Random {
         );
     }
 
-    /// The numbers of the blocks from `block` on: the four of a block by their place, then block by block.
+    /// The blocks `block..block + LANES`, as `[word of the block, block]`.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn blocks(&self, block: u64) -> [[u32; LANES]; 4] {
@@ -107,19 +107,19 @@ impl Random {
         ((u64::from(high) << 21) ^ (u64::from(low) >> 11)) as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
-    /// Standard normal, by Box and Muller's transform of two uniform numbers.
+    /// Standard normal, by the Box-Muller transform of two uniform draws.
     pub fn normal(&self, position: u64) -> f64 {
         let (one, two) = (self.uniform_f64(2 * position), self.uniform_f64(2 * position + 1));
         (-2.0 * (1.0 - one).ln()).sqrt() * (2.0 * std::f64::consts::PI * two).cos()
     }
 
-    /// The numbers 0 to `count` - 1 in random order (Fisher and Yates).
+    /// A random permutation of `0..count` (Fisher-Yates shuffle).
     pub fn permutation(&self, count: usize) -> Vec<usize> {
         let mut out: Vec<usize> = (0..count).collect();
-        for place in (1..count).rev() {
-            // A product of 53 random bits with a count below 2³² is even enough.
-            let other = (self.uniform_f64(place as u64) * (place + 1) as f64) as usize;
-            out.swap(place, other.min(place));
+        for index in (1..count).rev() {
+            // With 53 random bits the bias is negligible for counts below 2³².
+            let other = (self.uniform_f64(index as u64) * (index + 1) as f64) as usize;
+            out.swap(index, other.min(index));
         }
         out
     }
@@ -129,7 +129,7 @@ impl Random {
 mod tests {
     use super::{Random, philox};
 
-    /// Known answers that the authors publish with their generator (Random123, `kat_vectors`).
+    /// The test vectors that the authors publish with their generator (Random123, `kat_vectors`).
     #[test]
     fn philox_gives_the_known_answers() {
         assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
@@ -140,22 +140,22 @@ mod tests {
     }
 
     #[test]
-    fn many_at_a_time_are_those_one_by_one() {
+    fn fill_uniform_equals_uniform_position_by_position() {
         for (seed, first, count) in [(7, 0, 1), (7, 3, 200), (u64::MAX, (1 << 34) - 5, 67), (1, 64, 64)] {
             let random = Random::new(seed, 9, 4);
             let mut out = vec![0.0; count];
             random.fill_uniform(first, &mut out);
-            assert!((0..count).all(|place| out[place] == random.uniform(first + place as u64)), "{seed} {first}");
+            assert!((0..count).all(|index| out[index] == random.uniform(first + index as u64)), "{seed} {first}");
         }
     }
 
     #[test]
-    fn numbers_are_spread_as_they_should_be() {
+    fn draws_follow_their_distributions_and_permutations_are_complete() {
         let random = Random::new(7, 1, 0);
         let count = 40_000;
-        let mean = (0..count).map(|place| f64::from(random.uniform(place))).sum::<f64>() / count as f64;
+        let mean = (0..count).map(|position| f64::from(random.uniform(position))).sum::<f64>() / count as f64;
         assert!((mean - 0.5).abs() < 0.01, "{mean}");
-        let normal: Vec<f64> = (0..count).map(|place| random.normal(place)).collect();
+        let normal: Vec<f64> = (0..count).map(|position| random.normal(position)).collect();
         let mean = normal.iter().sum::<f64>() / count as f64;
         let variance = normal.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count as f64;
         assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03, "{mean} {variance}");

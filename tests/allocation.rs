@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use walkforge::ops::{Activation, Reshape, Transpose};
-use walkforge::program::{Builder, Precision, Program, Purpose, Replica, Step};
+use walkforge::program::{Builder, MicroBatch, Precision, Program, Purpose, Replica};
 use walkforge::random::Random;
 
 thread_local! {
@@ -76,7 +76,7 @@ fn predictions_take_no_memory_after_the_first() {
             let mut parameters = master.clone();
             program.cast_parameters(&master, &mut parameters);
             let packed = program.pack(&parameters);
-            let step = Step { batch: 1, first: 0, training: false, number: 0 };
+            let step = MicroBatch { size: 1, offset: 0, training: false, step: 0 };
             let random = Random::new(1, 0, 0);
             let mut taken = [0; 5];
             let mut sum = 0.0;

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::model::{AssetSet, Context, Factory, InputSource, Model, Network, Plane};
 use crate::network::{BoundNetwork, Head};
 use crate::panel::Past;
-use crate::program::{Precision, Program, Purpose, Replica, Step};
+use crate::program::{MicroBatch, Precision, Program, Purpose, Replica};
 
 /// The feature plane of the data made here.
 const FEATURES: [&str; 1] = ["volume"];
@@ -85,7 +85,7 @@ struct Slopes {
 }
 
 impl Slopes {
-    const STEP: Step = Step { batch: BATCH, first: 0, training: true, number: 1 };
+    const STEP: MicroBatch = MicroBatch { size: BATCH, offset: 0, training: true, step: 1 };
 
     fn new(bound: &BoundNetwork) -> Self {
         let program = &bound.program;

@@ -91,7 +91,7 @@ const MOST_TRAINED: usize = 30_000;
 /// Numbers that a network takes, of parameters and of one sample.
 fn size(network: &dyn Network) -> Result<usize> {
     let bound = super::program::bind(network, 8)?;
-    Ok(bound.program.parameter_count() + bound.program.plan(Purpose::Train, 1).numbers())
+    Ok(bound.program.parameter_count() + bound.program.plan(Purpose::Train, 1).elements())
 }
 
 /// A model of these settings, fitted and asked once where that takes neither long data nor long.

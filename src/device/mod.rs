@@ -1,30 +1,30 @@
-//! Where work runs. Loops go through [`Parallel`]: a thread pool of ours, or the embedding program's own `parallel_for`.
+//! Devices and threads. Parallel loops run on our thread pool or on that of the embedding program ([`Parallel`]).
 
 pub mod cpu;
 
 use crate::error::{Code, Error, Result};
 
-/// Runs independent tasks, perhaps at once. What a task computes must not depend on how many run at once.
+/// Runs independent tasks, possibly concurrently. The result of a task must not depend on how many run at once.
 pub trait Parallel: Send + Sync {
-    /// How many tasks may run at once, at least 1.
+    /// How many tasks may run concurrently, at least 1.
     fn threads(&self) -> usize;
 
-    /// Calls `task` once for each of `0..count` and returns when all have ended. A panic in a task is passed on.
+    /// Calls `task` once for each index in `0..count` and waits for all calls. A panic in a task is propagated.
     fn for_each(&self, count: usize, task: &(dyn Fn(usize) + Sync));
 }
 
-/// A thread pool of our own.
+/// The library's own thread pool.
 pub struct Pool(rayon::ThreadPool);
 
 impl Pool {
-    /// A pool of `threads` threads; 0 for one a core.
+    /// Starts `threads` threads; 0 means one per core.
     ///
     /// # Errors
-    /// `Io` where the threads cannot be started.
+    /// `Io` if the threads cannot be started.
     pub fn new(threads: usize) -> Result<Self> {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
-            .thread_name(|number| format!("walkforge-{number}"))
+            .thread_name(|index| format!("walkforge-{index}"))
             .build()
             .map(Self)
             .map_err(|error| Error::new(Code::Io, format!("cannot start {threads} threads: {error}")))
@@ -48,7 +48,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn every_task_runs_once_and_a_panic_comes_back() {
+    fn every_task_runs_once_and_a_panic_is_propagated() {
         let pool = Pool::new(3).unwrap();
         assert_eq!(pool.threads(), 3);
         let sum = AtomicUsize::new(0);

@@ -7,7 +7,7 @@ use super::{AssetSlots, BoundNetwork, Head, Normalizer, Tables, assign, none_eli
 use crate::error::{Result, fail};
 use crate::model::{Estimator, InputSource, Network, Requirements};
 use crate::panel::Past;
-use crate::program::{PackedParameters, Plan, Precision, Program, Purpose, Replica, Step};
+use crate::program::{MicroBatch, PackedParameters, Plan, Precision, Program, Purpose, Replica};
 
 /// A network with its weights and scales.
 pub struct TrainedNetwork {
@@ -98,7 +98,7 @@ impl TrainedNetwork {
     /// The parameters of every seed as this program packs them.
     fn packed(&self, program: &Program) -> Arc<Vec<PackedParameters>> {
         let mut lists = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        let fitting = lists.iter().find(|list| list.iter().all(|seed| seed.fits(program)));
+        let fitting = lists.iter().find(|list| list.iter().all(|seed| seed.matches(program)));
         if let Some(list) = fitting {
             return Arc::clone(list);
         }
@@ -137,7 +137,7 @@ impl TrainedNetwork {
             tables.compute(&*self.network, bound, last, shown.as_ref().unwrap_or(past))?;
             tables.standardise_computed(&self.normalizer);
         }
-        let step = Step { batch: 1, first: 0, training: false, number: 0 };
+        let step = MicroBatch { size: 1, offset: 0, training: false, step: 0 };
         let mut out = Vec::with_capacity(self.seeds.len());
         for (parameters, packed) in self.seeds.iter().zip(&**packed) {
             for (input, source) in bound.inputs.iter().enumerate() {

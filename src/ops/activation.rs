@@ -1,10 +1,12 @@
-//! Functions of one number.
+//! Activation functions, applied to each element.
 
-use super::cases::{Case, batched};
-use super::{Backward, Forward, Op, Operand, Uses, arity, wanted};
+use super::{Backward, Forward, Op, Operand, Uses, check_operand_count, is_needed};
 use crate::device::cpu::{sigmoid_slice, tanh_slice};
 
-/// A function that is applied to every number.
+/// A function that is applied to each element.
+///
+/// The backward pass computes the derivative from the output, so that x need not be kept. A function with a kink at 0
+/// must therefore be positive exactly where x is, which is why a negative slope is refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// tanh x.
@@ -13,17 +15,17 @@ pub enum Activation {
     Sigmoid,
     /// max(x, 0).
     Relu,
-    /// x where it is positive, else `slope` times x.
+    /// x if x > 0, else `slope` · x.
     LeakyRelu {
-        /// The slope below 0.
+        /// The slope below 0; finite and at least 0.
         slope: f32,
     },
-    /// x where it is positive, else eˣ − 1 (Clevert, Unterthiner and Hochreiter 2015, α = 1).
+    /// x if x > 0, else eˣ − 1 (Clevert, Unterthiner and Hochreiter 2015, α = 1).
     Elu,
 }
 
 impl Activation {
-    /// Applies it in place.
+    /// Applies the function in place.
     pub(super) fn apply(self, values: &mut [f32]) {
         match self {
             Self::Tanh => tanh_slice(values),
@@ -42,7 +44,7 @@ impl Activation {
         }
     }
 
-    /// The derivative, by the value that it gave.
+    /// The derivative, as a function of the output.
     pub(super) fn derivative(self, output: f32) -> f32 {
         match self {
             Self::Tanh => 1.0 - output * output,
@@ -85,7 +87,12 @@ impl Op for Activation {
     }
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
-        arity(operands, 1)?;
+        check_operand_count(operands, 1)?;
+        if let Self::LeakyRelu { slope } = self
+            && !(slope.is_finite() && *slope >= 0.0)
+        {
+            return Err(format!("takes a finite slope of at least 0, found {slope}"));
+        }
         Ok(operands[0].shape.clone())
     }
 
@@ -99,23 +106,35 @@ impl Op for Activation {
     }
 
     fn backward(&self, pass: &mut Backward) {
-        if wanted(pass.gradients[0]) {
-            for ((into, from), output) in pass.gradients[0].iter_mut().zip(pass.gradient).zip(pass.output) {
+        if is_needed(pass.input_grads[0]) {
+            for ((into, from), output) in pass.input_grads[0].iter_mut().zip(pass.output_grad).zip(pass.output) {
                 *into += from * self.derivative(*output);
             }
         }
     }
 }
 
-pub(super) fn cases() -> Vec<Case> {
-    fn case(op: Activation, exact: fn(f64) -> f64) -> Case {
-        Case::new(op.name(), op, vec![batched(&[4, 5])], move |inputs, _| inputs[0].iter().map(|x| exact(*x)).collect())
+#[cfg(test)]
+pub(super) mod cases {
+    use super::super::case::{Case, batched};
+    use super::Activation;
+
+    pub(in crate::ops) fn all() -> Vec<Case> {
+        fn case(name: &'static str, op: Activation, exact: impl Fn(f64) -> f64 + 'static) -> Case {
+            Case::new(name, op, vec![batched(&[4, 5])], move |inputs, _| inputs[0].iter().map(|x| exact(*x)).collect())
+        }
+        fn leaky_relu(name: &'static str, slope: f32) -> Case {
+            let exact = move |x| if x > 0.0 { x } else { f64::from(slope) * x };
+            case(name, Activation::LeakyRelu { slope }, exact)
+        }
+        vec![
+            case("tanh", Activation::Tanh, f64::tanh),
+            case("sigmoid", Activation::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
+            case("relu", Activation::Relu, |x| x.max(0.0)),
+            leaky_relu("leaky_relu, slope 0", 0.0),
+            leaky_relu("leaky_relu, slope 0.2", 0.2),
+            leaky_relu("leaky_relu, slope above 1", 1.5),
+            case("elu", Activation::Elu, |x| if x > 0.0 { x } else { x.exp_m1() }),
+        ]
     }
-    vec![
-        case(Activation::Tanh, f64::tanh),
-        case(Activation::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
-        case(Activation::Relu, |x| x.max(0.0)),
-        case(Activation::LeakyRelu { slope: 0.2 }, |x| if x > 0.0 { x } else { f64::from(0.2_f32) * x }),
-        case(Activation::Elu, |x| if x > 0.0 { x } else { x.exp_m1() }),
-    ]
 }

@@ -1,30 +1,29 @@
-//! Sums, differences and products, element by element; a shared operand, or one whose shape is the end of the other's, is
-//! repeated.
+//! Elementwise addition, subtraction and multiplication with broadcasting: over the leading axes that one operand
+//! lacks, and over the samples for an operand that they share. Scaling by constants.
 
-use super::cases::{Case, CaseValues, batched, shared};
-use super::{Backward, Forward, Op, Operand, Uses, arity, wanted};
+use super::{Backward, Forward, Op, Operand, Uses, check_operand_count, is_needed};
 
-/// What is done with two numbers.
+/// An elementwise operation on two operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
-    /// Their sum.
+    /// left + right.
     Add,
-    /// The first less the second.
+    /// left - right.
     Subtract,
-    /// Their product.
+    /// left · right.
     Multiply,
 }
 
-/// Calls `body` with the places in output, left and right, in order.
-fn places(pass: &super::Call, mut body: impl FnMut(usize, usize, usize)) {
-    let (left, right) = (&pass.operands[0], &pass.operands[1]);
-    let (count, batch) = (pass.output.count(), if pass.output.batched { pass.batch } else { 1 });
-    let step = |operand: &Operand| if operand.batched { operand.count() } else { 0 };
+/// Calls `body` with the indices into output, left and right of each element, in order.
+fn for_each_element(call: &super::Call, mut body: impl FnMut(usize, usize, usize)) {
+    let (left, right) = (&call.operands[0], &call.operands[1]);
+    let (count, batch) = (call.output.count(), if call.output.batched { call.batch } else { 1 });
+    let stride = |operand: &Operand| if operand.batched { operand.count() } else { 0 };
     let (left_count, right_count) = (left.count(), right.count());
     for sample in 0..batch {
-        let (from_left, from_right) = (sample * step(left), sample * step(right));
-        for place in 0..count {
-            body(sample * count + place, from_left + place % left_count, from_right + place % right_count);
+        let (left_start, right_start) = (sample * stride(left), sample * stride(right));
+        for index in 0..count {
+            body(sample * count + index, left_start + index % left_count, right_start + index % right_count);
         }
     }
 }
@@ -39,12 +38,12 @@ impl Op for Arithmetic {
     }
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
-        arity(operands, 2)?;
+        check_operand_count(operands, 2)?;
         let (left, right) = (&operands[0].shape, &operands[1].shape);
         let (long, short) = if left.len() >= right.len() { (left, right) } else { (right, left) };
         if !long.ends_with(short) {
             return Err(format!(
-                "takes equal shapes, or one that is the end of the other, found {left:?} and {right:?}"
+                "takes equal shapes, or one that equals the last axes of the other, found {left:?} and {right:?}"
             ));
         }
         Ok(long.clone())
@@ -55,45 +54,45 @@ impl Op for Arithmetic {
     }
 
     fn forward(&self, pass: &mut Forward) {
-        let (left, right, output) = (pass.inputs[0], pass.inputs[1], &mut *pass.output);
+        let (call, left, right, output) = (&pass.call, pass.inputs[0], pass.inputs[1], &mut *pass.output);
         match self {
-            Self::Add => places(&pass.call, |out, one, two| output[out] = left[one] + right[two]),
-            Self::Subtract => places(&pass.call, |out, one, two| output[out] = left[one] - right[two]),
-            Self::Multiply => places(&pass.call, |out, one, two| output[out] = left[one] * right[two]),
+            Self::Add => for_each_element(call, |out, l, r| output[out] = left[l] + right[r]),
+            Self::Subtract => for_each_element(call, |out, l, r| output[out] = left[l] - right[r]),
+            Self::Multiply => for_each_element(call, |out, l, r| output[out] = left[l] * right[r]),
         }
     }
 
     fn backward(&self, pass: &mut Backward) {
-        let (gradient, call) = (pass.gradient, &pass.call);
-        let [to_left, to_right, ..] = pass.gradients else { return };
-        if wanted(to_left) {
+        let (output_grad, call) = (pass.output_grad, &pass.call);
+        let [left_grad, right_grad, ..] = pass.input_grads else { return };
+        if is_needed(left_grad) {
             match self {
-                Self::Add | Self::Subtract => places(call, |out, one, _| to_left[one] += gradient[out]),
+                Self::Add | Self::Subtract => for_each_element(call, |out, l, _| left_grad[l] += output_grad[out]),
                 Self::Multiply => {
                     let right = pass.inputs[1];
-                    places(call, |out, one, two| to_left[one] += gradient[out] * right[two]);
+                    for_each_element(call, |out, l, r| left_grad[l] += output_grad[out] * right[r]);
                 }
             }
         }
-        if wanted(to_right) {
+        if is_needed(right_grad) {
             match self {
-                Self::Add => places(call, |out, _, two| to_right[two] += gradient[out]),
-                Self::Subtract => places(call, |out, _, two| to_right[two] -= gradient[out]),
+                Self::Add => for_each_element(call, |out, _, r| right_grad[r] += output_grad[out]),
+                Self::Subtract => for_each_element(call, |out, _, r| right_grad[r] -= output_grad[out]),
                 Self::Multiply => {
                     let left = pass.inputs[0];
-                    places(call, |out, one, two| to_right[two] += gradient[out] * left[one]);
+                    for_each_element(call, |out, l, r| right_grad[r] += output_grad[out] * left[l]);
                 }
             }
         }
     }
 }
 
-/// Every number times a constant, and another one added.
+/// `factor` · x + `offset`, elementwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
-    /// The factor.
+    /// The factor; finite.
     pub factor: f32,
-    /// What is added after it.
+    /// The offset; finite.
     pub offset: f32,
 }
 
@@ -107,7 +106,10 @@ impl Op for Scale {
     }
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
-        arity(operands, 1)?;
+        check_operand_count(operands, 1)?;
+        if !(self.factor.is_finite() && self.offset.is_finite()) {
+            return Err(format!("takes a finite factor and offset, found {} and {}", self.factor, self.offset));
+        }
         Ok(operands[0].shape.clone())
     }
 
@@ -122,29 +124,35 @@ impl Op for Scale {
     }
 
     fn backward(&self, pass: &mut Backward) {
-        for (into, from) in pass.gradients[0].iter_mut().zip(pass.gradient) {
+        for (into, from) in pass.input_grads[0].iter_mut().zip(pass.output_grad) {
             *into += from * self.factor;
         }
     }
 }
 
-pub(super) fn cases() -> Vec<Case> {
-    // Operands of 6 numbers a sample on the left, and 6 of their own, 6 shared or 3 shared on the right.
-    fn case(name: &'static str, op: Arithmetic, right: (Operand, CaseValues), exact: fn(f64, f64) -> f64) -> Case {
-        let (count, own) = (right.0.count(), right.0.batched);
-        Case::new(name, op, vec![batched(&[2, 3]), right], move |inputs, batch| {
-            let at = |place: usize| if own { place } else { place % count };
-            (0..6 * batch).map(|place| exact(inputs[0][place], inputs[1][at(place)])).collect()
-        })
+#[cfg(test)]
+pub(super) mod cases {
+    use super::super::case::{Case, CaseValues, batched, shared};
+    use super::{Arithmetic, Operand, Scale};
+
+    pub(in crate::ops) fn all() -> Vec<Case> {
+        // The left operand has 6 elements per sample; the right one has 6 per sample, or 6 or 3 that are shared.
+        fn case(name: &'static str, op: Arithmetic, right: (Operand, CaseValues), exact: fn(f64, f64) -> f64) -> Case {
+            let (count, is_batched) = (right.0.count(), right.0.batched);
+            Case::new(name, op, vec![batched(&[2, 3]), right], move |inputs, batch| {
+                let right = |index: usize| inputs[1][if is_batched { index } else { index % count }];
+                (0..6 * batch).map(|index| exact(inputs[0][index], right(index))).collect()
+            })
+        }
+        vec![
+            case("add", Arithmetic::Add, batched(&[2, 3]), |x, y| x + y),
+            case("add, shared row", Arithmetic::Add, shared(&[3]), |x, y| x + y),
+            case("subtract, shared", Arithmetic::Subtract, shared(&[2, 3]), |x, y| x - y),
+            case("multiply", Arithmetic::Multiply, batched(&[2, 3]), |x, y| x * y),
+            case("multiply, shared row", Arithmetic::Multiply, shared(&[3]), |x, y| x * y),
+            Case::new("scale", Scale { factor: -1.5, offset: 0.25 }, vec![batched(&[7])], |inputs, _| {
+                inputs[0].iter().map(|x| x * -1.5 + 0.25).collect()
+            }),
+        ]
     }
-    vec![
-        case("add", Arithmetic::Add, batched(&[2, 3]), |x, y| x + y),
-        case("add, shared row", Arithmetic::Add, shared(&[3]), |x, y| x + y),
-        case("subtract, shared", Arithmetic::Subtract, shared(&[2, 3]), |x, y| x - y),
-        case("multiply", Arithmetic::Multiply, batched(&[2, 3]), |x, y| x * y),
-        case("multiply, shared row", Arithmetic::Multiply, shared(&[3]), |x, y| x * y),
-        Case::new("scale", Scale { factor: -1.5, offset: 0.25 }, vec![batched(&[7])], |inputs, _| {
-            inputs[0].iter().map(|x| x * -1.5 + 0.25).collect()
-        }),
-    ]
 }

@@ -1,34 +1,32 @@
-//! Dropout (Srivastava et al. 2014): while training, a share of the numbers becomes 0 and the others grow, so that the mean
-//! stays. Which ones is a function of seed, op, step and the number's place in the whole batch.
+//! Dropout (Srivastava et al. 2014): in training, each element becomes 0 with some probability and the others are
+//! scaled up to keep the mean. The mask is a function of seed, op, step and index in the whole batch.
 
-use super::cases::{Case, batched};
-use super::{Backward, Call, Forward, Op, Operand, Uses, arity, wanted};
-use crate::random::Random;
+use super::{Backward, Call, Forward, Op, Operand, Uses, check_operand_count, is_needed};
 
-/// Drops with probability `share`.
+/// Drops each element with probability `share`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
-    /// From 0 up to, and without, 1.
+    /// The probability; at least 0 and below 1.
     pub share: f32,
 }
 
-/// Numbers that are drawn at a time.
-const PART: usize = 512;
+/// Elements whose factors are drawn together.
+const CHUNK: usize = 512;
 
 impl Dropout {
-    /// Calls `body` with parts of the output's places, and what each number of a part is multiplied with.
-    fn factors(self, call: &Call, count: usize, mut body: impl FnMut(std::ops::Range<usize>, &[f32])) {
-        let first = call.first * call.output.count();
+    /// Calls `body` with consecutive ranges of elements and their factors, which are 0 or 1/(1 - share).
+    fn for_each_chunk(self, call: &Call, count: usize, mut body: impl FnMut(std::ops::Range<usize>, &[f32])) {
+        let first = call.offset * call.output.count();
         let kept = 1.0 / (1.0 - self.share);
-        let mut room = [0.0; PART];
-        for start in (0..count).step_by(PART) {
-            let part = start..count.min(start + PART);
-            let room = &mut room[..part.len()];
-            call.random.fill_uniform((first + start) as u64, room);
-            for value in room.iter_mut() {
-                *value = if *value < self.share { 0.0 } else { kept };
+        let mut buffer = [0.0; CHUNK];
+        for start in (0..count).step_by(CHUNK) {
+            let range = start..count.min(start + CHUNK);
+            let factors = &mut buffer[..range.len()];
+            call.random.fill_uniform((first + start) as u64, factors);
+            for factor in factors.iter_mut() {
+                *factor = if *factor < self.share { 0.0 } else { kept };
             }
-            body(part, room);
+            body(range, factors);
         }
     }
 }
@@ -43,9 +41,9 @@ impl Op for Dropout {
     }
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
-        arity(operands, 1)?;
+        check_operand_count(operands, 1)?;
         if !(0.0..1.0).contains(&self.share) {
-            return Err(format!("takes a share from 0 up to, and without, 1, found {}", self.share));
+            return Err(format!("takes a share from 0 to below 1, found {}", self.share));
         }
         Ok(operands[0].shape.clone())
     }
@@ -58,20 +56,20 @@ impl Op for Dropout {
         pass.output.copy_from_slice(pass.inputs[0]);
         if pass.call.training && self.share > 0.0 {
             let output = &mut *pass.output;
-            self.factors(&pass.call, output.len(), |part, factors| {
-                output[part].iter_mut().zip(factors).for_each(|(out, factor)| *out *= factor);
+            self.for_each_chunk(&pass.call, output.len(), |range, factors| {
+                output[range].iter_mut().zip(factors).for_each(|(out, factor)| *out *= factor);
             });
         }
     }
 
     fn backward(&self, pass: &mut Backward) {
-        if !wanted(pass.gradients[0]) {
+        if !is_needed(pass.input_grads[0]) {
             return;
         }
-        let (into, from) = (&mut *pass.gradients[0], pass.gradient);
+        let (into, from) = (&mut *pass.input_grads[0], pass.output_grad);
         if pass.call.training && self.share > 0.0 {
-            self.factors(&pass.call, from.len(), |part, factors| {
-                let pairs = into[part.clone()].iter_mut().zip(&from[part]);
+            self.for_each_chunk(&pass.call, from.len(), |range, factors| {
+                let pairs = into[range.clone()].iter_mut().zip(&from[range]);
                 pairs.zip(factors).for_each(|((into, from), factor)| *into += from * factor);
             });
         } else {
@@ -80,11 +78,18 @@ impl Op for Dropout {
     }
 }
 
-pub(super) fn cases() -> Vec<Case> {
-    // The reference draws as the tests call it: seed 5, stream 1, step 2.
-    vec![Case::new("half", Dropout { share: 0.5 }, vec![batched(&[9, 3])], |inputs, _| {
-        let random = Random::new(5, 1, 2);
-        let kept = |place: usize| random.uniform(place as u64) >= 0.5;
-        inputs[0].iter().enumerate().map(|(place, x)| if kept(place) { 2.0 * x } else { 0.0 }).collect()
-    })]
+#[cfg(test)]
+pub(super) mod cases {
+    use super::super::case::{Case, batched};
+    use super::Dropout;
+    use crate::random::Random;
+
+    pub(in crate::ops) fn all() -> Vec<Case> {
+        // The reference draws as the tests call the op: seed 5, stream 1, step 2.
+        vec![Case::new("half", Dropout { share: 0.5 }, vec![batched(&[9, 3])], |inputs, _| {
+            let random = Random::new(5, 1, 2);
+            let is_kept = |index: usize| random.uniform(index as u64) >= 0.5;
+            inputs[0].iter().enumerate().map(|(index, x)| if is_kept(index) { 2.0 * x } else { 0.0 }).collect()
+        })]
+    }
 }

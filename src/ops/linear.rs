@@ -1,16 +1,15 @@
-//! y = x Wᵀ + b over the last axis, with PyTorch's layout of W, `[outputs, inputs]`.
+//! A linear layer over the last axis, y = x Wᵀ + b, with PyTorch's layout of W, `[outputs, inputs]`.
 
-use super::cases::{Case, batched, shared};
-use super::{Backward, Forward, Op, Operand, Uses, Workspace, arity, wanted};
+use super::{Backward, Forward, Op, Operand, Uses, Workspace, check_operand_count, is_needed};
 use crate::device::cpu::{Matrix, product};
 
-/// Operands: x `[…, inputs]`, W `[outputs, inputs]` and b `[outputs]`, both shared.
+/// A linear layer, `[…, outputs]`. Operands: x `[…, inputs]`, and shared W `[outputs, inputs]` and b `[outputs]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Linear;
 
-/// Rows, inputs and outputs of a call.
+/// The rows of x, inputs and outputs of a call.
 fn sizes(call: &super::Call) -> (usize, usize, usize) {
-    let (inputs, outputs) = (call.operands[0].last(), call.output.last());
+    let (inputs, outputs) = (call.operands[0].last_axis(), call.output.last_axis());
     (call.operands[0].size(call.batch) / inputs, inputs, outputs)
 }
 
@@ -20,10 +19,10 @@ impl Op for Linear {
     }
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
-        arity(operands, 3)?;
+        check_operand_count(operands, 3)?;
         let (x, weight, bias) = (&operands[0], &operands[1], &operands[2]);
         if weight.batched || bias.batched {
-            return Err("takes weights and a bias that all samples share".to_owned());
+            return Err("takes weights and a bias that do not depend on an input".to_owned());
         }
         let agree = x.shape.last().is_some_and(|last| weight.shape.len() == 2 && weight.shape[1] == *last)
             && bias.shape == weight.shape[..1];
@@ -58,17 +57,18 @@ impl Op for Linear {
 
     fn backward(&self, pass: &mut Backward) {
         let (rows, inputs, outputs) = sizes(&pass.call);
-        let gradient = Matrix::new(pass.gradient, rows, outputs);
-        if wanted(pass.gradients[0]) {
-            product(gradient, Matrix::new(pass.inputs[1], outputs, inputs), 1.0, pass.gradients[0], inputs);
+        let output_grad = Matrix::new(pass.output_grad, rows, outputs);
+        if is_needed(pass.input_grads[0]) {
+            let weight = Matrix::new(pass.inputs[1], outputs, inputs);
+            product(output_grad, weight, 1.0, pass.input_grads[0], inputs);
         }
-        if wanted(pass.gradients[1]) {
+        if is_needed(pass.input_grads[1]) {
             let x = Matrix::new(pass.inputs[0], rows, inputs);
-            product(gradient.transposed(), x, 1.0, pass.gradients[1], inputs);
+            product(output_grad.transposed(), x, 1.0, pass.input_grads[1], inputs);
         }
-        if wanted(pass.gradients[2]) {
-            for row in pass.gradient.chunks_exact(outputs) {
-                for (into, from) in pass.gradients[2].iter_mut().zip(row) {
+        if is_needed(pass.input_grads[2]) {
+            for row in pass.output_grad.chunks_exact(outputs) {
+                for (into, from) in pass.input_grads[2].iter_mut().zip(row) {
                     *into += from;
                 }
             }
@@ -76,14 +76,20 @@ impl Op for Linear {
     }
 }
 
-pub(super) fn cases() -> Vec<Case> {
-    let operands = || vec![batched(&[2, 5]), shared(&[4, 5]), shared(&[4])];
-    vec![Case::new("rows of a sample", Linear, operands(), |inputs, batch| {
-        let (x, w, b) = (&inputs[0], &inputs[1], &inputs[2]);
-        let dot = |row: usize, out: usize| (0..5).map(|k| x[row * 5 + k] * w[out * 5 + k]).sum::<f64>();
-        (0..2 * batch)
-            .flat_map(|row| (0..4).map(move |out| (row, out)))
-            .map(|(row, out)| dot(row, out) + b[out])
-            .collect()
-    })]
+#[cfg(test)]
+pub(super) mod cases {
+    use super::super::case::{Case, batched, shared};
+    use super::Linear;
+
+    pub(in crate::ops) fn all() -> Vec<Case> {
+        let operands = vec![batched(&[2, 5]), shared(&[4, 5]), shared(&[4])];
+        vec![Case::new("two rows per sample", Linear, operands, |inputs, batch| {
+            let (x, w, b) = (&inputs[0], &inputs[1], &inputs[2]);
+            let dot = |row: usize, out: usize| (0..5).map(|k| x[row * 5 + k] * w[out * 5 + k]).sum::<f64>();
+            (0..2 * batch)
+                .flat_map(|row| (0..4).map(move |out| (row, out)))
+                .map(|(row, out)| dot(row, out) + b[out])
+                .collect()
+        })]
+    }
 }

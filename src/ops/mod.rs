@@ -1,12 +1,13 @@
-//! What networks are made of. Each op is a folder's file: its shape rule, its forward and backward pass on the processor, and
-//! its cases. A table lists them; tests iterate it.
+//! The operations that networks are built from. A file holds one op or a few related ones, each with its shape rule,
+//! its forward and backward pass on the CPU and its test cases. The registry finds an op by name.
 //!
-//! Shapes are those of one sample (one date). A batched operand has a leading batch axis in memory; one that is not
-//! batched (a parameter, or what is computed of parameters alone) is shared by all samples.
+//! Shapes are those of one sample (one date). A batched operand has a leading batch axis in memory. An operand that is
+//! not batched (a parameter, or a value computed from parameters only) is shared by all samples.
 
 mod activation;
 mod arithmetic;
-mod cases;
+#[cfg(test)]
+mod case;
 mod dropout;
 mod linear;
 mod lstm;
@@ -16,6 +17,8 @@ mod normalization;
 mod reduction;
 mod registry;
 mod softmax;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 
@@ -24,7 +27,6 @@ use crate::random::Random;
 
 pub use activation::Activation;
 pub use arithmetic::{Arithmetic, Scale};
-pub use cases::{Case, TABLE};
 pub use dropout::Dropout;
 pub use linear::Linear;
 pub use lstm::Lstm;
@@ -38,61 +40,61 @@ pub use softmax::Softmax;
 /// Most operands of an op.
 pub const MOST_OPERANDS: usize = 6;
 
-/// What an op is given or gives: the shape of one sample, and whether there is one for each sample of a batch.
+/// The shape of an operand or output of an op.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operand {
     /// Shape of one sample.
     pub shape: Vec<usize>,
-    /// Whether each sample has its own.
+    /// Whether each sample has values of its own.
     pub batched: bool,
 }
 
 impl Operand {
-    /// One for each sample.
+    /// An operand with values per sample.
     pub fn batched(shape: &[usize]) -> Self {
         Self { shape: shape.to_vec(), batched: true }
     }
 
-    /// One shared by all samples.
+    /// An operand that all samples share.
     pub fn shared(shape: &[usize]) -> Self {
         Self { shape: shape.to_vec(), batched: false }
     }
 
-    /// Numbers of one sample.
+    /// Elements of one sample.
     pub fn count(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Numbers in memory.
+    /// Elements in memory for `batch` samples.
     pub fn size(&self, batch: usize) -> usize {
         self.count() * if self.batched { batch } else { 1 }
     }
 
-    /// The last axis; 1 for a single number.
-    pub fn last(&self) -> usize {
+    /// Length of the last axis; 1 for a scalar.
+    pub fn last_axis(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
     }
 }
 
-/// What the backward pass of an op reads of the forward pass.
+/// The values of the forward pass that the backward pass of an op reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uses {
-    /// By operand.
+    /// Per operand, whether it is read.
     pub inputs: [bool; MOST_OPERANDS],
-    /// The output.
+    /// Whether the output is read.
     pub output: bool,
 }
 
 impl Uses {
     /// Nothing.
     pub const NOTHING: Self = Self { inputs: [false; MOST_OPERANDS], output: false };
-    /// The output alone.
+    /// The output only.
     pub const OUTPUT: Self = Self { inputs: [false; MOST_OPERANDS], output: true };
     /// Every operand.
     pub const INPUTS: Self = Self { inputs: [true; MOST_OPERANDS], output: false };
 }
 
-/// Workspace that an op wants beside its operands, in numbers.
+/// Workspace that an op needs beside its operands and output, in elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Workspace {
     /// Written by the forward pass and read by the backward pass.
@@ -103,7 +105,7 @@ pub struct Workspace {
     pub backward: usize,
 }
 
-/// Parameters of an op as its kernel reads them, packed once for many predictions.
+/// The parameters of an op in the layout of its kernel, packed once for many predictions.
 #[derive(Debug)]
 pub enum PackedWeights {
     /// Of an LSTM layer.
@@ -111,114 +113,114 @@ pub enum PackedWeights {
 }
 
 impl PackedWeights {
-    /// Bytes of its numbers.
+    /// Bytes of its elements.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Lstm(prepared) => prepared.bytes(),
+            Self::Lstm(packed) => packed.bytes(),
         }
     }
 }
 
-/// What an op knows of a call.
+/// What both passes of an op know about a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     /// The operands.
     pub operands: &'a [Operand],
     /// The output.
     pub output: &'a Operand,
-    /// Samples.
+    /// Samples of the micro-batch.
     pub batch: usize,
-    /// Whether the network is being trained.
+    /// Whether the network is in training mode.
     pub training: bool,
-    /// Whether what an op keeps inside, such as states of a sequence, is rounded to half precision. What it gives is rounded by
-    /// its caller; sums, norms and cell states stay in single precision.
+    /// Whether internal values of the op, such as the states of a sequence, are rounded to half precision. The caller
+    /// rounds the output; sums, norms and cell states stay in single precision.
     pub half: bool,
-    /// Random numbers of this op at this step.
+    /// The random sequence of this op at this step.
     pub random: Random,
-    /// The place of the first sample in the whole batch, which micro-batches cut in parts.
-    pub first: usize,
+    /// Index of the first sample of the micro-batch in the whole batch.
+    pub offset: usize,
 }
 
-/// The forward pass.
+/// Arguments of a forward pass.
 pub struct Forward<'a> {
     /// The call.
     pub call: Call<'a>,
-    /// The operands' values.
+    /// The values of the operands.
     pub inputs: &'a [&'a [f32]],
-    /// Where the output goes; every number must be written.
+    /// The output; every element must be written.
     pub output: &'a mut [f32],
-    /// What the backward pass will read; empty where none will come.
+    /// Values for the backward pass; empty if there will be none.
     pub saved: &'a mut [f32],
     /// Workspace.
     pub scratch: &'a mut [f32],
-    /// What [`Op::pack`] made of the parameters, for a prediction.
+    /// The parameters as [`Op::pack`] packed them, in a prediction.
     pub packed: Option<&'a PackedWeights>,
 }
 
-/// The backward pass: adds to the gradients of the operands.
+/// Arguments of a backward pass.
 pub struct Backward<'a> {
     /// The call.
     pub call: Call<'a>,
-    /// The operands' values, empty where [`Op::uses`] does not name them.
+    /// The values of the operands; empty for those that [`Op::uses`] does not name.
     pub inputs: &'a [&'a [f32]],
-    /// The output's values, empty where [`Op::uses`] does not name them.
+    /// The values of the output; empty if [`Op::uses`] does not name it.
     pub output: &'a [f32],
-    /// What the forward pass saved.
+    /// The values that the forward pass saved.
     pub saved: &'a [f32],
     /// Workspace.
     pub scratch: &'a mut [f32],
     /// The gradient of the loss with respect to the output.
-    pub gradient: &'a [f32],
-    /// Gradients with respect to the operands, to be added to; empty where nobody asks.
-    pub gradients: &'a mut [&'a mut [f32]],
+    pub output_grad: &'a [f32],
+    /// The gradients of the loss with respect to the operands, to be added to; empty for those that are not needed.
+    pub input_grads: &'a mut [&'a mut [f32]],
 }
 
 /// An op.
 pub trait Op: Debug + Send + Sync {
-    /// Its name, as programs show it.
+    /// Its name in the text of a program.
     fn name(&self) -> &'static str;
 
-    /// Its attributes, as programs show them; empty where it has none.
+    /// Its attributes in the text of a program; empty if it has none.
     fn attributes(&self) -> String {
         String::new()
     }
 
-    /// The shape of one sample of its output.
+    /// The shape of one sample of the output. Checks attributes and operands; no program has an op that it refuses.
     ///
     /// # Errors
-    /// What is wrong with the operands' shapes, in words.
+    /// What was found and what is allowed, as text that follows the name of the op.
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String>;
 
-    /// What its backward pass reads of the forward pass.
+    /// The values of the forward pass that the backward pass reads.
     fn uses(&self) -> Uses;
 
-    /// Whether its parameters stay in single precision where those of products are halved.
-    fn single_parameters(&self) -> bool {
+    /// Whether its parameters stay in single precision when those of products are in half precision.
+    fn single_precision_parameters(&self) -> bool {
         false
     }
 
-    /// Workspace that it wants for a batch.
+    /// Workspace for `batch` samples.
     fn workspace(&self, _operands: &[Operand], _output: &Operand, _batch: usize) -> Workspace {
         Workspace::default()
     }
 
-    /// Workspace that it wants where what can be computed again is not kept: less is saved, and more is worked with. The backward pass
-    /// is then handed nothing that was saved, and comes to the same bits.
+    /// Workspace when activations are recomputed instead of saved. The backward pass then gets an empty `saved` and
+    /// computes the same bits.
     fn recompute_workspace(&self, operands: &[Operand], output: &Operand, batch: usize) -> Workspace {
         self.workspace(operands, output, batch)
     }
 
-    /// Whether it packs its parameters, which are all operands but the first, before it is called for predictions.
+    /// Whether its parameters, which are all operands but the first, can be packed for predictions.
     fn packs(&self) -> bool {
         false
     }
 
-    /// Packs its parameters, which are given in the order of its operands; where `half` they hold what half precision can.
+    /// Packs its parameters, in the order of the operands. With `half` they are already rounded to half precision.
     fn pack(&self, _parameters: &[&[f32]], _half: bool) -> Option<PackedWeights> {
         None
     }
 
-    /// Workspace that it wants where its parameters were packed beforehand and there is no backward pass.
+    /// Workspace of a prediction with packed parameters.
     fn packed_workspace(&self, operands: &[Operand], output: &Operand, batch: usize) -> Workspace {
         self.workspace(operands, output, batch)
     }
@@ -230,15 +232,15 @@ pub trait Op: Debug + Send + Sync {
     fn backward(&self, pass: &mut Backward);
 }
 
-/// Fails where there are not as many operands as an op takes.
-fn arity(operands: &[Operand], count: usize) -> Result<(), String> {
+/// Fails unless there are `count` operands.
+fn check_operand_count(operands: &[Operand], count: usize) -> Result<(), String> {
     if operands.len() == count {
         return Ok(());
     }
     Err(format!("takes {count} operands, found {}", operands.len()))
 }
 
-/// Whether every number is asked for; ops with one operand and no gradient to give have nothing to do.
-fn wanted(gradient: &[f32]) -> bool {
+/// Whether this gradient of an operand is to be computed.
+fn is_needed(gradient: &[f32]) -> bool {
     !gradient.is_empty()
 }

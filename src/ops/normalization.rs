@@ -1,13 +1,13 @@
-//! Layer normalisation (Ba, Kiros and Hinton 2016): each row of the last axis to mean 0 and variance 1, then a learned scale
-//! and shift.
+//! Layer normalisation (Ba, Kiros and Hinton 2016): each row of the last axis is standardised to mean 0 and variance 1,
+//! then scaled and shifted by learned parameters.
 
-use super::cases::{Case, batched, shared};
-use super::{Backward, Forward, Op, Operand, Uses, Workspace, arity, wanted};
+use super::{Backward, Forward, Op, Operand, Uses, Workspace, check_operand_count, is_needed};
 
-/// Operands: x `[…, n]`, scale `[n]` and shift `[n]`, both shared. The variance has the divisor n, as PyTorch's.
+/// Layer normalisation. Operands: x `[…, n]`, shared scale `[n]` and shift `[n]`. As in PyTorch, the variance divides
+/// by n.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerNorm {
-    /// Added to the variance.
+    /// Added to the variance, so that a constant row stays finite; finite and above 0.
     pub epsilon: f32,
 }
 
@@ -21,7 +21,10 @@ impl Op for LayerNorm {
     }
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
-        arity(operands, 3)?;
+        check_operand_count(operands, 3)?;
+        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
+            return Err(format!("takes a finite epsilon above 0, found {}", self.epsilon));
+        }
         let (x, scale, shift) = (&operands[0], &operands[1], &operands[2]);
         let last = x.shape.last().map(std::slice::from_ref);
         if scale.batched || shift.batched || last != Some(scale.shape.as_slice()) || scale.shape != shift.shape {
@@ -33,7 +36,7 @@ impl Op for LayerNorm {
         Ok(x.shape.clone())
     }
 
-    fn single_parameters(&self) -> bool {
+    fn single_precision_parameters(&self) -> bool {
         true
     }
 
@@ -41,20 +44,20 @@ impl Op for LayerNorm {
         Uses { inputs: [true, true, false, false, false, false], output: false }
     }
 
-    /// Mean and 1/deviation of each row.
+    /// Saves the mean and 1/standard deviation of each row.
     fn workspace(&self, operands: &[Operand], _output: &Operand, batch: usize) -> Workspace {
-        Workspace { saved: 2 * operands[0].size(batch) / operands[0].last(), ..Workspace::default() }
+        Workspace { saved: 2 * operands[0].size(batch) / operands[0].last_axis(), ..Workspace::default() }
     }
 
     fn forward(&self, pass: &mut Forward) {
-        let width = pass.call.output.last();
+        let width = pass.call.output.last_axis();
         let rows = pass.output.chunks_exact_mut(width).zip(pass.inputs[0].chunks_exact(width));
         for (row, (out, x)) in rows.enumerate() {
             let mean = x.iter().sum::<f32>() / width as f32;
             let variance = x.iter().map(|value| (value - mean) * (value - mean)).sum::<f32>() / width as f32;
             let inverse = 1.0 / (variance + self.epsilon).sqrt();
-            for (place, (out, value)) in out.iter_mut().zip(x).enumerate() {
-                *out = (value - mean) * inverse * pass.inputs[1][place] + pass.inputs[2][place];
+            for (column, (out, value)) in out.iter_mut().zip(x).enumerate() {
+                *out = (value - mean) * inverse * pass.inputs[1][column] + pass.inputs[2][column];
             }
             if let Some(saved) = pass.saved.get_mut(2 * row..2 * row + 2) {
                 saved.copy_from_slice(&[mean, inverse]);
@@ -63,43 +66,49 @@ impl Op for LayerNorm {
     }
 
     fn backward(&self, pass: &mut Backward) {
-        let width = pass.call.output.last();
+        let width = pass.call.output.last_axis();
         let (x, scale) = (pass.inputs[0], pass.inputs[1]);
-        let [to_x, to_scale, to_shift, ..] = pass.gradients else { return };
-        for (row, from) in pass.gradient.chunks_exact(width).enumerate() {
+        let [x_grad, scale_grad, shift_grad, ..] = pass.input_grads else { return };
+        for (row, output_grad) in pass.output_grad.chunks_exact(width).enumerate() {
             let (mean, inverse) = (pass.saved[2 * row], pass.saved[2 * row + 1]);
             let x = &x[row * width..][..width];
-            let normal = |place: usize| (x[place] - mean) * inverse;
-            if wanted(to_scale) {
-                (0..width).for_each(|place| to_scale[place] += from[place] * normal(place));
+            let z = |column: usize| (x[column] - mean) * inverse;
+            if is_needed(scale_grad) {
+                (0..width).for_each(|column| scale_grad[column] += output_grad[column] * z(column));
             }
-            if wanted(to_shift) {
-                (0..width).for_each(|place| to_shift[place] += from[place]);
+            if is_needed(shift_grad) {
+                (0..width).for_each(|column| shift_grad[column] += output_grad[column]);
             }
-            if wanted(to_x) {
-                let scaled = |place: usize| from[place] * scale[place];
-                let sum = (0..width).map(scaled).sum::<f32>() / width as f32;
-                let along = (0..width).map(|place| scaled(place) * normal(place)).sum::<f32>() / width as f32;
-                let into = &mut to_x[row * width..][..width];
-                for (place, into) in into.iter_mut().enumerate() {
-                    *into += inverse * (scaled(place) - sum - normal(place) * along);
+            if is_needed(x_grad) {
+                let z_grad = |column: usize| output_grad[column] * scale[column];
+                let mean_grad = (0..width).map(z_grad).sum::<f32>() / width as f32;
+                let mean_product = (0..width).map(|column| z_grad(column) * z(column)).sum::<f32>() / width as f32;
+                let into = &mut x_grad[row * width..][..width];
+                for (column, into) in into.iter_mut().enumerate() {
+                    *into += inverse * (z_grad(column) - mean_grad - z(column) * mean_product);
                 }
             }
         }
     }
 }
 
-pub(super) fn cases() -> Vec<Case> {
-    let operands = vec![batched(&[2, 6]), shared(&[6]), shared(&[6])];
-    vec![Case::new("rows of a sample", LayerNorm { epsilon: 1e-5 }, operands, |inputs, batch| {
-        let mut out = Vec::new();
-        for row in 0..2 * batch {
-            let x = &inputs[0][row * 6..row * 6 + 6];
-            let mean = x.iter().sum::<f64>() / 6.0;
-            let variance = x.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 6.0;
-            let inverse = 1.0 / (variance + f64::from(1e-5_f32)).sqrt();
-            out.extend((0..6).map(|place| (x[place] - mean) * inverse * inputs[1][place] + inputs[2][place]));
-        }
-        out
-    })]
+#[cfg(test)]
+pub(super) mod cases {
+    use super::super::case::{Case, batched, shared};
+    use super::LayerNorm;
+
+    pub(in crate::ops) fn all() -> Vec<Case> {
+        let operands = vec![batched(&[2, 6]), shared(&[6]), shared(&[6])];
+        vec![Case::new("two rows per sample", LayerNorm { epsilon: 1e-5 }, operands, |inputs, batch| {
+            let mut out = Vec::new();
+            for row in 0..2 * batch {
+                let x = &inputs[0][row * 6..row * 6 + 6];
+                let mean = x.iter().sum::<f64>() / 6.0;
+                let variance = x.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 6.0;
+                let inverse = 1.0 / (variance + f64::from(1e-5_f32)).sqrt();
+                out.extend((0..6).map(|column| (x[column] - mean) * inverse * inputs[1][column] + inputs[2][column]));
+            }
+            out
+        })]
+    }
 }

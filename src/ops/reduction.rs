@@ -1,18 +1,17 @@
 //! Sums and means over one axis.
 
-use super::cases::{Case, batched};
-use super::{Backward, Forward, Op, Operand, Uses, arity, wanted};
+use super::{Backward, Forward, Op, Operand, Uses, check_operand_count, is_needed};
 
-/// What is made of the numbers along the axis.
+/// How the elements along an axis are reduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
-    /// Their sum.
+    /// To their sum.
     Sum,
-    /// Their mean.
+    /// To their mean.
     Mean,
 }
 
-/// Reduces one axis, which goes.
+/// Reduces one axis and removes it from the shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reduce {
     /// Sum or mean.
@@ -22,7 +21,7 @@ pub struct Reduce {
 }
 
 impl Reduce {
-    /// Length of the axis, and how many numbers lie behind each of its places.
+    /// Length of the axis, and elements per index of it: the product of the axes after it.
     fn layout(self, x: &Operand) -> (usize, usize) {
         (x.shape[self.axis], x.shape[self.axis + 1..].iter().product())
     }
@@ -42,7 +41,7 @@ impl Op for Reduce {
     }
 
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
-        arity(operands, 1)?;
+        check_operand_count(operands, 1)?;
         let mut out = operands[0].shape.clone();
         if self.axis >= out.len() {
             return Err(format!("takes an axis below {}, found {}", out.len(), self.axis));
@@ -56,11 +55,11 @@ impl Op for Reduce {
     }
 
     fn forward(&self, pass: &mut Forward) {
-        let (length, behind) = self.layout(&pass.call.operands[0]);
+        let (length, inner) = self.layout(&pass.call.operands[0]);
         let factor = self.factor(length);
-        for (out, x) in pass.output.chunks_exact_mut(behind).zip(pass.inputs[0].chunks_exact(length * behind)) {
+        for (out, x) in pass.output.chunks_exact_mut(inner).zip(pass.inputs[0].chunks_exact(length * inner)) {
             out.fill(0.0);
-            for line in x.chunks_exact(behind) {
+            for line in x.chunks_exact(inner) {
                 out.iter_mut().zip(line).for_each(|(out, value)| *out += value);
             }
             for out in out {
@@ -70,38 +69,44 @@ impl Op for Reduce {
     }
 
     fn backward(&self, pass: &mut Backward) {
-        let (length, behind) = self.layout(&pass.call.operands[0]);
+        let (length, inner) = self.layout(&pass.call.operands[0]);
         let factor = self.factor(length);
-        if !wanted(pass.gradients[0]) {
+        if !is_needed(pass.input_grads[0]) {
             return;
         }
-        let blocks = pass.gradients[0].chunks_exact_mut(length * behind).zip(pass.gradient.chunks_exact(behind));
+        let blocks = pass.input_grads[0].chunks_exact_mut(length * inner).zip(pass.output_grad.chunks_exact(inner));
         for (into, from) in blocks {
-            for line in into.chunks_exact_mut(behind) {
+            for line in into.chunks_exact_mut(inner) {
                 line.iter_mut().zip(from).for_each(|(into, from)| *into += from * factor);
             }
         }
     }
 }
 
-pub(super) fn cases() -> Vec<Case> {
-    fn case(name: &'static str, kind: Reduction, axis: usize) -> Case {
-        let shape = [2_usize, 3, 4];
-        Case::new(name, Reduce { kind, axis }, vec![batched(&shape)], move |inputs, batch| {
-            let behind: usize = shape[axis + 1..].iter().product();
-            let length = shape[axis];
-            let factor = if kind == Reduction::Mean { 1.0 / length as f64 } else { 1.0 };
-            let blocks = 24 * batch / (length * behind);
-            let at = |block: usize, step: usize, place: usize| inputs[0][(block * length + step) * behind + place];
-            (0..blocks)
-                .flat_map(|block| (0..behind).map(move |place| (block, place)))
-                .map(|(block, place)| (0..length).map(|step| at(block, step, place)).sum::<f64>() * factor)
-                .collect()
-        })
+#[cfg(test)]
+pub(super) mod cases {
+    use super::super::case::{Case, batched};
+    use super::{Reduce, Reduction};
+
+    pub(in crate::ops) fn all() -> Vec<Case> {
+        fn case(name: &'static str, kind: Reduction, axis: usize) -> Case {
+            let shape = [2_usize, 3, 4];
+            Case::new(name, Reduce { kind, axis }, vec![batched(&shape)], move |inputs, batch| {
+                let inner: usize = shape[axis + 1..].iter().product();
+                let length = shape[axis];
+                let factor = if kind == Reduction::Mean { 1.0 / length as f64 } else { 1.0 };
+                let blocks = 24 * batch / (length * inner);
+                let x = |block: usize, step: usize, index: usize| inputs[0][(block * length + step) * inner + index];
+                (0..blocks)
+                    .flat_map(|block| (0..inner).map(move |index| (block, index)))
+                    .map(|(block, index)| (0..length).map(|step| x(block, step, index)).sum::<f64>() * factor)
+                    .collect()
+            })
+        }
+        vec![
+            case("sum over the first axis", Reduction::Sum, 0),
+            case("mean over the middle axis", Reduction::Mean, 1),
+            case("sum over the last axis", Reduction::Sum, 2),
+        ]
     }
-    vec![
-        case("sum over the first axis", Reduction::Sum, 0),
-        case("mean over the middle axis", Reduction::Mean, 1),
-        case("sum over the last axis", Reduction::Sum, 2),
-    ]
 }

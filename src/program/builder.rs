@@ -1,6 +1,6 @@
-//! Making a program, op by op. A shape that does not fit is told with op, shapes and what is allowed.
+//! Builds a program op by op. Shape errors name the op, the shapes that were found and what is allowed.
 
-use super::{ALIGNMENT, Dtype, Init, Input, Node, Parameter, Program, Source, Value, ValueId};
+use super::{ALIGNMENT, Dtype, Init, Input, Node, Parameter, Program, ValueId, ValueInfo, ValueSource};
 use crate::error::{Result, fail};
 use crate::ops::{
     Activation, Arithmetic, Concat, Dropout, LayerNorm, Linear, Lstm, MOST_OPERANDS, MatMul, Op, Operand, Reduce,
@@ -10,42 +10,42 @@ use crate::ops::{
 /// A program under construction.
 #[derive(Debug, Default)]
 pub struct Builder {
-    values: Vec<Value>,
+    values: Vec<ValueInfo>,
     nodes: Vec<Node>,
     inputs: Vec<Input>,
     parameters: Vec<Parameter>,
-    /// Numbers of one sample of all values.
-    numbers: usize,
+    /// Elements of all values for one sample.
+    elements: usize,
 }
 
-/// Numbers that all values together may have for one sample: more than fits any memory that a network is for, and far from where
-/// sizes overflow.
-const MOST_NUMBERS: usize = 1 << 34;
+/// Most elements that all values together may have for one sample: more than the memory of any suitable machine, and
+/// far from an overflow of sizes.
+const MOST_ELEMENTS: usize = 1 << 34;
 
-/// Axes that a value may have; more than any network needs.
+/// Most axes of a value; more than any network needs.
 pub const MOST_AXES: usize = 8;
 
 impl Builder {
-    /// Nothing yet.
+    /// An empty program.
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn value(&mut self, operand: Operand, source: Source, trained: bool) -> ValueId {
-        self.values.push(Value { operand, dtype: Dtype::F32, source, trained });
+    fn push_value(&mut self, operand: Operand, source: ValueSource, requires_grad: bool) -> ValueId {
+        self.values.push(ValueInfo { operand, dtype: Dtype::F32, source, requires_grad });
         ValueId(self.values.len() - 1)
     }
 
-    fn name(&self, name: &str, shape: &[usize]) -> Result<()> {
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.');
-        if name.split('.').any(str::is_empty) || !name.chars().all(plain) {
+    fn check_declaration(&self, name: &str, shape: &[usize]) -> Result<()> {
+        let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.');
+        if name.split('.').any(str::is_empty) || !name.chars().all(is_allowed) {
             fail!(
                 InvalidArgument,
                 "a value is named \"{name}\"; allowed are letters, digits and _, with . between words"
             );
         }
         if self.is_taken(name) {
-            fail!(InvalidArgument, "the name '{name}' is taken; each input and parameter needs one of its own");
+            fail!(InvalidArgument, "the name '{name}' is taken; every input and parameter needs a different one");
         }
         if shape.contains(&0) {
             fail!(InvalidArgument, "'{name}' has the shape {shape:?}; every axis must be at least 1");
@@ -53,41 +53,41 @@ impl Builder {
         Ok(())
     }
 
-    /// Counts the numbers of a further value; `who` is what messages call it.
-    fn take(&mut self, who: &str, shape: &[usize]) -> Result<()> {
+    /// Adds the elements of a value to the total, if it stays within the limits. Errors call the value `subject`.
+    fn count_elements(&mut self, subject: &str, shape: &[usize]) -> Result<()> {
         if shape.len() > MOST_AXES {
-            fail!(InvalidArgument, "{who} has {} axes; allowed are {MOST_AXES}", shape.len());
+            fail!(InvalidArgument, "{subject} has {} axes; allowed are at most {MOST_AXES}", shape.len());
         }
-        let all = shape.iter().try_fold(1_usize, |all, axis| all.checked_mul(*axis));
-        let all = all.and_then(|count| count.checked_add(self.numbers)).filter(|all| *all <= MOST_NUMBERS);
-        let Some(all) = all else {
+        let count = shape.iter().try_fold(1_usize, |count, axis| count.checked_mul(*axis));
+        let total = count.and_then(|count| count.checked_add(self.elements)).filter(|total| *total <= MOST_ELEMENTS);
+        let Some(total) = total else {
             fail!(
                 InvalidArgument,
-                "{who} has the shape {shape:?}; all values of a network together may have {MOST_NUMBERS} numbers"
+                "{subject} has the shape {shape:?}; all values of a network together may have {MOST_ELEMENTS} elements"
             );
         };
-        self.numbers = all;
+        self.elements = total;
         Ok(())
     }
 
-    /// An input of this shape for each sample.
+    /// Declares an input with this shape per sample.
     ///
     /// # Errors
-    /// `InvalidArgument` where the name is taken or the shape is empty.
+    /// `InvalidArgument` if the name is taken or not allowed, an axis is 0, or there are too many axes or elements.
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Result<ValueId> {
-        self.name(name, shape)?;
-        self.take(&format!("input '{name}'"), shape)?;
-        let value = self.value(Operand::batched(shape), Source::Input(self.inputs.len()), false);
+        self.check_declaration(name, shape)?;
+        self.count_elements(&format!("input '{name}'"), shape)?;
+        let value = self.push_value(Operand::batched(shape), ValueSource::Input(self.inputs.len()), false);
         self.inputs.push(Input { name: name.to_owned(), shape: shape.to_vec(), value });
         Ok(value)
     }
 
-    /// The value of an input, by its place among the inputs.
+    /// The value of the input at this index.
     ///
     /// # Panics
-    /// Where there is no such input: a fault of the caller.
-    pub fn input_value(&self, place: usize) -> ValueId {
-        self.inputs[place].value
+    /// If there is no such input.
+    pub fn input_value(&self, index: usize) -> ValueId {
+        self.inputs[index].value
     }
 
     /// Whether an input or parameter has this name.
@@ -96,77 +96,78 @@ impl Builder {
         inputs.chain(self.parameters.iter().map(|known| &known.name)).any(|known| known == name)
     }
 
-    /// A parameter.
+    /// Declares a parameter.
     ///
     /// # Errors
     /// As for [`Builder::input`].
     pub fn parameter(&mut self, name: &str, shape: &[usize], init: Init) -> Result<ValueId> {
-        self.name(name, shape)?;
-        self.take(&format!("parameter '{name}'"), shape)?;
-        let value = self.value(Operand::shared(shape), Source::Parameter(self.parameters.len()), true);
+        self.check_declaration(name, shape)?;
+        self.count_elements(&format!("parameter '{name}'"), shape)?;
+        let value = self.push_value(Operand::shared(shape), ValueSource::Parameter(self.parameters.len()), true);
         let offset = self.parameters.last().map_or(0, |last| (last.offset + last.count()).next_multiple_of(ALIGNMENT));
         self.parameters.push(Parameter { name: name.to_owned(), shape: shape.to_vec(), init, offset, value });
         Ok(value)
     }
 
-    /// Any op.
+    /// Applies an op.
     ///
     /// # Errors
-    /// `InvalidArgument` with the op and the shapes where they do not fit.
+    /// `InvalidArgument` if the op refuses its attributes or operands, or if its output is too large.
     pub fn op(&mut self, op: impl Op + 'static, inputs: &[ValueId]) -> Result<ValueId> {
-        self.push(Box::new(op), inputs)
+        self.push_node(Box::new(op), inputs)
     }
 
-    /// An op by its name and attributes, as a program's text shows them.
+    /// Applies an op given by its name and attributes, as they stand in the text of a program.
     ///
     /// # Errors
-    /// As for [`Builder::op`]; and where there is no such op, or its attributes cannot be read.
+    /// As for [`Builder::op`], and if the op is unknown or its attributes cannot be read.
     pub fn op_by_name(&mut self, name: &str, attributes: &str, inputs: &[ValueId]) -> Result<ValueId> {
         match from_name(name, attributes) {
-            Ok(op) => self.push(op, inputs),
-            Err(text) => fail!(InvalidArgument, "op '{name}' {text}"),
+            Ok(op) => self.push_node(op, inputs),
+            Err(message) => fail!(InvalidArgument, "op '{name}' {message}"),
         }
     }
 
-    fn push(&mut self, op: Box<dyn Op>, inputs: &[ValueId]) -> Result<ValueId> {
-        // An operand that is there twice is copied, so that each place has a gradient of its own to add to.
-        let mut apart = inputs.to_vec();
-        for place in 1..apart.len() {
-            if apart[..place].contains(&apart[place]) {
-                apart[place] = self.op(Scale { factor: 1.0, offset: 0.0 }, &[apart[place]])?;
+    fn push_node(&mut self, op: Box<dyn Op>, inputs: &[ValueId]) -> Result<ValueId> {
+        // A repeated operand is copied, so that each operand has a gradient buffer of its own.
+        let mut distinct = inputs.to_vec();
+        for index in 1..distinct.len() {
+            if distinct[..index].contains(&distinct[index]) {
+                distinct[index] = self.op(Scale { factor: 1.0, offset: 0.0 }, &[distinct[index]])?;
             }
         }
-        let inputs = apart.as_slice();
+        let inputs = distinct.as_slice();
         if inputs.is_empty() || inputs.len() > MOST_OPERANDS {
             fail!(InvalidArgument, "op '{}' takes 1 to {MOST_OPERANDS} operands, found {}", op.name(), inputs.len());
         }
-        if let Some(stranger) = inputs.iter().find(|input| input.0 >= self.values.len()) {
-            fail!(InvalidArgument, "op '{}': there is no value {}", op.name(), stranger.0);
+        if let Some(unknown) = inputs.iter().find(|input| input.0 >= self.values.len()) {
+            fail!(InvalidArgument, "op '{}': there is no value {}", op.name(), unknown.0);
         }
         let operands: Vec<Operand> = inputs.iter().map(|input| self.values[input.0].operand.clone()).collect();
         let shape = match op.shape(&operands) {
             Ok(shape) => shape,
-            Err(text) => fail!(InvalidArgument, "op '{}' {text}", op.name()),
+            Err(message) => fail!(InvalidArgument, "op '{}' {message}", op.name()),
         };
-        self.take(&format!("what op '{}' gives", op.name()), &shape)?;
+        self.count_elements(&format!("the output of op '{}'", op.name()), &shape)?;
         let batched = operands.iter().any(|operand| operand.batched);
-        let trained = inputs.iter().any(|input| self.values[input.0].trained);
-        let output = self.value(Operand { shape, batched }, Source::Node(self.nodes.len()), trained);
+        let requires_grad = inputs.iter().any(|input| self.values[input.0].requires_grad);
+        let output = self.push_value(Operand { shape, batched }, ValueSource::Node(self.nodes.len()), requires_grad);
         self.nodes.push(Node { op, inputs: inputs.to_vec(), output });
         Ok(output)
     }
 
-    /// How many values there are.
-    pub fn count(&self) -> usize {
+    /// How many values there are so far.
+    pub fn value_count(&self) -> usize {
         self.values.len()
     }
 
-    /// The shape of one sample of a value.
+    /// The shape of one sample of a value; empty for an unknown one.
     pub fn shape(&self, value: ValueId) -> &[usize] {
         self.values.get(value.0).map_or(&[], |value| &value.operand.shape)
     }
 
-    /// x Wᵀ + b with new parameters `name.weight` and `name.bias`, which begin as PyTorch's: uniform within 1/√inputs.
+    /// A linear layer, x Wᵀ + b, with new parameters `name.weight` and `name.bias`, which are initialised as in
+    /// PyTorch: uniform within 1/√inputs. x is `[…, inputs]`, the output `[…, outputs]`.
     ///
     /// # Errors
     /// As for [`Builder::op`].
@@ -178,23 +179,23 @@ impl Builder {
         self.op(Linear, &[x, weight, bias])
     }
 
-    /// An LSTM layer over x `[steps, inputs]`, with new parameters named as PyTorch's (`name.weight_ih`, …), uniform within
-    /// 1/√hidden.
+    /// An LSTM layer over x `[…, steps, inputs]` with new parameters named as in PyTorch (`name.weight_ih`, …), uniform
+    /// within 1/√hidden. The output is `[…, steps, hidden]`.
     ///
     /// # Errors
     /// As for [`Builder::op`].
     pub fn lstm(&mut self, name: &str, x: ValueId, hidden: usize) -> Result<ValueId> {
         let inputs = self.shape(x).last().copied().unwrap_or(0);
         let bound = Init::Uniform(1.0 / (hidden as f32).sqrt());
-        let wide = hidden.saturating_mul(4);
-        let input = self.parameter(&format!("{name}.weight_ih"), &[wide, inputs], bound)?;
-        let state = self.parameter(&format!("{name}.weight_hh"), &[wide, hidden], bound)?;
-        let first = self.parameter(&format!("{name}.bias_ih"), &[wide], bound)?;
-        let second = self.parameter(&format!("{name}.bias_hh"), &[wide], bound)?;
-        self.op(Lstm, &[x, input, state, first, second])
+        let gates = hidden.saturating_mul(4);
+        let weight_ih = self.parameter(&format!("{name}.weight_ih"), &[gates, inputs], bound)?;
+        let weight_hh = self.parameter(&format!("{name}.weight_hh"), &[gates, hidden], bound)?;
+        let bias_ih = self.parameter(&format!("{name}.bias_ih"), &[gates], bound)?;
+        let bias_hh = self.parameter(&format!("{name}.bias_hh"), &[gates], bound)?;
+        self.op(Lstm, &[x, weight_ih, weight_hh, bias_ih, bias_hh])
     }
 
-    /// Layer normalisation with new parameters `name.scale` (1) and `name.shift` (0).
+    /// Layer normalisation of the last axis, with new parameters `name.scale` (1 at first) and `name.shift` (0).
     ///
     /// # Errors
     /// As for [`Builder::op`].
@@ -205,55 +206,56 @@ impl Builder {
         self.op(LayerNorm { epsilon: 1e-5 }, &[x, scale, shift])
     }
 
-    /// Multi-head attention of sequences x `[…, steps, width]` each to itself (Vaswani et al. 2017, section 3.2.2), made of
-    /// products and a softmax: parameters `name.query`, `name.key`, `name.value` and `name.output`, each a linear layer.
+    /// Multi-head self-attention over the steps of x `[…, steps, width]` (Vaswani et al. 2017, section 3.2.2), composed
+    /// of matrix products and a softmax, with new linear layers `name.query`, `name.key`, `name.value`
+    /// and `name.output`.
     ///
     /// # Errors
-    /// As for [`Builder::op`]; and where `heads` does not divide the width.
+    /// As for [`Builder::op`], and if `heads` does not divide the width.
     pub fn attention(&mut self, name: &str, x: ValueId, heads: usize) -> Result<ValueId> {
-        let whole = self.shape(x).to_vec();
-        let [before @ .., steps, width] = whole.as_slice() else {
-            fail!(InvalidArgument, "attention '{name}' takes x […, steps, width], found {whole:?}");
+        let shape = self.shape(x).to_vec();
+        let [leading @ .., steps, width] = shape.as_slice() else {
+            fail!(InvalidArgument, "attention '{name}' takes x […, steps, width], found {shape:?}");
         };
         let (steps, width) = (*steps, *width);
         if heads == 0 || !width.is_multiple_of(heads) {
             fail!(
                 InvalidArgument,
-                "attention '{name}' of width {width}: found {heads} heads, allowed is a divisor of it"
+                "attention '{name}' of width {width}: found {heads} heads, allowed is a divisor of the width"
             );
         }
-        let each = width / heads;
-        let split_shape = [before, &[steps, heads, each]].concat();
-        // Heads stand before the steps, as sequences of their own.
-        let axes = before.len();
+        let head_width = width / heads;
+        let split_shape = [leading, &[steps, heads, head_width]].concat();
+        // […, steps, heads, head width] to […, heads, steps, head width], and back.
+        let axes = leading.len();
         let order: Vec<usize> = (0..axes).chain([axes + 1, axes, axes + 2]).collect();
-        let mut split = |part: &str| -> Result<ValueId> {
-            let whole = self.linear(&format!("{name}.{part}"), x, width)?;
-            let parts = self.op(Reshape { shape: split_shape.clone() }, &[whole])?;
-            self.op(Transpose { order: order.clone() }, &[parts])
+        let mut project = |part: &str| -> Result<ValueId> {
+            let projected = self.linear(&format!("{name}.{part}"), x, width)?;
+            let heads = self.op(Reshape { shape: split_shape.clone() }, &[projected])?;
+            self.op(Transpose { order: order.clone() }, &[heads])
         };
-        let (query, key, value) = (split("query")?, split("key")?, split("value")?);
+        let (query, key, value) = (project("query")?, project("key")?, project("value")?);
         let scores = self.op(MatMul { transpose_right: true }, &[query, key])?;
-        let scores = self.op(Scale { factor: 1.0 / (each as f32).sqrt(), offset: 0.0 }, &[scores])?;
-        let shares = self.op(Softmax, &[scores])?;
-        let mixed = self.op(MatMul { transpose_right: false }, &[shares, value])?;
-        let mixed = self.op(Transpose { order }, &[mixed])?;
-        let mixed = self.op(Reshape { shape: whole.clone() }, &[mixed])?;
-        self.linear(&format!("{name}.output"), mixed, width)
+        let scores = self.op(Scale { factor: 1.0 / (head_width as f32).sqrt(), offset: 0.0 }, &[scores])?;
+        let attention = self.op(Softmax, &[scores])?;
+        let context = self.op(MatMul { transpose_right: false }, &[attention, value])?;
+        let context = self.op(Transpose { order }, &[context])?;
+        let context = self.op(Reshape { shape: shape.clone() }, &[context])?;
+        self.linear(&format!("{name}.output"), context, width)
     }
 
-    /// The last step of a sequence `[steps, …]`, `[…]`.
+    /// The last step of a sequence: `[…]` of `[steps, …]`.
     ///
     /// # Errors
     /// As for [`Builder::op`].
     pub fn last(&mut self, x: ValueId) -> Result<ValueId> {
         let shape = self.shape(x).to_vec();
         let steps = shape.first().copied().unwrap_or(0);
-        let part = self.op(Slice { axis: 0, start: steps.saturating_sub(1), length: 1 }, &[x])?;
-        self.op(Reshape { shape: shape.get(1..).unwrap_or_default().to_vec() }, &[part])
+        let last = self.op(Slice { axis: 0, start: steps.saturating_sub(1), length: 1 }, &[x])?;
+        self.op(Reshape { shape: shape.get(1..).unwrap_or_default().to_vec() }, &[last])
     }
 
-    /// Dropout of a share.
+    /// Dropout with probability `share`.
     ///
     /// # Errors
     /// As for [`Builder::op`].
@@ -261,7 +263,7 @@ impl Builder {
         self.op(Dropout { share }, &[x])
     }
 
-    /// A function of each number.
+    /// An activation function of each element.
     ///
     /// # Errors
     /// As for [`Builder::op`].
@@ -269,7 +271,7 @@ impl Builder {
         self.op(activation, &[x])
     }
 
-    /// Element by element.
+    /// Elementwise addition, subtraction or multiplication.
     ///
     /// # Errors
     /// As for [`Builder::op`].
@@ -277,15 +279,15 @@ impl Builder {
         self.op(kind, &[left, right])
     }
 
-    /// One after the other along an axis.
+    /// Concatenation along an axis.
     ///
     /// # Errors
     /// As for [`Builder::op`].
-    pub fn concat(&mut self, axis: usize, parts: &[ValueId]) -> Result<ValueId> {
-        self.op(Concat { axis }, parts)
+    pub fn concat(&mut self, axis: usize, values: &[ValueId]) -> Result<ValueId> {
+        self.op(Concat { axis }, values)
     }
 
-    /// Sum or mean over an axis.
+    /// Sum or mean over an axis, which is removed.
     ///
     /// # Errors
     /// As for [`Builder::op`].
@@ -293,7 +295,7 @@ impl Builder {
         self.op(Reduce { kind, axis }, &[x])
     }
 
-    /// Softmax over the last axis of what a mask leaves in.
+    /// Softmax over the last axis of the elements whose mask is not 0.
     ///
     /// # Errors
     /// As for [`Builder::op`].
@@ -301,18 +303,18 @@ impl Builder {
         self.op(Softmax, &[x, mask])
     }
 
-    /// Whether a program with this output can be finished; which values it depends on.
+    /// Checks that a program with this output can be finished. Returns, per value, whether the output depends on it.
     ///
     /// # Errors
     /// As for [`Builder::finish`].
     pub fn used(&self, output: ValueId) -> Result<Vec<bool>> {
         let Some(value) = self.values.get(output.0) else {
-            fail!(InvalidArgument, "the output is value {}, which is not there", output.0);
+            fail!(InvalidArgument, "the output is value {}, which does not exist", output.0);
         };
         if !value.operand.batched {
             fail!(InvalidArgument, "the output depends on no input");
         }
-        if !value.trained {
+        if !value.requires_grad {
             fail!(InvalidArgument, "the output depends on no parameter");
         }
         let mut used = vec![false; self.values.len()];
@@ -322,23 +324,23 @@ impl Builder {
                 node.inputs.iter().for_each(|input| used[input.0] = true);
             }
         }
-        if let Some(idle) = self.parameters.iter().find(|parameter| !used[parameter.value.0]) {
-            fail!(InvalidArgument, "the output does not depend on parameter '{}'", idle.name);
+        if let Some(unused) = self.parameters.iter().find(|parameter| !used[parameter.value.0]) {
+            fail!(InvalidArgument, "the output does not depend on parameter '{}'", unused.name);
         }
         Ok(used)
     }
 
-    /// The finished program, whose output is `output`. What the output does not depend on is left out.
+    /// Finishes the program. Ops that `output` does not depend on are removed.
     ///
     /// # Errors
-    /// `InvalidArgument` where the output is not batched, depends on no parameter, or a parameter is of no use.
+    /// `InvalidArgument` if the output depends on no input, on no parameter, or not on every parameter.
     pub fn finish(mut self, output: ValueId) -> Result<Program> {
         let used = self.used(output)?;
         self.nodes.retain(|node| used[node.output.0]);
         let nodes = self.nodes;
         let mut values = self.values;
-        for (place, node) in nodes.iter().enumerate() {
-            values[node.output.0].source = Source::Node(place);
+        for (index, node) in nodes.iter().enumerate() {
+            values[node.output.0].source = ValueSource::Node(index);
         }
         Ok(Program { values, nodes, inputs: self.inputs, parameters: self.parameters, output })
     }
@@ -347,10 +349,10 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::{Builder, Init};
-    use crate::ops::{Linear, Lstm};
+    use crate::ops::{Activation, Linear, Lstm};
 
     #[test]
-    fn shapes_that_do_not_fit_name_op_and_shapes() {
+    fn shape_errors_name_the_op_and_the_shapes() {
         let mut builder = Builder::new();
         let x = builder.input("x", &[60, 20]).unwrap();
         let weight = builder.parameter("w", &[8, 21], Init::Constant(0.0)).unwrap();
@@ -369,6 +371,18 @@ mod tests {
     }
 
     #[test]
+    fn an_op_with_a_wrong_attribute_is_refused_however_it_is_added() {
+        let mut builder = Builder::new();
+        let x = builder.input("x", &[4]).unwrap();
+        let expected = "op 'leaky_relu' takes a finite slope of at least 0, found -0.5";
+        let activation = Activation::LeakyRelu { slope: -0.5 };
+        assert_eq!(builder.op(activation, &[x]).unwrap_err().to_string(), expected);
+        assert_eq!(builder.activation(x, activation).unwrap_err().to_string(), expected);
+        assert_eq!(builder.op_by_name("leaky_relu", "slope=-0.5", &[x]).unwrap_err().to_string(), expected);
+        assert!(builder.activation(x, Activation::LeakyRelu { slope: 0.0 }).is_ok());
+    }
+
+    #[test]
     fn sizes_are_bounded_before_they_overflow() {
         let mut builder = Builder::new();
         for shape in [vec![usize::MAX; 2], vec![1 << 35], vec![1 << 60, 1 << 60], vec![1; 9]] {
@@ -376,12 +390,12 @@ mod tests {
                 builder.input("x", &shape).is_err() && builder.parameter("x", &shape, Init::Constant(0.0)).is_err()
             );
         }
-        // Refused values count for nothing.
+        // Refused values do not count.
         assert!(builder.input("x", &[1 << 33]).is_ok() && builder.input("y", &[1 << 33]).is_ok());
         let message = builder.input("z", &[1]).unwrap_err().to_string();
         assert_eq!(
             message,
-            "input 'z' has the shape [1]; all values of a network together may have 17179869184 numbers"
+            "input 'z' has the shape [1]; all values of a network together may have 17179869184 elements"
         );
         for name in ["", ".", ".weight", "a.", "a..b", "a b"] {
             assert!(builder.input(name, &[1]).unwrap_err().to_string().starts_with("a value is named"), "{name}");
@@ -389,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_without_use_is_refused() {
+    fn a_program_with_an_unused_parameter_or_without_parameters_is_refused() {
         let mut builder = Builder::new();
         let x = builder.input("x", &[4]).unwrap();
         let y = builder.linear("head", x, 2).unwrap();
@@ -401,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_output_does_not_need_is_left_out() {
+    fn ops_that_the_output_does_not_depend_on_are_removed() {
         let mut builder = Builder::new();
         let x = builder.input("x", &[4]).unwrap();
         let y = builder.linear("head", x, 2).unwrap();

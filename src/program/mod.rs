@@ -1,9 +1,9 @@
-//! A network as data: typed, shaped values and the ops between them. From it everything else is derived: the reverse pass, the
-//! order of work, and where in memory each number lives.
+//! A network as data: a graph of ops on typed, shaped values. Everything else is derived from it: the backward pass,
+//! the order of execution and the memory plan.
 //!
-//! Shapes are those of one sample; batched values have one for each sample of a micro-batch. A program may be run for a
-//! stack of M replicas (windows, seeds, trials of equal shape), each with its own parameters, arena and random numbers, so
-//! that the bits of one depend on no other.
+//! Shapes are those of one sample; a batched value has one per sample of a micro-batch. A program may be run for a
+//! stack of M replicas (windows, seeds, trials of equal shape), each with its own parameters, arena and random
+//! sequence, so the bits of one do not depend on the others.
 
 mod builder;
 mod execute;
@@ -14,23 +14,23 @@ mod reverse;
 mod text;
 
 pub use builder::{Builder, MOST_AXES};
-pub use execute::{Replica, Step};
+pub use execute::{MicroBatch, Replica};
 pub use packed::PackedParameters;
 pub use plan::{Plan, Purpose};
 pub use precision::Precision;
 
 use crate::ops::{Op, Operand};
 
-/// A value of a program.
+/// Identifies a value of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValueId(pub(crate) usize);
 
-/// The type of numbers as they are stored; sums are always carried in more.
+/// The precision of a value in memory. Sums are accumulated in single precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dtype {
-    /// 32 bits.
+    /// Single precision.
     F32,
-    /// 16 bits (IEEE 754 binary16). On the processor such a number is kept in 32 bits and rounded where it is written.
+    /// Half precision (IEEE 754 binary16). The CPU keeps such values as `f32` and rounds them when they are written.
     F16,
 }
 
@@ -43,37 +43,37 @@ impl std::fmt::Display for Dtype {
     }
 }
 
-/// How a parameter begins.
+/// The initial values of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
     /// Uniform in [-bound, bound).
     Uniform(f32),
-    /// One number throughout.
+    /// The same value for every element.
     Constant(f32),
 }
 
-/// A parameter: trained, and kept in checkpoints under its name.
+/// A trained tensor, saved in checkpoints under its name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
     /// Its name, unique in the program.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// How it begins.
+    /// Its initial values.
     pub init: Init,
-    /// Where it begins among all parameters' numbers.
+    /// Index of its first element in the flat vector of all parameters.
     pub offset: usize,
     value: ValueId,
 }
 
 impl Parameter {
-    /// How many numbers it has.
+    /// Its elements.
     pub fn count(&self) -> usize {
         self.shape.iter().product()
     }
 }
 
-/// An input: filled anew for each micro-batch.
+/// An input, which is filled before each micro-batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Input {
     /// Its name, unique in the program.
@@ -83,25 +83,25 @@ pub struct Input {
     value: ValueId,
 }
 
-/// Where a value comes from.
+/// What computes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+enum ValueSource {
     Input(usize),
     Parameter(usize),
     Node(usize),
 }
 
-/// A value.
+/// What a program knows about a value.
 #[derive(Clone, Debug)]
-struct Value {
+struct ValueInfo {
     operand: Operand,
     dtype: Dtype,
-    source: Source,
-    /// Whether the loss's gradient with respect to it is of use: it depends on a parameter.
-    trained: bool,
+    source: ValueSource,
+    /// Whether the backward pass computes its gradient, because it depends on a parameter.
+    requires_grad: bool,
 }
 
-/// An op between values.
+/// A node of the graph: an op applied to values.
 #[derive(Debug)]
 struct Node {
     op: Box<dyn Op>,
@@ -109,31 +109,31 @@ struct Node {
     output: ValueId,
 }
 
-/// A network.
+/// A network as a graph of ops, in the order of execution.
 #[derive(Debug)]
 pub struct Program {
-    values: Vec<Value>,
+    values: Vec<ValueInfo>,
     nodes: Vec<Node>,
     inputs: Vec<Input>,
     parameters: Vec<Parameter>,
     output: ValueId,
 }
 
-/// The parameters begin at multiples of this many numbers, so that each has cache lines of its own.
+/// Alignment of parameters and buffers in elements: a cache line, so that no two share one.
 const ALIGNMENT: usize = 16;
 
 impl Program {
-    /// The inputs, in the order in which they were declared.
+    /// The inputs, in order of declaration.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
     }
 
-    /// The parameters, in the order in which they were declared.
+    /// The parameters, in order of declaration.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// Numbers of all parameters, gaps between them included.
+    /// Length of the flat vector of all parameters, gaps for alignment included.
     pub fn parameter_count(&self) -> usize {
         self.parameters.last().map_or(0, |last| (last.offset + last.count()).next_multiple_of(ALIGNMENT))
     }

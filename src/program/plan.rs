@@ -1,20 +1,19 @@
-//! The memory plan: who needs how many numbers from which step of the work to which, and where in one arena they lie, so that
-//! what is not in use at the same time shares a place. The peak is known before the first step.
+//! Buffer lifetimes and their offsets in one arena; buffers that are not live at once share memory. The peak is known
+//! before anything is allocated.
 
 use std::ops::Range;
 
-use super::reverse::Back;
+use super::reverse::BackwardNode;
 use super::{ALIGNMENT, Program, ValueId};
-use crate::ops::Workspace;
 
 /// What a program is run for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Forward and backward.
+    /// Forward and backward passes.
     Train,
-    /// The same; what ops can compute again for the backward pass is not kept.
+    /// Forward and backward passes in less memory: activations that an op can recompute are not kept.
     TrainRecompute,
-    /// Forward alone, with parameters that were packed beforehand ([`Program::pack`]).
+    /// Forward passes with packed parameters ([`Program::pack`]).
     Predict,
 }
 
@@ -25,152 +24,151 @@ impl Purpose {
     }
 }
 
-/// A piece of the arena, and the steps of the work from the first to the last that use it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+/// A buffer of the arena.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Buffer {
+    /// Its elements; 0 if it is not needed.
     pub(super) count: usize,
-    pub(super) steps: (usize, usize),
-    pub(super) place: Range<usize>,
+    /// The first and the last step of the schedule that use it.
+    pub(super) live: (usize, usize),
+    /// Where it lies in the arena.
+    pub(super) range: Range<usize>,
 }
 
-/// Where everything lies, for one micro-batch size.
+impl Buffer {
+    /// A buffer that is used at one step so far and has no range yet.
+    fn new(count: usize, step: usize) -> Self {
+        Self { count, live: (step, step), range: 0..0 }
+    }
+}
+
+/// The memory plan of a program for one micro-batch size.
 #[derive(Clone, Debug)]
 pub struct Plan {
     purpose: Purpose,
     batch: usize,
-    /// By value; empty for parameters.
-    pub(super) values: Vec<Piece>,
-    /// By value, its gradient; empty where none is asked for, and for parameters.
-    pub(super) gradients: Vec<Piece>,
-    /// By node.
-    pub(super) saved: Vec<Piece>,
-    /// By node, for the forward and the backward pass.
-    pub(super) scratch: Vec<[Piece; 2]>,
-    pub(super) reverse: Vec<Back>,
-    numbers: usize,
+    /// Per value; empty for parameters.
+    pub(super) values: Vec<Buffer>,
+    /// Per value, its gradient; empty if it is not needed, and for parameters.
+    pub(super) gradients: Vec<Buffer>,
+    /// Per node.
+    pub(super) saved: Vec<Buffer>,
+    /// Per node, for the forward and the backward pass.
+    pub(super) scratch: Vec<[Buffer; 2]>,
+    pub(super) backward: Vec<BackwardNode>,
+    elements: usize,
     parameters: usize,
 }
 
 impl Program {
     /// Plans the memory for micro-batches of `batch` samples.
     pub fn plan(&self, purpose: Purpose, batch: usize) -> Plan {
-        let reverse = if purpose.trains() { self.reverse() } else { Vec::new() };
-        let nothing = || Piece { count: 0, steps: (0, 0), place: 0..0 };
-        let forward = self.nodes.len();
-        // Steps: each node forward, then the loss, then each node of the reverse pass.
-        let loss = forward;
-        let mut values: Vec<Piece> = self.values.iter().map(|_| nothing()).collect();
+        let backward = if purpose.trains() { self.backward_nodes() } else { Vec::new() };
+        // The schedule: a step per node of the forward pass, one for the loss, and one per node of the backward pass.
+        let loss = self.nodes.len();
+        let mut values = vec![Buffer::default(); self.values.len()];
         for input in &self.inputs {
-            values[input.value.0] = self.piece(input.value, batch, 0);
+            values[input.value.0] = self.buffer(input.value, batch, 0);
         }
-        let mut saved = Vec::with_capacity(forward);
-        let mut scratch = Vec::with_capacity(forward);
+        let mut saved = Vec::with_capacity(self.nodes.len());
+        let mut scratch = Vec::with_capacity(self.nodes.len());
         for (step, node) in self.nodes.iter().enumerate() {
-            values[node.output.0] = self.piece(node.output, batch, step);
+            values[node.output.0] = self.buffer(node.output, batch, step);
             for input in &node.inputs {
-                values[input.0].steps.1 = step;
+                values[input.0].live.1 = step;
             }
             let output = &self.values[node.output.0].operand;
             let operands = self.operands(node);
-            let room = match purpose {
+            let workspace = match purpose {
                 Purpose::TrainRecompute => node.op.recompute_workspace(&operands, output, batch),
                 Purpose::Predict if self.packs(node) => node.op.packed_workspace(&operands, output, batch),
                 _ => node.op.workspace(&operands, output, batch),
             };
-            let Workspace { saved: kept, forward, backward } = room;
-            let kept = if purpose.trains() { kept } else { 0 };
-            saved.push(Piece { count: kept, steps: (step, step), place: 0..0 });
-            let piece = |count| Piece { count, steps: (step, step), place: 0..0 };
-            scratch.push([piece(forward), piece(if purpose.trains() { backward } else { 0 })]);
+            let if_training = |count| if purpose.trains() { count } else { 0 };
+            saved.push(Buffer::new(if_training(workspace.saved), step));
+            scratch.push([Buffer::new(workspace.forward, step), Buffer::new(if_training(workspace.backward), step)]);
         }
-        values[self.output.0].steps.1 = if purpose.trains() { loss } else { forward };
-        let mut gradients: Vec<Piece> = self.values.iter().map(|_| nothing()).collect();
+        values[self.output.0].live.1 = loss;
+        let mut gradients = vec![Buffer::default(); self.values.len()];
         if purpose.trains() {
-            gradients[self.output.0] = self.piece(self.output, batch, loss);
+            gradients[self.output.0] = self.buffer(self.output, batch, loss);
         }
-        for (at, back) in reverse.iter().enumerate() {
-            let (step, node) = (loss + 1 + at, &self.nodes[back.node]);
-            gradients[node.output.0].steps.1 = step;
-            saved[back.node].steps.1 = step;
-            scratch[back.node][1].steps = (step, step);
-            if back.reads_output {
-                values[node.output.0].steps.1 = step;
+        for (index, backward_node) in backward.iter().enumerate() {
+            let (step, node) = (loss + 1 + index, &self.nodes[backward_node.node]);
+            gradients[node.output.0].live.1 = step;
+            saved[backward_node.node].live.1 = step;
+            scratch[backward_node.node][1].live = (step, step);
+            if backward_node.reads_output {
+                values[node.output.0].live.1 = step;
             }
-            for (place, input) in node.inputs.iter().enumerate() {
-                if back.reads[place] && self.is_parameter(*input).is_none() {
-                    values[input.0].steps.1 = step;
+            for (operand, input) in node.inputs.iter().enumerate() {
+                if self.parameter_index(*input).is_some() {
+                    continue;
                 }
-                if back.adds[place] && self.is_parameter(*input).is_none() && gradients[input.0].count == 0 {
-                    gradients[input.0] = self.piece(*input, batch, step);
+                if backward_node.reads[operand] {
+                    values[input.0].live.1 = step;
+                }
+                if backward_node.adds[operand] && gradients[input.0].count == 0 {
+                    gradients[input.0] = self.buffer(*input, batch, step);
                 }
             }
         }
         for parameter in &self.parameters {
-            values[parameter.value.0] = nothing();
+            values[parameter.value.0] = Buffer::default();
         }
-        let mut plan = Plan {
-            purpose,
-            batch,
-            values,
-            gradients,
-            saved,
-            scratch,
-            reverse,
-            numbers: 0,
-            parameters: self.parameter_count(),
-        };
-        plan.place();
+        let parameters = self.parameter_count();
+        let mut plan = Plan { purpose, batch, values, gradients, saved, scratch, backward, elements: 0, parameters };
+        plan.assign_ranges();
         plan
     }
 
-    fn piece(&self, value: ValueId, batch: usize, step: usize) -> Piece {
-        Piece { count: self.values[value.0].operand.size(batch), steps: (step, step), place: 0..0 }
+    fn buffer(&self, value: ValueId, batch: usize, step: usize) -> Buffer {
+        Buffer::new(self.values[value.0].operand.size(batch), step)
     }
 }
 
 impl Plan {
-    /// Gives every piece its place: the largest first, each at the lowest place where nothing lies that is in use at the same
-    /// time.
-    fn place(&mut self) {
-        let mut pieces: Vec<&mut Piece> = self
+    /// Assigns a range to every buffer, largest first: the lowest one that no buffer live at the same time overlaps.
+    fn assign_ranges(&mut self) {
+        let mut buffers: Vec<&mut Buffer> = self
             .values
             .iter_mut()
             .chain(&mut self.gradients)
             .chain(&mut self.saved)
             .chain(self.scratch.iter_mut().flatten())
-            .filter(|piece| piece.count > 0)
+            .filter(|buffer| buffer.count > 0)
             .collect();
-        pieces.sort_by_key(|piece| std::cmp::Reverse(piece.count));
-        let mut placed: Vec<(Range<usize>, (usize, usize))> = Vec::new();
-        for piece in pieces {
-            let mut others: Vec<&Range<usize>> = placed
+        buffers.sort_by_key(|buffer| std::cmp::Reverse(buffer.count));
+        let mut assigned: Vec<(Range<usize>, (usize, usize))> = Vec::new();
+        for buffer in buffers {
+            let mut taken: Vec<&Range<usize>> = assigned
                 .iter()
-                .filter(|(_, steps)| steps.0 <= piece.steps.1 && piece.steps.0 <= steps.1)
-                .map(|(place, _)| place)
+                .filter(|(_, live)| live.0 <= buffer.live.1 && buffer.live.0 <= live.1)
+                .map(|(range, _)| range)
                 .collect();
-            others.sort_by_key(|place| place.start);
+            taken.sort_by_key(|range| range.start);
             let mut start = 0;
-            for other in others {
-                if start + piece.count <= other.start {
+            for range in taken {
+                if start + buffer.count <= range.start {
                     break;
                 }
-                start = start.max(other.end.next_multiple_of(ALIGNMENT));
+                start = start.max(range.end.next_multiple_of(ALIGNMENT));
             }
-            piece.place = start..start + piece.count;
-            placed.push((piece.place.clone(), piece.steps));
-            self.numbers = self.numbers.max(piece.place.end);
+            buffer.range = start..start + buffer.count;
+            assigned.push((buffer.range.clone(), buffer.live));
+            self.elements = self.elements.max(buffer.range.end);
         }
     }
 
-    /// The same without sharing: every piece is in use throughout.
+    /// The same plan without sharing: every buffer is live throughout.
     #[cfg(test)]
-    pub(super) fn with_a_place_each(mut self) -> Self {
-        let pieces = self.values.iter_mut().chain(&mut self.gradients).chain(&mut self.saved);
-        for piece in pieces.chain(self.scratch.iter_mut().flatten()) {
-            piece.steps = (0, usize::MAX);
+    pub(super) fn without_sharing(mut self) -> Self {
+        let buffers = self.values.iter_mut().chain(&mut self.gradients).chain(&mut self.saved);
+        for buffer in buffers.chain(self.scratch.iter_mut().flatten()) {
+            buffer.live = (0, usize::MAX);
         }
-        self.numbers = 0;
-        self.place();
+        self.elements = 0;
+        self.assign_ranges();
         self
     }
 
@@ -184,15 +182,15 @@ impl Plan {
         self.batch
     }
 
-    /// Numbers in the arena of one replica.
-    pub fn numbers(&self) -> usize {
-        self.numbers
+    /// Elements of the arena of one replica.
+    pub fn elements(&self) -> usize {
+        self.elements
     }
 
-    /// Bytes that `stack` replicas need: arenas, parameters and, for training, their gradients. What predictions pack is told
-    /// by [`super::PackedParameters::bytes`].
+    /// Bytes that `stack` replicas need: arenas, parameters and, for training, parameter gradients. Packed parameters
+    /// are not included; see [`super::PackedParameters::bytes`].
     pub fn bytes(&self, stack: usize) -> usize {
         let parameters = self.parameters * if self.purpose.trains() { 2 } else { 1 };
-        stack * (self.numbers + parameters) * size_of::<f32>()
+        stack * (self.elements + parameters) * size_of::<f32>()
     }
 }

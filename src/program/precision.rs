@@ -1,22 +1,22 @@
-//! Which values of a program are in half precision, after Micikevicius et al. 2018, "Mixed Precision Training": what flows between
-//! ops and what products are made with. Single precision are the master weights, the gradients of weights, sums, norms, cell
-//! states, the parameters of norms, and the program's output.
+//! The precision of each value of a program, after Micikevicius et al. 2018, "Mixed Precision Training". Activations
+//! and the parameters of products are in half precision. Master parameters and their gradients, sums, norms and their
+//! parameters, cell states and the output of the program stay in single precision.
 
 use super::{Dtype, Program};
 use crate::settings::choices;
 
 choices! {
-    /// How a network computes.
+    /// The precision in which a network computes.
     pub enum Precision {
-        /// All in single precision.
+        /// Single precision.
         Fp32 = "fp32",
-        /// Half precision where it is enough.
+        /// Mixed precision: half precision where it suffices.
         Fp16 = "fp16",
     }
 }
 
 impl Program {
-    /// The same program with this precision.
+    /// Sets the precision of the program.
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {
         let reduced = match precision {
@@ -25,9 +25,9 @@ impl Program {
         };
         let mut single = vec![false; self.values.len()];
         single[self.output.0] = true;
-        for node in self.nodes.iter().filter(|node| node.op.single_parameters()) {
+        for node in self.nodes.iter().filter(|node| node.op.single_precision_parameters()) {
             for input in &node.inputs {
-                single[input.0] |= self.is_parameter(*input).is_some();
+                single[input.0] |= self.parameter_index(*input).is_some();
             }
         }
         for (value, single) in self.values.iter_mut().zip(single) {
@@ -36,12 +36,12 @@ impl Program {
         self
     }
 
-    /// Whether anything in it is in half precision.
+    /// Whether any value is in half precision.
     pub fn is_half(&self) -> bool {
         self.values.iter().any(|value| value.dtype == Dtype::F16)
     }
 
-    /// Parameters as products use them: rounded where they are in half precision.
+    /// Writes the parameters that ops compute with: a copy of `master`, rounded where a parameter is in half precision.
     pub fn cast_parameters(&self, master: &[f32], out: &mut [f32]) {
         out.copy_from_slice(master);
         for parameter in &self.parameters {
@@ -57,7 +57,7 @@ mod tests {
     use super::super::{Builder, Precision};
 
     #[test]
-    fn products_are_halved_and_norms_and_the_output_are_not() {
+    fn products_are_in_half_precision_but_norms_and_the_output_are_not() {
         let mut builder = Builder::new();
         let x = builder.input("x", &[4]).unwrap();
         let y = builder.linear("body", x, 3).unwrap();

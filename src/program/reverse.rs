@@ -1,45 +1,45 @@
-//! The reverse pass: the nodes backwards, and what each of them reads of the forward pass and writes.
+//! The backward pass: the nodes in reverse order, the values that each reads and the gradients that it adds to.
 
-use super::{Program, Source, ValueId};
+use super::{Program, ValueId, ValueSource};
 use crate::ops::MOST_OPERANDS;
 
-/// One node of the reverse pass.
+/// A node of the backward pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Back {
-    /// The node of the forward pass.
+pub(super) struct BackwardNode {
+    /// Index of the node in the program.
     pub(super) node: usize,
-    /// By operand, whether its value is read.
+    /// Per operand, whether its value is read.
     pub(super) reads: [bool; MOST_OPERANDS],
-    /// Whether the output's value is read.
+    /// Whether the value of the output is read.
     pub(super) reads_output: bool,
-    /// By operand, whether its gradient is added to.
+    /// Per operand, whether its gradient is computed.
     pub(super) adds: [bool; MOST_OPERANDS],
 }
 
 impl Program {
-    /// The reverse pass. Gradients go to every value that depends on a parameter, and to nothing else.
-    pub(super) fn reverse(&self) -> Vec<Back> {
+    /// The nodes of the backward pass. It computes the gradients of exactly the values that depend on a parameter.
+    pub(super) fn backward_nodes(&self) -> Vec<BackwardNode> {
         let mut out = Vec::new();
-        for (node, forward) in self.nodes.iter().enumerate().rev() {
-            if !self.values[forward.output.0].trained {
+        for (index, node) in self.nodes.iter().enumerate().rev() {
+            if !self.values[node.output.0].requires_grad {
                 continue;
             }
-            let uses = forward.op.uses();
+            let uses = node.op.uses();
             let mut adds = [false; MOST_OPERANDS];
             let mut reads = [false; MOST_OPERANDS];
-            for (place, input) in forward.inputs.iter().enumerate() {
-                adds[place] = self.values[input.0].trained;
-                reads[place] = uses.inputs[place];
+            for (operand, input) in node.inputs.iter().enumerate() {
+                adds[operand] = self.values[input.0].requires_grad;
+                reads[operand] = uses.inputs[operand];
             }
-            out.push(Back { node, reads, reads_output: uses.output, adds });
+            out.push(BackwardNode { node: index, reads, reads_output: uses.output, adds });
         }
         out
     }
 
-    /// Whether a value's gradient goes to the parameters' gradients instead of the arena.
-    pub(super) fn is_parameter(&self, value: ValueId) -> Option<usize> {
+    /// The index of the parameter that a value is, if it is one. Its value and gradient lie outside the arena.
+    pub(super) fn parameter_index(&self, value: ValueId) -> Option<usize> {
         match self.values[value.0].source {
-            Source::Parameter(place) => Some(place),
+            ValueSource::Parameter(index) => Some(index),
             _ => None,
         }
     }

@@ -1,15 +1,15 @@
-//! A program as text that a person can read: inputs, parameters, then one line an op.
+//! A program as readable text: inputs, parameters, then one line per op.
 
 use std::fmt;
 
-use super::{Dtype, Init, Program, Source, ValueId};
+use super::{Dtype, Init, Program, ValueId, ValueSource};
 
 impl Program {
     fn label(&self, value: ValueId) -> String {
         match self.values[value.0].source {
-            Source::Input(place) => self.inputs[place].name.clone(),
-            Source::Parameter(place) => self.parameters[place].name.clone(),
-            Source::Node(place) => format!("%{place}"),
+            ValueSource::Input(index) => self.inputs[index].name.clone(),
+            ValueSource::Parameter(index) => self.parameters[index].name.clone(),
+            ValueSource::Node(index) => format!("%{index}"),
         }
     }
 }
@@ -27,18 +27,18 @@ impl fmt::Display for Program {
             let dtype = self.values[parameter.value.0].dtype;
             writeln!(out, "parameter {} {:?} {dtype}, {init}", parameter.name, parameter.shape)?;
         }
-        for (place, node) in self.nodes.iter().enumerate() {
+        for (index, node) in self.nodes.iter().enumerate() {
             let inputs: Vec<String> = node.inputs.iter().map(|input| self.label(*input)).collect();
             let attributes = node.op.attributes();
             let space = if attributes.is_empty() { "" } else { " " };
             let value = &self.values[node.output.0];
             let (shape, name) = (&value.operand.shape, node.op.name());
-            // Single precision is not said: it is the rule.
+            // Single precision is the default and is left out.
             let dtype = if value.dtype == Dtype::F32 { String::new() } else { format!(" {}", value.dtype) };
-            writeln!(out, "%{place} {shape:?}{dtype} = {name}({}){space}{attributes}", inputs.join(", "))?;
+            writeln!(out, "%{index} {shape:?}{dtype} = {name}({}){space}{attributes}", inputs.join(", "))?;
         }
         let count: usize = self.parameters.iter().map(super::Parameter::count).sum();
-        writeln!(out, "output {}, {count} trained numbers", self.label(self.output))
+        writeln!(out, "output {}, {count} parameter elements", self.label(self.output))
     }
 }
 
@@ -48,13 +48,13 @@ mod tests {
     use crate::ops::Activation;
 
     #[test]
-    fn a_program_reads_like_what_it_does() {
+    fn the_text_of_a_program_lists_inputs_parameters_and_ops() {
         let mut builder = Builder::new();
         let (x, mask) = (builder.input("returns", &[60, 20]).unwrap(), builder.input("mask", &[20]).unwrap());
         let states = builder.lstm("lstm.0", x, 16).unwrap();
         let last = builder.last(states).unwrap();
-        let bent = builder.activation(last, Activation::LeakyRelu { slope: 0.2 }).unwrap();
-        let logits = builder.linear("head", bent, 20).unwrap();
+        let activated = builder.activation(last, Activation::LeakyRelu { slope: 0.2 }).unwrap();
+        let logits = builder.linear("head", activated, 20).unwrap();
         let weights = builder.masked_softmax(logits, mask).unwrap();
         let text = builder.finish(weights).unwrap().to_string();
         let expected = "\
@@ -72,7 +72,7 @@ parameter head.bias [20] f32, uniform ±0.2500
 %3 [16] = leaky_relu(%2) slope=0.2
 %4 [20] = linear(%3, head.weight, head.bias)
 %5 [20] = softmax(%4, mask)
-output %5, 2772 trained numbers
+output %5, 2772 parameter elements
 ";
         assert_eq!(text, expected);
     }

@@ -10,7 +10,7 @@ use super::loss_scale::LossScale;
 use super::optimizer::{Adam, AdamSettings, clip};
 use super::settings::Loss;
 use crate::error::{Code, Error, Result};
-use crate::program::{Plan, Program, Purpose, Replica, Step};
+use crate::program::{MicroBatch, Plan, Program, Purpose, Replica};
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -192,7 +192,8 @@ impl Stepper {
     pub fn predict_with(&mut self, samples: usize, fill: &GatherInput) -> Vec<f32> {
         let mut out = Vec::new();
         for first in (0..samples).step_by(self.plan.batch()) {
-            let step = Step { batch: self.plan.batch().min(samples - first), first, training: false, number: 0 };
+            let step =
+                MicroBatch { size: self.plan.batch().min(samples - first), offset: first, training: false, step: 0 };
             self.fill(fill, step);
             out.extend_from_slice(self.replica.forward(used(&self.cast, &self.parameters), step));
         }
@@ -204,9 +205,10 @@ impl Stepper {
         self.predict_with(batch, &of_slices(inputs, batch))
     }
 
-    fn fill(&mut self, fill: &GatherInput, step: Step) {
+    fn fill(&mut self, fill: &GatherInput, micro_batch: MicroBatch) {
         for place in 0..self.program.inputs().len() {
-            fill(place, step.first..step.first + step.batch, self.replica.input(place, step.batch));
+            let samples = micro_batch.offset..micro_batch.offset + micro_batch.size;
+            fill(place, samples, self.replica.input(place, micro_batch.size));
         }
     }
 
@@ -226,7 +228,12 @@ impl Stepper {
     /// the parameters are then as before.
     pub fn step_with(&mut self, batch: &Batch, learning_rate: f64) -> Result<StepOutcome> {
         let (micro, number) = (self.plan.batch(), self.adam.steps());
-        let part = |first: usize| Step { batch: micro.min(batch.size - first), first, training: true, number };
+        let part = |first: usize| MicroBatch {
+            size: micro.min(batch.size - first),
+            offset: first,
+            training: true,
+            step: number,
+        };
         let count: usize = self.program.output_shape().iter().product();
         for first in (0..batch.size).step_by(micro) {
             let step = part(first);
@@ -255,7 +262,7 @@ impl Stepper {
                 self.fill(batch.fill, step);
                 self.replica.forward(used(&self.cast, &self.parameters), step);
             }
-            let output_grad = &self.output_grad[first * count..][..step.batch * count];
+            let output_grad = &self.output_grad[first * count..][..step.size * count];
             self.replica.backward(used(&self.cast, &self.parameters), output_grad, &mut self.gradients, step);
         }
         if self.scale.is_some() {
@@ -310,11 +317,15 @@ impl Stepper {
         let (micro, count) = (self.plan.batch(), self.program.output_shape().iter().product::<usize>());
         let mut found = None;
         for first in (0..batch.size).step_by(micro) {
-            let step = Step { batch: micro.min(batch.size - first), first, training: true, number };
+            let step = MicroBatch { size: micro.min(batch.size - first), offset: first, training: true, step: number };
             self.fill(batch.fill, step);
-            let output_grad = &self.output_grad[first * count..][..step.batch * count];
-            found =
-                self.replica.first_fault(used(&self.cast, &self.parameters), output_grad, &mut self.gradients, step);
+            let output_grad = &self.output_grad[first * count..][..step.size * count];
+            found = self.replica.first_non_finite(
+                used(&self.cast, &self.parameters),
+                output_grad,
+                &mut self.gradients,
+                step,
+            );
             if found.is_some() {
                 break;
             }

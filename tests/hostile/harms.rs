@@ -165,7 +165,7 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
             }
         },
         Code::Plugin,
-        "what op 'tanh' gives has the shape [1073741824]; all values of a network together may have 17179869184 numbers",
+        "the output of op 'tanh' has the shape [1073741824]; all values of a network together may have 17179869184 elements",
     ),
     (
         "values without end",
@@ -182,13 +182,13 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
         "a reshape that overflows",
         |net| _ = net.op("reshape", &[net.rows()], "shape=[4294967296, 4294967296, 100]"),
         Code::Plugin,
-        "op 'reshape' cannot make [4294967296, 4294967296, 100] of the 100 numbers of [5, 20]",
+        "op 'reshape' cannot make [4294967296, 4294967296, 100] of the 100 elements of [5, 20]",
     ),
     (
         "a thousand axes",
         |net| _ = net.op("reshape", &[net.rows()], &format!("shape=[100{}]", ", 1".repeat(999))),
         Code::Plugin,
-        "what op 'reshape' gives has 1000 axes; allowed are 8",
+        "the output of op 'reshape' has 1000 axes; allowed are at most 8",
     ),
     (
         "a slice that overflows",
@@ -207,7 +207,7 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
         "an unknown attribute",
         |net| _ = net.op("relu", &[net.rows()], "slope=1"),
         Code::Plugin,
-        "op 'relu' knows no attribute 'slope'",
+        "op 'relu' has no attribute 'slope'",
     ),
     (
         "an unknown plane",
@@ -353,6 +353,12 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
     ),
     ("dropout of all", |net| _ = net.dropout(net.rows(), 1.0), Code::Plugin, "op 'dropout' takes a share from 0"),
     ("dropout of NaN", |net| _ = net.dropout(net.rows(), f32::NAN), Code::Plugin, "op 'dropout' takes a share from 0"),
+    (
+        "a negative slope",
+        |net| _ = net.op("leaky_relu", &[net.rows()], "slope=-0.5"),
+        Code::Plugin,
+        "op 'leaky_relu' takes a finite slope of at least 0, found -0.5",
+    ),
     (
         "no heads",
         |net| _ = unsafe { (net.service.attention)(net.program, string(b"a"), net.rows(), 0) },

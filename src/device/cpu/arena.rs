@@ -1,37 +1,37 @@
-//! One block of memory for everything a program computes. The plan says who lives where; here it is made sure that what
-//! is written overlaps nothing else that is in use.
+//! One allocation for every buffer of a program. The plan assigns the ranges; the arena checks that a range that is
+//! written overlaps no other range of the same call.
 
 use std::ops::Range;
 
-/// Most ranges of one kind that are looked at together.
+/// Most ranges that one call of [`Arena::views`] takes to read, and to write.
 pub const MOST_VIEWS: usize = 12;
 
-/// Numbers of a program, addressed by ranges.
+/// A block of `f32` memory that is addressed by ranges.
 #[derive(Debug, Default)]
 pub struct Arena {
     data: Vec<f32>,
 }
 
-/// Ranges to read and to write, looked at together; those not asked for are empty.
+/// Several ranges of an arena, borrowed together. Entries beyond the requested ranges are empty.
 pub struct Views<'a> {
-    /// What may be read.
+    /// The ranges to read.
     pub reads: [&'a [f32]; MOST_VIEWS],
-    /// What may be written.
+    /// The ranges to write.
     pub writes: [&'a mut [f32]; MOST_VIEWS],
 }
 
 impl Arena {
-    /// Room for `count` numbers, all 0.
+    /// Allocates `count` elements, all 0.
     pub fn new(count: usize) -> Self {
         Self { data: vec![0.0; count] }
     }
 
-    /// How many numbers it has room for.
+    /// Its size in elements.
     pub fn len(&self) -> usize {
         self.data.len()
     }
 
-    /// Whether it has room for nothing.
+    /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
@@ -46,19 +46,19 @@ impl Arena {
         &mut self.data[range]
     }
 
-    /// Several ranges at once. What is written must overlap nothing else.
+    /// Borrows several ranges at once. A written range must overlap no other range; read ranges may overlap each other.
     ///
     /// # Panics
-    /// Where a range is beyond the arena or the written ones overlap: a plan that is wrong.
+    /// If a range ends beyond the arena, a written range overlaps another one, or there are too many ranges.
     pub fn views(&mut self, reads: &[Range<usize>], writes: &[Range<usize>]) -> Views<'_> {
-        let apart = |one: &Range<usize>, two: &Range<usize>| {
+        let disjoint = |one: &Range<usize>, two: &Range<usize>| {
             one.is_empty() || two.is_empty() || one.end <= two.start || two.end <= one.start
         };
-        assert!(reads.len() <= MOST_VIEWS && writes.len() <= MOST_VIEWS, "more ranges than are looked at together");
-        for (place, write) in writes.iter().enumerate() {
+        assert!(reads.len() <= MOST_VIEWS && writes.len() <= MOST_VIEWS, "more than {MOST_VIEWS} ranges");
+        for (index, write) in writes.iter().enumerate() {
             assert!(write.start <= write.end && write.end <= self.data.len(), "a range beyond the arena");
-            assert!(writes[..place].iter().all(|other| apart(write, other)), "two written ranges overlap");
-            assert!(reads.iter().all(|read| apart(write, read)), "a written range overlaps a read one");
+            assert!(writes[..index].iter().all(|other| disjoint(write, other)), "two written ranges overlap");
+            assert!(reads.iter().all(|read| disjoint(write, read)), "a written range overlaps a read one");
         }
         for read in reads {
             assert!(read.start <= read.end && read.end <= self.data.len(), "a range beyond the arena");
@@ -66,11 +66,13 @@ impl Arena {
         let mut out = Views { reads: [&[]; MOST_VIEWS], writes: std::array::from_fn(|_| Default::default()) };
         let base = self.data.as_mut_ptr();
         for (view, range) in out.reads.iter_mut().zip(reads) {
-            // SAFETY: inside the arena, and no written range overlaps it; the arena is borrowed as long as the views.
+            // SAFETY: the range lies inside `data` and no written range overlaps it, both asserted above; `self` is
+            // mutably borrowed for the lifetime of the views, so nothing else writes to `data`.
             *view = unsafe { core::slice::from_raw_parts(base.add(range.start), range.len()) };
         }
         for (view, range) in out.writes.iter_mut().zip(writes) {
-            // SAFETY: inside the arena, and it overlaps no other range.
+            // SAFETY: the range lies inside `data` and overlaps no other range of the call, both asserted above, so
+            // this is the only reference to it; `self` is mutably borrowed for the lifetime of the views.
             *view = unsafe { core::slice::from_raw_parts_mut(base.add(range.start), range.len()) };
         }
         out
@@ -82,7 +84,7 @@ mod tests {
     use super::Arena;
 
     #[test]
-    fn ranges_that_do_not_overlap_are_seen_together() {
+    fn disjoint_ranges_are_borrowed_together() {
         let mut arena = Arena::new(10);
         let views = arena.views(&[0..3, 2..4], &[4..6, 8..10]);
         let [one, two, ..] = views.writes;
@@ -94,19 +96,19 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "overlaps a read one")]
-    fn what_is_written_may_not_be_read() {
+    fn a_written_range_may_not_overlap_a_read_one() {
         Arena::new(10).views(&[0..5, 5..6], &[5..8, 8..9]);
     }
 
     #[test]
     #[should_panic(expected = "two written ranges overlap")]
-    fn nothing_is_written_twice() {
+    fn written_ranges_may_not_overlap() {
         Arena::new(10).views(&[], &[0..5, 4..8]);
     }
 
     #[test]
     #[should_panic(expected = "beyond the arena")]
-    fn nothing_lies_beyond() {
+    fn a_range_may_not_end_beyond_the_arena() {
         Arena::new(10).views(&[], &[0..1, 5..11]);
     }
 }

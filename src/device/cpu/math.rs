@@ -1,18 +1,17 @@
-//! tanh and the logistic function without branches, so that compilers can compute many at once; the same bits at every
-//! vector width, as only additions, products, divisions and comparisons are used, each rounded on its own.
+//! Branch-free tanh and logistic function, so that the compiler vectorises them. The bits are the same at every vector
+//! width: only additions, products, divisions and comparisons are used, without fused multiply-add.
 
 use pulp::Arch;
 
-/// eˣ for x from -87 to 88, beyond which it stays at its bound: x = n ln 2 + r, and a polynomial in r (Cephes, Moshier
-/// 1989), to about 1 unit in the last place.
-#[allow(clippy::inline_always)] // only a body that is inlined is computed many at once
+/// eˣ for x clamped to [-87, 88], to about 1 ULP: x = n ln 2 + r, and a polynomial in r (Cephes, Moshier 1989).
+#[allow(clippy::inline_always)] // only an inlined body is vectorised
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    // ln 2 in two parts, so that n of them are exact.
+    // ln 2 in two parts, so that n times the first is exact.
     const HIGH: f32 = 0.693_359_4;
     const LOW: f32 = -2.121_944_4e-4;
-    // Adding and taking away this number rounds to the nearest whole one.
+    // Adding and subtracting this value rounds to the nearest integer.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
     let n = (x * LOG2_E + ROUND) - ROUND;
@@ -24,7 +23,7 @@ fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 0.5;
     let value = p * (r * r) + r + 1.0;
-    // 2ⁿ through the exponent's bits; n is from -126 to 127.
+    // 2ⁿ through the exponent bits; n is from -126 to 127.
     value * f32::from_bits(((n as i32 + 127) << 23) as u32)
 }
 
@@ -35,7 +34,7 @@ pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// tanh x: near 0 a polynomial (Cephes), else 1 − 2/(e²ˣ + 1).
+/// tanh x: a polynomial near 0 (Cephes), elsewhere 1 − 2/(e²ˣ + 1).
 #[allow(clippy::inline_always)]
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
@@ -51,7 +50,7 @@ pub fn tanh(x: f32) -> f32 {
     if size < 0.625 { near } else { far }
 }
 
-/// tanh of each number, in place.
+/// Applies tanh to each element, in place.
 pub fn tanh_slice(values: &mut [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
@@ -59,7 +58,7 @@ pub fn tanh_slice(values: &mut [f32]) {
     );
 }
 
-/// 1/(1 + e⁻ˣ) of each number, in place.
+/// Applies 1/(1 + e⁻ˣ) to each element, in place.
 pub fn sigmoid_slice(values: &mut [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
@@ -71,27 +70,27 @@ pub fn sigmoid_slice(values: &mut [f32]) {
 mod tests {
     use super::{sigmoid, sigmoid_slice, tanh, tanh_slice};
 
-    /// The distance in units of the last place of the exact value.
-    fn units(ours: f32, exact: f64) -> f64 {
+    /// The error in units in the last place (ULP) of the exact value.
+    fn ulps(ours: f32, exact: f64) -> f64 {
         let near = exact as f32;
         let unit = f64::from(f32::from_bits(near.abs().to_bits() + 1)) - f64::from(near.abs());
         (f64::from(ours) - exact).abs() / unit.max(f64::from(f32::MIN_POSITIVE))
     }
 
     #[test]
-    fn both_are_within_four_units_of_the_last_place() {
+    fn both_functions_are_within_four_ulps() {
         let (mut worst_tanh, mut worst_sigmoid) = (0.0_f64, 0.0_f64);
         for step in -400_000..=400_000 {
             let x = step as f32 * 5e-5;
-            worst_tanh = worst_tanh.max(units(tanh(x), f64::from(x).tanh()));
-            worst_sigmoid = worst_sigmoid.max(units(sigmoid(x), 1.0 / (1.0 + (-f64::from(x)).exp())));
+            worst_tanh = worst_tanh.max(ulps(tanh(x), f64::from(x).tanh()));
+            worst_sigmoid = worst_sigmoid.max(ulps(sigmoid(x), 1.0 / (1.0 + (-f64::from(x)).exp())));
         }
-        println!("tanh {worst_tanh:.2}, sigmoid {worst_sigmoid:.2} units in the last place");
+        println!("tanh {worst_tanh:.2}, sigmoid {worst_sigmoid:.2} ULP");
         assert!(worst_tanh <= 4.0 && worst_sigmoid <= 4.0, "{worst_tanh} {worst_sigmoid}");
     }
 
     #[test]
-    fn the_ends_are_where_they_should_be() {
+    fn both_functions_saturate_and_propagate_nan() {
         assert_eq!((tanh(0.0), tanh(50.0), tanh(-1e30), tanh(f32::INFINITY)), (0.0, 1.0, -1.0, 1.0));
         assert_eq!((sigmoid(0.0), sigmoid(100.0)), (0.5, 1.0));
         assert!(sigmoid(-87.0) > 0.0 && sigmoid(f32::NEG_INFINITY) < 1e-37);
@@ -99,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn many_at_once_have_the_bits_of_one_at_a_time() {
-        let values: Vec<f32> = (0..1003).map(|place| (place as f32 - 500.0) * 0.037).collect();
+    fn a_slice_has_the_bits_of_its_elements_computed_one_by_one() {
+        let values: Vec<f32> = (0..1003).map(|index| (index as f32 - 500.0) * 0.037).collect();
         let (mut tanhs, mut sigmoids) = (values.clone(), values.clone());
         tanh_slice(&mut tanhs);
         sigmoid_slice(&mut sigmoids);
-        for (place, &value) in values.iter().enumerate() {
-            assert_eq!(tanhs[place].to_bits(), tanh(value).to_bits());
-            assert_eq!(sigmoids[place].to_bits(), sigmoid(value).to_bits());
+        for (index, &value) in values.iter().enumerate() {
+            assert_eq!(tanhs[index].to_bits(), tanh(value).to_bits());
+            assert_eq!(sigmoids[index].to_bits(), sigmoid(value).to_bits());
         }
     }
 }

@@ -1,100 +1,105 @@
-//! The inner loop of the fused kernels: a few rows of sums, a few vectors wide, that stay in registers while their factors
-//! go by. Each element is summed in the order of its factors, so a row's bits do not depend on how many rows there are.
+//! The inner loop of the fused kernels: a tile of sums, a few rows high and a few vectors wide, that stays in registers
+//! while products are added. Each element is summed in a fixed order, so its bits do not depend on the row count.
 
 use half::f16;
 use pulp::{Simd, WithSimd};
 
-use super::simd::{load, store, widened};
+use super::MOST_LANES;
+use super::simd::{load, load_half, store};
 
 /// Most rows of a tile.
 pub(super) const MOST_ROWS: usize = 6;
-/// Vectors of a wide tile. A narrow one has a single vector.
+/// Vectors in a row of a wide tile. A narrow tile has one.
 pub(super) const VECTORS: usize = 4;
-/// Numbers in the widest vector that any processor has here.
-pub(super) const MOST_LANES: usize = 16;
 
-/// Numbers in a cache line.
+/// `f32` elements of a cache line.
 const LINE: usize = 16;
 
-/// Rows of a tile that fill the registers: sums, a vector of the right side, and a number of the left side a row.
-pub(super) const fn rows<S: Simd>() -> usize {
+/// Rows of a tile that fills the registers: sums, a vector of the right matrix and a broadcast left element per row.
+pub(super) const fn tile_rows<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { MOST_ROWS } else { MOST_ROWS / 2 }
 }
 
-/// One term of the sums of a tile: sum (i, j) grows by the products of left (i, k) and right (k, j). The places k of a row
-/// stand in stretches.
+/// A product that is added to a tile: sum (i, j) += Σₖ left (i, k) · right (k, j). In memory, k runs over `segments`
+/// segments of `count` elements.
 #[derive(Clone, Copy)]
 pub(super) struct Term<'a> {
-    /// Left side.
+    /// The left matrix, beginning with the first row of the tile.
     pub left: &'a [f32],
-    /// From one of its rows to the next.
-    pub row: usize,
-    /// From one place in a row to the next.
-    pub step: usize,
-    /// Places in a stretch.
+    /// Distance between rows of `left`.
+    pub row_stride: usize,
+    /// Distance between elements of a segment.
+    pub stride: usize,
+    /// Elements of a segment.
     pub count: usize,
-    /// From one stretch to the next.
-    pub stretch: usize,
-    /// Stretches.
-    pub stretches: usize,
-    /// Right side, row by row without gaps.
-    pub right: Right<'a>,
+    /// Distance between segments.
+    pub segment_stride: usize,
+    /// Segments of a row.
+    pub segments: usize,
+    /// The right matrix, contiguous rows as wide as the tile.
+    pub right: RightMatrix<'a>,
 }
 
-/// Numbers of a right side, as they are stored.
+/// The elements of a right matrix, in the precision in which they are stored.
 #[derive(Clone, Copy)]
-pub(super) enum Right<'a> {
+pub(super) enum RightMatrix<'a> {
     Single(&'a [f32]),
-    /// Finite numbers in half precision, which become those of single precision while they are loaded.
+    /// Finite values in half precision, converted to single precision when they are loaded.
     Half(&'a [f16]),
 }
 
-impl Right<'_> {
+impl RightMatrix<'_> {
     fn len(&self) -> usize {
         match self {
-            Self::Single(numbers) => numbers.len(),
-            Self::Half(numbers) => numbers.len(),
+            Self::Single(elements) => elements.len(),
+            Self::Half(elements) => elements.len(),
         }
     }
 
-    /// What begins at a place.
+    /// The elements from `index` on.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    pub(super) fn from(&self, place: usize) -> Self {
+    pub(super) fn from(&self, index: usize) -> Self {
         match self {
-            Self::Single(numbers) => Right::Single(&numbers[place..]),
-            Self::Half(numbers) => Right::Half(&numbers[place..]),
+            Self::Single(elements) => RightMatrix::Single(&elements[index..]),
+            Self::Half(elements) => RightMatrix::Half(&elements[index..]),
         }
     }
 }
 
-/// Rows of numbers and the step from one row to the next.
+/// Rows of elements, and the distance between rows.
 pub(super) type Rows<'a> = (&'a [f32], usize);
-/// The same to be written.
+/// [`Rows`] to write.
 pub(super) type RowsMut<'a> = (&'a mut [f32], usize);
 
-/// Writes `count` rows of sums, `V` vectors wide: `begin` and all terms. Without a beginning they are added to what is there.
+/// Writes a tile of `count` rows and `V` vectors: `initial` plus all terms. Without `initial`, adds the terms to `out`.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) fn sum<S: Simd, const V: usize>(simd: S, count: usize, begin: Option<Rows>, terms: &[Term], out: RowsMut) {
+pub(super) fn sum_tile<S: Simd, const V: usize>(
+    simd: S,
+    count: usize,
+    initial: Option<Rows>,
+    terms: &[Term],
+    out: RowsMut,
+) {
     #[cfg(target_arch = "x86_64")]
-    if let (1, VECTORS, Some((begin, _))) = (count, V, begin)
-        && narrow::sum(begin, terms, out.0, V * S::F32_LANES)
+    if let (1, VECTORS, Some((initial, _))) = (count, V, initial)
+        && half_row::sum(initial, terms, out.0, V * S::F32_LANES)
     {
         return;
     }
     match count {
-        1 => simd.vectorize(Tile::<1, V> { begin, terms, out }),
-        2 => simd.vectorize(Tile::<2, V> { begin, terms, out }),
-        3 => simd.vectorize(Tile::<3, V> { begin, terms, out }),
-        4 => simd.vectorize(Tile::<4, V> { begin, terms, out }),
-        5 => simd.vectorize(Tile::<5, V> { begin, terms, out }),
-        _ => simd.vectorize(Tile::<MOST_ROWS, V> { begin, terms, out }),
+        1 => simd.vectorize(Tile::<1, V> { initial, terms, out }),
+        2 => simd.vectorize(Tile::<2, V> { initial, terms, out }),
+        3 => simd.vectorize(Tile::<3, V> { initial, terms, out }),
+        4 => simd.vectorize(Tile::<4, V> { initial, terms, out }),
+        5 => simd.vectorize(Tile::<5, V> { initial, terms, out }),
+        _ => simd.vectorize(Tile::<MOST_ROWS, V> { initial, terms, out }),
     }
 }
 
 struct Tile<'a, const R: usize, const V: usize> {
-    begin: Option<Rows<'a>>,
+    initial: Option<Rows<'a>>,
     terms: &'a [Term<'a>],
     out: RowsMut<'a>,
 }
@@ -105,170 +110,178 @@ impl<const R: usize, const V: usize> WithSimd for Tile<'_, R, V> {
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { begin, terms, out: (out, stride) } = self;
-        let wide = V * S::F32_LANES;
+        let Self { initial, terms, out: (out, stride) } = self;
+        let width = V * S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        let (from, from_stride) = begin.unwrap_or((out, stride));
+        let (from, from_stride) = initial.unwrap_or((out, stride));
         for (row, sums) in sums.iter_mut().enumerate() {
-            let from = &from[row * from_stride..][..wide];
-            for (place, sum) in sums.iter_mut().enumerate() {
-                *sum = load::<S>(&from[place * S::F32_LANES..]);
+            let from = &from[row * from_stride..][..width];
+            for (vector, sum) in sums.iter_mut().enumerate() {
+                *sum = load::<S>(&from[vector * S::F32_LANES..]);
             }
         }
-        for term in terms.iter().filter(|term| term.count > 0 && term.stretches > 0) {
-            let last = (R - 1) * term.row + (term.stretches - 1) * term.stretch + (term.count - 1) * term.step;
-            assert!(last < term.left.len(), "a tile's left side is too short");
-            assert!(term.stretches * term.count * wide <= term.right.len(), "a tile's right side is too short");
-            // SAFETY: the furthest number of the left side is `last`, and the right side is read row by row, as many rows as
-            // there are places; both are inside their slices, which the assertions saw.
+        for term in terms.iter().filter(|term| term.count > 0 && term.segments > 0) {
+            let last =
+                (R - 1) * term.row_stride + (term.segments - 1) * term.segment_stride + (term.count - 1) * term.stride;
+            assert!(last < term.left.len(), "the left matrix of a tile is too short");
+            assert!(term.segments * term.count * width <= term.right.len(), "the right matrix of a tile is too short");
+            // SAFETY: the contract of `add_term` holds: `last`, the largest index into `left`, is inside it, and
+            // `right` has a row per element of a left row, both asserted above. The closures read a vector of such a
+            // row.
             unsafe {
                 match term.right {
-                    Right::Single(right) => {
-                        add(simd, &mut sums, term, right.as_ptr(), |from| from.cast::<S::f32s>().read_unaligned());
+                    RightMatrix::Single(right) => {
+                        add_term(simd, &mut sums, term, right.as_ptr(), |from| from.cast::<S::f32s>().read_unaligned());
                     }
-                    Right::Half(right) => {
-                        add(simd, &mut sums, term, right.as_ptr(), |from| widened(simd, from));
+                    RightMatrix::Half(right) => {
+                        add_term(simd, &mut sums, term, right.as_ptr(), |from| load_half(simd, from));
                     }
                 }
             }
         }
         for (row, sums) in sums.iter().enumerate() {
-            let into = &mut out[row * stride..][..wide];
-            for (place, sum) in sums.iter().enumerate() {
-                store::<S>(&mut into[place * S::F32_LANES..], *sum);
+            let into = &mut out[row * stride..][..width];
+            for (vector, sum) in sums.iter().enumerate() {
+                store::<S>(&mut into[vector * S::F32_LANES..], *sum);
             }
         }
     }
 }
 
-/// Adds a term to sums; `vector` gives the numbers of the right side at a place.
+/// Adds a term to the sums of a tile. `load_right` loads the vector that begins at a pointer into `right`.
 ///
 /// # Safety
-/// Every place of the term is inside its left side, and as many rows of the right side can be read.
+/// All indices of the term, for `R` rows, lie inside its left matrix, and `right` points to `segments * count` rows of
+/// `V * S::F32_LANES` elements.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-unsafe fn add<S: Simd, T, const R: usize, const V: usize>(
+unsafe fn add_term<S: Simd, T, const R: usize, const V: usize>(
     simd: S,
     sums: &mut [[S::f32s; V]; R],
     term: &Term,
     mut right: *const T,
-    vector: impl Fn(*const T) -> S::f32s,
+    load_right: impl Fn(*const T) -> S::f32s,
 ) {
-    for stretch in 0..term.stretches {
-        let mut left = term.left.as_ptr().wrapping_add(stretch * term.stretch);
+    for segment in 0..term.segments {
+        let mut left = term.left.as_ptr().wrapping_add(segment * term.segment_stride);
         for _ in 0..term.count {
-            // SAFETY: the caller's promise.
-            let numbers: [S::f32s; R] =
-                unsafe { std::array::from_fn(|row| simd.splat_f32s(*left.add(row * term.row))) };
-            let vectors: [S::f32s; V] = std::array::from_fn(|place| vector(right.wrapping_add(place * S::F32_LANES)));
-            for place in 0..V {
+            // SAFETY: `left` is at an index of the term in row 0, and by this function's contract the same index in
+            // each of the `R` rows lies inside the left matrix.
+            let elements: [S::f32s; R] =
+                unsafe { std::array::from_fn(|row| simd.splat_f32s(*left.add(row * term.row_stride))) };
+            let vectors: [S::f32s; V] =
+                std::array::from_fn(|vector| load_right(right.wrapping_add(vector * S::F32_LANES)));
+            for vector in 0..V {
                 for row in 0..R {
-                    sums[row][place] = simd.mul_add_e_f32s(numbers[row], vectors[place], sums[row][place]);
+                    sums[row][vector] = simd.mul_add_e_f32s(elements[row], vectors[vector], sums[row][vector]);
                 }
             }
-            left = left.wrapping_add(term.step);
+            left = left.wrapping_add(term.stride);
             right = right.wrapping_add(V * S::F32_LANES);
         }
     }
 }
 
-/// Single rows with right sides in half precision, in vectors of AVX2 at every level that has fused multiply-add. A row has no
-/// more products than conversions, and the instruction for wide vectors does fewer of them: on a Zen 4 it takes 1.5 cycles, and
-/// no product goes beside. Functions of their own, as a compiler that is allowed wide vectors puts two narrow ones together. The
-/// sums have the same bits, as both widths sum in the same order.
+/// A single row times right matrices in half precision, with AVX2 vectors on every CPU that has F16C. With one row
+/// there are as many conversions as products, and the conversion to AVX2 vectors is faster: the one to AVX-512 vectors
+/// takes 1.5 cycles on a Zen 4 and blocks the multiply-add units. These are functions of their own because a compiler
+/// that may use AVX-512 would merge two AVX2 vectors into one. Both widths sum in the same order, so the bits are the
+/// same.
 #[cfg(target_arch = "x86_64")]
-mod narrow {
+mod half_row {
     use std::arch::x86_64::{
         _mm_loadu_si128, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps,
     };
 
-    use super::{MOST_LANES, Right, Term, VECTORS};
+    use super::{MOST_LANES, RightMatrix, Term, VECTORS};
 
-    /// Numbers in a vector.
+    /// Lanes of an AVX2 vector.
     const LANES: usize = 8;
 
-    /// Writes a row of `wide` sums, where this can be done so; tells whether it was.
-    pub(super) fn sum(begin: &[f32], terms: &[Term], out: &mut [f32], wide: usize) -> bool {
-        const WIDE: usize = VECTORS * MOST_LANES;
-        const LESS: usize = VECTORS * LANES;
-        let halves = terms.iter().all(|term| term.stretches == 1 && matches!(term.right, Right::Half(_)));
+    /// Writes a row of `width` sums if this module can compute it, and returns whether it did.
+    pub(super) fn sum(initial: &[f32], terms: &[Term], out: &mut [f32], width: usize) -> bool {
+        const AVX512: usize = VECTORS * MOST_LANES;
+        const AVX2: usize = VECTORS * LANES;
+        let halves = terms.iter().all(|term| term.segments == 1 && matches!(term.right, RightMatrix::Half(_)));
         if !halves || !is_x86_feature_detected!("f16c") {
             return false;
         }
         for term in terms.iter().filter(|term| term.count > 0) {
-            assert!((term.count - 1) * term.step < term.left.len(), "a tile's left side is too short");
-            assert!(term.count * wide <= term.right.len(), "a tile's right side is too short");
+            assert!((term.count - 1) * term.stride < term.left.len(), "the left matrix of a tile is too short");
+            assert!(term.count * width <= term.right.len(), "the right matrix of a tile is too short");
         }
-        assert!(wide <= begin.len() && wide <= out.len(), "a tile's row is too short");
-        // SAFETY: all that is read and written is inside the slices, which the assertions saw. Processors with F16C and as many
-        // lanes as these, which only levels with AVX2 and FMA have, have the instructions.
+        assert!(width <= initial.len() && width <= out.len(), "the row of a tile is too short");
+        // SAFETY: the contract of `sum_row` holds: the sizes are asserted above, F16C was detected, and a row is as
+        // wide as `VECTORS` AVX2 or AVX-512 vectors only at pulp's levels for CPUs with AVX2 and FMA.
         unsafe {
-            match wide {
-                WIDE => row::<{ WIDE / LANES }>(begin.as_ptr(), terms, out.as_mut_ptr()),
-                LESS => row::<{ LESS / LANES }>(begin.as_ptr(), terms, out.as_mut_ptr()),
+            match width {
+                AVX512 => sum_row::<{ AVX512 / LANES }>(initial.as_ptr(), terms, out.as_mut_ptr()),
+                AVX2 => sum_row::<{ AVX2 / LANES }>(initial.as_ptr(), terms, out.as_mut_ptr()),
                 _ => return false,
             }
         }
         true
     }
 
-    /// A row of `N` vectors.
+    /// Writes a row of `N` vectors.
     ///
     /// # Safety
-    /// All places of the terms are inside their left sides, their right sides have as many rows, and `begin` and `out` as many
-    /// numbers; the processor has the instructions.
+    /// All indices of the terms lie inside their left matrices, which have one segment; each right matrix is `Half` and
+    /// has `count` rows of `N` vectors; `initial` and `out` are valid for `N` vectors; the CPU has AVX2, FMA and F16C.
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn row<const N: usize>(begin: *const f32, terms: &[Term], out: *mut f32) {
-        // SAFETY: the caller's promise.
+    unsafe fn sum_row<const N: usize>(initial: *const f32, terms: &[Term], out: *mut f32) {
+        // SAFETY: every load and store is inside the ranges of this function's contract: `left` takes `count` steps of
+        // `stride`, `right` takes `count` rows of `N` vectors, and `initial` and `out` are accessed at their first `N`
+        // vectors.
         unsafe {
-            let mut sums: [_; N] = std::array::from_fn(|place| _mm256_loadu_ps(begin.add(place * LANES)));
+            let mut sums: [_; N] = std::array::from_fn(|vector| _mm256_loadu_ps(initial.add(vector * LANES)));
             for term in terms {
-                let Right::Half(right) = term.right else { continue };
+                let RightMatrix::Half(right) = term.right else { continue };
                 let (mut left, mut right) = (term.left.as_ptr(), right.as_ptr());
                 for _ in 0..term.count {
-                    let number = _mm256_set1_ps(*left);
-                    for (place, sum) in sums.iter_mut().enumerate() {
-                        let stored = _mm_loadu_si128(right.add(place * LANES).cast());
-                        *sum = _mm256_fmadd_ps(number, _mm256_cvtph_ps(stored), *sum);
+                    let element = _mm256_set1_ps(*left);
+                    for (vector, sum) in sums.iter_mut().enumerate() {
+                        let stored = _mm_loadu_si128(right.add(vector * LANES).cast());
+                        *sum = _mm256_fmadd_ps(element, _mm256_cvtph_ps(stored), *sum);
                     }
-                    left = left.wrapping_add(term.step);
+                    left = left.wrapping_add(term.stride);
                     right = right.wrapping_add(N * LANES);
                 }
             }
-            for (place, sum) in sums.iter().enumerate() {
-                _mm256_storeu_ps(out.add(place * LANES), *sum);
+            for (vector, sum) in sums.iter().enumerate() {
+                _mm256_storeu_ps(out.add(vector * LANES), *sum);
             }
         }
     }
 }
 
-/// Cuts `0..count` in the fewest parts of at most `most`, as even as they come: first place and size of each.
-pub(super) fn parts(count: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    let pieces = count.div_ceil(most).max(1);
-    let (size, longer) = (count / pieces, count % pieces);
-    (0..pieces).map(move |piece| (piece * size + piece.min(longer), size + usize::from(piece < longer)))
+/// Splits `0..count` into the fewest parts of at most `most`, as equal as possible; gives the start and size of each.
+pub(super) fn split_evenly(count: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let parts = count.div_ceil(most).max(1);
+    let (size, longer) = (count / parts, count % parts);
+    (0..parts).map(move |part| (part * size + part.min(longer), size + usize::from(part < longer)))
 }
 
-/// Asks for numbers that will soon be read, so that they are near by then.
+/// Prefetches the cache lines of elements that will soon be read.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) fn prefetch(numbers: &[f32]) {
+pub(super) fn prefetch(elements: &[f32]) {
     #[cfg(target_arch = "x86_64")]
-    for line in numbers.chunks(LINE) {
+    for line in elements.chunks(LINE) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which reads nothing that a program sees; every x86-64 has it.
+        // SAFETY: a prefetch is a hint without visible effect at any address, and every x86-64 CPU has the instruction.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
 }
 
-/// Asks for places that will soon be written.
+/// Prefetches the cache lines of elements that will soon be written.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) fn prefetch_write(numbers: &mut [f32]) {
+pub(super) fn prefetch_write(elements: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    for line in numbers.chunks(LINE) {
+    for line in elements.chunks(LINE) {
         use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        // SAFETY: a hint, which writes nothing; where a processor does not know it, it does nothing.
+        // SAFETY: a prefetch is a hint without visible effect at any address; CPUs that lack this one do nothing.
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.as_ptr().cast()) };
     }
 }

@@ -1,4 +1,4 @@
-//! The processor: one arena of memory, matrix products, the kernels of LSTM layers, and the functions that networks are made of.
+//! The CPU: arena memory, matrix products, LSTM kernels and elementwise functions.
 
 mod arena;
 mod gemm;
@@ -12,6 +12,9 @@ pub use arena::{Arena, MOST_VIEWS, Views};
 pub use gemm::{Matrix, product};
 pub use half::round_to_half;
 pub use lstm::{
-    LstmGiven, LstmGradients, LstmPackedWeights, LstmShape, LstmWeights, lstm_backward, lstm_forward, lstm_predict,
+    LstmArguments, LstmGradients, LstmPackedWeights, LstmShape, LstmWeights, lstm_backward, lstm_forward, lstm_predict,
 };
 pub use math::{sigmoid_slice, tanh_slice};
+
+/// `f32` lanes of the widest vector that any supported CPU has.
+const MOST_LANES: usize = 16;

@@ -128,7 +128,7 @@ impl BuildState {
 
     /// A value as a plugin names it. `WF_NO_VALUE` that came of no failure is none.
     fn id(&self, value: wf_value) -> Result<ValueId> {
-        let count = self.builder.count();
+        let count = self.builder.value_count();
         match usize::try_from(value) {
             Ok(place) if place < count => Ok(ValueId(place)),
             _ => fail!(Plugin, "the network has no value {value}; so far it has {count}"),

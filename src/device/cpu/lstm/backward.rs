@@ -2,154 +2,169 @@
 
 use pulp::{Simd, WithSimd};
 
+use super::super::MOST_LANES;
 use super::super::half::round_to_half;
-use super::super::microkernel::{MOST_LANES, MOST_ROWS, Right, Term, VECTORS, parts, prefetch, rows, sum};
+use super::super::microkernel::{MOST_ROWS, RightMatrix, Term, VECTORS, prefetch, split_evenly, sum_tile, tile_rows};
 use super::super::simd::{load, store, tanh};
-use super::forward::{self, Packed, Place};
-use super::pack::{Gates, Panel, panels};
-use super::{BLOCK, LstmGiven, LstmGradients, LstmShape, WINDOW, padded};
+use super::forward::{ForwardBlock, GateBuffers};
+use super::pack::{ColumnBlock, GateLayout, GateWeights, column_blocks};
+use super::{BLOCK, LstmArguments, LstmGradients, LstmShape, TIME_BLOCK_ROWS, padded};
 
-/// What it is called with.
-pub(super) struct Pass<'a> {
-    pub given: LstmGiven<'a>,
+/// The backward pass over all sequences.
+pub(super) struct BackwardPass<'a> {
+    pub arguments: LstmArguments<'a>,
     pub output: &'a [f32],
     pub saved: &'a [f32],
-    pub gradient: &'a [f32],
+    pub output_grad: &'a [f32],
     pub gradients: LstmGradients<'a>,
     pub scratch: &'a mut [f32],
 }
 
-/// What a block of sequences reads; all but the weights are its own part.
-struct Block<'a> {
+/// A block of sequences and the values that its backward pass reads.
+struct BackwardBlock<'a> {
     shape: LstmShape,
-    layout: Gates,
+    layout: GateLayout,
     half: bool,
+    /// Sequences of the block.
     count: usize,
     x: &'a [f32],
     output: &'a [f32],
     gates: &'a [f32],
     cells: &'a [f32],
-    gradient: &'a [f32],
-    /// By panel of units.
+    output_grad: &'a [f32],
+    /// Recurrent weights, packed by block of units.
     recurrent: &'a [f32],
-    /// By panel of inputs.
+    /// Input weights, packed by block of inputs.
     input: &'a [f32],
 }
 
-/// What a block writes.
-struct Work<'a> {
-    /// Gradients of gates, by group, then step of the window, then sequence.
+/// The buffers that the backward pass of a block writes.
+struct GradientBuffers<'a> {
+    /// Gate gradients, by group, then step of the time block, then sequence.
     gates: &'a mut [f32],
-    /// Gradients of cell states.
+    /// Cell-state gradients.
     cells: &'a mut [f32],
-    /// Right factors of the weights: input, state before and a one, row by row as the gates.
+    /// Right factors of the weight gradients: input, previous state and 1, in the row order of `gates`.
     factors: &'a mut [f32],
-    /// Gradients of the weights by group, factor by factor.
+    /// Weight gradients, by group, then factor.
     weights: &'a mut [f32],
-    /// Gradients of the inputs; empty where nobody asks.
+    /// Gradients of the inputs; empty if they are not needed.
     x: &'a mut [f32],
 }
 
-/// Gates and cell states of a block that are computed again.
-struct Again<'a> {
-    given: LstmGiven<'a>,
-    layout: Gates,
-    packed: Packed<'a>,
+/// Workspace to recompute the gates and cell states of a block.
+struct RecomputeScratch<'a> {
+    arguments: LstmArguments<'a>,
+    layout: GateLayout,
+    weights: GateWeights<'a>,
     gates: &'a mut [f32],
     cells: &'a mut [f32],
     states: &'a mut [f32],
-    ahead: &'a mut [f32],
+    projections: &'a mut [f32],
 }
 
-impl<'a> Again<'a> {
-    fn new(given: LstmGiven<'a>, layout: Gates, scratch: &'a mut [f32]) -> Self {
-        let LstmShape { sequences, steps, hidden, .. } = given.shape;
+impl<'a> RecomputeScratch<'a> {
+    fn new(arguments: LstmArguments<'a>, layout: GateLayout, scratch: &'a mut [f32]) -> Self {
+        let LstmShape { sequences, steps, hidden, .. } = arguments.shape;
         let rows = BLOCK.min(sequences) * steps;
-        let (packed, rest) = Packed::new(layout, &given, scratch);
-        let (gates, rest) = rest.split_at_mut(rows * layout.wide());
-        let (cells, rest) = rest.split_at_mut(rows * layout.lanes * layout.groups());
-        let (states, ahead) = rest.split_at_mut(rows * hidden);
-        Self { given, layout, packed, gates, cells, states, ahead }
+        let (weights, rest) = GateWeights::pack(layout, &arguments, scratch);
+        let (gates, rest) = rest.split_at_mut(rows * layout.gate_width());
+        let (cells, rest) = rest.split_at_mut(rows * layout.cell_width());
+        let (states, projections) = rest.split_at_mut(rows * hidden);
+        Self { arguments, layout, weights, gates, cells, states, projections }
     }
 
+    /// Recomputes gates and cell states of a block of `count` sequences.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn compute<S: Simd>(&mut self, simd: S, count: usize, x: &[f32]) -> (&[f32], &[f32]) {
-        let LstmShape { steps, hidden, .. } = self.given.shape;
-        let (wide, deep, rows) = (self.layout.wide(), self.layout.lanes * self.layout.groups(), count * steps);
-        let (gates, cells) = (&mut self.gates[..rows * wide], &mut self.cells[..rows * deep]);
-        let mut place = Place { gates, cells };
-        let ahead = self.given.shape.ahead().min(self.ahead.len() / wide) / count;
-        let (shape, layout, half) = (self.given.shape, self.layout, self.given.half);
-        let block = forward::Block { shape, layout, half, count, ahead };
-        block.run(simd, &self.packed, x, &mut self.states[..rows * hidden], &mut place, self.ahead);
-        (place.gates, place.cells)
+        let LstmArguments { shape, half, .. } = self.arguments;
+        let (layout, rows) = (self.layout, count * shape.steps);
+        let gates = &mut self.gates[..rows * layout.gate_width()];
+        let cells = &mut self.cells[..rows * layout.cell_width()];
+        let mut buffers = GateBuffers { gates, cells };
+        let projected_steps = shape.projected_rows().min(self.projections.len() / layout.gate_width()) / count;
+        let block = ForwardBlock { shape, layout, half, count, projected_steps };
+        let states = &mut self.states[..rows * shape.hidden];
+        block.run(simd, &self.weights, x, states, &mut buffers, self.projections);
+        (buffers.gates, buffers.cells)
     }
 }
 
-/// Steps whose gradients of gates are in memory together.
+/// Consecutive steps whose gate gradients are held together.
 #[derive(Clone, Copy)]
-struct Window {
+struct TimeBlock {
     first: usize,
     count: usize,
-    /// From one group of gates to the next: room for a step more.
-    stride: usize,
+    /// Distance between groups of gates: the rows of the block and of the step after it.
+    group_stride: usize,
 }
 
-impl WithSimd for Pass<'_> {
+impl WithSimd for BackwardPass<'_> {
     type Output = ();
 
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { given, output, saved, gradient, gradients, scratch } = self;
-        let LstmGiven { shape, weights, x, half } = given;
+        let Self { arguments, output, saved, output_grad, gradients, scratch } = self;
+        let LstmArguments { shape, weights, x, half } = arguments;
         let LstmShape { sequences, steps, inputs, hidden } = shape;
-        let layout = Gates { hidden, lanes: S::F32_LANES };
-        let (wide, deep) = (layout.wide(), layout.lanes * layout.groups());
-        let all = inputs + hidden + 1;
-        let (recurrent, rest) = scratch.split_at_mut(shape.wide() * padded(hidden));
-        let (input, rest) = rest.split_at_mut(shape.wide() * padded(inputs));
-        let (of_weights, rest) = rest.split_at_mut(wide * all);
-        let (of_cells, rest) = rest.split_at_mut(BLOCK.min(sequences) * deep);
-        let (of_gates, rest) = rest.split_at_mut(shape.window() * wide);
-        let (factors, rest) = rest.split_at_mut(shape.window() * shape.factors());
-        let mut again = (saved.is_empty() && !output.is_empty()).then(|| Again::new(given, layout, rest));
-        let of_x = gradients.x;
+        let layout = GateLayout { hidden, lanes: S::F32_LANES };
+        let (gate_width, cell_width) = (layout.gate_width(), layout.cell_width());
+        let factors = inputs + hidden + 1;
+        let (recurrent, rest) = scratch.split_at_mut(shape.padded_gate_width() * padded(hidden));
+        let (input, rest) = rest.split_at_mut(shape.padded_gate_width() * padded(inputs));
+        let (weight_grads, rest) = rest.split_at_mut(gate_width * factors);
+        let (cell_grads, rest) = rest.split_at_mut(BLOCK.min(sequences) * cell_width);
+        let (gate_grads, rest) = rest.split_at_mut(shape.time_block_rows() * gate_width);
+        let (factor_rows, rest) = rest.split_at_mut(shape.time_block_rows() * shape.factor_stride());
+        let recompute = saved.is_empty() && !output.is_empty();
+        let mut recomputed = recompute.then(|| RecomputeScratch::new(arguments, layout, rest));
+        let x_grad = gradients.x;
         layout.pack_transposed(weights.recurrent, hidden, recurrent);
-        if !of_x.is_empty() {
+        if !x_grad.is_empty() {
             layout.pack_transposed(weights.input, inputs, input);
         }
-        of_weights.fill(0.0);
-        let (gates, cells) = saved.split_at(if again.is_some() { 0 } else { sequences * steps * shape.wide() });
+        weight_grads.fill(0.0);
+        let (gates, cells) = saved.split_at(if recompute { 0 } else { sequences * steps * shape.padded_gate_width() });
         for first in (0..sequences).step_by(BLOCK) {
             let count = BLOCK.min(sequences - first);
-            let span = first * steps..(first + count) * steps;
-            let (gates, cells): (&[f32], &[f32]) = match &mut again {
-                Some(again) => again.compute(simd, count, &x[span.start * inputs..span.end * inputs]),
-                None => (&gates[span.start * wide..span.end * wide], &cells[span.start * deep..span.end * deep]),
+            let rows = first * steps..(first + count) * steps;
+            let x = &x[rows.start * inputs..rows.end * inputs];
+            let (gates, cells): (&[f32], &[f32]) = match &mut recomputed {
+                Some(recomputed) => recomputed.compute(simd, count, x),
+                None => (
+                    &gates[rows.start * gate_width..rows.end * gate_width],
+                    &cells[rows.start * cell_width..rows.end * cell_width],
+                ),
             };
-            let block = Block {
+            let block = BackwardBlock {
                 shape,
                 layout,
                 half,
                 count,
-                x: &x[span.start * inputs..span.end * inputs],
-                output: &output[span.start * hidden..span.end * hidden],
+                x,
+                output: &output[rows.start * hidden..rows.end * hidden],
                 gates,
                 cells,
-                gradient: &gradient[span.start * hidden..span.end * hidden],
+                output_grad: &output_grad[rows.start * hidden..rows.end * hidden],
                 recurrent,
                 input,
             };
-            let of_x = if of_x.is_empty() { &mut [] } else { &mut of_x[span.start * inputs..span.end * inputs] };
-            of_cells[..count * deep].fill(0.0);
-            let mut work = Work { gates: of_gates, cells: of_cells, factors, weights: of_weights, x: of_x };
-            block.run(simd, &mut work);
+            let x_grad = if x_grad.is_empty() { &mut [] } else { &mut x_grad[rows.start * inputs..rows.end * inputs] };
+            cell_grads[..count * cell_width].fill(0.0);
+            let mut buffers = GradientBuffers {
+                gates: gate_grads,
+                cells: cell_grads,
+                factors: factor_rows,
+                weights: weight_grads,
+                x: x_grad,
+            };
+            block.run(simd, &mut buffers);
         }
         let unpack = |first, inner, into: &mut [f32]| {
             if !into.is_empty() {
-                layout.unpack(of_weights, all, first, inner, into);
+                layout.unpack(weight_grads, factors, first, inner, into);
             }
         };
         unpack(0, inputs, gradients.input);
@@ -160,154 +175,166 @@ impl WithSimd for Pass<'_> {
     }
 }
 
-impl Block<'_> {
+impl BackwardBlock<'_> {
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn run<S: Simd>(&self, simd: S, work: &mut Work) {
+    fn run<S: Simd>(&self, simd: S, buffers: &mut GradientBuffers) {
         let steps = self.shape.steps;
-        let length = (WINDOW / self.count - 1).clamp(1, steps);
-        let step_width = VECTORS * S::F32_LANES;
-        let stride = (length + 1) * self.count * step_width;
+        let length = (TIME_BLOCK_ROWS / self.count - 1).clamp(1, steps);
+        let group_width = VECTORS * S::F32_LANES;
+        let group_stride = (length + 1) * self.count * group_width;
         let mut end = steps;
         while end > 0 {
             let count = length.min(end);
-            let window = Window { first: end - count, count, stride };
+            let time = TimeBlock { first: end - count, count, group_stride };
             if end < steps {
-                // The first step of the window before stands behind the last one of this.
+                // The step after this time block is the first one of the block before: move it behind the last step.
                 for group in 0..self.layout.groups() {
-                    let one = self.count * step_width;
-                    work.gates.copy_within(group * stride..group * stride + one, group * stride + count * one);
+                    let (start, step) = (group * group_stride, self.count * group_width);
+                    buffers.gates.copy_within(start..start + step, start + count * step);
                 }
             }
-            for step in (window.first..end).rev() {
-                for (first, rows) in parts(self.count, rows::<S>()) {
-                    for panel in panels(self.shape.hidden, S::F32_LANES) {
-                        if panel.wide == step_width {
-                            self.gates::<S, VECTORS>(simd, window, step, (first, rows), panel, work);
+            for step in (time.first..end).rev() {
+                for (first, rows) in split_evenly(self.count, tile_rows::<S>()) {
+                    for units in column_blocks(self.shape.hidden, S::F32_LANES) {
+                        if units.width == group_width {
+                            self.gate_gradients::<S, VECTORS>(simd, time, step, (first, rows), units, buffers);
                         } else {
-                            self.gates::<S, 1>(simd, window, step, (first, rows), panel, work);
+                            self.gate_gradients::<S, 1>(simd, time, step, (first, rows), units, buffers);
                         }
                     }
                 }
             }
-            if !work.x.is_empty() {
-                self.inputs(simd, window, work);
+            if !buffers.x.is_empty() {
+                self.input_gradients(simd, time, buffers);
             }
-            self.weights(simd, window, work);
-            end = window.first;
+            self.weight_gradients(simd, time, buffers);
+            end = time.first;
         }
     }
 
-    /// Sums over all gates of a step of the window, `rows` sequences from `first` on.
-    fn gate_term<'a>(&self, window: Window, step: usize, first: usize, gates: &'a [f32], right: &'a [f32]) -> Term<'a> {
-        let row = VECTORS * self.layout.lanes;
+    /// The product of the gate gradients of a step with a right matrix, for the sequences from `first` on.
+    fn gate_term<'a>(
+        &self,
+        time: TimeBlock,
+        step: usize,
+        first: usize,
+        gates: &'a [f32],
+        right: &'a [f32],
+    ) -> Term<'a> {
+        let group_width = VECTORS * self.layout.lanes;
         Term {
-            left: &gates[((step - window.first) * self.count + first) * row..],
-            row,
-            step: 1,
-            count: row,
-            stretch: window.stride,
-            stretches: self.layout.groups(),
-            right: Right::Single(right),
+            left: &gates[((step - time.first) * self.count + first) * group_width..],
+            row_stride: group_width,
+            stride: 1,
+            count: group_width,
+            segment_stride: time.group_stride,
+            segments: self.layout.groups(),
+            right: RightMatrix::Single(right),
         }
     }
 
-    /// Gradients of the gates of a panel of units at a step, from those of the step after.
+    /// Computes the gate and cell-state gradients of a block of units at a step from those of the next step.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn gates<S: Simd, const V: usize>(
+    fn gate_gradients<S: Simd, const V: usize>(
         &self,
         simd: S,
-        window: Window,
+        time: TimeBlock,
         step: usize,
         (first, rows): (usize, usize),
-        panel: Panel,
-        work: &mut Work,
+        units: ColumnBlock,
+        buffers: &mut GradientBuffers,
     ) {
         let LstmShape { steps, hidden, .. } = self.shape;
-        let (lanes, step_width) = (S::F32_LANES, VECTORS * S::F32_LANES);
-        let (wide, deep) = (self.layout.wide(), lanes * self.layout.groups());
+        let (lanes, group_width) = (S::F32_LANES, VECTORS * S::F32_LANES);
+        let (gate_width, cell_width) = (self.layout.gate_width(), lanes * self.layout.groups());
         let mut sums = [0.0; MOST_ROWS * VECTORS * MOST_LANES];
-        for row in first..first + rows {
-            let at = step * self.count + row;
-            prefetch(&self.gates[at * wide + 4 * panel.first..][..4 * panel.wide]);
-            prefetch(&self.cells[at * deep + panel.first..][..panel.wide]);
+        for sequence in first..first + rows {
+            let row = step * self.count + sequence;
+            prefetch(&self.gates[row * gate_width + 4 * units.first..][..4 * units.width]);
+            prefetch(&self.cells[row * cell_width + units.first..][..units.width]);
             if step > 0 {
-                prefetch(&self.cells[(at - self.count) * deep + panel.first..][..panel.wide]);
-                prefetch(&self.gradient[(row * steps + step - 1) * hidden + panel.first..][..panel.columns]);
+                prefetch(&self.cells[(row - self.count) * cell_width + units.first..][..units.width]);
+                let previous = (sequence * steps + step - 1) * hidden + units.first;
+                prefetch(&self.output_grad[previous..][..units.columns]);
             }
         }
-        let gradient = &self.gradient[(first * steps + step) * hidden + panel.first..];
-        let begin = if panel.columns == panel.wide {
-            Some((gradient, steps * hidden))
+        let output_grad = &self.output_grad[(first * steps + step) * hidden + units.first..];
+        let initial = if units.columns == units.width {
+            Some((output_grad, steps * hidden))
         } else {
-            for (row, sums) in sums.chunks_exact_mut(panel.wide).take(rows).enumerate() {
-                sums[..panel.columns].copy_from_slice(&gradient[row * steps * hidden..][..panel.columns]);
+            for (row, sums) in sums.chunks_exact_mut(units.width).take(rows).enumerate() {
+                sums[..units.columns].copy_from_slice(&output_grad[row * steps * hidden..][..units.columns]);
             }
             None
         };
-        let after = self.gate_term(window, step + 1, first, work.gates, &self.recurrent[panel.first * wide..]);
-        let terms = if step + 1 < steps { &[after][..] } else { &[] };
-        sum::<S, V>(simd, rows, begin, terms, (&mut sums, panel.wide));
+        let recurrent = &self.recurrent[units.first * gate_width..];
+        let next = self.gate_term(time, step + 1, first, buffers.gates, recurrent);
+        let terms = if step + 1 < steps { &[next][..] } else { &[] };
+        sum_tile::<S, V>(simd, rows, initial, terms, (&mut sums, units.width));
         let one = simd.splat_f32s(1.0);
-        for (row, sums) in sums.chunks_exact(panel.wide).take(rows).enumerate() {
-            let at = step * self.count + first + row;
-            for (place, state) in sums.chunks_exact(lanes).enumerate() {
-                let unit = panel.first + place * lanes;
-                let saved = &self.gates[at * wide + 4 * unit..][..step_width];
+        for (row, sums) in sums.chunks_exact(units.width).take(rows).enumerate() {
+            let sequence = first + row;
+            let row = step * self.count + sequence;
+            for (vector, state_grad) in sums.chunks_exact(lanes).enumerate() {
+                let unit = units.first + vector * lanes;
+                let saved = &self.gates[row * gate_width + 4 * unit..][..group_width];
                 let gate = |gate: usize| load::<S>(&saved[gate * lanes..]);
                 let (i, f, g, o) = (gate(0), gate(1), gate(2), gate(3));
-                let bent = tanh(simd, load::<S>(&self.cells[at * deep + unit..]));
-                let held = if step > 0 {
-                    load::<S>(&self.cells[(at - self.count) * deep + unit..])
+                let tanh_cell = tanh(simd, load::<S>(&self.cells[row * cell_width + unit..]));
+                let previous_cell = if step > 0 {
+                    load::<S>(&self.cells[(row - self.count) * cell_width + unit..])
                 } else {
                     simd.splat_f32s(0.0)
                 };
-                let of_cell = &mut work.cells[(first + row) * deep + unit..][..lanes];
-                let state = load::<S>(state);
-                // x − x²: the slope of the logistic function by its value.
-                let slope = |value| simd.negate_mul_add_e_f32s(value, value, value);
-                let activate_gates = simd.negate_mul_add_e_f32s(bent, bent, one);
-                let through = simd.mul_add_e_f32s(simd.mul_f32s(state, o), activate_gates, load::<S>(of_cell));
-                let of_gates = [
-                    simd.mul_f32s(simd.mul_f32s(through, g), slope(i)),
-                    simd.mul_f32s(simd.mul_f32s(through, held), slope(f)),
-                    simd.mul_f32s(simd.mul_f32s(through, i), simd.negate_mul_add_e_f32s(g, g, one)),
-                    simd.mul_f32s(simd.mul_f32s(state, bent), slope(o)),
+                let cell_buffer = &mut buffers.cells[sequence * cell_width + unit..][..lanes];
+                let state_grad = load::<S>(state_grad);
+                // y − y²: the derivative of the logistic function at output y; 1 − y² is that of tanh.
+                let sigmoid_slope = |y| simd.negate_mul_add_e_f32s(y, y, y);
+                let tanh_slope = |y| simd.negate_mul_add_e_f32s(y, y, one);
+                let cell_grad =
+                    simd.mul_add_e_f32s(simd.mul_f32s(state_grad, o), tanh_slope(tanh_cell), load::<S>(cell_buffer));
+                let gate_grads = [
+                    simd.mul_f32s(simd.mul_f32s(cell_grad, g), sigmoid_slope(i)),
+                    simd.mul_f32s(simd.mul_f32s(cell_grad, previous_cell), sigmoid_slope(f)),
+                    simd.mul_f32s(simd.mul_f32s(cell_grad, i), tanh_slope(g)),
+                    simd.mul_f32s(simd.mul_f32s(state_grad, tanh_cell), sigmoid_slope(o)),
                 ];
-                let row = (step - window.first) * self.count + first + row;
-                let into = &mut work.gates[unit / lanes * window.stride + row * step_width..][..step_width];
-                for (value, into) in of_gates.into_iter().zip(into.chunks_exact_mut(lanes)) {
+                let time_row = (step - time.first) * self.count + sequence;
+                let start = unit / lanes * time.group_stride + time_row * group_width;
+                let into = &mut buffers.gates[start..][..group_width];
+                for (value, into) in gate_grads.into_iter().zip(into.chunks_exact_mut(lanes)) {
                     store::<S>(into, value);
                 }
                 if self.half {
                     round_to_half(into);
                 }
-                store::<S>(of_cell, simd.mul_f32s(through, f));
+                store::<S>(cell_buffer, simd.mul_f32s(cell_grad, f));
             }
         }
     }
 
-    /// Adds to the gradients of the inputs of a window.
+    /// Adds to the gradients of the inputs of a time block.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn inputs<S: Simd>(&self, simd: S, window: Window, work: &mut Work) {
+    fn input_gradients<S: Simd>(&self, simd: S, time: TimeBlock, buffers: &mut GradientBuffers) {
         let LstmShape { steps, inputs, .. } = self.shape;
-        for step in window.first..window.first + window.count {
-            for (first, rows) in parts(self.count, rows::<S>()) {
-                for panel in panels(inputs, S::F32_LANES) {
-                    let right = &self.input[panel.first * self.layout.wide()..];
-                    let term = self.gate_term(window, step, first, work.gates, right);
+        for step in time.first..time.first + time.count {
+            for (first, rows) in split_evenly(self.count, tile_rows::<S>()) {
+                for columns in column_blocks(inputs, S::F32_LANES) {
+                    let right = &self.input[columns.first * self.layout.gate_width()..];
+                    let term = self.gate_term(time, step, first, buffers.gates, right);
                     let stride = steps * inputs;
-                    let into = &mut work.x[(first * steps + step) * inputs + panel.first..];
+                    let into = &mut buffers.x[(first * steps + step) * inputs + columns.first..];
                     let mut sums = [0.0; MOST_ROWS * VECTORS * MOST_LANES];
-                    if panel.wide == VECTORS * S::F32_LANES {
-                        sum::<S, VECTORS>(simd, rows, None, &[term], (&mut sums, panel.wide));
+                    if columns.width == VECTORS * S::F32_LANES {
+                        sum_tile::<S, VECTORS>(simd, rows, None, &[term], (&mut sums, columns.width));
                     } else {
-                        sum::<S, 1>(simd, rows, None, &[term], (&mut sums, panel.wide));
+                        sum_tile::<S, 1>(simd, rows, None, &[term], (&mut sums, columns.width));
                     }
-                    for (row, sums) in sums.chunks_exact(panel.wide).take(rows).enumerate() {
-                        let into = &mut into[row * stride..][..panel.columns];
+                    for (row, sums) in sums.chunks_exact(columns.width).take(rows).enumerate() {
+                        let into = &mut into[row * stride..][..columns.columns];
                         into.iter_mut().zip(sums).for_each(|(into, from)| *into += *from);
                     }
                 }
@@ -315,38 +342,38 @@ impl Block<'_> {
         }
     }
 
-    /// Adds the products of a window to the gradients of the weights.
+    /// Adds the products of a time block to the weight gradients.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn weights<S: Simd>(&self, simd: S, window: Window, work: &mut Work) {
+    fn weight_gradients<S: Simd>(&self, simd: S, time: TimeBlock, buffers: &mut GradientBuffers) {
         let LstmShape { steps, inputs, hidden, .. } = self.shape;
-        let (all, stride) = (inputs + hidden + 1, self.shape.factors());
-        for (row, into) in work.factors.chunks_exact_mut(stride).take(window.count * self.count).enumerate() {
-            let (step, sequence) = (window.first + row / self.count, row % self.count);
-            let at = sequence * steps + step;
-            into[..inputs].copy_from_slice(&self.x[at * inputs..][..inputs]);
+        let (factors, stride) = (inputs + hidden + 1, self.shape.factor_stride());
+        for (row, into) in buffers.factors.chunks_exact_mut(stride).take(time.count * self.count).enumerate() {
+            let (step, sequence) = (time.first + row / self.count, row % self.count);
+            let row = sequence * steps + step;
+            into[..inputs].copy_from_slice(&self.x[row * inputs..][..inputs]);
             let state = &mut into[inputs..inputs + hidden];
             if step > 0 {
-                state.copy_from_slice(&self.output[(at - 1) * hidden..][..hidden]);
+                state.copy_from_slice(&self.output[(row - 1) * hidden..][..hidden]);
             } else {
                 state.fill(0.0);
             }
-            into[all - 1] = 1.0;
+            into[factors - 1] = 1.0;
         }
-        let step_width = VECTORS * S::F32_LANES;
+        let group_width = VECTORS * S::F32_LANES;
         for group in 0..self.layout.groups() {
-            for (first, rows) in parts(all, rows::<S>()) {
+            for (first, rows) in split_evenly(factors, tile_rows::<S>()) {
                 let term = Term {
-                    left: &work.factors[first..],
-                    row: 1,
-                    step: stride,
-                    count: window.count * self.count,
-                    stretch: 0,
-                    stretches: 1,
-                    right: Right::Single(&work.gates[group * window.stride..]),
+                    left: &buffers.factors[first..],
+                    row_stride: 1,
+                    stride,
+                    count: time.count * self.count,
+                    segment_stride: 0,
+                    segments: 1,
+                    right: RightMatrix::Single(&buffers.gates[group * time.group_stride..]),
                 };
-                let out = &mut work.weights[(group * all + first) * step_width..];
-                sum::<S, VECTORS>(simd, rows, None, &[term], (out, step_width));
+                let out = &mut buffers.weights[(group * factors + first) * group_width..];
+                sum_tile::<S, VECTORS>(simd, rows, None, &[term], (out, group_width));
             }
         }
     }

@@ -1,9 +1,9 @@
-//! A layer of an LSTM, forward and backward, fused: weights are packed once a call in the order in which the tiles of sums
-//! read them, so that the four gates of the same units are in registers together when their functions are due.
+//! Fused LSTM layer, forward and backward. The weights are packed once per call so that one tile computes the four
+//! gates of a group of units and applies their activations while the sums are in registers.
 //!
-//! Units are taken in groups of one vector. A row of gates holds group after group, and of each group i, f, g and o.
-//! Sequences are taken in blocks, a block step by step, so that what a step leaves is near when the next one wants it.
-//! Sums of a row have one order, whatever rows stand beside it: a row's bits depend on no other row.
+//! Units are grouped by vector. A row of gates (one sequence at one step) is group after group, and in each group i, f,
+//! g, o. Sequences are processed in blocks, each block step by step, so that the values of a step are in cache at the
+//! next one. The sums of a row have a fixed order, so its bits do not depend on the other rows.
 
 mod backward;
 mod forward;
@@ -12,28 +12,30 @@ mod packed_weights;
 
 use pulp::Arch;
 
-use super::microkernel::MOST_LANES;
+use super::MOST_LANES;
+use backward::BackwardPass;
+use forward::ForwardPass;
 pub use packed_weights::LstmPackedWeights;
 
 /// Most sequences of a block.
 const BLOCK: usize = 48;
-/// Most rows (a sequence at a step) of gradients of gates that are in memory before the weights' gradients take them.
-const WINDOW: usize = 192;
-/// Fewer sequences than this have the products of their inputs taken for many steps at once.
-const FEW: usize = 4;
-/// Most rows whose products of inputs are taken at once.
-const AHEAD: usize = 60;
+/// Most rows of gate gradients that a backward pass holds before it adds their products to the weight gradients.
+const TIME_BLOCK_ROWS: usize = 192;
+/// Below this many sequences, the input projections of many steps are computed together.
+const FEW_SEQUENCES: usize = 4;
+/// Most rows whose input projections are computed together.
+const PROJECTED_ROWS: usize = 60;
 
-/// Sizes of a layer's call.
+/// Sizes of a call of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LstmShape {
     /// Sequences.
     pub sequences: usize,
-    /// Steps of each.
+    /// Steps of each sequence.
     pub steps: usize,
-    /// Numbers of an input.
+    /// Input features.
     pub inputs: usize,
-    /// Units.
+    /// Hidden units.
     pub hidden: usize,
 }
 
@@ -44,11 +46,11 @@ pub struct LstmWeights<'a> {
     pub input: &'a [f32],
     /// `[4 hidden, hidden]`.
     pub recurrent: &'a [f32],
-    /// Two of `[4 hidden]`, which are added up.
+    /// Input and recurrent bias, each `[4 hidden]`; the layer uses their sum.
     pub biases: [&'a [f32]; 2],
 }
 
-/// Gradients of a layer, to be added to; empty where nobody asks.
+/// Gradients that a backward pass adds to. A slice is empty if its gradient is not needed.
 #[derive(Debug)]
 pub struct LstmGradients<'a> {
     /// Of the inputs, `[sequences, steps, inputs]`.
@@ -57,133 +59,141 @@ pub struct LstmGradients<'a> {
     pub input: &'a mut [f32],
     /// `[4 hidden, hidden]`.
     pub recurrent: &'a mut [f32],
-    /// Two of `[4 hidden]`, whose gradients are equal.
+    /// Of both biases, each `[4 hidden]`; the two are equal.
     pub biases: [&'a mut [f32]; 2],
 }
 
-/// A count of units or inputs with room for whole vectors, however wide.
+/// A count of units or inputs, rounded up to whole vectors of any supported width.
 fn padded(count: usize) -> usize {
     count.next_multiple_of(MOST_LANES)
 }
 
 impl LstmShape {
-    /// Gates of a row, padded.
-    fn wide(&self) -> usize {
+    /// Gates of a row, padded for any vector width.
+    fn padded_gate_width(&self) -> usize {
         4 * padded(self.hidden)
     }
 
-    /// Rows that a block's inputs are taken ahead for, where they are.
-    fn ahead(&self) -> usize {
-        if self.sequences < FEW { AHEAD.min(self.sequences * self.steps) } else { 0 }
+    /// Rows whose input projections are computed together; 0 if every step computes its own.
+    fn projected_rows(&self) -> usize {
+        if self.sequences < FEW_SEQUENCES { PROJECTED_ROWS.min(self.sequences * self.steps) } else { 0 }
     }
 
-    /// Rows of gradients of gates in memory, and one step more.
-    fn window(&self) -> usize {
-        WINDOW.min(BLOCK.min(self.sequences) * (self.steps + 1))
+    /// Rows of gate gradients that a backward pass holds: those of a time block and of the step after it.
+    fn time_block_rows(&self) -> usize {
+        TIME_BLOCK_ROWS.min(BLOCK.min(self.sequences) * (self.steps + 1))
     }
 
-    /// From one row of the weights' right factors to the next: input, state and a one. An odd number of cache lines, so that
-    /// one column of many rows does not fall in a few places of a cache.
-    fn factors(&self) -> usize {
+    /// Distance between rows of the right factors of the weight gradients (input, state, 1). An odd number of cache
+    /// lines, so that a column of many rows spreads over the sets of the cache.
+    fn factor_stride(&self) -> usize {
         let lines = (self.inputs + self.hidden + 1).div_ceil(MOST_LANES);
         (lines | 1) * MOST_LANES
     }
 
-    /// Numbers that a forward pass keeps for the backward pass: gates after their functions and cell states of each row.
+    /// Elements that a forward pass saves for the backward pass: activated gates and cell states of each row.
     pub fn saved(&self) -> usize {
-        self.sequences * self.steps * (self.wide() + padded(self.hidden))
+        self.sequences * self.steps * (self.padded_gate_width() + padded(self.hidden))
     }
 
-    /// Numbers that a forward pass works with: packed weights and biases, cell states of a block, and products of inputs.
+    /// Elements of workspace of a forward pass: packed parameters, cell states of a block and input projections.
     pub fn forward(&self) -> usize {
-        self.wide() * (self.inputs + self.hidden + 1) + self.forward_packed()
+        self.padded_gate_width() * (self.inputs + self.hidden + 1) + self.forward_packed()
     }
 
-    /// The same where the weights were packed beforehand.
+    /// Elements of workspace of a forward pass with weights that were packed beforehand.
     pub fn forward_packed(&self) -> usize {
-        BLOCK.min(self.sequences) * padded(self.hidden) + self.ahead() * self.wide()
+        BLOCK.min(self.sequences) * padded(self.hidden) + self.projected_rows() * self.padded_gate_width()
     }
 
-    /// Numbers that a backward pass works with: packed weights, the weights' gradients, gradients of a block's cell states,
-    /// and gradients of gates and right factors of some steps.
+    /// Elements of workspace of a backward pass: packed weights, weight gradients, cell-state gradients of a block, and
+    /// gate gradients and right factors of a time block.
     pub fn backward(&self) -> usize {
-        let packed = self.wide() * (padded(self.inputs) + padded(self.hidden));
-        let gradients = self.wide() * (self.inputs + self.hidden + 1);
+        let packed = self.padded_gate_width() * (padded(self.inputs) + padded(self.hidden));
+        let gradients = self.padded_gate_width() * (self.inputs + self.hidden + 1);
         let cells = BLOCK.min(self.sequences) * padded(self.hidden);
-        packed + gradients + cells + self.window() * (self.wide() + self.factors())
+        packed + gradients + cells + self.time_block_rows() * (self.padded_gate_width() + self.factor_stride())
     }
 
-    /// Numbers that computing a block again works with: what a forward pass does, and gates, cell states and states of a block.
-    pub fn again(&self) -> usize {
+    /// Elements of additional workspace of a backward pass that recomputes what was not saved: that of a forward pass,
+    /// and gates, cell states and states of a block.
+    pub fn recompute(&self) -> usize {
         let rows = BLOCK.min(self.sequences) * self.steps;
-        self.forward() + rows * (self.wide() + padded(self.hidden) + self.hidden)
+        self.forward() + rows * (self.padded_gate_width() + padded(self.hidden) + self.hidden)
     }
 }
 
-/// What a pass is given.
+/// The arguments that all passes take.
 #[derive(Clone, Copy, Debug)]
-pub struct LstmGiven<'a> {
+pub struct LstmArguments<'a> {
     /// Sizes.
     pub shape: LstmShape,
-    /// Parameters; a backward pass that need not compute again reads no bias.
+    /// Parameters. A backward pass reads the biases only if it recomputes.
     pub weights: LstmWeights<'a>,
-    /// `[sequences, steps, inputs]`.
+    /// Inputs, `[sequences, steps, inputs]`.
     pub x: &'a [f32],
-    /// Whether gates, states and their gradients are rounded to half precision; sums and cell states are not.
+    /// Whether gates, states and their gradients are rounded to half precision. Sums and cell states never are.
     pub half: bool,
 }
 
-/// The state at every step, `[sequences, steps, hidden]`. `saved` has [`LstmShape::saved`] numbers, or none where no backward
-/// pass will come; `scratch` has [`LstmShape::forward`].
+/// Computes the state at every step, `[sequences, steps, hidden]`. `saved` has [`LstmShape::saved`] elements, or none
+/// if there will be no backward pass; `scratch` has [`LstmShape::forward`].
 ///
 /// # Panics
-/// Where sizes do not agree: a fault of the caller.
-pub fn lstm_forward(given: LstmGiven, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
-    forward_at(Arch::new(), given, output, saved, scratch);
+/// If the sizes do not agree.
+pub fn lstm_forward(arguments: LstmArguments, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
+    forward_at(Arch::new(), arguments, output, saved, scratch);
 }
 
-/// The same without a backward pass, with weights that were packed beforehand: those in `given` are not looked at. `scratch` has
-/// [`LstmShape::forward_packed`] numbers.
+/// Computes the same bits as [`lstm_forward`] with weights that were packed beforehand, without a backward pass. The
+/// weights in `arguments` are ignored. `scratch` has [`LstmShape::forward_packed`] elements.
 ///
 /// # Panics
-/// Where sizes do not agree: a fault of the caller.
-pub fn lstm_predict(given: LstmGiven, prepared: &LstmPackedWeights, output: &mut [f32], scratch: &mut [f32]) {
-    predict_at(Arch::new(), given, prepared, output, scratch);
+/// If the sizes do not agree.
+pub fn lstm_predict(arguments: LstmArguments, packed: &LstmPackedWeights, output: &mut [f32], scratch: &mut [f32]) {
+    predict_at(Arch::new(), arguments, packed, output, scratch);
 }
 
-/// Adds to the gradients of x and of the parameters. `output` and `saved` are as [`lstm_forward`] left them, `gradient` is
-/// that of the output, and `scratch` has [`LstmShape::backward`] numbers. Where nothing was saved, gates and cell states are
-/// computed again, to the same bits, block by block, and `scratch` has [`LstmShape::again`] numbers more.
+/// Adds to the gradients of the inputs and the parameters. `output` and `saved` are those of [`lstm_forward`],
+/// `output_grad` is `[sequences, steps, hidden]`, and `scratch` has [`LstmShape::backward`] elements. If `saved` is
+/// empty, gates and cell states are recomputed block by block, to the same bits, and `scratch` has
+/// [`LstmShape::recompute`] elements more.
 ///
 /// # Panics
-/// Where sizes do not agree: a fault of the caller.
+/// If the sizes do not agree.
 pub fn lstm_backward(
-    given: LstmGiven,
+    arguments: LstmArguments,
     output: &[f32],
     saved: &[f32],
-    gradient: &[f32],
+    output_grad: &[f32],
     gradients: LstmGradients,
     scratch: &mut [f32],
 ) {
-    backward_at(Arch::new(), (given, gradient), (output, saved), gradients, scratch);
+    backward_at(Arch::new(), (arguments, output_grad), (output, saved), gradients, scratch);
 }
 
-fn forward_at(arch: Arch, given: LstmGiven, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
-    arch.dispatch(forward::Pass { given, prepared: None, output, saved, scratch });
+fn forward_at(arch: Arch, arguments: LstmArguments, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
+    arch.dispatch(ForwardPass { arguments, packed: None, output, saved, scratch });
 }
 
-fn predict_at(arch: Arch, given: LstmGiven, prepared: &LstmPackedWeights, output: &mut [f32], scratch: &mut [f32]) {
-    arch.dispatch(forward::Pass { given, prepared: Some(prepared), output, saved: &mut [], scratch });
+fn predict_at(
+    arch: Arch,
+    arguments: LstmArguments,
+    packed: &LstmPackedWeights,
+    output: &mut [f32],
+    scratch: &mut [f32],
+) {
+    arch.dispatch(ForwardPass { arguments, packed: Some(packed), output, saved: &mut [], scratch });
 }
 
 fn backward_at(
     arch: Arch,
-    (given, gradient): (LstmGiven, &[f32]),
+    (arguments, output_grad): (LstmArguments, &[f32]),
     (output, saved): (&[f32], &[f32]),
     gradients: LstmGradients,
     scratch: &mut [f32],
 ) {
-    arch.dispatch(backward::Pass { given, output, saved, gradient, gradients, scratch });
+    arch.dispatch(BackwardPass { arguments, output, saved, output_grad, gradients, scratch });
 }
 
 #[cfg(test)]

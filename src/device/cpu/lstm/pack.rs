@@ -1,23 +1,34 @@
-//! Weights of a layer in the order in which tiles read them, and gradients of weights back from it.
+//! Packs the weights of a layer in the order in which tiles read them, and unpacks weight gradients from it.
 
-use super::super::microkernel::VECTORS;
+use super::super::microkernel::{RightMatrix, VECTORS};
+use super::{LstmArguments, LstmShape};
 
-/// Gates of a layer, a vector of `lanes` units at a time.
+/// The order of gates in a row: groups of `lanes` units, and in each group i, f, g, o.
 #[derive(Clone, Copy)]
-pub(super) struct Gates {
+pub(super) struct GateLayout {
     pub hidden: usize,
     pub lanes: usize,
 }
 
-impl Gates {
+impl GateLayout {
     /// Groups of units.
     pub(super) fn groups(self) -> usize {
         self.hidden.div_ceil(self.lanes)
     }
 
-    /// Gates of a row.
-    pub(super) fn wide(self) -> usize {
-        4 * self.lanes * self.groups()
+    /// Gates of a group, padding included.
+    pub(super) fn group_width(self) -> usize {
+        4 * self.lanes
+    }
+
+    /// Gates of a row, padding included.
+    pub(super) fn gate_width(self) -> usize {
+        self.group_width() * self.groups()
+    }
+
+    /// Cell states of a row, padding included.
+    pub(super) fn cell_width(self) -> usize {
+        self.lanes * self.groups()
     }
 
     /// Units of a group; the last one may have fewer.
@@ -25,29 +36,29 @@ impl Gates {
         self.lanes.min(self.hidden - group * self.lanes)
     }
 
-    /// For each place in a row of gates, the row of the weights that it has; none for padding.
-    fn rows(self) -> impl Iterator<Item = Option<usize>> {
-        (0..self.wide()).map(move |place| {
-            let (group, within) = (place / (4 * self.lanes), place % (4 * self.lanes));
+    /// For each gate of a row, its row in the weights `[4 hidden, …]`; `None` for padding.
+    fn weight_rows(self) -> impl Iterator<Item = Option<usize>> {
+        (0..self.gate_width()).map(move |gate| {
+            let (group, within) = (gate / self.group_width(), gate % self.group_width());
             let unit = group * self.lanes + within % self.lanes;
             (unit < self.hidden).then(|| within / self.lanes * self.hidden + unit)
         })
     }
 
-    /// Weights `[4 hidden, inner]` as right side of sums over `inner`: by group, `[inner, 4 lanes]`.
+    /// Packs weights `[4 hidden, inner]` as right matrices of sums over `inner`: per group `[inner, 4 lanes]`.
     pub(super) fn pack(self, weights: &[f32], inner: usize, out: &mut [f32]) {
-        let step = 4 * self.lanes;
-        for (group, out) in out.chunks_exact_mut(inner * step).take(self.groups()).enumerate() {
+        let stride = self.group_width();
+        for (group, out) in out.chunks_exact_mut(inner * stride).take(self.groups()).enumerate() {
             let units = self.units(group);
             for gate in 0..4 {
                 let rows = &weights[(gate * self.hidden + group * self.lanes) * inner..][..units * inner];
                 let out = &mut out[gate * self.lanes..];
-                let squares = units / SQUARE * SQUARE;
-                for unit in (0..squares).step_by(SQUARE) {
-                    transpose(&rows[unit * inner..][..SQUARE * inner], inner, &mut out[unit..], step);
+                let transposed = units / SQUARE * SQUARE;
+                for unit in (0..transposed).step_by(SQUARE) {
+                    transpose(&rows[unit * inner..][..SQUARE * inner], inner, &mut out[unit..], stride);
                 }
-                for unit in squares..self.lanes {
-                    let column = out[unit..].iter_mut().step_by(step).take(inner);
+                for unit in transposed..self.lanes {
+                    let column = out[unit..].iter_mut().step_by(stride).take(inner);
                     match rows.get(unit * inner..(unit + 1) * inner) {
                         Some(row) => column.zip(row).for_each(|(into, from)| *into = *from),
                         None => column.for_each(|into| *into = 0.0),
@@ -57,90 +68,114 @@ impl Gates {
         }
     }
 
-    /// Sums of both biases.
+    /// Adds both biases and packs the sums.
     pub(super) fn pack_biases(self, biases: [&[f32]; 2], out: &mut [f32]) {
-        for (row, into) in self.rows().zip(out) {
+        for (row, into) in self.weight_rows().zip(out) {
             *into = row.map_or(0.0, |row| biases[0][row] + biases[1][row]);
         }
     }
 
-    /// Weights `[4 hidden, columns]` as right side of sums over the gates: by panel of columns, `[gates, panel]`.
+    /// Packs weights `[4 hidden, columns]` as right matrices of sums over gates: per column block `[gates, width]`.
     pub(super) fn pack_transposed(self, weights: &[f32], columns: usize, out: &mut [f32]) {
-        for panel in panels(columns, self.lanes) {
-            let out = &mut out[panel.first * self.wide()..][..panel.wide * self.wide()];
-            for (row, into) in self.rows().zip(out.chunks_exact_mut(panel.wide)) {
+        for block in column_blocks(columns, self.lanes) {
+            let out = &mut out[block.first * self.gate_width()..][..block.width * self.gate_width()];
+            for (row, into) in self.weight_rows().zip(out.chunks_exact_mut(block.width)) {
                 into.fill(0.0);
                 if let Some(row) = row {
-                    let from = &weights[row * columns + panel.first..][..panel.columns];
-                    into[..panel.columns].copy_from_slice(from);
+                    let from = &weights[row * columns + block.first..][..block.columns];
+                    into[..block.columns].copy_from_slice(from);
                 }
             }
         }
     }
 
-    /// Adds gradients that stand by group, `[factors, 4 lanes]`, to those of weights `[4 hidden, inner]` whose factors begin at
-    /// `first`.
+    /// Adds packed gradients, per group `[factors, 4 lanes]`, to the gradients of weights `[4 hidden, inner]` whose
+    /// factors begin at `first`.
     pub(super) fn unpack(self, packed: &[f32], factors: usize, first: usize, inner: usize, into: &mut [f32]) {
-        let step = 4 * self.lanes;
-        for (place, row) in self.rows().enumerate() {
+        let stride = self.group_width();
+        for (gate, row) in self.weight_rows().enumerate() {
             let Some(row) = row else { continue };
-            let column = &packed[(place / step * factors + first) * step + place % step..];
+            let column = &packed[(gate / stride * factors + first) * stride + gate % stride..];
             let into = &mut into[row * inner..][..inner];
-            into.iter_mut().zip(column.iter().step_by(step)).for_each(|(into, from)| *into += *from);
+            into.iter_mut().zip(column.iter().step_by(stride)).for_each(|(into, from)| *into += *from);
         }
     }
 }
 
-/// Rows that are turned into columns together.
+/// The packed parameters that a forward pass reads.
+#[derive(Clone, Copy)]
+pub(super) struct GateWeights<'a> {
+    pub(super) input: RightMatrix<'a>,
+    pub(super) recurrent: RightMatrix<'a>,
+    pub(super) biases: &'a [f32],
+}
+
+impl<'a> GateWeights<'a> {
+    /// Packs the parameters of a layer into the start of `scratch`, and returns them with the rest of it.
+    pub(super) fn pack(layout: GateLayout, arguments: &LstmArguments, scratch: &'a mut [f32]) -> (Self, &'a mut [f32]) {
+        let LstmArguments { shape: LstmShape { inputs, hidden, .. }, weights, .. } = *arguments;
+        let gate_width = layout.gate_width();
+        let (input, rest) = scratch.split_at_mut(gate_width * inputs);
+        let (recurrent, rest) = rest.split_at_mut(gate_width * hidden);
+        let (biases, rest) = rest.split_at_mut(gate_width);
+        layout.pack(weights.input, inputs, input);
+        layout.pack(weights.recurrent, hidden, recurrent);
+        layout.pack_biases(weights.biases, biases);
+        (Self { input: RightMatrix::Single(input), recurrent: RightMatrix::Single(recurrent), biases }, rest)
+    }
+}
+
+/// Rows and columns of the squares that [`transpose`] works in.
 const SQUARE: usize = 4;
 
-/// Writes four rows of `inner` numbers as columns of `out`, `step` numbers from one to the next, in squares where there is an
-/// instruction for it.
-fn transpose(rows: &[f32], inner: usize, out: &mut [f32], step: usize) {
+/// Writes four rows of `inner` elements as columns of `out`, whose rows begin `stride` elements apart; in 4 x 4 squares
+/// on CPUs that have instructions for it.
+fn transpose(rows: &[f32], inner: usize, out: &mut [f32], stride: usize) {
     let mut done = 0;
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_loadu_ps, _mm_storeu_ps};
-        assert!(SQUARE * inner <= rows.len() && (inner == 0 || (inner - 1) * step + SQUARE <= out.len()));
+        assert!(SQUARE * inner <= rows.len() && (inner == 0 || (inner - 1) * stride + SQUARE <= out.len()));
         while done + SQUARE <= inner {
-            // SAFETY: four numbers from place `done` of each row, and four from the head of columns `done` to `done + 3`, are
-            // inside the slices, which the assertion saw; every x86-64 has the instructions.
+            // SAFETY: elements `done..done + 4` of each of the four rows lie inside `rows`, and the first four elements
+            // of the rows `done..done + 4` of `out` lie inside `out`, because `done + 4 <= inner` and by the assertion
+            // above. SSE is part of x86-64.
             unsafe {
                 let from = rows.as_ptr().add(done);
                 let [mut a, mut b, mut c, mut d] = [0, 1, 2, 3].map(|row| _mm_loadu_ps(from.add(row * inner)));
                 _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
                 for (column, values) in [a, b, c, d].into_iter().enumerate() {
-                    _mm_storeu_ps(out.as_mut_ptr().add((done + column) * step), values);
+                    _mm_storeu_ps(out.as_mut_ptr().add((done + column) * stride), values);
                 }
             }
             done += SQUARE;
         }
     }
-    for place in done..inner {
+    for column in done..inner {
         for row in 0..SQUARE {
-            out[place * step + row] = rows[row * inner + place];
+            out[column * stride + row] = rows[row * inner + column];
         }
     }
 }
 
-/// Columns that a tile takes together.
+/// Columns that one tile computes.
 #[derive(Clone, Copy)]
-pub(super) struct Panel {
+pub(super) struct ColumnBlock {
     pub first: usize,
-    /// Columns that there are.
+    /// Columns without padding.
     pub columns: usize,
-    /// Columns with padding: as wide as a wide tile or a narrow one.
-    pub wide: usize,
+    /// Columns with padding: the width of a wide or a narrow tile.
+    pub width: usize,
 }
 
-/// Wide panels as far as they are full, then narrow ones.
-pub(super) fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = Panel> {
+/// Splits columns into blocks for wide tiles. A rest that would leave a vector of such a tile empty gets narrow ones.
+pub(super) fn column_blocks(columns: usize, lanes: usize) -> impl Iterator<Item = ColumnBlock> {
     let mut first = 0;
     std::iter::from_fn(move || {
         let left = columns - first;
         let vectors = if left > (VECTORS - 1) * lanes { VECTORS } else { 1 };
-        let panel = Panel { first, columns: left.min(vectors * lanes), wide: vectors * lanes };
-        first += panel.columns;
-        (left > 0).then_some(panel)
+        let block = ColumnBlock { first, columns: left.min(vectors * lanes), width: vectors * lanes };
+        first += block.columns;
+        (left > 0).then_some(block)
     })
 }

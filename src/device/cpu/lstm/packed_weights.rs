@@ -1,88 +1,87 @@
-//! Weights of a layer that are packed once for many calls, in half precision where that loses nothing.
+//! Weights of a layer that are packed once for many calls, stored in half precision if that is lossless.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::super::microkernel::Right;
+use super::super::microkernel::RightMatrix;
 use super::LstmWeights;
-use super::forward::Packed;
-use super::pack::Gates;
+use super::pack::{GateLayout, GateWeights};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Packed parameters of a layer, in the order in which this machine's vectors read them.
+/// Packed parameters of a layer, in the order that fits the vector width of this machine.
 #[derive(Debug)]
 pub struct LstmPackedWeights {
     hidden: usize,
     inputs: usize,
     lanes: usize,
-    input: Stored,
-    recurrent: Stored,
+    input: PackedMatrix,
+    recurrent: PackedMatrix,
     biases: Vec<f32>,
 }
 
-/// Numbers that begin with a cache line: a vector that lies in two of them comes from the second-level cache in two pieces.
+/// A vector of elements that begins at a cache line: a load that crosses two lines is slower.
 #[derive(Debug)]
-struct Aligned<T> {
-    numbers: Vec<T>,
+struct AlignedVec<T> {
+    elements: Vec<T>,
     first: usize,
 }
 
-impl<T: Copy> Aligned<T> {
+impl<T: Copy> AlignedVec<T> {
     fn new(from: &[T], zero: T) -> Self {
         let most = LINE / size_of::<T>();
-        let mut numbers = vec![zero; from.len() + most];
-        let first = numbers.as_ptr().align_offset(LINE).min(most);
-        numbers[first..][..from.len()].copy_from_slice(from);
-        numbers.truncate(first + from.len());
-        Self { numbers, first }
+        let mut elements = vec![zero; from.len() + most];
+        let first = elements.as_ptr().align_offset(LINE).min(most);
+        elements[first..][..from.len()].copy_from_slice(from);
+        elements.truncate(first + from.len());
+        Self { elements, first }
     }
 
     fn get(&self) -> &[T] {
-        &self.numbers[self.first..]
+        &self.elements[self.first..]
     }
 }
 
-/// Numbers that are kept.
+/// The elements of a packed matrix, in the precision in which they are stored.
 #[derive(Debug)]
-enum Stored {
-    Single(Aligned<f32>),
-    Half(Aligned<f16>),
+enum PackedMatrix {
+    Single(AlignedVec<f32>),
+    Half(AlignedVec<f16>),
 }
 
-impl Stored {
-    /// Keeps numbers; where they are to be in half precision, and all of them are there and finite, in half the bytes.
-    fn new(numbers: &[f32], half: bool) -> Self {
+impl PackedMatrix {
+    /// Stores the elements; in half precision if `half` is set and every element is finite and representable in it.
+    fn new(elements: &[f32], half: bool) -> Self {
         if half {
-            let mut stored = vec![f16::ZERO; numbers.len()];
-            stored.convert_from_f32_slice(numbers);
-            let mut back = vec![0.0; numbers.len()];
+            let mut stored = vec![f16::ZERO; elements.len()];
+            stored.convert_from_f32_slice(elements);
+            let mut back = vec![0.0; elements.len()];
             stored.convert_to_f32_slice(&mut back);
-            if back.iter().zip(numbers).all(|(one, two)| one.is_finite() && one.to_bits() == two.to_bits()) {
-                return Self::Half(Aligned::new(&stored, f16::ZERO));
+            if back.iter().zip(elements).all(|(one, two)| one.is_finite() && one.to_bits() == two.to_bits()) {
+                return Self::Half(AlignedVec::new(&stored, f16::ZERO));
             }
         }
-        Self::Single(Aligned::new(numbers, 0.0))
+        Self::Single(AlignedVec::new(elements, 0.0))
     }
 
-    fn right(&self) -> Right<'_> {
+    fn right(&self) -> RightMatrix<'_> {
         match self {
-            Self::Single(numbers) => Right::Single(numbers.get()),
-            Self::Half(numbers) => Right::Half(numbers.get()),
+            Self::Single(elements) => RightMatrix::Single(elements.get()),
+            Self::Half(elements) => RightMatrix::Half(elements.get()),
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Single(numbers) => size_of_val(numbers.get()),
-            Self::Half(numbers) => size_of_val(numbers.get()),
+            Self::Single(elements) => size_of_val(elements.get()),
+            Self::Half(elements) => size_of_val(elements.get()),
         }
     }
 }
 
-/// Numbers in a vector.
+/// Reports the `f32` lanes of a SIMD level.
 struct Lanes;
 
 impl WithSimd for Lanes {
@@ -96,26 +95,26 @@ impl WithSimd for Lanes {
 }
 
 impl LstmPackedWeights {
-    /// Packs the parameters of a layer with this many units. Where they are `half`, which is to say hold what half precision can,
-    /// they are stored in it; biases are not, whose sums need not be in it.
+    /// Packs the parameters of a layer with `hidden` units. With `half`, weights that half precision represents exactly
+    /// are stored in it; biases never are, because the sum of two may need more.
     ///
     /// # Panics
-    /// Where sizes do not agree: a fault of the caller.
+    /// If the sizes do not agree.
     pub fn new(weights: LstmWeights, hidden: usize, half: bool) -> Self {
         Self::at(Arch::new(), weights, hidden, half)
     }
 
     pub(super) fn at(arch: Arch, weights: LstmWeights, hidden: usize, half: bool) -> Self {
         let lanes = arch.dispatch(Lanes);
-        let layout = Gates { hidden, lanes };
+        let layout = GateLayout { hidden, lanes };
         let inputs = weights.input.len() / (4 * hidden);
-        assert_eq!(weights.input.len(), 4 * hidden * inputs, "weights of another size");
+        assert_eq!(weights.input.len(), 4 * hidden * inputs, "the weights have another size");
         let pack = |weights: &[f32], inner: usize| {
-            let mut out = vec![0.0; layout.wide() * inner];
+            let mut out = vec![0.0; layout.gate_width() * inner];
             layout.pack(weights, inner, &mut out);
-            Stored::new(&out, half)
+            PackedMatrix::new(&out, half)
         };
-        let mut biases = vec![0.0; layout.wide()];
+        let mut biases = vec![0.0; layout.gate_width()];
         layout.pack_biases(weights.biases, &mut biases);
         Self {
             hidden,
@@ -127,29 +126,29 @@ impl LstmPackedWeights {
         }
     }
 
-    /// Bytes of its numbers.
+    /// Bytes of its elements.
     pub fn bytes(&self) -> usize {
         self.input.bytes() + self.recurrent.bytes() + size_of_val(self.biases.as_slice())
     }
 
-    /// What a pass reads.
-    pub(super) fn packed(&self, layout: Gates, inputs: usize) -> Packed<'_> {
+    /// The packed parameters, for a forward pass of a layer with this layout and these inputs.
+    pub(super) fn gate_weights(&self, layout: GateLayout, inputs: usize) -> GateWeights<'_> {
         let agree = self.hidden == layout.hidden && self.lanes == layout.lanes && self.inputs == inputs;
-        assert!(agree, "weights that were prepared for another layer");
-        Packed { input: self.input.right(), recurrent: self.recurrent.right(), biases: &self.biases }
+        assert!(agree, "the weights were packed for another layer");
+        GateWeights { input: self.input.right(), recurrent: self.recurrent.right(), biases: &self.biases }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Aligned, LINE};
+    use super::{AlignedVec, LINE};
 
     #[test]
-    fn numbers_begin_with_a_cache_line() {
+    fn an_aligned_vec_begins_at_a_cache_line() {
         for count in [1_u16, 3, 64, 1000] {
-            let numbers: Vec<u16> = (0..count).collect();
-            let aligned = Aligned::new(&numbers, 7);
-            assert_eq!(aligned.get(), numbers);
+            let elements: Vec<u16> = (0..count).collect();
+            let aligned = AlignedVec::new(&elements, 7);
+            assert_eq!(aligned.get(), elements);
             assert_eq!(aligned.get().as_ptr().align_offset(LINE), 0);
         }
     }
