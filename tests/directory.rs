@@ -144,7 +144,7 @@ fn what_a_directory_cannot_take_is_refused_before_anything_is_computed() {
     let foreign = scratch.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
     std::fs::write(foreign.join("thesis.doc"), "").unwrap();
-    refused(&run(&foreign, &[impossible]).output().unwrap(), "holds thesis.doc, so it is no run directory");
+    refused(&run(&foreign, &[impossible]).output().unwrap(), "holds thesis.doc, so it is not a run directory");
     assert_eq!(names(&foreign), ["thesis.doc"]);
     let file = scratch.path().join("file");
     std::fs::write(&file, "").unwrap();

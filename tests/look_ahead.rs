@@ -9,7 +9,7 @@ use walkforge::job::Runtime;
 use walkforge::panel::{Membership, Panel, PanelKind};
 use walkforge::plugin::{PluginSearch, register};
 use walkforge::portfolio::Decision;
-use walkforge::run::{Audit, Decided, Pipeline, Run};
+use walkforge::run::{Audit, Pipeline, Run, WindowDecisions};
 use walkforge::windows::{Rebalance, Window, decisions, windows};
 
 /// Five assets on weekdays of four years; members come and go.
@@ -63,7 +63,7 @@ fn audited(panel: &Panel, weigh: &dyn Fn(&Panel, &Window, usize) -> Vec<f64>) ->
             shown: vec![true; panel.assets().len()],
             scores: None,
         });
-        Decided { decisions: decided.collect(), failed: None }
+        WindowDecisions { decisions: decided.collect(), failed: None }
     };
     let as_decided = |_: &Panel, _: usize, decisions: &[Decision], _: usize| {
         Ok(decisions.iter().map(|decision| (decision.row, decision.target.clone())).collect())
@@ -74,7 +74,7 @@ fn audited(panel: &Panel, weigh: &dyn Fn(&Panel, &Window, usize) -> Vec<f64>) ->
         models: 1,
         lag: 0,
         decide: &decide,
-        weigh: &as_decided,
+        simulate: &as_decided,
         cancelled: &|| false,
     };
     pipeline.audit(1000).unwrap()

@@ -1,30 +1,32 @@
-//! Axes: where round values and calendar days stand, and what is written beside them.
+//! Axes of charts: positions and labels of round values and of calendar dates.
 
 use jiff::civil::Date;
 
 /// Days since 1970-01-01.
-pub(super) fn number(day: Date) -> f64 {
+pub(super) fn day_number(day: Date) -> f64 {
     Date::new(1970, 1, 1).map_or(0.0, |epoch| epoch.duration_until(day).as_secs_f64() / 86_400.0)
 }
 
-/// Places days from 0 to 1.
+/// The horizontal axis of a chart: maps dates to positions from 0 to 1.
 #[derive(Clone, Copy)]
-pub(super) struct Across {
+pub(super) struct DateAxis {
     first: f64,
     last: f64,
 }
 
-impl Across {
+impl DateAxis {
+    /// An axis from the first to the last of `days`.
     pub(super) fn new(days: &[Date]) -> Self {
-        let first = days.first().map_or(0.0, |day| number(*day));
-        Self { first, last: days.last().map_or(1.0, |day| number(*day)).max(first + 1.0) }
+        let first = days.first().map_or(0.0, |day| day_number(*day));
+        Self { first, last: days.last().map_or(1.0, |day| day_number(*day)).max(first + 1.0) }
     }
 
-    pub(super) fn place(self, day: Date) -> f64 {
-        (number(day) - self.first) / (self.last - self.first)
+    /// The position of a day.
+    pub(super) fn position(self, day: Date) -> f64 {
+        (day_number(day) - self.first) / (self.last - self.first)
     }
 
-    /// Labels under the axis, place and text: at most eight years, or five months where there are few years.
+    /// Positions and texts of the labels below the axis: at most eight years, or five months on a short axis.
     pub(super) fn labels(self, days: &[Date]) -> Vec<(f64, String)> {
         let (Some(first), Some(last)) = (days.first(), days.last()) else { return Vec::new() };
         let months = |day: &Date| i64::from(day.year()) * 12 + i64::from(day.month()) - 1;
@@ -33,10 +35,10 @@ impl Across {
                 .filter_map(|count| {
                     let month = count * step;
                     let (year, month) = (month.div_euclid(12), month.rem_euclid(12) + 1);
-                    let place = self.place(Date::new(year as i16, month as i8, 1).ok()?);
+                    let position = self.position(Date::new(year as i16, month as i8, 1).ok()?);
                     let label = if step < 12 { format!("{year}-{month:02}") } else { year.to_string() };
-                    // A label is centred, so the very ends have no room for one.
-                    (0.02..=0.97).contains(&place).then_some((place, label))
+                    // Labels are centred on their position, so at the very ends they would be cut off.
+                    (0.02..=0.97).contains(&position).then_some((position, label))
                 })
                 .collect();
             if labels.len() <= if step < 12 { 5 } else { 8 } {
@@ -47,8 +49,8 @@ impl Across {
     }
 }
 
-/// Round values between the bounds and their texts; on a logarithmic scale the bounds are logarithms, and the values
-/// are 1, 2 and 5 times powers of ten where enough of them lie between.
+/// Round values between the bounds, and their labels. On a logarithmic scale the bounds are logarithms, and the values
+/// are 1, 2 and 5 times powers of ten if enough of those lie between the bounds.
 pub(super) fn ticks(low: f64, high: f64, logarithmic: bool, percent: bool) -> Vec<(f64, String)> {
     if logarithmic {
         for steps in [&[1.0, 2.0, 5.0][..], &[1.0]] {
@@ -67,7 +69,7 @@ pub(super) fn ticks(low: f64, high: f64, logarithmic: bool, percent: bool) -> Ve
     (first..=last).map(|count| count as f64 * step).map(|tick| (tick, label(tick, step, percent))).collect()
 }
 
-/// A value with as many digits as the step between values needs.
+/// A value with as many decimals as the step between values needs.
 fn label(value: f64, step: f64, percent: bool) -> String {
     let (value, step) = if percent { (value * 100.0, step * 100.0) } else { (value, step) };
     let digits = (-(step.abs() * (1.0 + 1e-9)).log10().floor()).clamp(0.0, 9.0) as usize;
@@ -77,7 +79,7 @@ fn label(value: f64, step: f64, percent: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Across, ticks};
+    use super::{DateAxis, ticks};
     use jiff::civil::{Date, date};
 
     fn texts(low: f64, high: f64, logarithmic: bool, percent: bool) -> Vec<String> {
@@ -85,22 +87,22 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_round_and_inside() {
+    fn ticks_are_round_values_inside_the_bounds() {
         let expected = ["−50\u{a0}%", "−40\u{a0}%", "−30\u{a0}%", "−20\u{a0}%", "−10\u{a0}%", "0\u{a0}%"];
         assert_eq!(texts(-0.5, 0.0, false, true), expected);
         assert_eq!(texts(0.5_f64.ln(), 60.0_f64.ln(), true, false), ["0.5", "1", "2", "5", "10", "20", "50"]);
         assert_eq!(texts(0.5_f64.ln(), 6000.0_f64.ln(), true, false), ["1", "10", "100", "1000"]);
-        // Too little between for powers of ten: plain steps.
+        // The bounds are too close for powers of ten: steps are linear.
         assert_eq!(texts(0.98_f64.ln(), 1.05_f64.ln(), true, false), ["0.98", "1.00", "1.02", "1.04"]);
         assert_eq!(texts(-0.1, 0.1, false, false), ["−0.10", "−0.05", "0.00", "0.05", "0.10"]);
     }
 
     fn labels(first: Date, last: Date) -> Vec<String> {
-        Across::new(&[first, last]).labels(&[first, last]).into_iter().map(|(_, text)| text).collect()
+        DateAxis::new(&[first, last]).labels(&[first, last]).into_iter().map(|(_, text)| text).collect()
     }
 
     #[test]
-    fn an_axis_has_few_labels_whatever_its_length() {
+    fn an_axis_of_any_length_has_few_labels() {
         assert_eq!(labels(date(1994, 1, 3), date(2022, 12, 28)).first().unwrap(), "1995");
         assert!(labels(date(1800, 1, 1), date(2022, 12, 28)).len() <= 8);
         let year = labels(date(2020, 1, 2), date(2020, 12, 31));

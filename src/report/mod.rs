@@ -1,5 +1,5 @@
-//! `report.html`: one page that needs no network and no script, light or dark as its reader prefers, readable on a phone
-//! and on paper. It sees only the values that a run hands it.
+//! `report.html`: one page without scripts or network access, in light or dark mode, readable on a phone and on paper.
+//! It is made only from the values that a run passes to it.
 
 mod axis;
 mod chart;
@@ -15,16 +15,16 @@ use jiff::civil::Date;
 use crate::evaluate::{MetricValue, Overfitting};
 pub use page::html;
 
-/// A rebalance as the report shows it.
+/// One rebalance.
 #[derive(Clone, Debug)]
 pub struct RebalanceValues {
-    /// The decision's date.
+    /// The decision date.
     pub date: Date,
-    /// Weights, `[assets]`.
+    /// Target weights, `[assets]`.
     pub weights: Vec<f64>,
 }
 
-/// Metrics of one window, in the order of the table.
+/// Metrics of one model in one window, in the order of [`METRICS`](crate::evaluate::METRICS).
 #[derive(Clone, Debug)]
 pub struct WindowValues {
     /// Over the train span.
@@ -35,107 +35,107 @@ pub struct WindowValues {
     pub test: Vec<MetricValue>,
 }
 
-/// What one rule of the constraints changed on the out-of-sample path.
+/// What one rule of the constraints changed on the out-of-sample path of a model.
 #[derive(Clone, Debug)]
-pub struct ChangedValues {
+pub struct ConstraintValues {
     /// The rule.
     pub rule: &'static str,
-    /// On how many decisions it changed something.
+    /// The number of decisions that it changed.
     pub decisions: usize,
-    /// Σ|after − before| over all of them.
+    /// Σ|after − before| over those decisions.
     pub moved: f64,
-    /// The day and size of the largest change.
-    pub most: (Date, f64),
+    /// Date and size of the largest change.
+    pub largest: (Date, f64),
 }
 
-/// How a network was trained on a window; lists by epoch.
+/// The training history of a network in one window; lists have one element per epoch.
 #[derive(Clone, Debug)]
-pub struct Curves {
-    /// Mean loss of the batches.
+pub struct TrainingValues {
+    /// Mean loss over the batches.
     pub loss: Vec<f64>,
     /// Net Sharpe ratio on the validation span.
     pub validation: Vec<Option<f64>>,
-    /// The epoch whose weights were kept, from 1.
+    /// The epoch whose parameters were kept, counted from 1.
     pub best_epoch: usize,
-    /// Whether the clock ended it.
+    /// Whether training was stopped by the time limit.
     pub by_clock: bool,
-    /// Why it ended, in words.
+    /// Why training ended, in words.
     pub ended: &'static str,
-    /// Train samples.
+    /// The number of training samples.
     pub samples: usize,
-    /// Samples of a batch.
+    /// Samples per batch.
     pub batch: usize,
-    /// Samples that were gone through at a time.
+    /// Samples per micro-batch.
     pub micro_batch: usize,
-    /// Whether what ops keep for the backward pass was computed again instead.
+    /// Whether activations were recomputed in the backward pass instead of saved.
     pub recompute: bool,
-    /// The kept validation score of every seed.
+    /// The best validation score of each seed.
     pub seeds: Vec<Option<f64>>,
-    /// Seeds that were trained at a time.
+    /// The number of seeds that were trained at the same time.
     pub stack: usize,
-    /// The loss scale at the end, in half precision.
+    /// The final loss scale, in half precision.
     pub loss_scale: Option<f64>,
-    /// Steps that were not taken, as a number overflowed half precision.
+    /// Optimiser steps that were skipped because a value overflowed half precision.
     pub skipped: usize,
-    /// Parameters.
+    /// The number of parameters.
     pub parameters: usize,
-    /// Bytes that were planned before the first step.
+    /// Memory planned before the first step, in bytes.
     pub planned_bytes: usize,
-    /// Bytes that were taken.
+    /// Memory used, in bytes.
     pub measured_bytes: usize,
 }
 
-/// One model of the report, series `[days]`.
+/// One model; series have one value per out-of-sample day.
 #[derive(Clone, Debug)]
 pub struct ModelValues {
     /// Its name.
     pub name: String,
-    /// Whether it fits anything, so that scores on the train span mean something.
+    /// Whether the model is fitted. If it is not, scores on the train span mean nothing.
     pub fits: bool,
     /// Net returns.
     pub net: Vec<f64>,
-    /// ½ Σ|Δw|.
+    /// Turnover, ½ Σ|Δw|.
     pub turnover: Vec<f64>,
-    /// Targets.
+    /// The rebalances, by date.
     pub rebalances: Vec<RebalanceValues>,
-    /// Out-of-sample metrics in the order of the table.
+    /// Out-of-sample metrics, in the order of [`METRICS`](crate::evaluate::METRICS).
     pub total: Vec<MetricValue>,
-    /// By window.
+    /// Metrics per window.
     pub windows: Vec<WindowValues>,
     /// What the constraints changed.
-    pub changes: Vec<ChangedValues>,
-    /// What its path went through where prices were missing, if they were.
+    pub changes: Vec<ConstraintValues>,
+    /// A sentence about missing prices of held assets, if there were any.
     pub gaps: Option<String>,
-    /// The overfitting monitor, where it fits anything.
+    /// The overfitting monitor, if the model is fitted.
     pub overfitting: Option<Overfitting>,
-    /// How it was trained, by window, where it is a network; else empty.
-    pub training: Vec<Curves>,
+    /// The training history per window if the model is a network, else empty.
+    pub training: Vec<TrainingValues>,
 }
 
-/// The days of a window's test span, first and last.
+/// First and last day of a window's test span.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowSpan {
-    /// Those that the out-of-sample path takes from it.
-    pub held: (Date, Date),
-    /// All of them.
+    /// The part that belongs to the out-of-sample path.
+    pub stitched: (Date, Date),
+    /// The whole span.
     pub test: (Date, Date),
 }
 
-/// What the walk recorded of what models were shown.
+/// What the run recorded about the rows that models were shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Integrity {
-    /// Decisions made, of all models in all windows.
+    /// The number of decisions, over all models and windows.
     pub decisions: usize,
-    /// The highest row shown less the as-of row, the largest of all decisions: 0 where nothing was shown too early.
-    pub nearest: i64,
-    /// Fits made.
+    /// The last row shown minus the row of the decision, the maximum over all decisions. Above 0 is look-ahead.
+    pub latest_offset: i64,
+    /// The number of fits.
     pub fits: usize,
 }
 
-/// Everything that a report shows.
+/// Everything that the report shows.
 #[derive(Clone, Debug)]
 pub struct ReportValues {
-    /// Name and value of what the reader should know of how the figures came about.
+    /// The conditions under which the figures were computed, as name and value.
     pub facts: Vec<(String, String)>,
     /// The out-of-sample days.
     pub days: Vec<Date>,
@@ -145,16 +145,16 @@ pub struct ReportValues {
     pub assets: Vec<String>,
     /// The models, the benchmark first.
     pub models: Vec<ModelValues>,
-    /// What models were shown.
+    /// Which rows the models were shown.
     pub integrity: Integrity,
 }
 
-/// What belongs to models with their places, the benchmark's last.
-fn ordered<T>(all: &[T]) -> impl Iterator<Item = (usize, &T)> {
-    (1..all.len()).chain([0]).filter_map(|place| all.get(place).map(|one| (place, one)))
+/// One element per model with the index of the model; the benchmark (index 0) comes last.
+fn benchmark_last<T>(all: &[T]) -> impl Iterator<Item = (usize, &T)> {
+    (1..all.len()).chain([0]).filter_map(|model| all.get(model).map(|one| (model, one)))
 }
 
-/// Text as it may stand in an element or a quoted attribute.
+/// Escapes text for use in an element or a quoted attribute.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }

@@ -1,63 +1,67 @@
-//! The overfitting monitor: train, validation and test scores of each window side by side, and what that comes to.
+//! The overfitting monitor: train, validation and test scores of each window, and a verdict.
 
 use std::fmt::Write as _;
 
 use jiff::civil::Date;
 
-use super::axis::{Across, ticks};
+use super::axis::{DateAxis, ticks};
 use super::chart::{COLOURS, WIDTH, labels_below, swatch};
-use super::tables::{months, shown};
-use super::{ModelValues, ReportValues, WindowSpan, escape, ordered};
+use super::tables::{formatted, month_range};
+use super::{ModelValues, ReportValues, WindowSpan, benchmark_last, escape};
 use crate::evaluate::{MetricValue, Overfitting, SpanSharpes, Unit};
 
 const HEIGHT: f64 = 3_000.0;
 
-/// What a verdict goes by.
-const RULES: &str = "The rules, in this order. No verdict: fewer than 5 windows whose test spans share no day have a train and \
-    a test score. Nothing learned: the mean train Sharpe ratio is not above 0. No clear overfitting: the mean gap, train less \
-    test, is at most two of its standard errors; a gap may still be there. Some overfitting: the gap is clear, and test keeps \
-    half or more of the train score. Overfit: it keeps less than half. Generalisation is Spearman’s rank correlation of the \
-    validation and test scores over the windows: near 1, windows that validate well test well; near 0, validation says nothing \
-    of test.";
+/// How the verdict is reached.
+const RULES: &str = "The first rule that applies gives the verdict. No verdict: fewer than 5 windows with \
+    non-overlapping test spans have both a train and a test score. Nothing learned: the mean train Sharpe ratio is \
+    not above 0. No clear overfitting: the mean gap, train minus test, is at most two of its standard errors; there \
+    may still be a gap. Some overfitting: the gap is clear, and test keeps at least half of the train score. Overfit: \
+    it keeps less than half. Generalisation is Spearman’s rank correlation between validation and test scores over \
+    the windows: near 1, windows with a good validation score also have a good test score; near 0, validation says \
+    nothing about test.";
 
-/// Chart, table and verdict of each model that fits something; empty where none does.
+/// Verdict, chart and table of each fitted model; empty if there is none.
 pub(super) fn monitor(values: &ReportValues) -> String {
     let mut out = String::new();
-    for (place, model) in ordered(&values.models) {
+    for (index, model) in benchmark_last(&values.models) {
         let Some(found) = &model.overfitting else { continue };
         if out.is_empty() {
-            out += "<section><h2>Overfitting</h2><p>Net Sharpe ratios of each window on the span that the model was fitted on, \
-                    on the one that chose it, and on the one that neither saw.</p>\n";
+            out += "<section><h2>Overfitting</h2><p>Net Sharpe ratios per window: on the train span that the model \
+                    was fitted on, on the validation span that chose it, and on the test span that had no part in \
+                    either.</p>\n";
         }
         let _ = write!(
             out,
-            "<h3>{} {}</h3>\n<p class=\"verdict\"><b>{}</b>: {}. Generalisation, the rank correlation of validation and test: {}.</p>\n",
-            swatch(place),
+            "<h3>{} {}</h3>\n<p class=\"verdict\"><b>{}</b>: {}. Generalisation, the rank correlation of \
+             validation and test: {}.</p>\n",
+            swatch(index),
             escape(&model.name),
             found.verdict.label(),
             escape(&found.reason).replace('-', "−"),
-            shown(Some(&found.generalisation), Unit::Ratio, 1)
+            formatted(Some(&found.generalisation), Unit::Ratio, 1)
         );
-        out += &chart(place, &values.windows, found);
+        out += &chart(index, &values.windows, found);
         out += &table(&values.windows, model, found);
     }
     if !out.is_empty() {
-        let _ = writeln!(out, "<details><summary>What a verdict goes by</summary><p>{RULES}</p></details></section>");
+        let _ =
+            writeln!(out, "<details><summary>How the verdict is reached</summary><p>{RULES}</p></details></section>");
     }
     out
 }
 
-/// A window from train to test: an open dot, a line, a full dot; validation a small dot beside them.
-fn chart(place: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
+/// Per window a line from train (open dot) to test (filled dot), and validation as a small dot.
+fn chart(model: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
     let scores = found.windows.iter().flat_map(|window| [window.train, window.validation, window.test]);
-    let (low, high) = scores.filter_map(number).fold((0.0_f64, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
-    let room = ((high - low) * 0.05).max(0.1);
-    let (low, high) = (low - room, high + room);
+    let (low, high) = scores.filter_map(defined).fold((0.0_f64, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
+    let margin = ((high - low) * 0.05).max(0.1);
+    let (low, high) = (low - margin, high + margin);
     let down = |value: f64| (high - value) / (high - low) * HEIGHT;
     let days: Vec<Date> =
         spans.first().into_iter().chain(spans.last()).flat_map(|span| [span.test.0, span.test.1]).collect();
-    let across = Across::new(&days);
-    let colour = place % COLOURS;
+    let axis = DateAxis::new(&days);
+    let colour = model % COLOURS;
     let mut out = format!(
         "<ul class=\"key\"><li>{} train</li><li>{} validation</li><li>{} test</li></ul>\
          <div class=\"plot\" role=\"img\" aria-label=\"Sharpe ratios by window\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
@@ -71,17 +75,17 @@ fn chart(place: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
         let class = if *tick == 0.0 { "zero" } else { "rule" };
         let _ = write!(out, "<path class=\"{class}\" d=\"M0 {:.0}H{WIDTH}\"/>", down(*tick));
     }
-    // Many windows have small dots.
+    // Dots are smaller if there are many windows.
     let many = if found.windows.len() > 60 { " many" } else { "" };
     let _ = write!(out, "<g class=\"scores{many}\">");
     for (span, window) in spans.iter().zip(&found.windows) {
-        let x = f64::midpoint(across.place(span.test.0), across.place(span.test.1)) * WIDTH;
-        if let (Some(train), Some(test)) = (number(window.train), number(window.test)) {
+        let x = f64::midpoint(axis.position(span.test.0), axis.position(span.test.1)) * WIDTH;
+        if let (Some(train), Some(test)) = (defined(window.train), defined(window.test)) {
             let (train, test) = (down(train), down(test));
             let _ = write!(out, "<path class=\"rod s{colour}\" d=\"M{x:.0} {train:.0}V{test:.0}\"/>");
         }
         let mut dot = |class: &str, value: MetricValue| {
-            if let Some(value) = number(value) {
+            if let Some(value) = defined(value) {
                 let _ = write!(out, "<path class=\"{class}\" d=\"M{x:.0} {:.0}h0\"/>", down(value));
             }
         };
@@ -94,34 +98,37 @@ fn chart(place: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
     for (tick, label) in &marks {
         let _ = write!(out, "<span class=\"y\" style=\"top:{:.1}%\">{label}</span>", down(*tick) / HEIGHT * 100.0);
     }
-    out += &labels_below(across, &days);
+    out += &labels_below(axis, &days);
     out + "</div>\n"
 }
 
+/// A mark of the legend.
 fn mark(drawn: &str) -> String {
     format!("<svg class=\"swatch\" viewBox=\"0 0 24 8\" aria-hidden=\"true\">{drawn}</svg>")
 }
 
-fn number(value: MetricValue) -> Option<f64> {
-    if let MetricValue::Number(number) = value { Some(number) } else { None }
+/// The value of a metric, if it is defined.
+fn defined(value: MetricValue) -> Option<f64> {
+    if let MetricValue::Number(value) = value { Some(value) } else { None }
 }
 
+/// The scores of each window, and their means.
 fn table(spans: &[WindowSpan], model: &ModelValues, found: &Overfitting) -> String {
     let peak = if model.training.is_empty() { "" } else { "<th scope=\"col\">Best epoch</th>" };
     let mut out = format!(
-        "<div class=\"scroll tall\"><table><thead><tr><th scope=\"col\">Test span</th><th scope=\"col\">Sharpe, train</th>\
-         <th scope=\"col\">validation</th><th scope=\"col\">test</th><th scope=\"col\">Gap, train − test</th>\
-         <th scope=\"col\">Ratio, test / train</th>{peak}</tr></thead><tbody>\n"
+        "<div class=\"scroll tall\"><table><thead><tr><th scope=\"col\">Test span</th>\
+         <th scope=\"col\">Sharpe, train</th><th scope=\"col\">validation</th><th scope=\"col\">test</th>\
+         <th scope=\"col\">Gap, train − test</th><th scope=\"col\">Ratio, test / train</th>{peak}</tr></thead><tbody>\n"
     );
-    let text = |value: MetricValue| shown(Some(&value), Unit::Ratio, 1);
-    for (place, (span, window)) in spans.iter().zip(&found.windows).enumerate() {
+    let text = |value: MetricValue| formatted(Some(&value), Unit::Ratio, 1);
+    for (index, (span, window)) in spans.iter().zip(&found.windows).enumerate() {
         let (start, end) = span.test;
         let SpanSharpes { train, validation, test } = *window;
-        let best = model.training.get(place).map(|curves| format!("<td>{}</td>", curves.best_epoch));
+        let best = model.training.get(index).map(|training| format!("<td>{}</td>", training.best_epoch));
         let _ = writeln!(
             out,
             "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th><td>{}</td>{}</tr>",
-            months(start, end),
+            month_range(start, end),
             [train, validation, test, window.gap(), window.ratio()].map(text).join("</td><td>"),
             best.unwrap_or_default()
         );
@@ -149,21 +156,21 @@ mod tests {
     use crate::report::WindowSpan;
 
     #[test]
-    fn a_window_is_a_rod_from_train_to_test_and_a_missing_score_leaves_no_mark() {
+    fn a_window_is_a_line_from_train_to_test_and_an_undefined_score_has_no_mark() {
         let test = |year: i16| (date(year, 1, 1), date(year, 12, 31));
-        let spans = [2020, 2021].map(|year| WindowSpan { held: test(year), test: test(year) });
-        let none = MetricValue::Undefined("the model fits nothing");
-        let whole = SpanSharpes {
+        let spans = [2020, 2021].map(|year| WindowSpan { stitched: test(year), test: test(year) });
+        let undefined = MetricValue::Undefined("the model fits nothing");
+        let complete = SpanSharpes {
             train: MetricValue::Number(3.0),
             validation: MetricValue::Number(2.0),
             test: MetricValue::Number(-1.0),
         };
-        let found = overfitting(vec![whole, SpanSharpes { train: none, ..whole }], 1.0);
+        let found = overfitting(vec![complete, SpanSharpes { train: undefined, ..complete }], 1.0);
         let html = chart(1, &spans, &found);
-        // From −1.2 to 3.2: train lies at 0.2 of 4.4 below the top, test as far above the bottom.
+        // The axis goes from −1.2 to 3.2: train is 0.2 of 4.4 below the top, test as far above the bottom.
         assert!(html.contains("<path class=\"rod s1\" d=\"M2500 136V2864\"/>"), "{html}");
         assert_eq!(html.matches("class=\"rod").count(), 1);
-        // Beside those of the key: two of the first window and one of the second; one hole; two of validation.
+        // Besides the legend's marks: two dots in the first window and one in the second, one hole, two of validation.
         let count = |class: &str| html.matches(&format!("class=\"{class}\"")).count();
         assert_eq!((count("dot s1"), count("hole"), count("speck")), (2 + 3, 1 + 1, 1 + 2));
     }

@@ -1,23 +1,23 @@
-//! The page from top to bottom: what came out, how it was made, the charts, the tables, and what was checked.
+//! The page from top to bottom: results, conditions, charts, tables, and what was checked.
 
 use std::fmt::Write as _;
 
 use jiff::civil::Date;
 
-use super::chart::{Chart, Line, MOST_BANDS};
-use super::learning::{by_clock, learning};
+use super::chart::{Chart, Line, MAX_BANDS};
+use super::learning::{learning_curves, stopped_by_clock};
 use super::monitor::monitor;
 use super::series::{ROLLING, drawdown, rolling_sharpe, rolling_sum, wealth};
-use super::tables::{by_window, changes, headline, shown, totals};
+use super::tables::{constraint_changes, formatted, headline, totals, window_tables};
 use super::weights_chart::weights_chart;
-use super::{ModelValues, ReportValues, escape, ordered};
+use super::{ModelValues, ReportValues, benchmark_last, escape};
 use crate::evaluate::{METRICS, Unit};
 
 const STYLE: &str = include_str!("style.css");
 
-/// The page.
+/// The report as one HTML page.
 pub fn html(values: &ReportValues) -> String {
-    let names: Vec<String> = ordered(&values.models).map(|(_, model)| escape(&model.name)).collect();
+    let names: Vec<String> = benchmark_last(&values.models).map(|(_, model)| escape(&model.name)).collect();
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -31,115 +31,106 @@ pub fn html(values: &ReportValues) -> String {
     for (name, value) in &values.facts {
         let _ = writeln!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
     }
-    for (_, model) in ordered(&values.models) {
+    for (_, model) in benchmark_last(&values.models) {
         if let Some(gaps) = &model.gaps {
             let _ = writeln!(out, "<div><dt>Gaps, {}</dt><dd>{}</dd></div>", escape(&model.name), escape(gaps));
         }
     }
-    for (_, model) in ordered(&values.models) {
-        if let Some(said) = by_clock(model) {
-            let _ = writeln!(out, "<div><dt>Depends on the clock</dt><dd>{said}</dd></div>");
+    for (_, model) in benchmark_last(&values.models) {
+        if let Some(warning) = stopped_by_clock(model) {
+            let _ = writeln!(out, "<div><dt>Depends on the clock</dt><dd>{warning}</dd></div>");
         }
     }
     out += "</dl>\n";
     out += &charts(values);
     out += &monitor(values);
-    out += &learning(values);
-    out +=
-        "<section><h2>Weights</h2><p>Targets at each rebalance, after constraints; the largest on average first.</p>\n";
-    for (place, model) in ordered(&values.models) {
-        let open = if place > 0 || values.models.len() == 1 { " open" } else { "" };
+    out += &learning_curves(values);
+    out += "<section><h2>Weights</h2><p>Target weights at each rebalance, after constraints. The assets with the \
+            largest average weights come first.</p>\n";
+    for (index, model) in benchmark_last(&values.models) {
+        let open = if index > 0 || values.models.len() == 1 { " open" } else { "" };
         let _ = writeln!(out, "<details{open}><summary><h3>{}</h3></summary>", escape(&model.name));
         out += &weights_chart(model, &values.assets);
         out += "</details>\n";
     }
     out += "</section>\n";
     out += &totals(values);
-    out += &by_window(values);
-    out += &changes(values);
+    out += &window_tables(values);
+    out += &constraint_changes(values);
     out += &integrity(values);
     out += "</main></body>\n</html>\n";
     out
 }
 
-/// What came out, in a sentence a model.
+/// The result, one clause per model.
 fn lead(values: &ReportValues) -> String {
     let (Some(first), Some(last)) = (values.days.first(), values.days.last()) else { return String::new() };
-    let of = |model: &ModelValues, name: &str, unit: Unit| {
-        let place = METRICS.iter().position(|metric| metric.name == name);
-        shown(place.and_then(|place| model.total.get(place)), unit, 1)
-    };
-    let says: Vec<String> = ordered(&values.models)
+    let sharpe = METRICS.iter().position(|metric| metric.name == "sharpe");
+    let results: Vec<String> = benchmark_last(&values.models)
         .map(|(_, model)| {
             format!(
-                "<b>{}</b> made 1 into {} (Sharpe {})",
+                "<b>{}</b> turned 1 into {} (Sharpe {})",
                 escape(&model.name),
                 wealth(&model.net).last().map_or_else(|| "–".to_owned(), |wealth| format!("{wealth:.2}")),
-                of(model, "sharpe", Unit::Ratio)
+                formatted(sharpe.and_then(|index| model.total.get(index)), Unit::Ratio, 1)
             )
         })
         .collect();
     format!(
-        "<p class=\"lead\">Out of sample, {first} to {last}, after costs: {}. Every weight was decided by a model that \
-         had seen nothing later than the day of its decision.</p>\n",
-        says.join("; ")
+        "<p class=\"lead\">Out of sample, {first} to {last}, after costs: {}. Each weight was decided by a model that \
+         had seen no data after the decision date.</p>\n",
+        results.join("; ")
     )
 }
 
+/// The charts over the out-of-sample days.
 fn charts(values: &ReportValues) -> String {
-    let bands: Vec<(Date, Date)> = values.windows.iter().map(|window| window.held).collect();
+    let bands: Vec<(Date, Date)> = values.windows.iter().map(|window| window.stitched).collect();
     let lines = |series: &dyn Fn(&ModelValues) -> Vec<f64>| -> Vec<Line> {
         values.models.iter().map(|model| Line { name: model.name.clone(), values: series(model) }).collect()
     };
     let chart = |title, note, logarithmic, percent, lines| {
         Chart { title, note, days: &values.days, bands: &bands, logarithmic, percent, lines }.html()
     };
-    let shading = if bands.len() > MOST_BANDS {
-        ""
-    } else {
-        " Each shade, dark or light, is one window’s share of the test dates."
-    };
+    let shading = if bands.len() > MAX_BANDS { "" } else { " Dark and light bands mark the windows’ test spans." };
     let wealth_note =
-        format!("What 1 became, after costs, on a logarithmic scale; beside each name its last value.{shading}");
+        format!("Growth of 1 after costs, on a logarithmic scale; the last value is beside each name.{shading}");
     let sharpe_note = format!("Over the last {ROLLING} days, after costs.");
     let turnover_note = format!("Half of the weight bought and sold, summed over the last {ROLLING} days.");
     [
         chart("Wealth", wealth_note.as_str(), true, false, lines(&|model| wealth(&model.net))),
-        chart(
-            "Drawdown",
-            "How far wealth was below its highest so far.",
-            false,
-            true,
-            lines(&|model| drawdown(&model.net)),
-        ),
+        chart("Drawdown", "Loss from the highest wealth so far.", false, true, lines(&|model| drawdown(&model.net))),
         chart("Rolling Sharpe ratio", &sharpe_note, false, false, lines(&|model| rolling_sharpe(&model.net))),
         chart("Turnover", &turnover_note, false, true, lines(&|model| rolling_sum(&model.turnover))),
     ]
     .concat()
 }
 
-/// What the walk recorded of what models were shown.
+/// What the run recorded about the rows that models were shown.
 fn integrity(values: &ReportValues) -> String {
-    let seen = values.integrity;
-    let fits = match seen.fits {
-        0 => "No model here is fitted; each weighs from its lookback alone.".to_owned(),
-        fits => format!("{fits} fits were made, none shown a row after its window’s first test decision."),
+    let integrity = values.integrity;
+    let fits = match integrity.fits {
+        0 => "No model in this run is fitted; each decides from its lookback alone.".to_owned(),
+        fits => format!("{fits} fits were made; none saw a row after its window’s first test decision."),
     };
     let unchanged = if values.models.iter().all(|model| model.changes.is_empty()) {
         " The constraints changed no target."
     } else {
         ""
     };
-    let highest = match seen.nearest {
-        0 => "the highest row shown was the as-of row itself, never one above it".to_owned(),
-        below if below < 0 => format!("the highest row shown stayed {} or more below the as-of row", -below),
-        above => format!("THE HIGHEST ROW SHOWN WAS {above} ABOVE THE AS-OF ROW"),
+    let latest = match integrity.latest_offset {
+        0 => "the last row that the model was shown was that of the decision date, never a later one".to_owned(),
+        before if before < 0 => {
+            format!("the last row that the model was shown was at least {} rows before the decision date", -before)
+        }
+        after => format!("THE LAST ROW THAT THE MODEL WAS SHOWN WAS UP TO {after} ROWS AFTER THE DECISION DATE"),
     };
+    let windows = values.windows.len();
     format!(
-        "<section><h2>No look-ahead</h2><p>{} decisions were made over {} windows; at every one of them {highest}. \
-         {fits} The row of each decision is in run.json.{unchanged}</p></section>\n",
-        seen.decisions,
-        values.windows.len()
+        "<section><h2>No look-ahead</h2><p>{} decisions were made over {windows} {}; at each of them {latest}. {fits} \
+         The rows of each decision are in run.json.{unchanged}</p></section>\n",
+        integrity.decisions,
+        if windows == 1 { "window" } else { "windows" }
     )
 }
 
@@ -149,13 +140,13 @@ mod tests {
     use jiff::civil::{Date, date};
 
     use super::super::{
-        ChangedValues, Integrity, ModelValues, RebalanceValues, ReportValues, WindowSpan, WindowValues,
+        ConstraintValues, Integrity, ModelValues, RebalanceValues, ReportValues, WindowSpan, WindowValues,
     };
     use super::html;
     use crate::evaluate::{METRICS, MetricValue};
 
     fn model(name: &str, fits: bool) -> ModelValues {
-        let metrics = |number: f64| vec![MetricValue::Number(number); METRICS.len()];
+        let metrics = |value: f64| vec![MetricValue::Number(value); METRICS.len()];
         ModelValues {
             name: name.to_owned(),
             fits,
@@ -176,16 +167,16 @@ mod tests {
         let span = (days[0], days[299]);
         ReportValues {
             facts: vec![("Costs".to_owned(), "<10> bps".to_owned())],
-            windows: vec![WindowSpan { held: span, test: span }],
+            windows: vec![WindowSpan { stitched: span, test: span }],
             days,
             assets: vec!["A&B".to_owned(), "C".to_owned()],
             models,
-            integrity: Integrity { decisions: 12, nearest: 0, fits: 0 },
+            integrity: Integrity { decisions: 12, latest_offset: 0, fits: 0 },
         }
     }
 
     #[test]
-    fn a_page_holds_every_metric_its_meaning_and_no_name_as_markup() {
+    fn a_page_defines_every_metric_and_escapes_names() {
         let page = html(&values(vec![model("equal_weight", false), model("m", false)]));
         for metric in METRICS {
             let meaning = format!("<dt>{}</dt><dd>{}</dd>", super::escape(metric.label), super::escape(metric.doc));
@@ -193,16 +184,16 @@ mod tests {
         }
         assert!(page.contains("&lt;10&gt; bps") && page.contains("A&amp;B") && !page.contains("A&B"));
         assert!(page.contains("<td>−0.50</td>") && page.contains("<td>−50.00\u{a0}%</td>"));
-        assert!(page.contains("12 decisions were made over 1 windows") && page.contains("never one above it"));
+        assert!(page.contains("12 decisions were made over 1 window;") && page.contains("never a later one"));
         assert!(page.contains("The constraints changed no target.") && !page.contains("Changes by constraints"));
-        // Nothing is fetched and nothing runs.
+        // The page loads nothing and runs no script.
         for forbidden in ["<script", "http:", "https:", "url(", "@import", " src="] {
             assert!(!page.contains(forbidden), "{forbidden}");
         }
     }
 
     #[test]
-    fn scores_on_the_train_span_are_shown_where_they_mean_something() {
+    fn train_scores_are_shown_only_for_fitted_models() {
         let page = html(&values(vec![model("equal_weight", false), model("fitted", true), model("too", true)]));
         assert_eq!(page.matches("Sharpe, train").count(), 2);
         assert_eq!((page.matches("<td>3.25</td>").count(), page.matches("<td>2.25</td>").count()), (2, 3));
@@ -210,17 +201,17 @@ mod tests {
     }
 
     #[test]
-    fn changes_gaps_and_a_broken_promise_are_said() {
+    fn constraint_changes_price_gaps_and_a_look_ahead_are_reported() {
         let mut changed = model("m", false);
         changed.changes =
-            vec![ChangedValues { rule: "bounds", decisions: 4, moved: 0.5, most: (date(2020, 2, 28), 0.3) }];
+            vec![ConstraintValues { rule: "bounds", decisions: 4, moved: 0.5, largest: (date(2020, 2, 28), 0.3) }];
         changed.gaps = Some("3 asset-days held without a price".to_owned());
         let mut values = values(vec![model("equal_weight", false), changed]);
-        values.integrity.nearest = 2;
+        values.integrity.latest_offset = 2;
         let page = html(&values);
         let row = "<td>bounds</td><td>4 of 1</td><td>12.5\u{a0}%</td><td>30.0\u{a0}%</td><td>2020-02-28</td>";
         assert!(page.contains(row) && !page.contains("changed no target"));
         assert!(page.contains("<dt>Gaps, m</dt><dd>3 asset-days held without a price</dd>"));
-        assert!(page.contains("THE HIGHEST ROW SHOWN WAS 2 ABOVE THE AS-OF ROW"));
+        assert!(page.contains("WAS UP TO 2 ROWS AFTER THE DECISION DATE"));
     }
 }

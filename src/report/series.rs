@@ -1,11 +1,11 @@
-//! Series that the charts draw, from net returns and turnover.
+//! The series that the charts show, computed from net returns and turnover.
 
 use crate::evaluate::TRADING_DAYS_PER_YEAR;
 
-/// Days that a rolling figure looks back.
+/// Length of the rolling window, in days.
 pub(super) const ROLLING: usize = 252;
 
-/// Wealth after each day; it starts at 1.
+/// Wealth after each day, starting from 1.
 pub(super) fn wealth(net: &[f64]) -> Vec<f64> {
     net.iter()
         .scan(1.0, |wealth, value| {
@@ -15,27 +15,29 @@ pub(super) fn wealth(net: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// Wealth below its highest so far, as a share of that.
+/// Wealth relative to its running maximum, minus 1.
 pub(super) fn drawdown(net: &[f64]) -> Vec<f64> {
-    let mut top = 1.0_f64;
+    let mut peak = 1.0_f64;
     let below = |wealth: f64| {
-        top = top.max(wealth);
-        wealth / top - 1.0
+        peak = peak.max(wealth);
+        wealth / peak - 1.0
     };
     wealth(net).into_iter().map(below).collect()
 }
 
-/// NaN until a whole span has passed.
-fn rolling(values: &[f64], of: impl Fn(&[f64]) -> f64) -> Vec<f64> {
-    (1..=values.len()).map(|end| if end < ROLLING { f64::NAN } else { of(&values[end - ROLLING..end]) }).collect()
+/// A statistic over the last [`ROLLING`] days; NaN before there are that many.
+fn rolling(values: &[f64], statistic: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    (1..=values.len())
+        .map(|end| if end < ROLLING { f64::NAN } else { statistic(&values[end - ROLLING..end]) })
+        .collect()
 }
 
-/// Sum over the last days.
+/// Rolling sum.
 pub(super) fn rolling_sum(values: &[f64]) -> Vec<f64> {
     rolling(values, |span| span.iter().sum())
 }
 
-/// Sharpe ratio over the last days; NaN where nothing varies.
+/// Rolling Sharpe ratio; NaN where returns do not vary.
 pub(super) fn rolling_sharpe(net: &[f64]) -> Vec<f64> {
     rolling(net, |span| {
         let mean = span.iter().sum::<f64>() / ROLLING as f64;
@@ -50,17 +52,17 @@ mod tests {
     use super::{ROLLING, drawdown, rolling_sharpe, rolling_sum, wealth};
 
     #[test]
-    fn wealth_and_drawdown_count_from_one() {
+    fn wealth_and_drawdown_start_from_a_wealth_of_one() {
         assert_eq!(wealth(&[-0.5, 1.0, 0.5]), [0.5, 1.0, 1.5]);
         assert_eq!(drawdown(&[-0.5, 1.0, 0.5, -0.5]), [-0.5, 0.0, 0.0, -0.5]);
     }
 
     #[test]
-    fn rolling_figures_begin_when_a_whole_span_has_passed() {
-        let net: Vec<f64> = (0..=ROLLING).map(|place| if place % 2 == 0 { 0.01 } else { -0.005 }).collect();
+    fn rolling_figures_begin_after_a_whole_window() {
+        let net: Vec<f64> = (0..=ROLLING).map(|day| if day % 2 == 0 { 0.01 } else { -0.005 }).collect();
         let sharpe = rolling_sharpe(&net);
         assert!(sharpe[ROLLING - 2].is_nan() && sharpe[ROLLING - 1].is_finite());
-        // Half of the days 0.01, half -0.005: mean 0.0025, deviation 0.0075 but for ddof 1.
+        // Half of the days 0.01, half -0.005: mean 0.0025, standard deviation 0.0075 before the correction for ddof 1.
         let expected = 0.0025 / (0.0075_f64.powi(2) * 252.0 / 251.0).sqrt() * 252.0_f64.sqrt();
         assert!((sharpe[ROLLING - 1] - expected).abs() < 1e-12);
         assert!(rolling_sharpe(&[0.0; ROLLING])[ROLLING - 1].is_nan());

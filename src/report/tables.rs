@@ -1,34 +1,34 @@
-//! Tables of metrics, of changes by constraints, and the definitions.
+//! Tables of metrics and of changes by constraints, with definitions.
 
 use std::fmt::Write as _;
 
 use jiff::civil::Date;
 
 use super::chart::swatch;
-use super::{ReportValues, WindowValues, escape, ordered};
+use super::{ReportValues, WindowValues, benchmark_last, escape};
 use crate::evaluate::{METRICS, Metric, MetricValue, Unit};
 
-/// What is compared first.
+/// The metrics of the headline.
 const HEADLINE: [&str; 4] = ["sharpe", "cagr", "max_drawdown", "turnover"];
-/// What is shown of each test span.
+/// The metrics shown per test span.
 const WINDOW: [&str; 5] = ["sharpe", "cagr", "volatility", "max_drawdown", "turnover"];
 
-/// What the rules of the constraints do.
+/// The rules of the constraints and what they do.
 const RULES: [(&str, &str); 6] = [
-    ("membership", "sells what is no longer in the universe"),
-    ("top_k", "holds no more assets than allowed"),
-    ("min_weight", "holds nothing smaller than allowed"),
-    ("bounds", "moves to the nearest weights that sum to 1 inside the bounds of assets and groups"),
-    ("turnover", "goes only part of the way to the target, as far as the turnover limit lets it"),
-    ("drift", "no change: by how much the turnover limit kept a holding beyond its bound"),
+    ("membership", "sells assets that have left the universe"),
+    ("top_k", "keeps the number of assets within its limit"),
+    ("min_weight", "drops positions below the smallest allowed weight"),
+    ("bounds", "moves to the nearest weights that sum to 1 and lie within the bounds of assets and groups"),
+    ("turnover", "moves only part of the way to the target, as far as the turnover limit allows"),
+    ("drift", "not a change: how far the turnover limit left a holding outside its bound"),
 ];
 
-/// Place and row of a metric of the table.
+/// Index and definition of a metric.
 fn metric(name: &str) -> Option<(usize, &'static Metric)> {
     METRICS.iter().enumerate().find(|(_, metric)| metric.name == name)
 }
 
-/// One row a model, the figures that a reader compares first.
+/// The headline table: the main metrics, one row per model.
 pub(super) fn headline(values: &ReportValues) -> String {
     let columns: Vec<(usize, &Metric)> = HEADLINE.iter().filter_map(|name| metric(name)).collect();
     let mut out =
@@ -43,30 +43,30 @@ pub(super) fn headline(values: &ReportValues) -> String {
         let _ = write!(out, "<th scope=\"col\" title=\"{}\">{label}</th>", escape(metric.doc));
     }
     out += "</tr></thead><tbody>\n";
-    for (place, model) in ordered(&values.models) {
-        let _ = write!(out, "<tr><th scope=\"row\">{} {}</th>", swatch(place), escape(&model.name));
-        for (at, metric) in &columns {
-            let _ = write!(out, "<td>{}</td>", shown(model.total.get(*at), metric.unit, 1));
+    for (index, model) in benchmark_last(&values.models) {
+        let _ = write!(out, "<tr><th scope=\"row\">{} {}</th>", swatch(index), escape(&model.name));
+        for (index, metric) in &columns {
+            let _ = write!(out, "<td>{}</td>", formatted(model.total.get(*index), metric.unit, 1));
         }
         out += "</tr>\n";
     }
     out + "</tbody></table></div>\n"
 }
 
-/// Every metric of the out-of-sample path, and what each means.
+/// Every metric of the out-of-sample path, with definitions.
 pub(super) fn totals(values: &ReportValues) -> String {
     let mut out = String::from(
         "<section><h2>All metrics, out of sample</h2>\
          <div class=\"scroll\"><table><thead><tr><th scope=\"col\">Metric</th>",
     );
-    for (place, model) in ordered(&values.models) {
-        let _ = write!(out, "<th scope=\"col\">{} {}</th>", swatch(place), escape(&model.name));
+    for (index, model) in benchmark_last(&values.models) {
+        let _ = write!(out, "<th scope=\"col\">{} {}</th>", swatch(index), escape(&model.name));
     }
     out += "</tr></thead><tbody>\n";
     for (row, metric) in METRICS.iter().enumerate() {
         let _ = write!(out, "<tr><th scope=\"row\" title=\"{}\">{}</th>", escape(metric.doc), escape(metric.label));
-        for (_, model) in ordered(&values.models) {
-            let _ = write!(out, "<td>{}</td>", shown(model.total.get(row), metric.unit, 2));
+        for (_, model) in benchmark_last(&values.models) {
+            let _ = write!(out, "<td>{}</td>", formatted(model.total.get(row), metric.unit, 2));
         }
         out += "</tr>\n";
     }
@@ -74,24 +74,23 @@ pub(super) fn totals(values: &ReportValues) -> String {
     for metric in METRICS {
         let _ = write!(out, "<dt>{}</dt><dd>{}</dd>", escape(metric.label), escape(metric.doc));
     }
-    out +=
-        "<dt>–</dt><dd>there is no value; the reason is in run.json, and here where a pointer rests on the dash</dd>";
+    out += "<dt>–</dt><dd>no value; the reason is in run.json, and is shown when the pointer rests on the dash</dd>";
     out + "</dl></details></section>\n"
 }
 
-/// A table a model, one row a window.
-pub(super) fn by_window(values: &ReportValues) -> String {
+/// One table per model, with one row per window.
+pub(super) fn window_tables(values: &ReportValues) -> String {
     let columns: Vec<(usize, &Metric)> = WINDOW.iter().filter_map(|name| metric(name)).collect();
     let mut out = String::from(
-        "<section><h2>Window by window</h2><p>Each span is scored on a path of its own that starts in cash, after \
-         costs. Figures are of the test span where nothing else is said.</p>\n",
+        "<section><h2>Window by window</h2><p>Each span is scored on its own path, which starts in cash, after \
+         costs. Columns without a named span are for the test span.</p>\n",
     );
-    for (place, model) in ordered(&values.models) {
+    for (index, model) in benchmark_last(&values.models) {
         let _ = write!(
             out,
             "<h3>{} {}</h3><div class=\"scroll tall\"><table><thead><tr><th scope=\"col\">Test span</th>{}\
              <th scope=\"col\">Sharpe, validation</th>",
-            swatch(place),
+            swatch(index),
             escape(&model.name),
             if model.fits { "<th scope=\"col\">Sharpe, train</th>" } else { "" }
         );
@@ -102,7 +101,7 @@ pub(super) fn by_window(values: &ReportValues) -> String {
         out += "</tr></thead><tbody>\n";
         for (span, window) in values.windows.iter().zip(&model.windows) {
             let (start, end) = span.test;
-            let _ = write!(out, "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th>", months(start, end));
+            let _ = write!(out, "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th>", month_range(start, end));
             out += &window_cells(window, model.fits, &columns);
             out += "</tr>\n";
         }
@@ -111,20 +110,21 @@ pub(super) fn by_window(values: &ReportValues) -> String {
     out + "</section>\n"
 }
 
+/// The cells of one window.
 fn window_cells(window: &WindowValues, fits: bool, columns: &[(usize, &Metric)]) -> String {
-    let sharpe = metric("sharpe").map_or(0, |(at, _)| at);
+    let sharpe = metric("sharpe").map_or(0, |(index, _)| index);
     let mut out = String::new();
-    for scored in fits.then_some(&window.train).into_iter().chain([&window.validation]) {
-        let _ = write!(out, "<td>{}</td>", shown(scored.get(sharpe), Unit::Ratio, 1));
+    for metrics in fits.then_some(&window.train).into_iter().chain([&window.validation]) {
+        let _ = write!(out, "<td>{}</td>", formatted(metrics.get(sharpe), Unit::Ratio, 1));
     }
-    for (at, metric) in columns {
-        let _ = write!(out, "<td>{}</td>", shown(window.test.get(*at), metric.unit, 1));
+    for (index, metric) in columns {
+        let _ = write!(out, "<td>{}</td>", formatted(window.test.get(*index), metric.unit, 1));
     }
     out
 }
 
-/// Months of a span, as short as it can be said.
-pub(super) fn months(start: Date, end: Date) -> String {
+/// The months of a span, such as `2020-01 – 2020-12`.
+pub(super) fn month_range(start: Date, end: Date) -> String {
     let month = |day: Date| format!("{}-{:02}", day.year(), day.month());
     if (start.year(), start.month()) == (end.year(), end.month()) {
         month(start)
@@ -133,32 +133,32 @@ pub(super) fn months(start: Date, end: Date) -> String {
     }
 }
 
-/// What the constraints changed, where they did.
-pub(super) fn changes(values: &ReportValues) -> String {
+/// What the constraints changed; empty if they changed nothing.
+pub(super) fn constraint_changes(values: &ReportValues) -> String {
     if values.models.iter().all(|model| model.changes.is_empty()) {
         return String::new();
     }
     let mut out = String::from(
-        "<section><h2>Changes by constraints</h2><p>What was done to the models’ targets on the out-of-sample path; \
-         weight moved is the sum of |after − before|.</p><div class=\"scroll\"><table><thead><tr>\
+        "<section><h2>Changes by constraints</h2><p>How constraints changed the models’ targets on the out-of-sample \
+         path. Weight moved is the sum of |after − before|.</p><div class=\"scroll\"><table><thead><tr>\
          <th scope=\"col\">Model</th><th scope=\"col\">Rule</th><th scope=\"col\">Decisions changed</th>\
-         <th scope=\"col\">Weight moved, a change</th>\
-         <th scope=\"col\">Largest</th><th scope=\"col\">on</th></tr></thead><tbody>\n",
+         <th scope=\"col\">Weight moved per change</th>\
+         <th scope=\"col\">Largest change</th><th scope=\"col\">Date</th></tr></thead><tbody>\n",
     );
-    for (place, model) in ordered(&values.models) {
+    for (index, model) in benchmark_last(&values.models) {
         for change in &model.changes {
             let _ = writeln!(
                 out,
                 "<tr><th scope=\"row\">{} {}</th><td>{}</td><td>{} of {}</td><td>{}</td><td>{}</td>\
                  <td>{}</td></tr>",
-                swatch(place),
+                swatch(index),
                 escape(&model.name),
                 change.rule,
                 change.decisions,
                 model.rebalances.len(),
-                shown(Some(&MetricValue::Number(change.moved / change.decisions.max(1) as f64)), Unit::Percent, 1),
-                shown(Some(&MetricValue::Number(change.most.1)), Unit::Percent, 1),
-                change.most.0
+                formatted(Some(&MetricValue::Number(change.moved / change.decisions.max(1) as f64)), Unit::Percent, 1),
+                formatted(Some(&MetricValue::Number(change.largest.1)), Unit::Percent, 1),
+                change.largest.0
             );
         }
     }
@@ -169,17 +169,18 @@ pub(super) fn changes(values: &ReportValues) -> String {
     out + "</dl></details></section>\n"
 }
 
-/// A value as people read it, shares in percent with so many decimals.
-pub(super) fn shown(value: Option<&MetricValue>, unit: Unit, decimals: usize) -> String {
+/// A metric as text. Percentages have `decimals` decimals, ratios have 2; an undefined metric is a dash with its
+/// reason.
+pub(super) fn formatted(value: Option<&MetricValue>, unit: Unit, decimals: usize) -> String {
     match value {
         None => "–".to_owned(),
         Some(MetricValue::Day(day)) => day.to_string(),
         Some(MetricValue::Undefined(reason)) => format!("<span title=\"{}\">–</span>", escape(reason)),
-        Some(MetricValue::Number(number)) => {
+        Some(MetricValue::Number(value)) => {
             let text = if unit == Unit::Percent {
-                format!("{:.decimals$}\u{a0}%", number * 100.0)
+                format!("{:.decimals$}\u{a0}%", value * 100.0)
             } else {
-                format!("{number:.2}")
+                format!("{value:.2}")
             };
             text.replace('-', "−")
         }

@@ -1,196 +1,212 @@
-//! The look-ahead audit: the same decisions, made once with the data as they are and once with another future. Calendar,
-//! windows and schedule stay; the contents of every row after a date are changed or removed. A weight decided up to
-//! that date that is not the same to the last bit was decided with what nobody could know.
+//! The look-ahead audit: every decision is made with the data as they are, and again with another future. Calendar,
+//! windows and rebalance schedule stay the same; the values of every row after a cut date are altered or removed. If a
+//! weight that was decided up to that date differs in a single bit, the model used information from the future.
 
 use jiff::civil::Date;
 
 use crate::error::{Code, Error, Result, fail};
-use crate::job::CANCELLED;
-use crate::job::{decide, fit_to_end};
+use crate::job::{CANCELLED, decide, fit_to_end};
 use crate::panel::{Panel, Perturbation};
 use crate::portfolio::{Decision, ExecutionModel};
 use crate::run::runner::Run;
 use crate::windows::{Window, decisions};
 
-/// How many dates a run is cut at where the caller does not say.
+/// Number of cut dates when the caller names none.
 pub const DEFAULT_DATES: usize = 24;
 
-/// A weight that moved.
+/// A decision that another future changed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Moved {
+pub struct MovedDecision {
     /// The decision's date.
     pub date: Date,
     /// The decision's row.
     pub row: usize,
-    /// The window whose model decided.
+    /// Index of the window.
     pub window: usize,
-    /// The model.
+    /// Index of the model.
     pub model: usize,
-    /// The last date that was left as it was; for `order` the decision's own.
+    /// The cut date: the last date whose values were kept. For `order` it is the decision's date.
     pub after: Date,
-    /// What was done to the rows after it: `altered`, `removed`, or `order` where only the order of the windows was
-    /// turned round: the model keeps something between its calls that it should not.
+    /// What was done to the later rows: `altered` or `removed`. With `order` the data were the same and only the
+    /// windows ran in reverse, so the model keeps state between calls.
     pub change: &'static str,
-    /// Largest |difference| of a weight; infinite where no weights came at all.
+    /// Largest |difference| of a weight; infinite if the other run gave no weights.
     pub difference: f64,
 }
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Audit {
-    /// Dates at which the data were cut.
+    /// Number of dates at which the data were cut.
     pub dates: usize,
-    /// Decisions that were compared.
+    /// Number of decisions compared, each counted once per comparison.
     pub compared: usize,
-    /// The first one that moved: the earliest date, then window, then model.
-    pub moved: Option<Moved>,
+    /// The first decision that moved, by date, then window, then model.
+    pub moved: Option<MovedDecision>,
 }
 
-/// Decision rows and the weights that were ordered there, `[assets]`.
-pub type Weighed = Vec<(usize, Vec<f64>)>;
+/// Decision rows, and the weights after constraints at each, `[assets]`.
+pub type WeightsByRow = Vec<(usize, Vec<f64>)>;
 
-/// What a pipeline decided in a window, as far as it came.
-pub struct Decided {
-    /// Decisions in the order of their rows, those that must not depend on later rows.
+/// The decisions of a pipeline in one window, up to its first error.
+pub struct WindowDecisions {
+    /// The decisions that must not depend on later rows, in the order of their rows.
     pub decisions: Vec<Decision>,
-    /// Why there are no more, if that is so.
+    /// The error that ended them, if any.
     pub failed: Option<Error>,
 }
 
-/// Weighs the decisions of a window, by its number, with a panel and no row after the one given.
-pub type Weigh<'a> = dyn Fn(&Panel, usize, &[Decision], usize) -> Result<Weighed> + 'a;
+/// Simulates the decisions of a window on a panel: `(panel, window, decisions, last row to use)`.
+pub type Simulate<'a> = dyn Fn(&Panel, usize, &[Decision], usize) -> Result<WeightsByRow> + 'a;
 
-/// What is audited: something that makes decisions of a panel.
+/// The pipeline that is audited: it makes decisions from a panel.
 pub struct Pipeline<'a> {
     /// The data.
     pub panel: &'a Panel,
     /// The windows.
     pub windows: &'a [Window],
-    /// Number of models.
+    /// The number of models.
     pub models: usize,
     /// Rows between decision and execution.
     pub lag: usize,
-    /// What a model decides in a window, given a panel with these windows.
-    pub decide: &'a dyn Fn(&Panel, usize, usize) -> Decided,
-    /// The weights that a decision comes to, `[assets]`, by decision, as far as they follow from rows up to the one given.
-    pub weigh: &'a Weigh<'a>,
-    /// Asked now and then: whether the caller wants the audit to stop.
+    /// Decides: `(panel, model, window)`. The panel has the same dates and windows, its values may differ.
+    pub decide: &'a dyn Fn(&Panel, usize, usize) -> WindowDecisions,
+    /// The weights of decisions after constraints, from rows up to the last one given.
+    pub simulate: &'a Simulate<'a>,
+    /// Whether the caller has cancelled the audit; polled between windows.
     pub cancelled: &'a dyn Fn() -> bool,
 }
 
-/// What is compared of a decision: its row, what the model gave, and the weights after constraints.
-struct Evidence {
+/// What is compared: the model's decision and its weights after constraints, if the simulation reached it.
+struct ConstrainedDecision {
     decision: Decision,
     weights: Option<Vec<f64>>,
 }
 
 impl Pipeline<'_> {
-    /// Audits at up to `dates` dates, spread over the windows; at least 1.
+    /// Audits at up to `dates` cut dates, at least 1, spread over the windows.
     ///
     /// # Errors
-    /// What the pipeline gives with the data as they are; `Cancelled`.
+    /// Errors of the pipeline on the unchanged data; `Cancelled`.
     pub fn audit(&self, dates: usize) -> Result<Audit> {
-        let mut base = Vec::with_capacity(self.windows.len());
+        let mut baseline = Vec::with_capacity(self.windows.len());
         for window in 0..self.windows.len() {
             let of_models = (0..self.models).map(|model| {
-                let Decided { decisions, failed } = (self.decide)(self.panel, model, window);
+                let WindowDecisions { decisions, failed } = (self.decide)(self.panel, model, window);
                 match failed {
                     Some(error) => Err(error.context(format!("window {window}"))),
-                    None => self.evidence(self.panel, window, decisions, usize::MAX),
+                    None => self.constrain(self.panel, window, decisions, usize::MAX),
                 }
             });
-            base.push(of_models.collect::<Result<Vec<_>>>()?);
-            self.go_on()?;
+            baseline.push(of_models.collect::<Result<Vec<_>>>()?);
+            self.check_cancelled()?;
         }
         let mut out = Audit { dates: 0, compared: 0, moved: None };
-        // The same data, windows in reverse: whatever a model remembers of a later window shows in an earlier one.
+        // The same data with the windows in reverse: state that a model keeps from a later window shows in an earlier
+        // one.
         for window in (0..self.windows.len()).rev() {
-            for (model, before) in base[window].iter().enumerate() {
-                let after = self.changed(self.panel, model, window, usize::MAX)?;
-                let place = Place { window, model, cut: None, change: "order" };
-                self.compare(&mut out, place, before, &after);
+            for (model, before) in baseline[window].iter().enumerate() {
+                let after = self.rerun(self.panel, model, window, usize::MAX)?;
+                let comparison = Comparison { window, model, cut: None, change: "order" };
+                self.compare(&mut out, comparison, before, &after);
             }
-            self.go_on()?;
+            self.check_cancelled()?;
         }
-        for cut in self.cuts(&base, dates.max(1)) {
+        for cut in self.cut_rows(&baseline, dates.max(1)) {
             out.dates += 1;
             for change in Perturbation::ALL {
                 let panel = self.panel.perturbed_after(cut, change, 0x5eed);
-                for window in self.touched(&base, cut) {
-                    for (model, before) in base[window].iter().enumerate() {
-                        let after = self.changed(&panel, model, window, cut)?;
-                        let known = before.partition_point(|evidence| evidence.decision.row <= cut);
-                        let place = Place { window, model, cut: Some(cut), change: change.name() };
-                        self.compare(&mut out, place, &before[..known], &after);
+                for window in self.windows_to_rerun(&baseline, cut) {
+                    for (model, before) in baseline[window].iter().enumerate() {
+                        let after = self.rerun(&panel, model, window, cut)?;
+                        let decided = before.partition_point(|one| one.decision.row <= cut);
+                        let comparison = Comparison { window, model, cut: Some(cut), change: change.name() };
+                        self.compare(&mut out, comparison, &before[..decided], &after);
                     }
-                    self.go_on()?;
+                    self.check_cancelled()?;
                 }
             }
         }
         Ok(out)
     }
 
-    fn go_on(&self) -> Result<()> {
+    fn check_cancelled(&self) -> Result<()> {
         if (self.cancelled)() {
             fail!(Cancelled, "{CANCELLED}");
         }
         Ok(())
     }
 
-    /// Decisions and the weights they come to, as far as rows up to `last` tell.
-    fn evidence(&self, panel: &Panel, window: usize, decisions: Vec<Decision>, last: usize) -> Result<Vec<Evidence>> {
-        let weighed = (self.weigh)(panel, window, &decisions, last)?;
-        let of_row = |row: usize| weighed.iter().find(|(found, _)| *found == row).map(|(_, weights)| weights.clone());
-        Ok(decisions.into_iter().map(|decision| Evidence { weights: of_row(decision.row), decision }).collect())
+    /// Adds to each decision its weights after constraints, from rows up to `last`.
+    fn constrain(
+        &self,
+        panel: &Panel,
+        window: usize,
+        decisions: Vec<Decision>,
+        last: usize,
+    ) -> Result<Vec<ConstrainedDecision>> {
+        let simulated = (self.simulate)(panel, window, &decisions, last)?;
+        let at_row = |row: usize| simulated.iter().find(|(found, _)| *found == row).map(|(_, weights)| weights.clone());
+        let constrained = |decision: Decision| ConstrainedDecision { weights: at_row(decision.row), decision };
+        Ok(decisions.into_iter().map(constrained).collect())
     }
 
-    /// The same of a changed panel. That it fails later is no matter; where it fails before `cut`, decisions are missing.
-    fn changed(&self, panel: &Panel, model: usize, window: usize, cut: usize) -> Result<Vec<Evidence>> {
-        let Decided { mut decisions, failed } = (self.decide)(panel, model, window);
+    /// The decisions up to `cut` of another run, on a panel that may be perturbed. An error after `cut` is ignored; one
+    /// before it leaves decisions out, which [`compare`](Self::compare) reports.
+    fn rerun(&self, panel: &Panel, model: usize, window: usize, cut: usize) -> Result<Vec<ConstrainedDecision>> {
+        let WindowDecisions { mut decisions, failed } = (self.decide)(panel, model, window);
         if let Some(error) = failed.filter(|error| error.code() == Code::Cancelled) {
             return Err(error);
         }
         decisions.retain(|decision| decision.row <= cut);
-        match self.evidence(panel, window, decisions, cut) {
+        match self.constrain(panel, window, decisions, cut) {
             Err(error) if error.code() == Code::Cancelled => Err(error),
-            // Where the books fail on a changed past row nothing is left to compare, which compare() tells.
+            // The simulation failed on rows up to the cut: without weights every decision counts as moved.
             Err(_) => Ok(Vec::new()),
             found => found,
         }
     }
 
-    fn compare(&self, out: &mut Audit, place: Place, before: &[Evidence], after: &[Evidence]) {
-        for evidence in before {
+    /// Compares the decisions in `before` with those on the same rows in `after`, and keeps the first that differs.
+    fn compare(
+        &self,
+        out: &mut Audit,
+        comparison: Comparison,
+        before: &[ConstrainedDecision],
+        after: &[ConstrainedDecision],
+    ) {
+        for one in before {
             out.compared += 1;
-            let row = evidence.decision.row;
+            let row = one.decision.row;
             let other = after.iter().find(|other| other.decision.row == row);
-            let Some(difference) = other.map_or(Some(f64::INFINITY), |other| differs(evidence, other)) else {
+            let Some(difference) = other.map_or(Some(f64::INFINITY), |other| largest_difference(one, other)) else {
                 continue;
             };
             let dates = self.panel.dates();
-            let moved = Moved {
+            let moved = MovedDecision {
                 date: dates[row],
                 row,
-                window: place.window,
-                model: place.model,
-                after: dates[place.cut.unwrap_or(row)],
-                change: place.change,
+                window: comparison.window,
+                model: comparison.model,
+                after: dates[comparison.cut.unwrap_or(row)],
+                change: comparison.change,
                 difference,
             };
-            let earlier = |found: &Moved| (found.row, found.window, found.model) <= (row, place.window, place.model);
+            let key = (row, comparison.window, comparison.model);
+            let earlier = |found: &MovedDecision| (found.row, found.window, found.model) <= key;
             if !out.moved.as_ref().is_some_and(earlier) {
                 out.moved = Some(moved);
             }
         }
     }
 
-    /// Rows to cut after: of each window the first test decision, where a fit may have reached too far, and the one in
-    /// the middle; of these up to `most`, evenly spread.
-    fn cuts(&self, base: &[Vec<Vec<Evidence>>], most: usize) -> Vec<usize> {
+    /// The rows after which the data are cut: in each window the first test decision, where a fit that read too far
+    /// shows, and the middle one. Of these up to `most`, evenly spread.
+    fn cut_rows(&self, baseline: &[Vec<Vec<ConstrainedDecision>>], most: usize) -> Vec<usize> {
         let mut all = Vec::new();
-        for (window, of_models) in self.windows.iter().zip(base) {
+        for (window, of_models) in self.windows.iter().zip(baseline) {
             let first = window.test.rows.start.saturating_sub(1 + self.lag);
-            let rows = of_models.iter().flatten().map(|evidence| evidence.decision.row);
+            let rows = of_models.iter().flatten().map(|one| one.decision.row);
             let mut tests: Vec<usize> = rows.filter(|row| *row >= first).collect();
             tests.sort_unstable();
             tests.dedup();
@@ -200,17 +216,17 @@ impl Pipeline<'_> {
         all.sort_unstable();
         all.dedup();
         let count = all.len().min(most);
-        (0..count).map(|place| all[if count == 1 { 0 } else { place * (all.len() - 1) / (count - 1) }]).collect()
+        (0..count).map(|index| all[if count == 1 { 0 } else { index * (all.len() - 1) / (count - 1) }]).collect()
     }
 
-    /// The windows to walk for a cut, later ones first: those that decide something by then and whose data go on after
-    /// it, and the one that follows, in case a model remembers it.
-    fn touched(&self, base: &[Vec<Vec<Evidence>>], cut: usize) -> Vec<usize> {
-        let decides = |window: usize| {
-            base[window].iter().flatten().any(|evidence| evidence.decision.row <= cut)
+    /// The windows to run for a cut, the latest first: those that have decisions up to the cut and data after it, and
+    /// the window that follows, in case a model keeps state from it.
+    fn windows_to_rerun(&self, baseline: &[Vec<Vec<ConstrainedDecision>>], cut: usize) -> Vec<usize> {
+        let crosses_cut = |window: usize| {
+            baseline[window].iter().flatten().any(|one| one.decision.row <= cut)
                 && self.windows[window].test.rows.end > cut + 1
         };
-        let mut out: Vec<usize> = (0..self.windows.len()).filter(|&window| decides(window)).collect();
+        let mut out: Vec<usize> = (0..self.windows.len()).filter(|&window| crosses_cut(window)).collect();
         if let Some(next) = out.last().map(|last| last + 1).filter(|next| *next < self.windows.len()) {
             out.push(next);
         }
@@ -219,17 +235,17 @@ impl Pipeline<'_> {
     }
 }
 
-/// Where a comparison stands.
+/// What is compared with the baseline: a window of a model after a change to the rows after `cut`.
 #[derive(Clone, Copy)]
-struct Place {
+struct Comparison {
     window: usize,
     model: usize,
     cut: Option<usize>,
     change: &'static str,
 }
 
-/// The largest difference of two decisions on the same row; `None` where every bit is the same.
-fn differs(one: &Evidence, two: &Evidence) -> Option<f64> {
+/// The largest difference between two decisions on the same row; `None` if they are equal bit for bit.
+fn largest_difference(one: &ConstrainedDecision, two: &ConstrainedDecision) -> Option<f64> {
     let pairs = [
         (Some(&one.decision.target), Some(&two.decision.target)),
         (one.decision.scores.as_ref(), two.decision.scores.as_ref()),
@@ -241,8 +257,9 @@ fn differs(one: &Evidence, two: &Evidence) -> Option<f64> {
             (None, None) => (),
             (Some(one), Some(two)) if one.len() == two.len() => {
                 for (one, two) in one.iter().zip(two).filter(|(one, two)| one.to_bits() != two.to_bits()) {
-                    let apart = (one - two).abs();
-                    largest = Some(largest.unwrap_or(0.0).max(if apart.is_nan() { f64::INFINITY } else { apart }));
+                    let difference = (one - two).abs();
+                    let difference = if difference.is_nan() { f64::INFINITY } else { difference };
+                    largest = Some(largest.unwrap_or(0.0).max(difference));
                 }
             }
             _ => largest = Some(f64::INFINITY),
@@ -252,16 +269,16 @@ fn differs(one: &Evidence, two: &Evidence) -> Option<f64> {
 }
 
 impl Run {
-    /// Audits the run's models: at up to `dates` dates the future is changed, and every test decision before must be
-    /// the same to the last bit, as must the validation decisions of a model that fits nothing. (One that does may
-    /// choose by its whole validation span.)
+    /// Audits the models of the run for look-ahead. At up to `dates` dates the future is changed, and every earlier
+    /// test decision must stay the same bit for bit. So must the validation decisions of a model that fits nothing; a
+    /// model that is fitted may use its whole validation span.
     ///
     /// # Errors
-    /// What the walk gives with the data as they are; `Cancelled`.
+    /// Errors of the run on the unchanged data; `Cancelled`.
     pub fn audit(&self, dates: usize) -> Result<Audit> {
         let decide = |panel: &Panel, model: usize, window: usize| self.decide_for_audit(panel, model, window);
-        let weigh = |panel: &Panel, window: usize, decisions: &[Decision], last: usize| {
-            weigh(&self.execution, panel, &self.windows[window], decisions, last)
+        let simulate = |panel: &Panel, window: usize, decisions: &[Decision], last: usize| {
+            simulate_test_span(&self.execution, panel, &self.windows[window], decisions, last)
         };
         let flag = self.cancel_flag();
         let outcome = Pipeline {
@@ -270,7 +287,7 @@ impl Run {
             models: self.models.len(),
             lag: self.execution.lag,
             decide: &decide,
-            weigh: &weigh,
+            simulate: &simulate,
             cancelled: &|| flag.load(std::sync::atomic::Ordering::Relaxed),
         }
         .audit(dates);
@@ -280,15 +297,15 @@ impl Run {
         outcome
     }
 
-    /// The decisions of a window that must not depend on later rows, one after the other as far as they come.
-    fn decide_for_audit(&self, panel: &Panel, model: usize, window: usize) -> Decided {
-        let mut out = Decided { decisions: Vec::new(), failed: None };
+    /// The decisions of a window that must not depend on later rows, up to the first error.
+    fn decide_for_audit(&self, panel: &Panel, model: usize, window: usize) -> WindowDecisions {
+        let mut out = WindowDecisions { decisions: Vec::new(), failed: None };
         let (entry, window) = (&self.models[model], &self.windows[window]);
-        let name = |error: Error| error.context(format!("model '{}'", entry.name));
+        let context = |error: Error| error.context(format!("model '{}'", entry.name));
         let portfolio = &self.experiment.portfolio;
         let dates = panel.dates();
         let due = |row: usize| portfolio.is_due(dates, row);
-        let mut walk = || -> Result<()> {
+        let mut decide_all = || -> Result<()> {
             let fitted = fit_to_end(&self.experiment, panel, window, entry)?;
             let mut rows = Vec::new();
             if !fitted.needs_fit() {
@@ -300,26 +317,26 @@ impl Run {
             }
             Ok(())
         };
-        out.failed = walk().map_err(name).err();
+        out.failed = decide_all().map_err(context).err();
         out
     }
 }
 
-/// The weights after constraints on a path from cash over a window's test span, as far as rows up to `last` tell.
-fn weigh(
+/// The weights after constraints on a path that starts in cash at a window's test span, from rows up to `last`.
+fn simulate_test_span(
     execution: &ExecutionModel,
     panel: &Panel,
     window: &Window,
     decisions: &[Decision],
     last: usize,
-) -> Result<Weighed> {
+) -> Result<WeightsByRow> {
     let rows = window.test.rows.clone();
-    let first = (rows.start).saturating_sub(1 + execution.lag);
+    let first = rows.start.saturating_sub(1 + execution.lag);
     let test = &decisions[decisions.partition_point(|decision| decision.row < first)..];
-    // A decision at `last` is weighed when the row after it begins, of which nothing else is looked at; those before the
-    // span, of which there are several rows with a lag, when its first row does.
+    // The target of a decision at `last` is set when the next row begins, and nothing else of that row is used. Targets
+    // of decisions before the span (several rows with a lag) are set when its first row begins.
     let stop = last.saturating_add(2).max(rows.start + 1);
-    let mut walked = execution.simulate_until(panel, &mut execution.cash(panel), test, rows, stop)?;
-    walked.targets.retain(|(row, _)| *row <= last);
-    Ok(walked.targets)
+    let mut simulated = execution.simulate_until(panel, &mut execution.cash(panel), test, rows, stop)?;
+    simulated.targets.retain(|(row, _)| *row <= last);
+    Ok(simulated.targets)
 }

@@ -1,5 +1,6 @@
-//! The run directory: claimed with a lock before anything is computed, then written file by file, each whole or not
-//! there, `run.json` last. A directory with all of its files is finished; another was cut off and is completed.
+//! The run directory. It is claimed with a lock before anything is computed, then each file is written atomically,
+//! `run.json` last. A directory with all of its files is finished; one that lacks some was interrupted, and the next
+//! run writes it anew.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
@@ -10,64 +11,66 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result, fail};
 use crate::report::html;
-use crate::run::output::csv::{returns, weights};
-use crate::run::output::report_values::overview;
-use crate::run::output::run_json::{document, identity, machine, text};
+use crate::run::output::csv::{returns_csv, weights_csv};
+use crate::run::output::report_values::report_values;
+use crate::run::output::run_json::{machine_entry, pretty_json, run_document, run_identity};
 use crate::run::runner::Run;
 use crate::run::scores::scores;
 
-/// The files of a finished directory, in the order in which they are written.
+/// The files of a finished directory, in the order they are written.
 const FILES: [&str; 4] = ["weights.csv", "returns.csv", "report.html", "run.json"];
-/// Locked by the process that works on the directory, and removed when it is done. One that was killed leaves it
-/// behind, unlocked.
+/// The lock file: locked by the process that writes the directory and removed when it is done. A killed process leaves
+/// it behind, unlocked.
 const LOCK: &str = ".lock";
 
-/// A run directory that this process alone may write.
+/// A run directory that only this process may write.
 #[derive(Debug)]
 pub struct RunDirectory {
     folder: PathBuf,
-    made: bool,
-    // Held open for its lock.
+    // Whether this process created the folder.
+    created: bool,
+    // Kept open to hold its lock.
     _lock: File,
 }
 
 impl RunDirectory {
-    /// Claims `folder` for a run that is prepared or computed, making it where it is not there. `None` where it holds
-    /// the same run (library, data, settings and models) already, finished: then nothing was changed.
+    /// Claims `folder` for a run, computed or not, and creates it if it does not exist. Returns `None`, and changes
+    /// nothing, if the folder already holds the same run (library, data, settings and models), finished.
     ///
     /// # Errors
-    /// `Exists` where it holds another run or other files, `Busy` where another process is writing it, `Io` where it
-    /// cannot be read or made.
+    /// `Exists` if the folder holds another run or other files, `Busy` if another process is writing it, `Io` if it
+    /// cannot be read or created.
     pub fn claim(folder: &Path, run: &Run) -> Result<Option<Self>> {
-        Self::claim_for(folder, &identity(run))
+        Self::claim_for(folder, &run_identity(run))
     }
 
+    /// Claims `folder` for the run of this identity.
     fn claim_for(folder: &Path, identity: &Map<String, Json>) -> Result<Option<Self>> {
-        // Before the lock, so that a folder that is not ours is left without a trace.
-        if finished(folder, identity)? {
+        // Checked before the lock is taken, so that a folder that is not ours stays untouched.
+        if is_finished(folder, identity)? {
             return Ok(None);
         }
         let directory = Self::lock(folder)?;
-        // And after it: whoever held the lock a moment ago may have finished.
-        if finished(folder, identity)? {
+        // And again under the lock: the process that held it before may have finished the run.
+        if is_finished(folder, identity)? {
             return Ok(None);
         }
         for name in FILES {
-            remove(&partial(&folder.join(name)))?;
+            remove_if_exists(&partial_path(&folder.join(name)))?;
         }
         Ok(Some(directory))
     }
 
-    /// Locks `folder/.lock`. The file is removed by the process that holds its lock, so a lock counts only if the file
-    /// still stands under its name once it is locked; if not, another process has just finished, and we start over.
+    /// Locks `folder/.lock`. The process that holds the lock removes the file, so a lock is valid only if the locked
+    /// file is still the one at that path. If it is not, another process has just finished, and we try again.
     fn lock(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
         let busy = || format!("{} is being written by another process; wait for it to end", folder.display());
-        let mut made = false;
+        let mut created = false;
         loop {
             if !folder.exists() {
                 std::fs::create_dir_all(folder).map_err(|error| Error::io("make", folder, &error))?;
-                made = true;
+                created = true;
             }
             let file = match File::options().create(true).truncate(false).write(true).open(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -78,10 +81,10 @@ impl RunDirectory {
                 Err(std::fs::TryLockError::WouldBlock) => fail!(Busy, "{}", busy()),
                 Err(std::fs::TryLockError::Error(error)) => return Err(Error::io("lock", &path, &error)),
             }
-            let ours = file.metadata().map_err(|error| Error::io("read", &path, &error))?;
+            let locked = file.metadata().map_err(|error| Error::io("read", &path, &error))?;
             match std::fs::metadata(&path) {
-                Ok(now) if (now.dev(), now.ino()) == (ours.dev(), ours.ino()) => {
-                    return Ok(Self { folder: folder.to_owned(), made, _lock: file });
+                Ok(current) if (current.dev(), current.ino()) == (locked.dev(), locked.ino()) => {
+                    return Ok(Self { folder: folder.to_owned(), created, _lock: file });
                 }
                 Ok(_) => (),
                 Err(error) if error.kind() == ErrorKind::NotFound => (),
@@ -90,12 +93,12 @@ impl RunDirectory {
         }
     }
 
-    /// Writes the results of a computed run and gives the directory free. `seconds` is what `machine` tells
-    /// of the time it took.
+    /// Writes the results of a finished run and releases the directory. `seconds` is the computing time, recorded under
+    /// `machine` in `run.json`.
     ///
     /// # Errors
-    /// `NotReady` where windows are still to be computed; `Io` naming the file that could not be written: the directory
-    /// can then be completed later.
+    /// `NotReady` if windows are still to be computed; `Io`, naming the file, if one cannot be written. The directory
+    /// can then be written anew later.
     pub fn write(self, run: &Run, seconds: f64) -> Result<()> {
         let progress = run.progress();
         if progress.done < progress.windows {
@@ -107,20 +110,20 @@ impl RunDirectory {
             );
         }
         let scores = scores(run)?;
-        self.put("weights.csv", &weights(run))?;
-        self.put("returns.csv", &returns(run))?;
-        self.put("report.html", &html(&overview(run, &scores)))?;
+        self.write_file("weights.csv", &weights_csv(run))?;
+        self.write_file("returns.csv", &returns_csv(run))?;
+        self.write_file("report.html", &html(&report_values(run, &scores)))?;
         self.sync()?;
-        let mut document = document(run, &scores);
-        document.insert("machine".to_owned(), machine(run, seconds));
-        self.put("run.json", &text(&Json::Object(document)))?;
+        let mut document = run_document(run, &scores);
+        document.insert("machine".to_owned(), machine_entry(run, seconds));
+        self.write_file("run.json", &pretty_json(&Json::Object(document)))?;
         self.sync()
     }
 
-    /// Writes a file under a temporary name, makes it durable and gives it its name.
-    fn put(&self, name: &str, text: &str) -> Result<()> {
+    /// Writes a file under a temporary name, syncs it to disk and renames it.
+    fn write_file(&self, name: &str, text: &str) -> Result<()> {
         let path = self.folder.join(name);
-        let partial = partial(&path);
+        let partial = partial_path(&path);
         let write = || {
             let mut file = File::create(&partial)?;
             file.write_all(text.as_bytes())?;
@@ -128,16 +131,16 @@ impl RunDirectory {
             std::fs::rename(&partial, &path)
         };
         write().map_err(|error| {
-            // The error to tell is the first one.
+            // The first error is the one to report.
             let _ = std::fs::remove_file(&partial);
             Error::io("write", &path, &error)
         })
     }
 
-    /// Makes the names given so far durable.
+    /// Syncs the folder, so that the new file names survive a crash.
     fn sync(&self) -> Result<()> {
-        // A directory that we made has a name of its own to keep; its parent is `.` where the path has one part.
-        let parent = self.folder.parent().filter(|parent| self.made && !parent.as_os_str().is_empty());
+        // A folder that we created is an entry in its parent, which is synced too unless it is the working directory.
+        let parent = self.folder.parent().filter(|parent| self.created && !parent.as_os_str().is_empty());
         for folder in [Some(self.folder.as_path()), parent].into_iter().flatten() {
             File::open(folder)
                 .and_then(|folder| folder.sync_all())
@@ -148,18 +151,18 @@ impl RunDirectory {
 }
 
 impl Drop for RunDirectory {
-    /// Removes the lock file while its lock is still held, and a directory that we made and left empty. What cannot be
-    /// removed is harmless: the next process takes the lock over.
+    /// Removes the lock file while the lock is still held, and the folder if we created it and it is empty. Failing to
+    /// remove them is harmless: the next process takes over the lock.
     fn drop(&mut self) {
         let _ = std::fs::remove_file(self.folder.join(LOCK));
-        if self.made {
+        if self.created {
             let _ = std::fs::remove_dir(&self.folder);
         }
     }
 }
 
-/// Claims `folder`, writes the results of a computed run and gives it free. Where the directory already holds the same
-/// run, finished, it is left as it is.
+/// Claims `folder`, writes the results of a finished run and releases it. A folder that already holds the same run,
+/// finished, is left as it is.
 ///
 /// # Errors
 /// As [`RunDirectory::claim`] and [`RunDirectory::write`].
@@ -170,13 +173,13 @@ pub fn write_directory(run: &Run, folder: &Path, seconds: f64) -> Result<()> {
     }
 }
 
-/// Whether `folder` holds this run, finished: a `run.json` of the same identity, and every other file beside it.
-fn finished(folder: &Path, identity: &Map<String, Json>) -> Result<bool> {
+/// Whether `folder` holds this run, finished: a `run.json` with the same identity, and every other file.
+fn is_finished(folder: &Path, identity: &Map<String, Json>) -> Result<bool> {
     let file = folder.join("run.json");
     let text = match std::fs::read_to_string(&file) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            only_ours(folder)?;
+            refuse_other_files(folder)?;
             return Ok(false);
         }
         Err(error) => return Err(Error::io("read", &file, &error)),
@@ -195,30 +198,31 @@ fn finished(folder: &Path, identity: &Map<String, Json>) -> Result<bool> {
     Ok(FILES.iter().all(|name| folder.join(name).exists()))
 }
 
-/// Refuses a folder that holds anything but what a run that was cut off leaves.
-fn only_ours(folder: &Path) -> Result<()> {
+/// Refuses a folder that holds anything but the files that an interrupted run leaves behind.
+fn refuse_other_files(folder: &Path) -> Result<()> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|error| Error::io("read", folder, &error))?,
     };
     for entry in entries {
         let name = entry.map_err(|error| Error::io("read", folder, &error))?.file_name();
-        let known = |ours: &str| name == ours || partial(Path::new(ours)).as_os_str() == name;
-        if name != LOCK && !FILES.iter().any(|ours| known(ours)) {
+        let is_ours = |file: &str| name == file || partial_path(Path::new(file)).as_os_str() == name;
+        if name != LOCK && !FILES.iter().any(|file| is_ours(file)) {
             let (folder, name) = (folder.display(), name.display());
-            fail!(Exists, "{folder} holds {name}, so it is no run directory; name a new one");
+            fail!(Exists, "{folder} holds {name}, so it is not a run directory; name a new one");
         }
     }
     Ok(())
 }
 
-fn partial(path: &Path) -> PathBuf {
+/// The temporary name of a file while it is written.
+fn partial_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");
     PathBuf::from(name)
 }
 
-fn remove(path: &Path) -> Result<()> {
+fn remove_if_exists(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path, &error)),
         _ => Ok(()),
@@ -246,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claimed_directory_is_busy_until_it_is_given_free_and_leaves_no_trace() {
+    fn a_claimed_directory_is_busy_until_it_is_released_and_leaves_no_trace() {
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path().join("new/run");
         let first = RunDirectory::claim_for(&folder, &identity(0)).unwrap().unwrap();
@@ -256,7 +260,7 @@ mod tests {
         assert_eq!(names(&folder), [LOCK]);
         drop(first);
         assert!(!folder.exists());
-        // One that was there stays, and a lock that a killed process left is taken over.
+        // A folder that existed before stays, and the lock file of a killed process is taken over.
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join(LOCK), "").unwrap();
         drop(RunDirectory::claim_for(&folder, &identity(0)).unwrap().unwrap());
@@ -264,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn many_threads_claim_one_directory_and_never_two_at_once() {
+    fn two_threads_never_hold_one_directory_at_the_same_time() {
         use std::sync::atomic::{AtomicUsize, Ordering};
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path().join("run");
@@ -291,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_off_directory_is_cleaned_a_foreign_one_refused_and_a_finished_one_told() {
+    fn interrupted_directories_are_cleaned_foreign_ones_refused_and_finished_ones_recognised() {
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path();
         for name in ["weights.csv", "returns.csv.partial", "run.json.partial"] {
@@ -299,28 +303,28 @@ mod tests {
         }
         let claimed = RunDirectory::claim_for(folder, &identity(0)).unwrap().unwrap();
         assert_eq!(names(folder), [LOCK, "weights.csv"]);
-        // Writing gives whole files only: where a name is taken by a folder, the half file goes and the error says so.
+        // A file is written whole or not at all: if a folder has its name, the temporary file is removed.
         std::fs::remove_file(folder.join("weights.csv")).unwrap();
         std::fs::create_dir(folder.join("weights.csv")).unwrap();
-        let error = claimed.put("weights.csv", "text").unwrap_err();
+        let error = claimed.write_file("weights.csv", "text").unwrap_err();
         assert!(error.code() == Code::Io && error.to_string().contains("weights.csv"), "{error}");
         assert_eq!(names(folder), [LOCK, "weights.csv"]);
         std::fs::remove_dir(folder.join("weights.csv")).unwrap();
-        claimed.put("run.json", &Json::Object(identity(0)).to_string()).unwrap();
+        claimed.write_file("run.json", &Json::Object(identity(0)).to_string()).unwrap();
         drop(claimed);
-        // Files are missing beside run.json: somebody removed them, and the run is completed again.
+        // Somebody removed files beside run.json: the run is written anew.
         let claimed = RunDirectory::claim_for(folder, &identity(0)).unwrap().unwrap();
         for name in ["weights.csv", "returns.csv", "report.html"] {
-            claimed.put(name, "text").unwrap();
+            claimed.write_file(name, "text").unwrap();
         }
         drop(claimed);
-        let touched = || std::fs::metadata(folder).unwrap().modified().unwrap();
-        let before = touched();
+        let modified = || std::fs::metadata(folder).unwrap().modified().unwrap();
+        let before = modified();
         assert!(RunDirectory::claim_for(folder, &identity(0)).unwrap().is_none());
         let error = RunDirectory::claim_for(folder, &identity(1)).unwrap_err();
         assert_eq!(error.code(), Code::Exists);
         assert!(error.to_string().contains("run.json differs in settings"), "{error}");
-        assert_eq!(touched(), before);
+        assert_eq!(modified(), before);
         for name in FILES {
             std::fs::remove_file(folder.join(name)).unwrap();
         }
@@ -328,8 +332,8 @@ mod tests {
         let error = RunDirectory::claim_for(folder, &identity(0)).unwrap_err();
         assert!(error.code() == Code::Exists && error.to_string().contains("holds thesis.doc"), "{error}");
         assert_eq!(names(folder), ["thesis.doc"]);
-        let before = touched();
+        let before = modified();
         assert!(RunDirectory::claim_for(folder, &identity(0)).is_err());
-        assert_eq!(touched(), before);
+        assert_eq!(modified(), before);
     }
 }

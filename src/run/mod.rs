@@ -1,4 +1,4 @@
-//! The experiment: every model over every window, then the books of the out-of-sample path. The one room that sees all
+//! A run: every model over every window, then the out-of-sample path of each. This is the one module that sees all
 //! stages.
 
 mod audit;
@@ -7,7 +7,7 @@ mod output;
 mod runner;
 mod scores;
 
-pub use audit::{Audit, DEFAULT_DATES, Decided, Moved, Pipeline, Weighed};
+pub use audit::{Audit, DEFAULT_DATES, MovedDecision, Pipeline, WeightsByRow, WindowDecisions};
 pub use directory::{RunDirectory, write_directory};
 pub use runner::{Progress, Run, Target, TrainingProgress};
-pub use scores::{PriceGaps, Scored, Scores, WindowScores, scores};
+pub use scores::{PathScores, PriceGaps, Scores, WindowScores, scores};

@@ -52,7 +52,7 @@ pub struct TrainingProgress {
     pub seconds_left: Option<f64>,
     /// The memory plan.
     pub memory: MemoryPlan,
-    /// Largest number of bytes held so far.
+    /// Peak memory so far, in bytes.
     pub measured_bytes: usize,
 }
 
@@ -99,8 +99,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Prepares a run: loads plugins, checks settings, cuts windows. Nothing is computed yet, but the identity of the run
-    /// is known, so that a run directory can be claimed first.
+    /// Prepares a run: loads plugins, checks settings, cuts windows. Nothing is computed yet, but the identity of the
+    /// run is known, so that a run directory can be claimed first.
     ///
     /// # Errors
     /// Errors of settings, data and plugins.
@@ -156,7 +156,7 @@ impl Run {
         Ok(targets.binary_search_by_key(&row, |target| target.row).ok().map(|index| &targets[index]))
     }
 
-    /// The number of threads that the run uses: those of the runtime, or fewer where the experiment says so.
+    /// The number of threads that the run uses: those of the runtime, or fewer if the experiment limits them.
     pub fn threads(&self) -> usize {
         let most = self.runtime.parallel.threads();
         if self.experiment.threads == 0 { most } else { most.min(self.experiment.threads) }
@@ -167,9 +167,9 @@ impl Run {
         Arc::clone(&self.cancel)
     }
 
-    /// Advances the run: per thread, one window of an estimator or one epoch of a network. Windows that are done for every
-    /// model extend the out-of-sample paths. How much one step covers changes no result. After an error the next step
-    /// tries the same again.
+    /// Advances the run: per thread, one window of an estimator or one epoch of a network. Windows that are done for
+    /// every model extend the out-of-sample paths. How much one step covers changes no result. After an error the next
+    /// step retries.
     ///
     /// # Errors
     /// Errors of data and plugins, with model, window and date; `Cancelled` once for each time that the flag is set.
@@ -310,7 +310,8 @@ impl Run {
         self.states.iter().filter_map(progress).collect()
     }
 
-    /// Computes `task` for each of `0..count` on the threads of the run; returns the error of the first task that has one.
+    /// Computes `task` for each of `0..count` on the threads of the run; returns the error of the first task that has
+    /// one.
     pub(super) fn parallel_map<T: Send>(
         &self,
         count: usize,
@@ -345,8 +346,8 @@ impl Run {
     }
 }
 
-/// A warning about members that the data have no column for. Where many are missing the first few are enough to find the
-/// fault; `run.json` lists them all.
+/// A warning about members that the data have no column for. Where many are missing the first few are enough to find
+/// the fault; `run.json` lists them all.
 fn missing_columns(panel: &Panel) -> Option<String> {
     const NAMED: usize = 10;
     let missing = panel.without_values();

@@ -1,5 +1,5 @@
-//! Scores of a finished walk: metrics of each model over each span of each window, what the constraints changed there,
-//! and the gaps that a path went through.
+//! The scores of a run: the metrics of each model over each span of each window and over the whole out-of-sample path,
+//! what constraints changed, and gaps in prices.
 
 use std::ops::Range;
 
@@ -17,83 +17,86 @@ use crate::windows::fit_rows;
 /// The scores of a run.
 #[derive(Clone, Debug)]
 pub struct Scores {
-    /// By model and window.
+    /// The scores of each span, `[models][windows]`.
     pub windows: Vec<Vec<WindowScores>>,
-    /// Of the out-of-sample path, by model.
-    pub total: Vec<Scored>,
-    /// What the out-of-sample path went through, by model.
+    /// The scores of the out-of-sample path, `[models]`.
+    pub total: Vec<PathScores>,
+    /// The price gaps on the out-of-sample path, `[models]`.
     pub gaps: Vec<PriceGaps>,
-    /// The overfitting monitor, by model; `None` of one that fits nothing.
+    /// The overfitting monitor, `[models]`; `None` for a model that fits nothing.
     pub overfitting: Vec<Option<Overfitting>>,
 }
 
 /// The scores of one model in one window.
 #[derive(Clone, Debug)]
 pub struct WindowScores {
-    /// Over the train span; undefined where the model fits nothing.
-    pub train: Scored,
+    /// Over the train span; undefined if the model fits nothing.
+    pub train: PathScores,
     /// Over the validation span.
-    pub validation: Scored,
+    pub validation: PathScores,
     /// Over the test span.
-    pub test: Scored,
+    pub test: PathScores,
 }
 
-/// One path, scored.
+/// The scores of one path.
 #[derive(Clone, Debug)]
-pub struct Scored {
-    /// Every metric, in the order of the table.
+pub struct PathScores {
+    /// Every metric, in the order of [`METRICS`].
     pub metrics: Vec<MetricValue>,
-    /// What constraints changed, with the decision row.
+    /// What constraints changed, each with its decision row.
     pub changes: Vec<(usize, ConstraintChange)>,
 }
 
-/// Days on which something was held that had no price.
+/// How often an asset without a price was held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PriceGaps {
-    /// Days times assets held without a price; each earned 0.
+    /// Asset-days held without a price; each has a return of 0.
     pub days_without_price: usize,
-    /// Moves since the last price before a gap, earned on the day the price came back. None are known from returns:
-    /// what a file of returns says of the day after a gap is taken as that day's own.
+    /// Price moves across a gap, earned on the day the price came back. Always 0 for a panel of returns: the return of
+    /// the day after a gap counts as that day's own.
     pub moves_after_gap: usize,
 }
 
-/// Scores a computed run.
+/// Scores a finished run.
 ///
 /// # Errors
-/// `Infeasible` and `InvalidData` as the books and constraints give them, with the decision's date.
+/// `Infeasible` and `InvalidData` from constraints and simulation, with the decision's date.
 pub fn scores(run: &Run) -> Result<Scores> {
     let mut windows: Vec<Vec<WindowScores>> = run.models.iter().map(|_| Vec::new()).collect();
-    for (place, window) in run.windows.iter().enumerate() {
+    for (index, window) in run.windows.iter().enumerate() {
         let lag = run.execution.lag;
         let validation_rows = fit_rows(&window.validation.rows, lag);
         let (mut validation_benchmark, mut test_benchmark) = (None, None);
-        for (model, scored) in windows.iter_mut().enumerate() {
-            let result = &run.results[model][place];
+        for (model, of_model) in windows.iter_mut().enumerate() {
+            let result = &run.results[model][index];
             let validation = score(run, &result.validation, validation_rows.clone(), &mut validation_benchmark)?;
             let test = score(run, &result.test, window.test.rows.clone(), &mut test_benchmark)?;
             let train = match &result.train {
-                Some(decided) => train(run, decided, fit_rows(&window.train.rows, lag))?,
-                None => Scored::undefined("the model fits nothing"),
+                Some(decisions) => score_train(run, decisions, fit_rows(&window.train.rows, lag))?,
+                None => PathScores::undefined("the model fits nothing"),
             };
-            scored.push(WindowScores { train, validation, test });
+            of_model.push(WindowScores { train, validation, test });
         }
     }
     let total = run
         .paths
         .iter()
         .zip(&run.changes)
-        .map(|(path, changes)| Scored { metrics: metrics(&run.panel, path, &run.paths[0]), changes: changes.clone() })
+        .map(|(path, changes)| PathScores {
+            metrics: metrics(&run.panel, path, &run.paths[0]),
+            changes: changes.clone(),
+        })
         .collect();
-    let gaps = (0..run.models.len()).map(|model| gaps(run, model)).collect();
-    let overfitting = (0..run.models.len()).map(|model| monitored(run, model, &windows[model])).collect();
+    let gaps = (0..run.models.len()).map(|model| count_gaps(run, model)).collect();
+    let overfitting = (0..run.models.len()).map(|model| monitor(run, model, &windows[model])).collect();
     Ok(Scores { windows, total, gaps, overfitting })
 }
 
 impl Run {
-    /// A metric of a model's out-of-sample path so far, by its name in [`METRICS`]; the benchmark is equal weight.
+    /// A metric of a model's out-of-sample path so far, by its name in [`METRICS`]. The benchmark is equal weight.
     ///
     /// # Errors
-    /// `InvalidArgument` where the table has no such metric.
+    /// `InvalidArgument` if there is no such metric.
     pub fn metric(&self, model: usize, name: &str) -> Result<MetricValue> {
         let Some(index) = METRICS.iter().position(|metric| metric.name == name) else {
             let known: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
@@ -103,67 +106,68 @@ impl Run {
     }
 }
 
-/// The overfitting monitor of a model.
-fn monitored(run: &Run, model: usize, scores: &[WindowScores]) -> Option<Overfitting> {
+/// The overfitting monitor of a model; `None` if it fits nothing.
+fn monitor(run: &Run, model: usize, scores: &[WindowScores]) -> Option<Overfitting> {
     if run.results[model].iter().all(|window| window.train.is_none()) {
         return None;
     }
-    let place = METRICS.iter().position(|metric| metric.name == "sharpe")?;
+    let sharpe = METRICS.iter().position(|metric| metric.name == "sharpe")?;
     let sharpes = |window: &WindowScores| SpanSharpes {
-        train: window.train.metrics[place],
-        validation: window.validation.metrics[place],
-        test: window.test.metrics[place],
+        train: window.train.metrics[sharpe],
+        validation: window.validation.metrics[sharpe],
+        test: window.test.metrics[sharpe],
     };
-    // How many test spans a test day lies in: what is stitched has each day once.
+    // Test spans may overlap; the stitched spans hold each test day once.
     let in_windows: usize = run.windows.iter().map(|window| window.test.rows.len()).sum();
-    let once: usize = run.stitched.iter().map(ExactSizeIterator::len).sum();
-    Some(overfitting(scores.iter().map(sharpes).collect(), in_windows as f64 / once.max(1) as f64))
+    let stitched: usize = run.stitched.iter().map(ExactSizeIterator::len).sum();
+    Some(overfitting(scores.iter().map(sharpes).collect(), in_windows as f64 / stitched.max(1) as f64))
 }
 
-impl Scored {
+impl PathScores {
+    /// No metric is defined, for this reason.
     fn undefined(reason: &'static str) -> Self {
         Self { metrics: METRICS.iter().map(|_| MetricValue::Undefined(reason)).collect(), changes: Vec::new() }
     }
 }
 
-/// Scores targets from cash over `rows`. The first model's path, equal weight's, becomes the benchmark of those after.
-fn score(run: &Run, decided: &[Decision], rows: Range<usize>, benchmark: &mut Option<Path>) -> Result<Scored> {
-    let SimulatedPath { path, changes, .. } = from_cash(run, decided, rows)?;
+/// Scores decisions over `rows`, starting in cash. Equal weight, the first model, becomes the benchmark of the others.
+fn score(run: &Run, decisions: &[Decision], rows: Range<usize>, benchmark: &mut Option<Path>) -> Result<PathScores> {
+    let SimulatedPath { path, changes, .. } = simulate_from_cash(run, decisions, rows)?;
     let metrics = metrics(&run.panel, &path, benchmark.as_ref().unwrap_or(&path));
     benchmark.get_or_insert(path);
-    Ok(Scored { metrics, changes })
+    Ok(PathScores { metrics, changes })
 }
 
-/// The train span of a model that fits something: from its first decision on, against equal weight decided on the same
-/// rows. Where the bounds cannot be met by the few assets of an early row the score is undefined: what the train span
-/// says is told, but must not end a run.
-fn train(run: &Run, decided: &[Decision], rows: Range<usize>) -> Result<Scored> {
-    let Some(first) = decided.first() else {
-        return Ok(Scored::undefined("no asset had enough history on a decision row of the train span"));
+/// Scores the train span of a model that fits something: from its first decision on, against equal weight decided on
+/// the same rows. If the few assets of an early row cannot meet the bounds, the score is undefined: the train span is
+/// only for information and must not end a run.
+fn score_train(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<PathScores> {
+    let Some(first) = decisions.first() else {
+        return Ok(PathScores::undefined("no asset had enough history on a decision row of the train span"));
     };
     let rows = first.row + 1 + run.execution.lag..rows.end;
-    let mut equal = Vec::with_capacity(decided.len());
-    for decision in decided {
+    let mut equal = Vec::with_capacity(decisions.len());
+    for decision in decisions {
         equal.push(decide(&run.panel, &EqualWeight, 0, decision.row)?.0);
     }
-    let scored =
-        from_cash(run, &equal, rows.clone()).and_then(|benchmark| score(run, decided, rows, &mut Some(benchmark.path)));
-    match scored {
+    let scores = simulate_from_cash(run, &equal, rows.clone())
+        .and_then(|benchmark| score(run, decisions, rows, &mut Some(benchmark.path)));
+    match scores {
         Err(error) if error.code() == Code::Infeasible => {
-            Ok(Scored::undefined("the bounds cannot be met on a decision row of the train span"))
+            Ok(PathScores::undefined("the bounds cannot be met on a decision row of the train span"))
         }
         other => other,
     }
 }
 
-/// The path of decisions from cash over `rows`, and what constraints changed on the way.
-fn from_cash(run: &Run, decided: &[Decision], rows: Range<usize>) -> Result<SimulatedPath> {
-    run.execution.simulate(&run.panel, &mut run.execution.cash(&run.panel), decided, rows)
+/// The path of decisions over `rows`, starting in cash, and what constraints changed.
+fn simulate_from_cash(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<SimulatedPath> {
+    run.execution.simulate(&run.panel, &mut run.execution.cash(&run.panel), decisions, rows)
 }
 
-/// Every metric of a path against a benchmark over the same rows, in the order of the table.
-pub(super) fn metrics(panel: &Panel, path: &Path, benchmark: &Path) -> Vec<MetricValue> {
-    let Some(&first) = path.rows.first() else { return Scored::undefined("there are no returns").metrics };
+/// Every metric of a path against a benchmark over the same rows, in the order of [`METRICS`].
+fn metrics(panel: &Panel, path: &Path, benchmark: &Path) -> Vec<MetricValue> {
+    let Some(&first) = path.rows.first() else { return PathScores::undefined("there are no returns").metrics };
     let dates: Vec<Date> = path.rows.iter().map(|&row| panel.dates()[row]).collect();
     let inputs = Inputs {
         start: panel.dates()[first.saturating_sub(1)],
@@ -176,9 +180,9 @@ pub(super) fn metrics(panel: &Panel, path: &Path, benchmark: &Path) -> Vec<Metri
     evaluate(&inputs).into_iter().map(|(_, value)| value).collect()
 }
 
-/// Counts the gaps on a model's out-of-sample path. Which assets are held changes only where a target is executed, or
-/// an asset loses everything. The first row after a gap between test spans always has a target of its own.
-fn gaps(run: &Run, model: usize) -> PriceGaps {
+/// Counts the price gaps on a model's out-of-sample path. The set of held assets changes only when a target is executed
+/// or an asset loses everything. After a gap between test spans the first row always has a target.
+fn count_gaps(run: &Run, model: usize) -> PriceGaps {
     let (panel, lag) = (&run.panel, run.execution.lag);
     let assets = panel.assets().len();
     let (mut out, mut held) = (PriceGaps::default(), vec![false; assets]);
@@ -206,7 +210,7 @@ mod tests {
     use jiff::ToSpan;
     use jiff::civil::{Date, date};
 
-    use super::{PriceGaps, gaps, scores};
+    use super::{PriceGaps, count_gaps, scores};
     use crate::error::Result;
     use crate::evaluate::MetricValue;
     use crate::experiment::Experiment;
@@ -224,7 +228,7 @@ mod tests {
         (0..ROWS as i64).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect()
     }
 
-    /// Three assets over 200 days in windows of two months train, one validation, one test.
+    /// Three assets over 200 days; windows of two months of training, one of validation and one of test.
     fn prepared(values: &[f64], kind: PanelKind, overrides: &[&str]) -> Run {
         let text = "[windows]\ntrain_months = 2\nvalidation_months = 1\ntest_months = 1\nstep_months = 1\n";
         let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
@@ -235,12 +239,12 @@ mod tests {
         Run::new(experiment, panel, &runtime).unwrap()
     }
 
-    /// The same, computed.
+    /// A finished run.
     fn run(values: &[f64], kind: PanelKind, overrides: &[&str]) -> Run {
-        done(prepared(values, kind, overrides))
+        finish(prepared(values, kind, overrides))
     }
 
-    fn done(mut run: Run) -> Run {
+    fn finish(mut run: Run) -> Run {
         while run.step().unwrap().done < run.windows.len() {}
         run
     }
@@ -295,71 +299,71 @@ mod tests {
     }
 
     #[test]
-    fn gaps_count_only_what_was_held() {
+    fn only_gaps_of_held_assets_are_counted() {
         // Equal weight decides at the last row of each month: 31 March is row 90, 31 May row 151.
-        let decided: Vec<usize> =
+        let decision_rows: Vec<usize> =
             run(&prices(), PanelKind::Prices, &[]).targets[0].iter().map(|target| target.row).collect();
-        assert_eq!(decided, [90, 120, 151, 181]);
+        assert_eq!(decision_rows, [90, 120, 151, 181]);
         let mut values = prices();
-        let mut lose = |rows: std::ops::Range<usize>, asset: usize| {
+        let mut remove_prices = |rows: std::ops::Range<usize>, asset: usize| {
             for row in rows {
                 values[row * 3 + asset] = f64::NAN;
             }
         };
-        lose(125..128, 0); // held: three days, one move
-        lose(40..50, 1); // before the out-of-sample path
-        lose(149..155, 2); // held to the decision of row 151, where it is no member: rows 149, 150 and 151
+        remove_prices(125..128, 0); // held: three days, one move
+        remove_prices(40..50, 1); // before the out-of-sample path
+        remove_prices(149..155, 2); // held until the decision at row 151, where it is not a member: rows 149 to 151
         let expected = PriceGaps { days_without_price: 6, moves_after_gap: 1 };
-        assert_eq!(gaps(&run(&values, PanelKind::Prices, &[]), 0), expected);
-        // Decided on row 150, executed on 151 and held from 152, where there is no price: one day and one move more.
+        assert_eq!(count_gaps(&run(&values, PanelKind::Prices, &[]), 0), expected);
+        // Decided at row 150, executed at 151 and held from 152, which has no price: one more day and one more move.
         values[152 * 3] = f64::NAN;
         let later = run(&values, PanelKind::Prices, &["portfolio.execution_lag=1"]);
-        assert_eq!(gaps(&later, 0), PriceGaps { days_without_price: 7, moves_after_gap: 2 });
-        assert_eq!(gaps(&run(&prices(), PanelKind::Prices, &[]), 0), PriceGaps::default());
+        assert_eq!(count_gaps(&later, 0), PriceGaps { days_without_price: 7, moves_after_gap: 2 });
+        assert_eq!(count_gaps(&run(&prices(), PanelKind::Prices, &[]), 0), PriceGaps::default());
     }
 
     #[test]
-    fn with_returns_a_gap_earns_nothing_and_no_move_is_known_to_come_back() {
+    fn a_gap_in_a_panel_of_returns_earns_nothing_and_has_no_move_after_it() {
         let mut values = vec![0.001; ROWS * 3];
         values[125 * 3] = f64::NAN;
-        // What lost everything is no longer held.
+        // An asset that lost everything is no longer held.
         values[130 * 3 + 1] = -1.0;
         values[131 * 3 + 1] = f64::NAN;
         assert_eq!(
-            gaps(&run(&values, PanelKind::Returns, &[]), 0),
+            count_gaps(&run(&values, PanelKind::Returns, &[]), 0),
             PriceGaps { days_without_price: 1, moves_after_gap: 0 }
         );
     }
 
     #[test]
-    fn changes_of_the_out_of_sample_path_are_those_that_reached_it() {
+    fn the_out_of_sample_path_has_only_the_changes_of_its_own_targets() {
         let mut run = prepared(&prices(), PanelKind::Prices, &["windows.test_months=2", "portfolio.max_weight=0.5"]);
         run.models[0].factory = Box::new(Fixed([0.7, 0.2, 0.1]));
-        let run = done(run);
-        let scored = scores(&run).unwrap();
-        // By hand: 0.7 is cut to 0.5, and the rest is spread evenly over the other two.
+        let run = finish(run);
+        let scores = scores(&run).unwrap();
+        // 0.7 is cut to 0.5, and the excess is split evenly between the other two.
         let weights = &run.targets[0][0].weights;
         assert!(weights.iter().zip([0.5, 0.3, 0.2]).all(|(one, two)| (one - two).abs() < 1e-15), "{weights:?}");
-        assert!(scored.total[0].changes.iter().all(|(_, change)| (change.moved - 0.4).abs() < 1e-15));
-        // Both windows decide at the end of each month of their two months; the first one's second decision is held by
-        // the second window's model instead.
-        let in_windows: usize = scored.windows[0].iter().map(|window| window.test.changes.len()).sum();
-        let rows: Vec<usize> = scored.total[0].changes.iter().map(|(row, _)| *row).collect();
+        assert!(scores.total[0].changes.iter().all(|(_, change)| (change.moved - 0.4).abs() < 1e-15));
+        // Both windows decide at the end of each of their two months; the second decision of the first window is
+        // replaced by that of the second window.
+        let in_windows: usize = scores.windows[0].iter().map(|window| window.test.changes.len()).sum();
+        let rows: Vec<usize> = scores.total[0].changes.iter().map(|(row, _)| *row).collect();
         let held: Vec<usize> = run.targets[0].iter().map(|target| target.row).collect();
         assert_eq!(rows, held);
         assert!(in_windows > held.len(), "{in_windows} {held:?}");
     }
 
     #[test]
-    fn a_model_that_fits_nothing_has_no_score_on_the_train_span() {
-        let scored = scores(&run(&prices(), PanelKind::Prices, &[])).unwrap();
-        let window = &scored.windows[0][0];
+    fn the_train_score_of_a_model_that_fits_nothing_is_undefined() {
+        let scores = scores(&run(&prices(), PanelKind::Prices, &[])).unwrap();
+        let window = &scores.windows[0][0];
         assert!(window.train.metrics.iter().all(|value| *value == MetricValue::Undefined("the model fits nothing")));
         assert!(matches!(window.validation.metrics[0], MetricValue::Number(_)));
     }
 
     #[test]
-    fn the_train_span_is_scored_as_a_path_from_its_first_decision_on() {
+    fn the_train_span_is_scored_from_its_first_decision_on() {
         let mut run = run(&prices(), PanelKind::Prices, &["portfolio.cost_bps=0"]);
         let window = run.windows[0].train.rows.clone();
         assert_eq!(window, 0..60);
@@ -368,10 +372,10 @@ mod tests {
         let total = crate::evaluate::METRICS.iter().position(|metric| metric.name == "total_return").unwrap();
         let MetricValue::Number(earned) = scored.metrics[total] else { panic!("{:?}", scored.metrics[total]) };
         assert!((earned - (55.9 / 53.0 - 1.0)).abs() < 1e-12, "{earned}");
-        // Bounds that the members of an early row cannot meet leave the score undefined, and the run stands.
+        // If the members of an early row cannot meet the bounds the score is undefined, and the run does not fail.
         run.execution.constraints.max_weight = 0.2;
-        let told = super::train(&run, &[decision(30, [0.0, 1.0, 0.0])], 0..60).unwrap();
+        let scores = super::score_train(&run, &[decision(30, [0.0, 1.0, 0.0])], 0..60).unwrap();
         let reason = "the bounds cannot be met on a decision row of the train span";
-        assert_eq!(told.metrics[0], MetricValue::Undefined(reason));
+        assert_eq!(scores.metrics[0], MetricValue::Undefined(reason));
     }
 }

@@ -1,11 +1,11 @@
-//! `weights.csv` and `returns.csv`. Numbers are written so that reading them back gives the same double.
+//! `weights.csv` and `returns.csv`. Values are written so that reading them back gives the same double.
 
 use std::fmt::Write as _;
 
 use crate::run::runner::Run;
 
-/// The targets of the out-of-sample paths, assets in the order of the data.
-pub(in crate::run) fn weights(run: &Run) -> String {
+/// `weights.csv`: the target weights of the out-of-sample paths, assets in the order of the data.
+pub(in crate::run) fn weights_csv(run: &Run) -> String {
     let dates = run.panel.dates();
     let mut text = String::from("date,window,model,asset,weight\n");
     for (model, targets) in run.models.iter().zip(&run.targets) {
@@ -18,7 +18,7 @@ pub(in crate::run) fn weights(run: &Run) -> String {
                     dates[target.row],
                     target.window,
                     model.name,
-                    quoted(&run.panel.assets()[column]),
+                    escape(&run.panel.assets()[column]),
                     target.weights[column]
                 );
             }
@@ -27,40 +27,40 @@ pub(in crate::run) fn weights(run: &Run) -> String {
     text
 }
 
-/// The out-of-sample paths, a line a day.
-pub(in crate::run) fn returns(run: &Run) -> String {
+/// `returns.csv`: the out-of-sample paths, one line per date.
+pub(in crate::run) fn returns_csv(run: &Run) -> String {
     let dates = run.panel.dates();
     let mut text = String::from("date,window,model,gross,cost,net,turnover\n");
     for (model, path) in run.models.iter().zip(&run.paths) {
         let windows = run.stitched.iter().enumerate().flat_map(|(window, rows)| rows.clone().map(move |_| window));
-        for (place, window) in windows.enumerate() {
+        for (index, window) in windows.enumerate() {
             let _ = writeln!(
                 text,
                 "{},{window},{},{:?},{:?},{:?},{:?}",
-                dates[path.rows[place]],
+                dates[path.rows[index]],
                 model.name,
-                path.gross[place],
-                path.cost[place],
-                path.net[place],
-                path.turnover[place]
+                path.gross[index],
+                path.cost[index],
+                path.net[index],
+                path.turnover[index]
             );
         }
     }
     text
 }
 
-/// A CSV cell, in quotes where it needs them.
-fn quoted(text: &str) -> String {
+/// A CSV cell, quoted if it holds a separator, a quote or a line break.
+fn escape(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::escape;
 
     #[test]
-    fn a_name_that_would_break_a_line_is_quoted() {
-        assert_eq!(quoted("BRK.B"), "BRK.B");
-        assert_eq!(quoted("A, \"B\""), "\"A, \"\"B\"\"\"");
+    fn a_name_with_a_separator_is_quoted() {
+        assert_eq!(escape("BRK.B"), "BRK.B");
+        assert_eq!(escape("A, \"B\""), "\"A, \"\"B\"\"\"");
     }
 }

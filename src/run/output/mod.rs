@@ -1,4 +1,4 @@
-//! The files of a run directory: `run.json`, the CSV files and the values of the report.
+//! The contents of a run directory: `run.json`, the CSV files and the values of the report.
 
 pub(super) mod csv;
 pub(super) mod report_values;

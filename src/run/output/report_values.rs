@@ -1,18 +1,19 @@
-//! What the report shows of a run: values and facts in words. How they look is the report's business.
+//! The values and facts that the report shows of a run. The report itself decides how they look.
 
 use std::fmt::Write as _;
 
 use crate::panel::{Panel, PanelKind, UniverseSource};
 use crate::report::{
-    ChangedValues, Curves, Integrity, ModelValues, RebalanceValues, ReportValues, WindowSpan, WindowValues,
+    ConstraintValues, Integrity, ModelValues, RebalanceValues, ReportValues, TrainingValues, WindowSpan, WindowValues,
 };
-use crate::run::output::run_json::{by_rule, moved};
+use crate::run::output::run_json::{group_by_rule, total_moved};
 use crate::run::runner::{Run, Target};
 use crate::run::scores::{PriceGaps, Scores};
 use crate::settings::Choice as _;
 use crate::train::{StopReason, TrainingHistory};
 
-pub(in crate::run) fn overview(run: &Run, scores: &Scores) -> ReportValues {
+/// Everything that the report of a run shows.
+pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues {
     let panel = &run.panel;
     let day = |row: usize| panel.dates()[row];
     let models = run.models.iter().enumerate().map(|(model, entry)| {
@@ -36,21 +37,26 @@ pub(in crate::run) fn overview(run: &Run, scores: &Scores) -> ReportValues {
                     test: window.test.metrics.clone(),
                 })
                 .collect(),
-            changes: by_rule(&total.changes)
+            changes: group_by_rule(&total.changes)
                 .into_iter()
-                .map(|(rule, list)| {
-                    let most =
-                        list.iter().fold((0, f64::MIN), |most, entry| if entry.1 > most.1 { *entry } else { most });
-                    ChangedValues { rule, decisions: list.len(), moved: moved(&list), most: (day(most.0), most.1) }
+                .map(|(rule, entries)| {
+                    let (row, largest) =
+                        entries.iter().fold((0, f64::MIN), |most, entry| if entry.1 > most.1 { *entry } else { most });
+                    ConstraintValues {
+                        rule,
+                        decisions: entries.len(),
+                        moved: total_moved(&entries),
+                        largest: (day(row), largest),
+                    }
                 })
                 .collect(),
-            gaps: gap_words(gaps),
+            gaps: describe_gaps(gaps),
             overfitting: scores.overfitting[model].clone(),
-            training: run.results[model].iter().filter_map(|window| window.training.as_ref()).map(curves).collect(),
+            training: run.results[model].iter().filter_map(|window| window.training.as_ref()).map(training).collect(),
         }
     });
-    let windows = run.windows.iter().zip(&run.stitched).map(|(window, held)| WindowSpan {
-        held: (day(held.start), day(held.end - 1)),
+    let windows = run.windows.iter().zip(&run.stitched).map(|(window, stitched)| WindowSpan {
+        stitched: (day(stitched.start), day(stitched.end - 1)),
         test: (day(window.test.rows.start), day(window.test.rows.end - 1)),
     });
     ReportValues {
@@ -63,51 +69,55 @@ pub(in crate::run) fn overview(run: &Run, scores: &Scores) -> ReportValues {
     }
 }
 
-fn curves(of: &TrainingHistory) -> Curves {
-    Curves {
-        loss: of.epochs.iter().map(|epoch| epoch.loss).collect(),
-        validation: of.epochs.iter().map(|epoch| epoch.validation).collect(),
-        best_epoch: of.best_epoch as usize,
-        by_clock: of.ended == StopReason::MaxSeconds,
-        ended: match of.ended {
-            StopReason::MaxEpochs => "all epochs",
-            StopReason::EarlyStop => "early stop",
-            StopReason::MaxSeconds => "time was up",
+/// The training history of a network in one window.
+fn training(history: &TrainingHistory) -> TrainingValues {
+    TrainingValues {
+        loss: history.epochs.iter().map(|epoch| epoch.loss).collect(),
+        validation: history.epochs.iter().map(|epoch| epoch.validation).collect(),
+        best_epoch: history.best_epoch as usize,
+        by_clock: history.ended == StopReason::MaxSeconds,
+        ended: match history.ended {
+            StopReason::MaxEpochs => "epoch limit",
+            StopReason::EarlyStop => "early stopping",
+            StopReason::MaxSeconds => "time limit",
         },
-        samples: of.samples,
-        batch: of.batch,
-        micro_batch: of.micro_batch,
-        recompute: of.recompute,
-        seeds: of.seeds.iter().map(|seed| seed.validation).collect(),
-        stack: of.stack,
-        loss_scale: of.loss_scale,
-        skipped: of.epochs.iter().map(|epoch| epoch.skipped as usize).sum(),
-        parameters: of.parameters,
-        planned_bytes: of.planned_bytes,
-        measured_bytes: of.measured_bytes,
+        samples: history.samples,
+        batch: history.batch,
+        micro_batch: history.micro_batch,
+        recompute: history.recompute,
+        seeds: history.seeds.iter().map(|seed| seed.validation).collect(),
+        stack: history.stack,
+        loss_scale: history.loss_scale,
+        skipped: history.epochs.iter().map(|epoch| epoch.skipped as usize).sum(),
+        parameters: history.parameters,
+        planned_bytes: history.planned_bytes,
+        measured_bytes: history.measured_bytes,
     }
 }
 
-fn gap_words(gaps: &PriceGaps) -> Option<String> {
+/// A sentence about price gaps; `None` if there are none.
+fn describe_gaps(gaps: &PriceGaps) -> Option<String> {
     (*gaps != PriceGaps::default()).then(|| {
         format!(
-            "{} asset-days held without a price, each earning 0; {} moves earned when a price came back",
+            "{} asset-days held without a price, each with a return of 0; {} price moves across a gap, earned on the \
+             day the price came back",
             gaps.days_without_price, gaps.moves_after_gap
         )
     })
 }
 
+/// What the run recorded about the rows that models were shown.
 fn integrity(run: &Run) -> Integrity {
     let windows = || run.results.iter().flatten();
     let decisions = || windows().flat_map(|window| &window.shown.decisions);
     Integrity {
         decisions: decisions().count(),
-        nearest: decisions().map(|(row, highest)| *highest as i64 - *row as i64).max().unwrap_or(0),
+        latest_offset: decisions().map(|(row, highest)| *highest as i64 - *row as i64).max().unwrap_or(0),
         fits: windows().filter(|window| window.train.is_some()).count(),
     }
 }
 
-/// Name and value of what a reader should know of how the figures came about.
+/// The conditions under which the figures were computed, as name and value.
 fn facts(run: &Run) -> Vec<(String, String)> {
     let (experiment, panel) = (&run.experiment, &run.panel);
     let settings = &experiment.windows;
@@ -131,7 +141,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         (
             "Windows",
             format!(
-                "{}, {scheme}: {} months train, {} validation, {} test, step {}",
+                "{}, {scheme}: {} months of training, {} of validation, {} of test, step {}",
                 run.windows.len(),
                 settings.train_months,
                 settings.validation_months,
@@ -139,13 +149,17 @@ fn facts(run: &Run) -> Vec<(String, String)> {
                 settings.step_months
             ),
         ),
-        ("Universe", universe_words(panel)),
+        ("Universe", describe_universe(panel)),
         (
             "Rebalance",
-            if rebalance.parse::<usize>().is_ok() { format!("every {rebalance} rows") } else { rebalance.to_owned() },
+            if rebalance.parse::<usize>().is_ok() {
+                format!("every {rebalance} dates of the data")
+            } else {
+                rebalance.to_owned()
+            },
         ),
-        ("Execution", lag_words(experiment.portfolio.execution_lag)),
-        ("Costs", format!("{} basis points of the weight bought and sold", experiment.portfolio.cost_bps)),
+        ("Execution", describe_lag(experiment.portfolio.execution_lag)),
+        ("Costs", format!("{} basis points of the value bought and sold", experiment.portfolio.cost_bps)),
     ];
     let features: Vec<&str> = panel.features().iter().map(|feature| feature.name.as_str()).collect();
     if !features.is_empty() {
@@ -153,37 +167,41 @@ fn facts(run: &Run) -> Vec<(String, String)> {
     }
     out.extend(experiment.portfolio.describe());
     out.push(("Models", models.join(", ")));
-    out.push(("Made by", format!("walkforge {}, seed {}", env!("CARGO_PKG_VERSION"), experiment.seed)));
+    out.push(("Computed by", format!("walkforge {}, seed {}", env!("CARGO_PKG_VERSION"), experiment.seed)));
     out.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn universe_words(panel: &Panel) -> String {
+/// Which assets may be held.
+fn describe_universe(panel: &Panel) -> String {
     let value = match panel.kind() {
         PanelKind::Prices => "price",
         PanelKind::Returns => "return",
     };
     let fresh = match panel.stale_rows() {
-        0 => format!("with a {value} on the day of the decision"),
-        rows => format!("with a {value} on the day of the decision or up to {rows} rows before"),
+        0 => format!("with a {value} on the decision date"),
+        rows => format!("with a {value} on the decision date or up to {rows} dates before"),
     };
     let mut out = match panel.universe_source() {
         UniverseSource::Values => format!("assets {fresh}"),
-        UniverseSource::Mask => format!("the members of the day, as given, {fresh}"),
+        UniverseSource::Mask => format!("the members on the decision date, as given, {fresh}"),
         UniverseSource::Intervals { assets, intervals, assets_used, .. } => {
             let missing = match assets - assets_used {
                 0 => String::new(),
-                missing => format!(" ({missing} of them without data, never held)"),
+                missing => format!(" ({missing} of them have no data and are never held)"),
             };
-            format!("the members of the day, of {assets} assets in {intervals} intervals{missing}, {fresh}")
+            format!(
+                "the members on the decision date, out of {assets} assets in {intervals} intervals{missing}, {fresh}"
+            )
         }
     };
-    let [least, middle, most] = panel.member_counts();
+    let [min, median, max] = panel.member_counts();
     // Writing to a string cannot fail.
-    let _ = write!(out, "; {least} to {most} a day, median {middle}");
+    let _ = write!(out, "; {min} to {max} per day, median {median}");
     out
 }
 
-fn lag_words(lag: usize) -> String {
+/// When decisions are traded.
+fn describe_lag(lag: usize) -> String {
     match lag {
         0 => "decided and traded at the same close (lag 0), held from the next day".to_owned(),
         1 => "decided at a close, traded at the next one (lag 1), held from the day after that".to_owned(),

@@ -1,5 +1,5 @@
-//! `run.json`: what the run was, its scores, what constraints changed, and for every decision the highest row shown.
-//! Numbers are written so that reading them back gives the same double.
+//! `run.json`: the identity of the run, its scores, what constraints changed, and for each decision the last row that
+//! its model was shown. Values are written so that reading them back gives the same double.
 
 use std::fmt::Write as _;
 
@@ -9,17 +9,17 @@ use crate::evaluate::{METRICS, MetricValue, Overfitting, SpanSharpes};
 use crate::panel::{Panel, UniverseSource};
 use crate::portfolio::ConstraintChange;
 use crate::run::runner::Run;
-use crate::run::scores::{PriceGaps, Scored, Scores};
+use crate::run::scores::{PathScores, PriceGaps, Scores};
 use crate::settings::Choice as _;
 use crate::train::{ReplicaHistory, TrainingHistory};
 use crate::windows::Span;
 
-/// Widest line that keeps a table or list together.
-const WIDEST: usize = 120;
+/// The longest line that an object or array is written on.
+const MAX_LINE: usize = 120;
 
-/// What makes two runs the same: library, data, settings and models. It is known before anything is computed, and a
-/// directory that holds the same is not computed again.
-pub(in crate::run) fn identity(run: &Run) -> Map<String, Json> {
+/// The identity of a run: library version, data, settings and models. Runs with the same identity have the same
+/// results. It is known before anything is computed, so a finished directory of the same run is not computed again.
+pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
     let (panel, day) = (&run.panel, |day: Option<&jiff::civil::Date>| json!(day.map(ToString::to_string)));
     let models: Vec<Json> = run
         .models
@@ -57,9 +57,9 @@ pub(in crate::run) fn identity(run: &Run) -> Map<String, Json> {
     out
 }
 
-/// Who may be held, and where that comes from.
+/// Which assets may be held, and the source of that information.
 fn universe(panel: &Panel) -> Json {
-    let [least, middle, most] = panel.member_counts();
+    let [min, median, max] = panel.member_counts();
     let mut out = match panel.universe_source() {
         UniverseSource::Values => json!({"from": "values"}),
         UniverseSource::Mask => json!({"from": "mask"}),
@@ -73,28 +73,28 @@ fn universe(panel: &Panel) -> Json {
         }),
     };
     out["stale_rows"] = json!(panel.stale_rows());
-    out["members"] = json!({"min": least, "median": middle, "max": most});
+    out["members"] = json!({"min": min, "median": median, "max": max});
     out
 }
 
-/// The whole of `run.json` but for `machine`.
-pub(in crate::run) fn document(run: &Run, scores: &Scores) -> Map<String, Json> {
-    let mut out = identity(run);
+/// The whole of `run.json` except `machine`.
+pub(in crate::run) fn run_document(run: &Run, scores: &Scores) -> Map<String, Json> {
+    let mut out = run_identity(run);
     let summary: Map<String, Json> = run
         .models
         .iter()
         .enumerate()
         .map(|(model, entry)| {
             let (total, gaps) = (&scores.total[model], &scores.gaps[model]);
-            let mut scored = metrics(&total.metrics);
-            let changed = entries(&total.changes, &|row| run.panel.dates()[row].to_string());
-            scored.insert("constraints".to_owned(), json!(changed));
-            scored.insert("gaps".to_owned(), gap_counts(gaps));
+            let mut summary = metrics(&total.metrics);
+            let changes = changes_by_rule(&total.changes, &|row| run.panel.dates()[row].to_string());
+            summary.insert("constraints".to_owned(), json!(changes));
+            summary.insert("gaps".to_owned(), gap_counts(gaps));
             if let Some(found) = &scores.overfitting[model] {
                 let peaks = run.results[model].iter().map(|window| window.training.as_ref().and_then(peak_epoch));
-                scored.insert("overfitting".to_owned(), monitor(found, &peaks.collect::<Vec<_>>()));
+                summary.insert("overfitting".to_owned(), monitor(found, &peaks.collect::<Vec<_>>()));
             }
-            (entry.name.clone(), Json::Object(scored))
+            (entry.name.clone(), Json::Object(summary))
         })
         .collect();
     out.insert("summary".to_owned(), Json::Object(summary));
@@ -102,8 +102,9 @@ pub(in crate::run) fn document(run: &Run, scores: &Scores) -> Map<String, Json> 
     out
 }
 
-fn window_entry(run: &Run, scores: &Scores, place: usize) -> Json {
-    let (dates, window) = (run.panel.dates(), &run.windows[place]);
+/// The spans of a window, and the scores and decisions of every model in it.
+fn window_entry(run: &Run, scores: &Scores, index: usize) -> Json {
+    let (dates, window) = (run.panel.dates(), &run.windows[index]);
     let span = |span: &Span| {
         let dates = &dates[span.rows.clone()];
         let day = |date: Option<&jiff::civil::Date>| date.map(ToString::to_string);
@@ -111,26 +112,26 @@ fn window_entry(run: &Run, scores: &Scores, place: usize) -> Json {
     };
     let mut models = Map::new();
     for (model, entry) in run.models.iter().enumerate() {
-        let (scored, shown) = (&scores.windows[model][place], &run.results[model][place].shown);
+        let (scores, shown) = (&scores.windows[model][index], &run.results[model][index].shown);
         let decisions: Vec<Json> = shown
             .decisions
             .iter()
             .map(|(row, highest)| json!({"as_of": dates[*row].to_string(), "highest_row_shown": highest, "row": row}))
             .collect();
-        let changed = |scored: &Scored| json!(entries(&scored.changes, &|row| dates[row].to_string()));
+        let changes = |span: &PathScores| json!(changes_by_rule(&span.changes, &|row| dates[row].to_string()));
         let mut out = json!({
-            "train": metrics(&scored.train.metrics),
-            "validation": metrics(&scored.validation.metrics),
-            "test": metrics(&scored.test.metrics),
+            "train": metrics(&scores.train.metrics),
+            "validation": metrics(&scores.validation.metrics),
+            "test": metrics(&scores.test.metrics),
             "constraints": {
-                "train": changed(&scored.train),
-                "validation": changed(&scored.validation),
-                "test": changed(&scored.test),
+                "train": changes(&scores.train),
+                "validation": changes(&scores.validation),
+                "test": changes(&scores.test),
             },
             "integrity": {"fit_highest_row_shown": shown.fit, "decisions": decisions},
         });
-        if let Some(of) = &run.results[model][place].training {
-            out["training"] = training(of);
+        if let Some(history) = &run.results[model][index].training {
+            out["training"] = training(history);
         }
         models.insert(entry.name.clone(), out);
     }
@@ -143,9 +144,9 @@ fn window_entry(run: &Run, scores: &Scores, place: usize) -> Json {
     })
 }
 
-/// How a network was trained, without the time that it took.
-fn training(of: &TrainingHistory) -> Json {
-    let epochs = &of.epochs;
+/// The training history of a network, without computing times.
+fn training(history: &TrainingHistory) -> Json {
+    let epochs = &history.epochs;
     json!({
         "epochs": {
             "loss": epochs.iter().map(|epoch| epoch.loss).collect::<Vec<_>>(),
@@ -154,40 +155,42 @@ fn training(of: &TrainingHistory) -> Json {
             "skipped": epochs.iter().map(|epoch| epoch.skipped).collect::<Vec<_>>(),
         },
         "epochs_run": epochs.len(),
-        "best_epoch": of.best_epoch,
-        "ended": of.ended.name(),
-        "seeds": of.seeds.iter().map(seed).collect::<Vec<_>>(),
-        "samples": of.samples,
-        "batch": of.batch,
-        "micro_batch": of.micro_batch,
-        "recompute": of.recompute,
-        "stack": of.stack,
-        "loss_scale": of.loss_scale,
-        "parameters": of.parameters,
-        "planned_bytes": of.planned_bytes,
-        "measured_bytes": of.measured_bytes,
+        "best_epoch": history.best_epoch,
+        "ended": history.ended.name(),
+        "seeds": history.seeds.iter().map(seed).collect::<Vec<_>>(),
+        "samples": history.samples,
+        "batch": history.batch,
+        "micro_batch": history.micro_batch,
+        "recompute": history.recompute,
+        "stack": history.stack,
+        "loss_scale": history.loss_scale,
+        "parameters": history.parameters,
+        "planned_bytes": history.planned_bytes,
+        "measured_bytes": history.measured_bytes,
     })
 }
 
-fn seed(of: &ReplicaHistory) -> Json {
+fn seed(history: &ReplicaHistory) -> Json {
     json!({
-        "epochs_run": of.epochs,
-        "best_epoch": of.best_epoch,
-        "validation_sharpe": of.validation,
-        "ended": of.ended.name(),
+        "epochs_run": history.epochs,
+        "best_epoch": history.best_epoch,
+        "validation_sharpe": history.validation,
+        "ended": history.ended.name(),
     })
 }
 
-/// The epoch at which validation peaked, from 1; `None` where no epoch has a validation score.
-pub(in crate::run) fn peak_epoch(of: &TrainingHistory) -> Option<u32> {
-    of.epochs.iter().any(|epoch| epoch.validation.is_some()).then_some(of.best_epoch)
+/// The epoch with the best validation score, counted from 1; `None` if no epoch has one.
+fn peak_epoch(history: &TrainingHistory) -> Option<u32> {
+    history.epochs.iter().any(|epoch| epoch.validation.is_some()).then_some(history.best_epoch)
 }
 
-/// The overfitting monitor of a model, its lists by window.
+/// The overfitting monitor of a model, with one list element per window.
 fn monitor(found: &Overfitting, peaks: &[Option<u32>]) -> Json {
-    let number = |value: MetricValue| if let MetricValue::Number(number) = value { json!(number) } else { Json::Null };
-    let list =
-        |of: fn(&SpanSharpes) -> MetricValue| found.windows.iter().map(|window| number(of(window))).collect::<Vec<_>>();
+    let json_value =
+        |value: MetricValue| if let MetricValue::Number(number) = value { json!(number) } else { Json::Null };
+    let list = |field: fn(&SpanSharpes) -> MetricValue| {
+        found.windows.iter().map(|window| json_value(field(window))).collect::<Vec<_>>()
+    };
     let mut windows = json!({
         "train_sharpe": list(|window| window.train),
         "validation_sharpe": list(|window| window.validation),
@@ -208,7 +211,7 @@ fn monitor(found: &Overfitting, peaks: &[Option<u32>]) -> Json {
         ("kept", found.kept),
         ("generalisation", found.generalisation),
     ] {
-        out[name] = number(value);
+        out[name] = json_value(value);
         if let MetricValue::Undefined(reason) = value {
             reasons.insert(name.to_owned(), json!(reason));
         }
@@ -218,24 +221,24 @@ fn monitor(found: &Overfitting, peaks: &[Option<u32>]) -> Json {
     out
 }
 
-/// What is of the machine and the moment, and moves no result.
-pub(in crate::run) fn machine(run: &Run, seconds: f64) -> Json {
-    let mut trained = Map::new();
+/// The value of `machine`: threads and computing times, which no result depends on.
+pub(in crate::run) fn machine_entry(run: &Run, seconds: f64) -> Json {
+    let mut training_seconds = Map::new();
     for (entry, windows) in run.models.iter().zip(&run.results) {
-        let taken: Vec<f64> =
+        let seconds: Vec<f64> =
             windows.iter().filter_map(|window| window.training.as_ref().map(|training| training.seconds)).collect();
-        if !taken.is_empty() {
-            trained.insert(entry.name.clone(), json!(taken));
+        if !seconds.is_empty() {
+            training_seconds.insert(entry.name.clone(), json!(seconds));
         }
     }
     let mut out = json!({"threads": run.threads(), "seconds": seconds});
-    if !trained.is_empty() {
-        out["training_seconds"] = Json::Object(trained);
+    if !training_seconds.is_empty() {
+        out["training_seconds"] = Json::Object(training_seconds);
     }
     out
 }
 
-/// Metrics by name: numbers, dates, and null where a metric is undefined, with the reason under `undefined`.
+/// Metrics by name: a number, a date, or null if the metric is undefined, with the reason under `undefined`.
 fn metrics(values: &[MetricValue]) -> Map<String, Json> {
     let (mut written, mut reasons) = (Map::new(), Map::new());
     for (metric, value) in METRICS.iter().zip(values) {
@@ -257,21 +260,21 @@ fn gap_counts(gaps: &PriceGaps) -> Json {
     json!({"days_without_price": gaps.days_without_price, "moves_after_gap": gaps.moves_after_gap})
 }
 
-/// By rule: on how many decisions it changed something, how much weight it moved in all (Σ|after − before|), and the list
-/// of decision dates with the weight moved on each.
-fn entries(changes: &[(usize, ConstraintChange)], day: &dyn Fn(usize) -> String) -> Map<String, Json> {
+/// Per rule: the number of decisions it changed, the total weight it moved (Σ|after − before|), and a list of
+/// `[decision date, weight moved]`.
+fn changes_by_rule(changes: &[(usize, ConstraintChange)], day: &dyn Fn(usize) -> String) -> Map<String, Json> {
     let mut out = Map::new();
-    for (rule, of_rule) in by_rule(changes) {
-        let list: Vec<Json> = of_rule.iter().map(|(row, moved)| json!([day(*row), moved])).collect();
-        let entry = json!({"decisions": of_rule.len(), "moved": moved(&of_rule), "entries": list});
+    for (rule, entries) in group_by_rule(changes) {
+        let list: Vec<Json> = entries.iter().map(|(row, moved)| json!([day(*row), moved])).collect();
+        let entry = json!({"decisions": entries.len(), "moved": total_moved(&entries), "entries": list});
         out.insert(rule.to_owned(), entry);
     }
     out
 }
 
-/// Decision rows and weight moved of each rule, the rules in the order in which they first changed something. A rule
-/// that came up more than once in a decision is one entry.
-pub(in crate::run) fn by_rule(changes: &[(usize, ConstraintChange)]) -> Vec<(&'static str, Vec<(usize, f64)>)> {
+/// Per rule, in the order of their first change: decision rows and the weight moved at each. Several changes by a rule
+/// in one decision are summed.
+pub(in crate::run) fn group_by_rule(changes: &[(usize, ConstraintChange)]) -> Vec<(&'static str, Vec<(usize, f64)>)> {
     let mut out: Vec<(&'static str, Vec<(usize, f64)>)> = Vec::new();
     for (row, change) in changes {
         let entry = (*row, change.moved);
@@ -286,41 +289,43 @@ pub(in crate::run) fn by_rule(changes: &[(usize, ConstraintChange)]) -> Vec<(&'s
     out
 }
 
-pub(in crate::run) fn moved(of_rule: &[(usize, f64)]) -> f64 {
-    of_rule.iter().map(|(_, moved)| moved).sum()
+/// The total weight that a rule moved.
+pub(in crate::run) fn total_moved(entries: &[(usize, f64)]) -> f64 {
+    entries.iter().map(|(_, moved)| moved).sum()
 }
 
-/// JSON over lines, for people: a table or list that fits on a line stays on it.
-pub(in crate::run) fn text(value: &Json) -> String {
+/// Indented JSON, in which an object or array that fits on one line stays on it.
+pub(in crate::run) fn pretty_json(value: &Json) -> String {
     let mut out = String::new();
-    lay_out(value, 0, "", &mut out);
+    write_value(value, 0, "", &mut out);
     out.push('\n');
     out
 }
 
-fn lay_out(value: &Json, depth: usize, before: &str, out: &mut String) {
+/// Writes a value after `key` at an indentation of `depth`.
+fn write_value(value: &Json, depth: usize, key: &str, out: &mut String) {
     let flat = value.to_string();
     let (open, close, parts): (char, char, Vec<(String, &Json)>) = match value {
         Json::Object(map) => ('{', '}', map.iter().map(|(key, part)| (format!("{}: ", json!(key)), part)).collect()),
         Json::Array(list) => ('[', ']', list.iter().map(|part| (String::new(), part)).collect()),
         _ => (' ', ' ', Vec::new()),
     };
-    if parts.is_empty() || 2 * depth + before.len() + flat.len() <= WIDEST {
+    if parts.is_empty() || 2 * depth + key.len() + flat.len() <= MAX_LINE {
         out.push_str(&flat);
         return;
     }
     out.push(open);
-    for (place, (key, part)) in parts.iter().enumerate() {
+    for (index, (key, part)) in parts.iter().enumerate() {
         // Writing to a string cannot fail.
-        let _ = write!(out, "{}\n{:width$}{key}", if place == 0 { "" } else { "," }, "", width = 2 * depth + 2);
-        lay_out(part, depth + 1, key, out);
+        let _ = write!(out, "{}\n{:width$}{key}", if index == 0 { "" } else { "," }, "", width = 2 * depth + 2);
+        write_value(part, depth + 1, key, out);
     }
     let _ = write!(out, "\n{:width$}{close}", "", width = 2 * depth);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{entries, metrics, text};
+    use super::{changes_by_rule, metrics, pretty_json};
     use crate::evaluate::{METRICS, MetricValue};
     use crate::portfolio::ConstraintChange;
     use serde_json::{Value as Json, json};
@@ -341,12 +346,12 @@ mod tests {
             "bounds": {"decisions": 3, "moved": 0.625, "entries": [["day 3", 0.5], ["day 7", 0.125], ["day 9", 0.0]]},
             "min_weight": {"decisions": 1, "moved": 0.125, "entries": [["day 3", 0.125]]},
         });
-        assert_eq!(json!(entries(&CHANGES, &|row| format!("day {row}"))), expected);
-        assert_eq!(json!(entries(&[], &|row| row.to_string())), json!({}));
+        assert_eq!(json!(changes_by_rule(&CHANGES, &|row| format!("day {row}"))), expected);
+        assert_eq!(json!(changes_by_rule(&[], &|row| row.to_string())), json!({}));
     }
 
     #[test]
-    fn an_undefined_metric_is_null_and_its_reason_stands_beside() {
+    fn an_undefined_metric_is_null_and_has_a_reason() {
         let mut values = vec![MetricValue::Number(0.5); METRICS.len()];
         values[0] = MetricValue::Undefined("the model fits nothing");
         let written = metrics(&values);
@@ -357,18 +362,18 @@ mod tests {
     }
 
     #[test]
-    fn the_text_reads_back_as_the_same_numbers_and_breaks_only_long_lines() {
+    fn pretty_json_reads_back_as_the_same_values_and_breaks_only_long_lines() {
         let short = json!({"a": [1, 2.5], "b": "x"});
-        assert_eq!(text(&short), "{\"a\":[1,2.5],\"b\":\"x\"}\n");
-        let long: Vec<f64> = (0..60).map(|place| f64::from(place) / 7.0).collect();
+        assert_eq!(pretty_json(&short), "{\"a\":[1,2.5],\"b\":\"x\"}\n");
+        let long: Vec<f64> = (0..60).map(|index| f64::from(index) / 7.0).collect();
         let value = json!({"list": long, "quoted \"key\"": {"empty": {}, "none": []}, "tiny": 5e-324});
-        let written = text(&value);
+        let written = pretty_json(&value);
         assert_eq!(serde_json::from_str::<Json>(&written).unwrap(), value);
         assert!(written.contains("\n  \"quoted \\\"key\\\"\": {\"empty\":{},\"none\":[]},\n"), "{written}");
         assert!(written.lines().all(|line| line.len() <= 122));
         for length in 1..60 {
             let nested = json!({"name": {"name": {"name": vec![17; length]}}});
-            let written = text(&nested);
+            let written = pretty_json(&nested);
             assert!(written.lines().all(|line| line.len() <= 121), "{written}");
             assert_eq!(written.lines().count() == 1, nested.to_string().len() <= 120);
         }
