@@ -343,7 +343,7 @@ fn check_plugin(file: &std::path::Path, only: Vec<String>, seconds: u64) -> Resu
     let options = CheckOptions {
         program,
         arguments: vec!["plugin".to_owned(), "check-here".to_owned()],
-        patience: std::time::Duration::from_secs(seconds),
+        timeout: std::time::Duration::from_secs(seconds),
         only,
     };
     print("check,outcome,detail\n")?;

@@ -1,4 +1,4 @@
-//! Made-up data that checks hand to a plugin: the same on every machine.
+//! Synthetic data for the checks, the same on every machine.
 
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::model::{Estimator, Requirements, eligible, past_at as model_past};
 use crate::panel::{Panel, PanelKind, Past};
 
-/// More rows than this are not made for a plugin with a long lookback.
-const MOST_ROWS: usize = 4000;
+/// The most rows that are generated for a plugin with a long lookback.
+const MAX_ROWS: usize = 4000;
 
 /// Pseudo-random draws (splitmix64), uniform in [-1, 1).
 pub(super) struct DataRandom(pub(super) u64);
@@ -23,7 +23,7 @@ impl DataRandom {
     }
 }
 
-/// Weekdays from the start of 2010.
+/// The first `count` weekdays from 2010-01-01 on.
 pub(super) fn weekdays(count: usize) -> Vec<Date> {
     let mut days = Vec::with_capacity(count);
     let mut day = date(2010, 1, 1);
@@ -36,8 +36,8 @@ pub(super) fn weekdays(count: usize) -> Vec<Date> {
     days
 }
 
-/// Names that a plugin may not expect: short, long, not ASCII, with spaces and quotes.
-fn names(assets: usize) -> Vec<String> {
+/// Asset names that a plugin may not expect: short, long, non-ASCII, with spaces and quotes.
+fn unusual_names(assets: usize) -> Vec<String> {
     (0..assets)
         .map(|asset| match asset {
             0 => "A".to_owned(),
@@ -48,44 +48,48 @@ fn names(assets: usize) -> Vec<String> {
         .collect()
 }
 
-/// A panel of returns: a common factor, own moves, a few gaps, two assets that join late or leave, a feature plane.
-pub(super) fn ordinary(rows: usize, assets: usize) -> Result<Panel> {
+/// A panel of ordinary returns: a common factor and noise, a few gaps, an asset that joins late, one that leaves early,
+/// and a feature.
+pub(super) fn ordinary_panel(rows: usize, assets: usize) -> Result<Panel> {
     let mut draws = DataRandom(2026);
     let mut values = Vec::with_capacity(rows * assets);
     let mut members = Vec::with_capacity(rows * assets);
     for row in 0..rows {
-        let execution = 0.008 * draws.next();
+        let market = 0.008 * draws.next();
         for asset in 0..assets {
-            let own = 0.01 * draws.next() * (1.0 + asset as f64 / assets as f64);
+            let noise = 0.01 * draws.next() * (1.0 + asset as f64 / assets as f64);
             let gap = draws.next() > 0.995;
-            values.push(if gap { f64::NAN } else { 0.0003 + execution + own });
+            values.push(if gap { f64::NAN } else { 0.0003 + market + noise });
             let joined = asset != 3 || row > rows / 8;
             members.push(joined && (asset != 4 || row < rows - rows / 16));
         }
     }
-    let panel =
-        Panel::from_arrays(PanelKind::Returns, weekdays(rows), &names(assets), &values)?.with_members(&members)?;
+    let panel = Panel::from_arrays(PanelKind::Returns, weekdays(rows), &unusual_names(assets), &values)?
+        .with_members(&members)?;
     let volume: Vec<f64> = values.iter().map(|value| 1e6 * (1.0 + value.abs() * 50.0)).collect();
     panel.with_feature("volume", &volume)
 }
 
-/// An ordinary panel that is long enough for a model; `None` where that would be very long.
-pub(super) fn for_model(model: &dyn Estimator) -> Result<Option<Panel>> {
+/// An ordinary panel that is long enough for a model; `None` if that would be too long.
+pub(super) fn panel_for(model: &dyn Estimator) -> Result<Option<Panel>> {
     let rows = model.requirements().lookback.saturating_add(80).max(400);
-    if rows > MOST_ROWS { Ok(None) } else { ordinary(rows, 8).map(Some) }
+    if rows > MAX_ROWS { Ok(None) } else { ordinary_panel(rows, 8).map(Some) }
 }
 
-/// What a model is shown at a row, where it is shown anything.
+/// The past that a model is shown at a row; `None` if no asset has enough history.
 pub(super) fn past_at(panel: &Panel, model: &dyn Estimator, row: usize) -> Result<Option<Past>> {
-    past_at_rows(panel, model.requirements(), row)
+    past_for(panel, model.requirements(), row)
 }
 
-/// The same for what a model needs to be shown.
-pub(super) fn past_at_rows(panel: &Panel, needs: Requirements, row: usize) -> Result<Option<Past>> {
-    if eligible(panel, needs, 0, row).is_empty() { Ok(None) } else { model_past(panel, needs, 0, row).map(Some) }
+/// The past for these requirements at a row; `None` if no asset has enough history.
+pub(super) fn past_for(panel: &Panel, requirements: Requirements, row: usize) -> Result<Option<Past>> {
+    if eligible(panel, requirements, 0, row).is_empty() {
+        return Ok(None);
+    }
+    model_past(panel, requirements, 0, row).map(Some)
 }
 
-/// Fits a model, where it fits anything, on the first three quarters of a panel.
+/// Fits a model, if it is one that is fitted, on the first three quarters of a panel. Returns the next row.
 pub(super) fn fit(panel: &Panel, model: &mut dyn Estimator) -> Result<usize> {
     let rows = panel.dates().len();
     let (train, validation) = (rows / 2, rows * 3 / 4);

@@ -1,17 +1,17 @@
-//! What a plugin must leave alone in the process that loads it, and what it must give back.
+//! Checks that a plugin leaves the host process unchanged and frees its memory.
 
-use super::data::{fit, for_model, past_at};
+use super::data::{fit, panel_for, past_at};
 use super::network::as_estimator;
 use super::{CheckOutcome, Subject};
 use crate::error::Result;
 use crate::model::{Context, Factory};
 use crate::plugin::checking::process::{self, Surroundings};
 
-pub(super) fn untouched(subject: &Subject) -> Result<CheckOutcome> {
+pub(super) fn unchanged_host(subject: &Subject) -> Result<CheckOutcome> {
     let before = Surroundings::now();
     let plugin = subject.plugin()?;
     let mut model = Subject::model(&plugin)?;
-    if let Some(panel) = for_model(&*model)? {
+    if let Some(panel) = panel_for(&*model)? {
         fit(&panel, &mut *model)?;
         if let Some(past) = past_at(&panel, &*model, panel.dates().len() - 1)? {
             model.weights(&past)?;
@@ -26,27 +26,27 @@ pub(super) fn untouched(subject: &Subject) -> Result<CheckOutcome> {
             changes.join("; ")
         )));
     }
-    Ok(CheckOutcome::Passed("all of it is as it was".to_owned()))
+    Ok(CheckOutcome::Passed("nothing was changed".to_owned()))
 }
 
-/// Models that are made, asked and destroyed, twice so many as are counted.
+/// Models that are created, called and destroyed before each of three measurements of memory.
 const ROUNDS: usize = 60;
 
-/// The same of networks, whose training takes its time.
-const ROUNDS_OF_NETWORKS: usize = 2;
+/// The same for networks, which take time to train.
+const NETWORK_ROUNDS: usize = 2;
 
 pub(super) fn leaks(subject: &Subject) -> Result<CheckOutcome> {
     let plugin = subject.plugin()?;
-    // Not in checking mode, whose guarded pages are never given back.
+    // Not in checking mode, which never frees its guarded pages.
     let settings = Subject::defaults(&plugin)?;
     let context = Context::default();
-    let make = || plugin.create(&settings, &context).map(|model| as_estimator(model, &context));
-    let rounds = if plugin.is_network() { ROUNDS_OF_NETWORKS } else { ROUNDS };
-    let Some(panel) = for_model(&*make()?)? else {
-        return Ok(CheckOutcome::Skipped("its default lookback is longer than the data made here".to_owned()));
+    let create = || plugin.create(&settings, &context).map(|model| as_estimator(model, &context));
+    let rounds = if plugin.is_network() { NETWORK_ROUNDS } else { ROUNDS };
+    let Some(panel) = panel_for(&*create()?)? else {
+        return Ok(CheckOutcome::Skipped("its default lookback is longer than the synthetic data".to_owned()));
     };
     let round = || -> Result<()> {
-        let mut model = make()?;
+        let mut model = create()?;
         let first = fit(&panel, &mut *model)?;
         for row in [first, panel.dates().len() - 1] {
             if let Some(past) = past_at(&panel, &*model, row)? {
@@ -63,15 +63,15 @@ pub(super) fn leaks(subject: &Subject) -> Result<CheckOutcome> {
         }
         used.push(process::allocated_bytes());
     }
-    // Caches may fill in the first rounds; what grows after that, in every round, is a leak.
+    // Caches may fill in the first rounds. Growth between both pairs of measurements is a leak.
     let growth = used[2].saturating_sub(used[1]).min(used[1].saturating_sub(used[0]));
-    let each = growth / rounds;
-    Ok(if each > 0 {
+    let growth_per_model = growth / rounds;
+    Ok(if growth_per_model > 0 {
         CheckOutcome::Failed(format!(
-            "memory grew by {growth} bytes over {rounds} models, each made, fitted, asked and destroyed; destroy must give \
-             back all that create and fit took, and no call may keep what it allocates"
+            "memory grew by {growth} bytes over {rounds} models, each created, fitted, called and destroyed; destroy \
+             must free what create and fit allocated, and no call may keep what it allocates"
         ))
     } else {
-        CheckOutcome::Passed(format!("{} models, {growth} bytes more at the end", 3 * rounds))
+        CheckOutcome::Passed(format!("{} models, memory grew by {growth} bytes", 3 * rounds))
     })
 }

@@ -1,5 +1,5 @@
-//! What any plugin must pass, and why: `walkforge plugin check FILE`. Each check runs in a process of its own, so that a
-//! plugin that crashes, hangs or exits is told like any other fault.
+//! The checks that every plugin must pass: `walkforge plugin check FILE`. Each check runs in its own process, so that a
+//! plugin that crashes, hangs or exits is reported like any other fault.
 
 mod answers;
 mod child;
@@ -26,11 +26,11 @@ pub use child::{CheckOptions, Finding, check};
 /// How a check ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckOutcome {
-    /// As it must; with what was seen.
+    /// The plugin behaves as required; with what was checked.
     Passed(String),
-    /// Otherwise; with what was found, what is allowed and what to look at.
+    /// The plugin is at fault; with what was found, what is allowed and what to do.
     Failed(String),
-    /// It does not apply, for this reason.
+    /// The check does not apply; with the reason.
     Skipped(String),
 }
 
@@ -48,7 +48,7 @@ impl CheckOutcome {
         }
     }
 
-    /// The outcome of this name, with its text.
+    /// The outcome with this name and text.
     fn from_name(name: &str, text: String) -> Option<Self> {
         match name {
             Self::PASSED => Some(Self::Passed(text)),
@@ -58,7 +58,7 @@ impl CheckOutcome {
         }
     }
 
-    /// What it says.
+    /// The text of the outcome.
     pub fn text(&self) -> &str {
         match self {
             Self::Passed(text) | Self::Failed(text) | Self::Skipped(text) => text,
@@ -66,95 +66,96 @@ impl CheckOutcome {
     }
 }
 
-/// A check: its name, what it demands of a plugin, and how.
+/// A check: its name, its demand on a plugin, and the function that runs it.
 pub struct Check {
-    /// Its name.
+    /// The name, as in `--only NAME`.
     pub name: &'static str,
-    /// What it demands.
+    /// What it demands of a plugin.
     pub doc: &'static str,
     run: fn(&Subject) -> Result<CheckOutcome>,
 }
 
-/// Every check, in the order in which a plugin author would mend faults.
+/// Every check, in the order in which a plugin author would fix faults.
 pub static CHECKS: &[Check] = &[
     Check {
         name: "load",
-        doc: "the file loads, its entry is found, and its description can be used",
+        doc: "the file loads, its entry function is found, and its description is valid",
         run: loading::description,
     },
     Check {
         name: "version",
-        doc: "a host of another major version is refused with an error, one of a later minor version is accepted",
+        doc: "a host with another major version is refused with an error, one with a later minor version is accepted",
         run: loading::versions,
     },
     Check {
         name: "host",
-        doc: "what belongs to the host program is left alone: signals, floating-point mode, folder, environment, locale, \
-              umask, threads, stdout",
-        run: host::untouched,
+        doc: "what belongs to the host program is left unchanged: signals, floating-point mode, working directory, \
+              environment, locale, umask, threads, stdout",
+        run: host::unchanged_host,
     },
     Check {
         name: "settings",
-        doc: "every setting at its default, at its bounds and at random gives a model or an error with a message",
+        doc: "every setting at its default, at its bounds and in random combinations gives a model or an error with a \
+              message",
         run: settings::every_setting,
     },
     Check {
         name: "weights",
-        doc: "weights are finite, one an asset, and sum to 1; nothing is read beyond what is lent",
+        doc: "weights are finite, one per asset, and sum to 1; nothing is read beyond the arrays that are lent",
         run: answers::weights,
     },
     Check {
         name: "bad_data",
-        doc: "flat, equal, extreme and missing returns give weights or an error with a message",
+        doc: "constant, equal, extreme and missing returns give weights or an error with a message",
         run: answers::bad_data,
     },
     Check {
         name: "errors",
-        doc: "a buffer that is too small is refused, a null error pointer and a null model are accepted",
+        doc: "a buffer that is too small is refused; a null error pointer and a null model are accepted",
         run: answers::errors,
     },
     Check {
         name: "determinism",
-        doc: "the same inputs give the same bits, whatever was asked before",
+        doc: "the same inputs give the same bits, whatever calls came before",
         run: answers::determinism,
     },
     Check {
         name: "program",
-        doc: "a network describes itself the same way each time, with the same parameters for any number of assets",
+        doc: "a network builds the same program each time, with the same parameters for any number of assets",
         run: program::repeatable,
     },
     Check {
         name: "gradient",
-        doc: "a network's gradients are the slopes of its output, as it begins",
+        doc: "a network's gradients agree with finite differences at its initial parameters",
         run: program::gradient,
     },
     Check {
         name: "compute",
-        doc: "a network writes every number of its computed inputs, the same each time, and nothing beyond them",
+        doc: "a network writes every element of its computed inputs, always with the same values, and nothing beyond",
         run: program::compute,
     },
-    Check { name: "threads", doc: "many threads may ask one model at once", run: answers::threads },
-    Check { name: "look_ahead", doc: "no decision depends on rows after it", run: future::look_ahead },
-    Check { name: "cancel", doc: "a call whose caller cancelled returns soon", run: future::cancel },
-    Check { name: "leaks", doc: "models give back what they take", run: host::leaks },
+    Check { name: "threads", doc: "many threads may call one model at the same time", run: answers::threads },
+    Check { name: "look_ahead", doc: "no decision depends on later rows", run: future::look_ahead },
+    Check { name: "cancel", doc: "a call returns soon after its caller cancelled", run: future::cancel },
+    Check { name: "leaks", doc: "models free all memory that they allocate", run: host::leaks },
 ];
 
-/// The plugin that is checked.
+/// The plugin under check.
 struct Subject<'a> {
     path: &'a Path,
-    trail: Option<Arc<CallTrace>>,
+    trace: Option<Arc<CallTrace>>,
 }
 
 impl Subject<'_> {
     fn probe(&self) -> Result<Probe> {
-        Probe::open(self.path, self.trail.clone())
+        Probe::open(self.path, self.trace.clone())
     }
 
     fn plugin(&self) -> Result<Plugin> {
         self.probe()?.plugin()
     }
 
-    /// Settings at their defaults.
+    /// The default settings.
     fn defaults(plugin: &Plugin) -> Result<SettingValues> {
         SettingValues::check("settings", plugin.settings(), &serde_json::Map::new())
     }
@@ -166,32 +167,32 @@ impl Subject<'_> {
     }
 }
 
-/// Runs one check in this process, which may end by it: it is prepared for that, and is of no use for anything else.
-/// Before each call into the plugin its name is written to `report`, a file that is there.
+/// Runs one check in this process. The plugin may end the process, so it must have no other use. Before each call into
+/// the plugin the name of the call is written to `report`, which must exist.
 ///
 /// # Errors
-/// `InvalidArgument` where there is no such check.
+/// `InvalidArgument` if there is no such check.
 pub fn run_here(path: &Path, name: &str, report: &Path) -> Result<CheckOutcome> {
-    let check = named(name)?;
+    let check = find_check(name)?;
     process::prepare_to_end();
-    let subject = Subject { path, trail: CallTrace::begin(report).map(Arc::new) };
+    let subject = Subject { path, trace: CallTrace::begin(report).map(Arc::new) };
     Ok((check.run)(&subject).unwrap_or_else(|error| CheckOutcome::Failed(error.to_string())))
 }
 
-/// The check of a name.
-fn named(name: &str) -> Result<&'static Check> {
+/// The check with a name.
+fn find_check(name: &str) -> Result<&'static Check> {
     let known = || CHECKS.iter().map(|check| check.name).collect::<Vec<_>>().join(", ");
     let found = CHECKS.iter().find(|check| check.name == name);
     found.ok_or_else(|| Error::new(Code::InvalidArgument, format!("there is no check '{name}'; there are {}", known())))
 }
 
-/// Whether an error is one that a plugin may give for data or settings that it cannot use.
+/// Whether an error is a proper refusal, which a plugin may give for data or settings that it cannot use.
 fn is_refusal(error: &Error) -> bool {
     let mut last = error;
     while let Some(cause) = last.cause() {
         last = cause;
     }
-    // What failed on our own side is none.
+    // Failures of the host itself are not refusals.
     !matches!(error.code(), Code::Io | Code::Internal)
         && !last.message().trim().is_empty()
         && !error.to_string().contains("no message")

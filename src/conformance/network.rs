@@ -1,5 +1,5 @@
-//! A network among the checks: trained for a few epochs on the pasts that an estimator would be fitted on, and then asked as
-//! any model is.
+//! Networks in the checks: trained for two epochs on the pasts that an estimator would be fitted on, and then called
+//! like any other model.
 
 use std::sync::Arc;
 
@@ -12,42 +12,42 @@ use crate::panel::{Panel, PanelKind, Past};
 use crate::portfolio::{Constraints, ExecutionModel};
 use crate::train::{TrainSettings, Trainer, TrainingSpan};
 
-/// A model as the checks ask it.
+/// Wraps a model so that checks can call networks and estimators in the same way.
 pub(super) fn as_estimator(model: Model, context: &Context) -> Box<dyn Estimator> {
     match model {
         Model::Estimator(model) => model,
-        Model::Network(network) => Box::new(Short { network, context: context.clone(), trained: None }),
+        Model::Network(network) => Box::new(BrieflyTrained { network, context: context.clone(), trained: None }),
     }
 }
 
 /// A network that is trained for two epochs.
-struct Short {
+struct BrieflyTrained {
     network: Arc<dyn Network>,
     context: Context,
     trained: Option<TrainedNetwork>,
 }
 
-/// Samples that a network is trained on at most, so that a check of a large one does not take long.
-const SAMPLES: usize = 48;
+/// The most samples that a network is trained on, so that checks of large networks stay short.
+const MAX_SAMPLES: usize = 48;
 
 /// Rows between two decisions.
 const MONTH: usize = 21;
 
-/// A panel of the rows of one past or of two that follow on one another.
+/// A panel of the rows of `train`, followed by those of `validation`.
 fn panel(train: &Past, validation: Option<&Past>) -> Result<Panel> {
     let both = || [Some(train), validation].into_iter().flatten();
     let dates = both().flat_map(|past| past.dates().to_vec()).collect();
     let returns: Vec<f64> = both().flat_map(|past| past.returns().to_vec()).collect();
     let members: Vec<bool> = both().flat_map(|past| past.members().to_vec()).collect();
     let mut out = Panel::from_arrays(PanelKind::Returns, dates, train.names(), &returns)?.with_members(&members)?;
-    for (place, name) in train.feature_names().iter().enumerate() {
-        let values: Vec<f64> = both().flat_map(|past| past.features()[place].clone()).collect();
+    for (index, name) in train.feature_names().iter().enumerate() {
+        let values: Vec<f64> = both().flat_map(|past| past.features()[index].clone()).collect();
         out.add_feature(name, &values)?;
     }
     Ok(out)
 }
 
-impl Estimator for Short {
+impl Estimator for BrieflyTrained {
     fn requirements(&self) -> Requirements {
         self.network.requirements()
     }
@@ -60,18 +60,19 @@ impl Estimator for Short {
         let settings = json!({"max_epochs": 2, "batch_size": 12, "accumulation_steps": 2});
         let settings = TrainSettings::from_sections(settings.as_object().unwrap_or(&Map::new()), None)?;
         let panel = panel(train, validation)?;
-        let (inside, all) = (train.rows().len(), panel.dates().len());
-        let first = (self.network.requirements().lookback - 1).max((inside - 1).saturating_sub(SAMPLES)).min(inside);
+        let (train_end, end) = (train.rows().len(), panel.dates().len());
+        let lookback = self.network.requirements().lookback;
+        let first = (lookback - 1).max((train_end - 1).saturating_sub(MAX_SAMPLES)).min(train_end);
         let execution = ExecutionModel { constraints: Constraints::default(), cost_bps: 10.0, lag: 0 };
-        let task = TrainingSpan {
-            train: 0..inside,
-            samples: first..inside - 1,
-            decisions: (inside - 1..(all - 1).max(inside)).step_by(MONTH).collect(),
-            validation: if all > inside { inside..all } else { 0..0 },
+        let span = TrainingSpan {
+            train: 0..train_end,
+            samples: first..train_end - 1,
+            decisions: (train_end - 1..(end - 1).max(train_end)).step_by(MONTH).collect(),
+            validation: if end > train_end { train_end..end } else { 0..0 },
             panel,
             execution,
         };
-        let mut trainer = Trainer::new(Arc::clone(&self.network), &settings, task, 1)?;
+        let mut trainer = Trainer::new(Arc::clone(&self.network), &settings, span, 1)?;
         while !trainer.is_done() {
             trainer.epoch(&|| self.context.cancelled())?;
         }
@@ -92,7 +93,7 @@ impl Estimator for Short {
     }
 }
 
-impl Short {
+impl BrieflyTrained {
     fn trained(&self) -> Result<&TrainedNetwork> {
         match &self.trained {
             Some(trained) => Ok(trained),

@@ -1,8 +1,8 @@
-//! Settings at their bounds, and mixed at random: each gives a model or a refusal that says why.
+//! Settings at their bounds and in random combinations: each gives a model or a refusal that says why.
 
 use serde_json::{Map, Value as Json, json};
 
-use super::data::{DataRandom, fit, for_model, past_at};
+use super::data::{DataRandom, fit, panel_for, past_at};
 use super::network::as_estimator;
 use super::{CheckOutcome, Subject, is_refusal};
 use crate::error::{Error, Result};
@@ -11,63 +11,63 @@ use crate::plugin::Plugin;
 use crate::program::Purpose;
 use crate::settings::{Setting, SettingType, SettingValues};
 
-/// Mixed choices that are tried.
-const MIXES: usize = 40;
+/// The number of random combinations.
+const COMBINATIONS: usize = 40;
 
 pub(super) fn every_setting(subject: &Subject) -> Result<CheckOutcome> {
     let plugin = subject.plugin()?;
     let declared = plugin.settings().to_vec();
-    let mut tried = vec![(String::from("all defaults"), Map::new())];
+    let mut cases = vec![(String::from("all defaults"), Map::new())];
     for setting in &declared {
         for value in extremes(setting) {
-            let place = format!("{} = {value}", setting.name);
-            tried.push((place, Map::from_iter([(setting.name.clone(), value)])));
+            let name = format!("{} = {value}", setting.name);
+            cases.push((name, Map::from_iter([(setting.name.clone(), value)])));
         }
     }
     let mut draws = DataRandom(1);
-    for _ in 0..MIXES {
-        let mut mixed = Map::new();
+    for _ in 0..COMBINATIONS {
+        let mut combination = Map::new();
         for setting in &declared {
             let choices = extremes(setting);
             let pick = (f64::midpoint(draws.next(), 1.0) * (choices.len() + 1) as f64) as usize;
             if let Some(value) = choices.get(pick) {
-                mixed.insert(setting.name.clone(), value.clone());
+                combination.insert(setting.name.clone(), value.clone());
             }
         }
-        tried.push((Json::Object(mixed.clone()).to_string(), mixed));
+        cases.push((Json::Object(combination.clone()).to_string(), combination));
     }
-    let (mut made, mut refused, mut first) = (0, 0, String::new());
-    for (place, given) in &tried {
-        match attempt(&plugin, given) {
-            Ok(()) => made += 1,
-            Err(error) if is_refusal(&error) && made > 0 => {
+    let (mut created, mut refused, mut first) = (0, 0, String::new());
+    for (name, values) in &cases {
+        match try_settings(&plugin, values) {
+            Ok(()) => created += 1,
+            Err(error) if is_refusal(&error) && created > 0 => {
                 if refused == 0 {
-                    first = format!(", the first with {place:.200}: {:.400}", error.to_string());
+                    first = format!(", the first with {name:.200}: {:.400}", error.to_string());
                 }
                 refused += 1;
             }
             Err(error) if is_refusal(&error) => {
                 return Ok(CheckOutcome::Failed(format!(
-                    "with {place}: the defaults must give a model, found: {error}"
+                    "with {name}: the defaults must give a model, found: {error}"
                 )));
             }
             Err(error) => {
                 return Ok(CheckOutcome::Failed(format!(
-                    "with {place}: {error}; an error needs a message that says why"
+                    "with {name}: {error}; an error needs a message that says why"
                 )));
             }
         }
     }
     Ok(CheckOutcome::Passed(format!(
-        "{} settings tried: {made} models, {refused} refusals with a message{first}",
-        tried.len()
+        "{} combinations of settings: {created} models, {refused} refusals with a message{first}",
+        cases.len()
     )))
 }
 
-/// Values at which code tends to break.
+/// Values of a setting at which code tends to fail.
 fn extremes(setting: &Setting) -> Vec<Json> {
     match &setting.kind {
-        // Far bounds would only ask for memory; what lies between them is what breaks.
+        // Huge values would only exhaust memory, so they are left out.
         SettingType::Integer(low, high) => [*low, low.saturating_add(1), 2, 7, 60, *high]
             .into_iter()
             .filter(|value| (low..=high).contains(&value) && value.abs() <= 100_000)
@@ -85,28 +85,29 @@ fn extremes(setting: &Setting) -> Vec<Json> {
     }
 }
 
-/// Numbers of a network that is trained with other settings than its defaults; a larger one is described and planned.
-const MOST_TRAINED: usize = 30_000;
+/// The largest [`size`] at which a network is trained with settings other than the defaults. A larger network is only
+/// built and planned.
+const MAX_TRAINED_SIZE: usize = 30_000;
 
-/// Numbers that a network takes, of parameters and of one sample.
+/// The number of elements in a network's parameters and in the buffers of one sample.
 fn size(network: &dyn Network) -> Result<usize> {
     let bound = super::program::bind(network, 8)?;
     Ok(bound.program.parameter_count() + bound.program.plan(Purpose::Train, 1).elements())
 }
 
-/// A model of these settings, fitted and asked once where that takes neither long data nor long.
-fn attempt(plugin: &Plugin, given: &Map<String, Json>) -> Result<(), Error> {
+/// Creates a model with these settings, and fits and calls it unless that would take too long.
+fn try_settings(plugin: &Plugin, given: &Map<String, Json>) -> Result<(), Error> {
     let values = SettingValues::check("settings", plugin.settings(), given)?;
     let context = Context::default().checking();
     let model = plugin.create(&values, &context)?;
     if let Model::Network(network) = &model
         && !given.is_empty()
-        && size(&**network)? > MOST_TRAINED
+        && size(&**network)? > MAX_TRAINED_SIZE
     {
         return Ok(());
     }
     let mut model = as_estimator(model, &context);
-    if let Some(panel) = for_model(&*model)? {
+    if let Some(panel) = panel_for(&*model)? {
         fit(&panel, &mut *model)?;
         if let Some(past) = past_at(&panel, &*model, panel.dates().len() - 1)? {
             model.weights(&past)?;
