@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// A small event-driven backtester that drives walkforge: it owns the data, the clock, the orders and the cash, and asks
-// the library only which weights are due at a bar. Orders decided at one close are filled at the next one, so the
-// experiment runs with execution_lag = 1. At the end its books are compared with the returns.csv that walkforge wrote.
+// A small event-driven backtester that drives walkforge. It owns the data, the clock, the orders and the cash; the
+// library only says which weights are due at a bar. Orders decided at one close are filled at the next, so the
+// experiment uses execution_lag = 1. At the end the backtester's accounts are compared with the returns.csv that
+// walkforge wrote.
 //
-// usage: engine PRICES.csv PLUGIN_FOLDER OUT_FOLDER
+// usage: engine PRICES.csv PLUGIN_FOLDER OUT_FOLDER [EPOCHS]
 
 #include <algorithm>
 #include <cmath>
@@ -65,19 +66,20 @@ std::optional<Market> read_market(const std::string &path) {
     return market;
 }
 
-// One day of an account, as its ledger shows it.
+// One day in the ledger of an account.
 struct Day {
-    double gross; // what the positions earned, as a share of what was invested
-    double cost;  // fees of the trade that is first held on this day, as a share of the equity before them
+    double gross; // return of the positions, relative to the amount invested
+    double cost;  // fees of the trade that takes effect on this day, relative to the equity before fees
 };
 
-// An account in shares and money. Fractions of shares may be traded; fees are a share of the value traded.
+// An account of shares and cash. Fractional shares may be traded; fees are proportional to the value traded.
 class Account {
   public:
     Account(const Market &market, double cost_bps)
-        : market_(market), fee_(cost_bps * 1e-4), shares_(market.assets.size(), 0.0), last_(market.assets.size(), 0.0) {}
+        : market_(market), fee_(cost_bps * 1e-4), shares_(market.assets.size(), 0.0),
+          last_(market.assets.size(), 0.0) {}
 
-    // The market closes: positions are marked, and the day's result is entered.
+    // At the close, marks positions to market and returns the day's result.
     Day mark(std::size_t bar) {
         const double before = invested();
         for (std::size_t asset = 0; asset < shares_.size(); ++asset) {
@@ -90,25 +92,25 @@ class Account {
         return day;
     }
 
-    // An order placed at the last close is filled at this one: to hold `weights` of the equity that is left after fees.
+    // Fills an order of the last close at this close: afterwards `weights` of the equity after fees are held.
     void fill(const std::vector<double> &weights) {
         const double equity = cash_ + invested();
-        std::vector<double> wanted(weights.size());
+        std::vector<double> target(weights.size());
         double fees = 0.0;
-        // Fees lower the equity that is invested, which lowers the fees: settled after a few rounds.
+        // Fees reduce the equity to invest, which in turn reduces the fees; a fixed-point iteration converges fast.
         for (int round = 0; round < 50; ++round) {
             double traded = 0.0;
             for (std::size_t asset = 0; asset < weights.size(); ++asset) {
-                wanted[asset] = weights[asset] * (equity - fees);
-                traded += std::abs(wanted[asset] - shares_[asset] * last_[asset]);
+                target[asset] = weights[asset] * (equity - fees);
+                traded += std::abs(target[asset] - shares_[asset] * last_[asset]);
             }
             fees = fee_ * traded;
         }
         double spent = 0.0;
         for (std::size_t asset = 0; asset < weights.size(); ++asset) {
-            if (last_[asset] <= 0.0) continue; // never traded yet: nothing can be bought
-            spent += wanted[asset] - shares_[asset] * last_[asset];
-            shares_[asset] = wanted[asset] / last_[asset];
+            if (last_[asset] <= 0.0) continue; // no price yet, so nothing can be bought
+            spent += target[asset] - shares_[asset] * last_[asset];
+            shares_[asset] = target[asset] / last_[asset];
         }
         cash_ -= spent + fees;
         fees_due_ += fees / equity;
@@ -135,7 +137,7 @@ struct Written {
     double gross, net;
 };
 
-// returns.csv of one model, by date.
+// The rows of one model in returns.csv, by date.
 std::map<std::int32_t, Written> read_returns(const std::string &path, std::string_view model) {
     std::map<std::int32_t, Written> out;
     std::ifstream file(path);
@@ -153,14 +155,14 @@ int failed(const wf::Error &error) {
     return 2;
 }
 
-// What one backtest came to, for the line that is printed.
+// The result of one backtest, as it is printed.
 struct Outcome {
     std::string model;
     std::size_t days;
-    double equity, wealth, gross_apart, net_apart, sharpe;
+    double equity, wealth, gross_error, net_error, sharpe;
 };
 
-// Runs the market bar by bar for every model of the experiment, then compares books.
+// Runs the market bar by bar for every model of the experiment, then compares accounts with returns.csv.
 int backtest(const wf::Runtime &runtime, const Market &market, double cost_bps, const std::string &epochs,
              const std::string &folder, std::vector<Outcome> &outcomes) {
     auto panel = wf::Panel::make(wf::Kind::prices, market.dates, market.assets, market.prices);
@@ -168,7 +170,8 @@ int backtest(const wf::Runtime &runtime, const Market &market, double cost_bps, 
     std::ostringstream experiment;
     experiment << "[portfolio]\nrebalance = \"monthly\"\nexecution_lag = 1\ncost_bps = " << cost_bps
                << "\n[[models]]\nname = \"hrp\"\n";
-    // Small and briefly trained, so that the example takes a minute; examples/experiments/lstm.toml is the full one.
+    // A small network and few epochs, so that the example takes a minute; examples/experiments/lstm.toml is the full
+    // one.
     if (epochs != "0") {
         experiment << "[[models]]\nname = \"lstm\"\n[models.settings]\nhidden_size = 32\n[models.train]\nmax_epochs = "
                    << epochs << "\nearly_stop_epochs = 5\nlearning_rate = 0.003\n";
@@ -189,7 +192,7 @@ int backtest(const wf::Runtime &runtime, const Market &market, double cost_bps, 
             orders[model].reset();
             auto due = run->weights(model, bar, weights);
             while (!due && due.error().code() == WF_E_NOT_READY) {
-                // The window that decides here is not trained yet: let the library work, one step at a time.
+                // The window that decides here is not computed yet: advance the run one step at a time.
                 if (auto progress = run->step(); !progress) return failed(progress.error());
                 due = run->weights(model, bar, weights);
             }
@@ -197,7 +200,7 @@ int backtest(const wf::Runtime &runtime, const Market &market, double cost_bps, 
             if (*due) orders[model] = weights;
         }
     }
-    // Windows that no bar asked for, of a last test span that the data do not reach.
+    // Finish windows that no bar needed: the data may end before the last test span does.
     for (auto progress = run->progress(); progress && !progress->finished;) {
         progress = run->step();
         if (!progress) return failed(progress.error());
@@ -211,8 +214,8 @@ int backtest(const wf::Runtime &runtime, const Market &market, double cost_bps, 
         Outcome outcome{std::string(*name), 0, accounts[model].equity(), 1.0, 0.0, 0.0, *sharpe};
         for (const auto &[day, written] : read_returns(folder + "/returns.csv", *name)) {
             const Day &ours = ledgers[model].at(day);
-            outcome.gross_apart = std::max(outcome.gross_apart, std::abs(ours.gross - written.gross));
-            outcome.net_apart = std::max(outcome.net_apart, std::abs(ours.gross - ours.cost - written.net));
+            outcome.gross_error = std::max(outcome.gross_error, std::abs(ours.gross - written.gross));
+            outcome.net_error = std::max(outcome.net_error, std::abs(ours.gross - ours.cost - written.net));
             outcome.wealth *= 1.0 + written.net;
             ++outcome.days;
         }
@@ -231,7 +234,7 @@ int main(int count, char **arguments) {
     const std::string epochs = count == 5 ? arguments[4] : "12";
     const auto market = read_market(arguments[1]);
     if (!market || market->dates.empty()) {
-        std::cerr << "engine: " << arguments[1] << " holds no prices\n";
+        std::cerr << "engine: " << arguments[1] << " is not a CSV file of prices\n";
         return 2;
     }
     wf::RuntimeOptions options;
@@ -243,8 +246,8 @@ int main(int count, char **arguments) {
     std::printf("walkforge %.*s in a C++ engine: %zu bars of %zu assets, orders filled at the next close\n",
                 static_cast<int>(wf::version().size()), wf::version().data(), market->dates.size(),
                 market->assets.size());
-    std::printf("%-14s %4s %6s %8s %15s %15s %20s %18s\n", "model", "bps", "days", "sharpe", "money in engine",
-                "wealth in file", "gross apart, worst", "net apart, worst");
+    std::printf("%-14s %4s %6s %8s %15s %15s %20s %18s\n", "model", "bps", "days", "sharpe", "equity, engine",
+                "wealth, file", "max gross error", "max net error");
     bool agree = true;
     const std::string out = arguments[3];
     for (const double cost_bps : {0.0, 10.0}) {
@@ -253,13 +256,13 @@ int main(int count, char **arguments) {
         if (const int code = backtest(*runtime, *market, cost_bps, epochs, folder, outcomes); code != 0) return code;
         for (const auto &outcome : outcomes) {
             std::printf("%-14s %4.0f %6zu %8.3f %15.4f %15.4f %20.1e %18.1e\n", outcome.model.c_str(), cost_bps,
-                        outcome.days, outcome.sharpe, outcome.equity, outcome.wealth, outcome.gross_apart,
-                        outcome.net_apart);
-            agree = agree && outcome.days > 0 && outcome.gross_apart <= 1e-9;
-            agree = agree && outcome.net_apart <= (cost_bps == 0.0 ? 1e-9 : 1e-6);
+                        outcome.days, outcome.sharpe, outcome.equity, outcome.wealth, outcome.gross_error,
+                        outcome.net_error);
+            agree = agree && outcome.days > 0 && outcome.gross_error <= 1e-9;
+            agree = agree && outcome.net_error <= (cost_bps == 0.0 ? 1e-9 : 1e-6);
         }
     }
-    std::printf(agree ? "the engine's books and returns.csv agree\n" : "the engine's books and returns.csv DIFFER\n");
+    std::printf("the engine's accounts and returns.csv %s\n", agree ? "agree" : "DIFFER");
     std::printf("report: %s/costs/report.html\n", out.c_str());
     return agree ? 0 : 1;
 }

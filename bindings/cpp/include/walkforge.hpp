@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// walkforge for C++17: owners for the handles of walkforge.h, spans, and results instead of codes.
+// walkforge for C++17: RAII owners for the handles of walkforge.h, spans, and results instead of error codes.
 //
-// Nothing here throws on its own account, and it compiles with -fno-exceptions. Every call that can fail gives a
-// `wf::Result<T>`: test it, then use `*result`, or read `result.error()`. With WALKFORGE_EXCEPTIONS defined before this
-// header is included, `std::move(result).or_throw()` gives the value or throws `wf::Exception`.
+// Nothing in this header throws by default, and it compiles with -fno-exceptions. Every call that can fail returns a
+// `wf::Result<T>`: test it, then use `*result` or `result.error()`. If WALKFORGE_EXCEPTIONS is defined before this
+// header is included, `std::move(result).or_throw()` returns the value or throws `wf::Exception`.
 //
 //   auto runtime = wf::Runtime::make();
 //   if (!runtime) return fail(runtime.error());
@@ -12,9 +12,9 @@
 //   ...
 //   for (auto progress = run->progress(); progress && !progress->finished;) progress = run->step();
 //
-// Owners are move-only. A method that is const may be called by many threads at once; one that is not is alone, and a
-// second user gets WF_E_BUSY. Assets are in the order of the caller's data, rows count from 0, dates are days since
-// 1970-01-01 (`wf::days`, `wf::civil`).
+// Owners are move-only. Const methods may be called from many threads at once. Other methods need exclusive access: a
+// call during another one fails with WF_E_BUSY. Assets are in the order of the caller's data, rows count from 0, and
+// dates are days since 1970-01-01 (`wf::days`, `wf::civil`).
 
 #ifndef WALKFORGE_HPP
 #define WALKFORGE_HPP
@@ -47,14 +47,14 @@ template <class T> class Span {
   public:
     constexpr Span() noexcept = default;
     constexpr Span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
-    // From anything with data() and size() of that type: std::vector, std::array, std::span.
+    // From any container with data() and size(), such as std::vector, std::array and std::span.
     template <class C, class = std::enable_if_t<std::is_convertible_v<decltype(std::declval<C &>().data()), T *>>>
     constexpr Span(C &&values) noexcept : data_(values.data()), size_(values.size()) {}
 
     constexpr T *data() const noexcept { return data_; }
     constexpr std::size_t size() const noexcept { return size_; }
     constexpr bool empty() const noexcept { return size_ == 0; }
-    constexpr T &operator[](std::size_t place) const noexcept { return data_[place]; }
+    constexpr T &operator[](std::size_t index) const noexcept { return data_[index]; }
     constexpr T *begin() const noexcept { return data_; }
     constexpr T *end() const noexcept { return data_ + size_; }
 
@@ -80,13 +80,14 @@ template <class T> using Owner = std::unique_ptr<T, Free>;
 
 template <class T> T *checked(T *pointer) noexcept {
     if (pointer == nullptr) {
-        std::fputs("walkforge: a wf::Result was used as what it is not; test it first\n", stderr);
+        std::fputs("walkforge: a wf::Result was read as a value but is an error, or vice versa; test it first\n",
+                   stderr);
         std::abort();
     }
     return pointer;
 }
 
-// No exception may pass through the library's frames: one that leaves a callback ends here.
+// Catches exceptions of a callback, which must not unwind through the library.
 template <class Call> void contained(Call &&call) noexcept {
 #ifdef __cpp_exceptions
     try {
@@ -99,7 +100,7 @@ template <class Call> void contained(Call &&call) noexcept {
 }
 } // namespace detail
 
-// What went wrong: a code WF_E_*, and a text for the person who has to mend it.
+// An error: a code WF_E_*, and a message that says what to fix.
 class Error {
   public:
     explicit Error(wf_error *error) noexcept : error_(error) {}
@@ -107,7 +108,7 @@ class Error {
     // One of WF_E_*.
     std::int32_t code() const noexcept { return wf_error_code(error_.get()); }
 
-    // The message and those of its causes, ": " between them.
+    // The message followed by those of its causes, separated by ": ".
     std::string message() const {
         std::string out;
         for (const wf_error *error = error_.get(); error != nullptr; error = wf_error_cause(error)) {
@@ -122,7 +123,7 @@ class Error {
 };
 
 #ifdef WALKFORGE_EXCEPTIONS
-// What `or_throw` throws.
+// The exception that `or_throw` throws.
 class Exception : public std::runtime_error {
   public:
     explicit Exception(const Error &error) : std::runtime_error(error.message()), code_(error.code()) {}
@@ -134,7 +135,7 @@ class Exception : public std::runtime_error {
 };
 #endif
 
-// A value or an error. To read the value of an error, or the error of a value, is a mistake of the program and aborts.
+// A value or an error. Reading the one that it does not hold aborts the program.
 template <class T> class [[nodiscard]] Result {
   public:
     Result(T value) : held_(std::move(value)) {}
@@ -178,7 +179,7 @@ template <> class [[nodiscard]] Result<void> {
 };
 
 namespace detail {
-// Calls a C function whose last parameter is the error, and makes a result of `value()`.
+// Calls a C function whose last parameter is the error, and returns its error or `value()`.
 template <class Call, class Value> auto result(Call &&call, Value &&value) -> Result<decltype(value())> {
     wf_error *error = nullptr;
     if (call(&error) != WF_OK) return Error(error);
@@ -196,9 +197,9 @@ template <class T> T sized() noexcept {
 }
 } // namespace detail
 
-// Days since 1970-01-01 of a date of the Gregorian calendar.
+// The days since 1970-01-01 of a date in the Gregorian calendar.
 constexpr std::int32_t days(int year, int month, int day) noexcept {
-    // Years begin in March, so that a leap day is the last of its year; 400 years are 146097 days.
+    // Years start in March, so that a leap day is the last day of its year; 400 years have 146097 days.
     const int y = month <= 2 ? year - 1 : year;
     const int era = (y >= 0 ? y : y - 399) / 400;
     const int of_era = y - era * 400;
@@ -206,7 +207,7 @@ constexpr std::int32_t days(int year, int month, int day) noexcept {
     return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
-// Year, month and day of days since 1970-01-01.
+// The year, month and day of a number of days since 1970-01-01.
 constexpr std::array<int, 3> civil(std::int32_t days) noexcept {
     const int shifted = days + 719468;
     const int era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
@@ -218,26 +219,27 @@ constexpr std::array<int, 3> civil(std::int32_t days) noexcept {
             of_year - (153 * month + 2) / 5 + 1};
 }
 
-// What the numbers of a panel are.
+// What the values of a panel are.
 enum class Kind : std::int32_t { prices = WF_PRICES, returns = WF_RETURNS };
 
-// How a runtime is made.
+// The options of a runtime.
 struct RuntimeOptions {
-    // Threads to compute with; 0 for one a core. With `parallel_for`: how many tasks it runs at once.
+    // The number of threads; 0 for one per core. With `parallel_for`: how many tasks it runs at once.
     std::size_t threads = 0;
-    // Folders of plugins, ':' between them; empty for the standard ones.
+    // Folders of plugins, separated by ':'; empty for the default folders.
     std::string_view plugin_path;
-    // SHA-256 digests of the plugin files that may be loaded, 64 hexadecimal digits each, ',' between them; empty for any.
+    // SHA-256 digests of the plugin files that may be loaded, 64 hexadecimal digits each, separated by ','; empty for
+    // all.
     std::string_view plugin_sha256;
-    // Takes messages (level WF_LOG_*, text), from any thread. What it throws is dropped.
+    // Receives messages (level WF_LOG_*, text), from any thread. Exceptions that it throws are ignored.
     std::function<void(std::int32_t, std::string_view)> log;
-    // The program's own parallel loop: calls the task once for each index below the count and returns when all calls
-    // have. Where it throws instead, the step that needed it fails.
+    // The program's own parallel loop: it calls the task once for each index below the count and returns when all calls
+    // have returned. If it throws, the step that called it fails.
     std::function<void(std::size_t, const std::function<void(std::size_t)> &)> parallel_for;
 };
 
-// Threads, plugin folders and messages, shared by runs. It must outlive the runs that were made with it where a log or
-// a parallel loop was given.
+// Threads, plugin folders and the log, shared by runs. With a log or a parallel loop it must outlive the runs that were
+// made with it.
 class Runtime {
   public:
     static Result<Runtime> make(RuntimeOptions options = {}) {
@@ -266,7 +268,7 @@ class Runtime {
                               [&] { return Runtime(out, std::move(kept)); });
     }
 
-    // Makes a plugin that is linked into the program known to experiments under `name`.
+    // Registers a plugin that is linked into the program, so that experiments can use it as `name`.
     Result<void> add(std::string_view name, wf_plugin_entry init) {
         return detail::result(
             [&](wf_error **error) { return wf_runtime_register(handle(), detail::text(name), init, error); },
@@ -282,7 +284,7 @@ class Runtime {
     detail::Owner<wf_runtime> handle_;
 };
 
-// A loaded plugin, to be asked what it is.
+// A loaded plugin and its description.
 class Plugin {
   public:
     static Result<Plugin> load(const Runtime &runtime, std::string_view name) {
@@ -292,7 +294,7 @@ class Plugin {
             [&] { return Plugin(out); });
     }
 
-    // Name, version, kind and settings, as JSON; valid as long as this object.
+    // Name, version, kind and settings as JSON; valid as long as this object.
     Result<std::string_view> describe() const {
         wf_string out{};
         return detail::result([&](wf_error **error) { return wf_plugin_describe(handle(), &out, error); },
@@ -309,7 +311,7 @@ class Plugin {
 // Dated returns of named assets.
 class Panel {
   public:
-    // From a CSV file: a date column first, then one column an asset.
+    // From a CSV file: a date column, then one column per asset.
     static Result<Panel> read(std::string_view path, Kind kind = Kind::prices) {
         wf_panel *out = nullptr;
         return detail::result(
@@ -319,7 +321,7 @@ class Panel {
             [&] { return Panel(out); });
     }
 
-    // From arrays, which are copied: `values` is [dates, assets], row by row, NaN where missing.
+    // From arrays, which are copied: `values` is [dates, assets] in row-major order, NaN where missing.
     static Result<Panel> make(Kind kind, Span<const std::int32_t> dates, Span<const std::string> names,
                               Span<const double> values) {
         std::vector<wf_string> texts;
@@ -334,7 +336,7 @@ class Panel {
         wf_panel *out = nullptr;
         return detail::result(
             [&](wf_error **error) {
-                // A buffer of another size would be read beyond its end: an empty one is refused with its name.
+                // A buffer of another size must not be read; a null pointer gives an error that names it.
                 if (values.size() != dates.size() * names.size()) arrays.values = nullptr;
                 return wf_panel_new(&arrays, &out, error);
             },
@@ -344,7 +346,7 @@ class Panel {
     Result<std::size_t> rows() const { return shape(0); }
     Result<std::size_t> assets() const { return shape(1); }
 
-    // Days since 1970-01-01, one a row.
+    // The date of each row, in days since 1970-01-01.
     Result<std::vector<std::int32_t>> dates() const {
         auto count = rows();
         std::vector<std::int32_t> out(count ? *count : 0);
@@ -383,7 +385,7 @@ class Panel {
 // The walk-forward windows of a panel.
 class Windows {
   public:
-    // `experiment` is TOML, of which [windows] is read; empty for 36/12/12 months and a step of 12.
+    // `experiment` is TOML, of which only [windows] is read; empty for 36/12/12 months and a step of 12.
     static Result<Windows> make(const Panel &panel, std::string_view experiment = {}) {
         wf_windows *out = nullptr;
         return detail::result(
@@ -411,21 +413,21 @@ class Windows {
     detail::Owner<wf_windows> handle_;
 };
 
-// The out-of-sample path of a model, one entry a row.
+// The out-of-sample path of a model, one element per row.
 struct Path {
     std::vector<std::size_t> rows;
     std::vector<double> gross, cost, net, turnover;
 };
 
-// An experiment that the caller steps, and whose results it reads.
+// A run of an experiment: the caller advances it step by step and reads its results.
 class Run {
   public:
-    // From TOML, and a panel of the caller's.
+    // From TOML and the caller's panel.
     static Result<Run> make(const Runtime &runtime, const Panel &panel, std::string_view toml) {
         return make(runtime, &panel, toml, WF_TOML, {});
     }
 
-    // From TOML or JSON (`format` is WF_TOML or WF_JSON) that names its data, relative to `folder`.
+    // From TOML or JSON (`format` is WF_TOML or WF_JSON) that names its data files, relative to `folder`.
     static Result<Run> make(const Runtime &runtime, std::string_view experiment, std::int32_t format,
                             std::string_view folder = {}) {
         return make(runtime, nullptr, experiment, format, folder);
@@ -439,7 +441,7 @@ class Run {
             [&] { return Run(out); });
     }
 
-    // Goes on with the next windows: a model that trains itself through a whole one, a network through an epoch.
+    // Advances the run: per thread, one window of an estimator or one epoch of a network.
     Result<wf_progress> step() {
         auto out = detail::sized<wf_progress>();
         return detail::result([&](wf_error **error) { return wf_run_step(handle(), &out, error); },
@@ -452,7 +454,7 @@ class Run {
                               [&] { return out; });
     }
 
-    // Makes the step that is under way, or the next one, fail with WF_E_CANCELLED; from any thread.
+    // Makes the running step, or the next one, fail with WF_E_CANCELLED. May be called from any thread.
     Result<void> cancel() const {
         return detail::result([&](wf_error **error) { return wf_run_cancel(handle(), error); }, detail::nothing);
     }
@@ -464,7 +466,7 @@ class Run {
                               [&] { return out; });
     }
 
-    // Valid as long as this object.
+    // The name of a model; valid as long as this object.
     Result<std::string_view> model_name(std::size_t model) const {
         wf_string out{};
         return detail::result([&](wf_error **error) { return wf_run_model_name(handle(), model, &out, error); },
@@ -483,8 +485,8 @@ class Run {
                               [&] { return Windows(out); });
     }
 
-    // Whether a rebalance is due at the close of `row`; where it is, its target is written to `weights`, one an asset.
-    // Fails with WF_E_NOT_READY where the window that decides there is still to be computed.
+    // Whether a rebalance is due at the close of `row`. If so, its target is written to `weights`, [assets].
+    // Fails with WF_E_NOT_READY if the window that decides there is still to be computed.
     Result<bool> weights(std::size_t model, std::size_t row, Span<double> weights) const {
         std::int32_t due = 0;
         return detail::result(
@@ -525,8 +527,8 @@ class Run {
             [&] { return out; });
     }
 
-    // Changes the future at up to `dates` dates (0 for as many as the command line takes): `moved` tells whether a weight
-    // that was decided before moved.
+    // Checks for look-ahead: changes later data at up to `dates` dates (0 for the default of the command line) and
+    // compares earlier weights; `moved` says whether one moved.
     Result<wf_audit> audit(std::size_t dates = 0) const {
         auto out = detail::sized<wf_audit>();
         return detail::result([&](wf_error **error) { return wf_run_audit(handle(), dates, &out, error); },
