@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Holds the run directories of two builds against each other: a change that may move no result must leave them equal.
+"""Compares the run directories of two builds: a change that must not affect results must leave them equal.
 
 Usage: python3 tests/compare_runs.py BEFORE AFTER    (folders with run directories, as reference_runs.sh makes them)
 
-A run directory is a folder with a run.json. Both folders must hold the same ones, and each the same files:
-  weights.csv, returns.csv  byte for byte, as any file of another name
-  run.json                  every key, and every value by its exact text; the order of keys is free. APART and PROSE
-                            below name the only values that may differ
-  report.html               in order: every number of a text or attribute, with its sign and digits, each lone dash
-                            (a value that is undefined), and every drawing (d, points, viewBox, transform) as it is
-                            written. That holds for prose too: words may differ, the numbers in them not. Left out
-                            are words, names of elements and attributes, class, id and the style sheet
+A run directory is a folder with a run.json. Both folders must hold the same run directories with the same files:
+  weights.csv, returns.csv  equal byte for byte, like files of any other name
+  run.json                  equal keys, in any order, and equal values by their exact text. APART and PROSE below list
+                            the only values that may differ
+  report.html               equal in order: every number in a text or attribute, with its sign and digits, each lone
+                            dash (an undefined value), and every drawing (d, points, viewBox, transform) as written.
+                            The words of prose may differ, but not the numbers in it. Names of elements and attributes,
+                            class, id and the style sheet are not compared
 
-Prints a line a run directory, and of each difference the file, the place, what was before and what is after.
-Ends with 0 where all is equal, 1 where anything differs, 2 where the usage is wrong.
+Prints one line per run directory, and for each difference the file, its location, and both values. The exit code is 0 if
+all is equal, 1 if anything differs, 2 if the usage is wrong.
 """
 
 import json
@@ -22,57 +22,57 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-# Places in run.json, `*` for any one name or number. Keys are compared everywhere, in these places too.
-# Values that are of the machine or the build, and of no result: they may differ, but not in type or count.
+# Paths in run.json, with `*` for any one key or index. Keys are compared everywhere, also under these paths.
+# Values that depend on the machine or the build and are not results: they may differ, but not in type or count.
 APART = {
     "machine": "threads and seconds",
-    "models.*.sha256": "digest of the plugin's file, which any build may change",
+    "models.*.sha256": "digest of the plugin file, which differs between builds",
 }
-# Texts for people: words may differ, the numbers in them not.
+# Texts for people: the words may differ, the numbers in them may not.
 PROSE = {
     "summary.*.undefined.*": "why a metric has no value",
     "summary.*.overfitting.undefined.*": "why a figure of the overfitting monitor has no value",
-    "summary.*.overfitting.reason": "why the verdict, which stands beside it, is what it is",
+    "summary.*.overfitting.reason": "why the verdict is what it is; the verdict itself is compared",
     "windows.*.models.*.train.undefined.*": "why a metric has no value",
     "windows.*.models.*.validation.undefined.*": "why a metric has no value",
     "windows.*.models.*.test.undefined.*": "why a metric has no value",
 }
 
 DRAWINGS = ("d", "points", "viewbox", "transform")
-# Attributes that only name or style.
+# Attributes that only name or style elements.
 NAMING = ("class", "id")
 NUMBER = re.compile(r"(?:(?<![\w.)])[-−+])?[0-9]+(?:\.[0-9]+)*(?:e[-+]?[0-9]+)?")
 UNDEFINED = "–"
-# Differences of a file that are printed; the rest is counted.
+# The most differences of a file that are printed; the others are counted.
 MOST = 10
 
 
 class Number(str):
-    """A number of run.json, as it is written."""
+    """A number of run.json, as written."""
 
 
 def unique(pairs):
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice in an object")
+        raise ValueError("an object has the same key twice")
     return found
 
 
 def refuse(text):
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def read_json(data):
     return json.loads(data, parse_float=Number, parse_int=Number, parse_constant=refuse, object_pairs_hook=unique)
 
 
-def matches(pattern, place):
+def matches(pattern, path):
     parts = pattern.split(".")
-    return len(parts) == len(place) and all(part in ("*", str(name)) for part, name in zip(parts, place))
+    return len(parts) == len(path) and all(part in ("*", str(name)) for part, name in zip(parts, path))
 
 
-def written(place):
-    return "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in place).lstrip(".") or "the whole"
+def written(path):
+    return "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in path).lstrip(".") or "the whole"
 
 
 def shortened(value):
@@ -81,36 +81,36 @@ def shortened(value):
 
 
 class Document:
-    """Two readings of run.json side by side."""
+    """Compares two versions of run.json."""
 
     def __init__(self):
         self.values, self.differences = 0, []
 
-    def differ(self, place, before, after):
-        self.differences.append(f"{written(place)}: before {before}, after {after}")
+    def differ(self, path, before, after):
+        self.differences.append(f"{written(path)}: before {before}, after {after}")
 
-    def compare(self, one, two, place=(), apart=False):
-        apart = apart or any(matches(pattern, place) for pattern in APART)
+    def compare(self, one, two, path=(), apart=False):
+        apart = apart or any(matches(pattern, path) for pattern in APART)
         if type(one) is not type(two):
-            self.differ(place, shortened(one), shortened(two))
+            self.differ(path, shortened(one), shortened(two))
         elif isinstance(one, dict):
             for key in [*one, *(key for key in two if key not in one)]:
                 if key in one and key in two:
-                    self.compare(one[key], two[key], (*place, key), apart)
+                    self.compare(one[key], two[key], (*path, key), apart)
                 else:
-                    self.differ((*place, key), *("there" if key in side else "no such key" for side in (one, two)))
+                    self.differ((*path, key), *("present" if key in side else "missing" for side in (one, two)))
         elif isinstance(one, list):
             if len(one) != len(two):
-                self.differ(place, f"{len(one)} entries", f"{len(two)} entries")
-            for number, (left, right) in enumerate(zip(one, two)):
-                self.compare(left, right, (*place, number), apart)
+                self.differ(path, f"{len(one)} entries", f"{len(two)} entries")
+            for index, (left, right) in enumerate(zip(one, two)):
+                self.compare(left, right, (*path, index), apart)
         elif not apart:
             self.values += 1
-            if one != two and not self.same_prose(one, two, place):
-                self.differ(place, shortened(one), shortened(two))
+            if one != two and not self.same_prose(one, two, path):
+                self.differ(path, shortened(one), shortened(two))
 
-    def same_prose(self, one, two, place):
-        prose = type(one) is str and any(matches(pattern, place) for pattern in PROSE)
+    def same_prose(self, one, two, path):
+        prose = type(one) is str and any(matches(pattern, path) for pattern in PROSE)
         return prose and NUMBER.findall(one) == NUMBER.findall(two)
 
 
@@ -121,7 +121,7 @@ def compare_documents(before, after):
 
 
 class Figures(HTMLParser):
-    """The numbers and drawings of a page, in order: what it is, what it says, where it stands."""
+    """The numbers and drawings of a page, in order, as (kind, text, location)."""
 
     def __init__(self, text):
         super().__init__()
@@ -129,8 +129,8 @@ class Figures(HTMLParser):
         self.feed(text)
         self.close()
 
-    def add(self, kind, value, place):
-        self.found.append((kind, value, f"line {self.getpos()[0]}, {place}"))
+    def add(self, kind, value, location):
+        self.found.append((kind, value, f"line {self.getpos()[0]}, {location}"))
 
     def handle_starttag(self, tag, attributes):
         self.inside = tag
@@ -147,26 +147,26 @@ class Figures(HTMLParser):
     def handle_data(self, data):
         if self.inside in ("style", "script"):
             return
-        place = f"text {shortened(data.strip())}"
+        location = f"text {shortened(data.strip())}"
         if data.strip() == UNDEFINED:
-            self.add("number", UNDEFINED, place)
+            self.add("number", UNDEFINED, location)
         for number in NUMBER.findall(data):
-            self.add("number", number, place)
+            self.add("number", number, location)
 
 
 def compare_pages(before, after):
     one, two = (Figures(data.decode()).found for data in (before, after))
     differences = []
-    for place, (left, right) in enumerate(zip(one, two)):
+    for index, (left, right) in enumerate(zip(one, two)):
         if left[:2] != right[:2]:
-            (_, was, where), (_, now, there) = left, right
+            (_, was, was_at), (_, now, now_at) = left, right
             start = next((at for at, (a, b) in enumerate(zip(was, now)) if a != b), 0) if len(was) > 60 else 0
             start = max(0, start - 20)
             cut = f" from character {start + 1}" if start else ""
             before_it, after_it = (shortened(text[start : start + 60]) for text in (was, now))
-            differences.append(f"figure {place + 1}{cut}: before {before_it} ({where}), after {after_it} ({there})")
+            differences.append(f"figure {index + 1}{cut}: before {before_it} ({was_at}), after {after_it} ({now_at})")
     if len(one) != len(two):
-        # What follows a figure more or less is all moved.
+        # After a missing or extra figure all later ones are shifted, so only the first difference is shown.
         differences = [f"before {len(one)} figures, after {len(two)}", *differences[:1]]
     drawings = sum(kind == "drawing" for kind, _, _ in one)
     return f"{len(one) - drawings} numbers, {drawings} drawings", differences
@@ -209,12 +209,12 @@ def names(folder):
 
 
 def compare_runs(before, after):
-    """What was compared, and the differences."""
+    """Compares two run directories; returns what was compared, and the differences."""
     counted, differences = [], []
     for name in sorted({*HOW, *names(before), *names(after)}):
         missing = [side for side, folder in (("before", before), ("after", after)) if not (folder / name).is_file()]
         if missing:
-            differences.append(f"{name}: not there {' and '.join(missing)}")
+            differences.append(f"{name}: missing {' and '.join(missing)}")
             continue
         one, two = ((folder / name).read_bytes() for folder in (before, after))
         try:

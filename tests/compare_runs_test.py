@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of compare_runs.py: two small folders of runs, equal at first, then with one thing changed.
+"""Tests of compare_runs.py: two equal folders of small runs, then one of them with one thing changed.
 
 Usage: python3 tests/compare_runs_test.py
 """
@@ -87,12 +87,12 @@ class Comparison(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
 
-    def fails(self, *said):
-        """One run differs, and the output says where and what."""
+    def fails(self, *expected):
+        """Checks that one run differs and that the output contains these texts."""
         done = self.run_script(self.before, self.after)
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         self.assertEqual(done.stdout.count("DIFFERS"), 1, done.stdout)
-        for text in said:
+        for text in expected:
             self.assertIn(text, done.stdout)
 
     def change(self, name, old, new, run="now"):
@@ -108,9 +108,9 @@ class Comparison(unittest.TestCase):
         file.write_text(json.dumps(document))
 
     def test_equal_runs_pass_and_are_counted(self):
-        said = self.passes()
-        self.assertIn("equal  demo/costs: report.html 21 numbers, 4 drawings; returns.csv 2 lines; run.json 22 ", said)
-        self.assertIn("equal  now: ", said)
+        output = self.passes()
+        self.assertIn("equal  demo/costs: report.html 21 numbers, 4 drawings; returns.csv 2 lines; run.json 22 ", output)
+        self.assertIn("equal  now: ", output)
 
     def test_a_weight_one_ulp_apart(self):
         next_one = repr(math.nextafter(WEIGHT, 1.0))
@@ -123,14 +123,14 @@ class Comparison(unittest.TestCase):
         self.change("returns.csv", "-0.250\n", "-0.25")
         self.fails("returns.csv: ")
 
-    def test_a_row_too_many(self):
+    def test_an_extra_row(self):
         with (self.after / "now/weights.csv").open("a") as file:
             file.write("2020-02-28,0,lstm,A,0.1\n")
         self.fails("weights.csv: before 2 lines, after 3 lines")
 
     def test_a_renamed_key(self):
         self.change_document(lambda of: of["data"].update(type=of["data"].pop("kind")))
-        self.fails("data.kind: before there, after no such key", "data.type: before no such key, after there")
+        self.fails("data.kind: before present, after missing", "data.type: before missing, after present")
 
     def test_renamed_keys_where_values_are_apart(self):
         def rename(of):
@@ -147,7 +147,7 @@ class Comparison(unittest.TestCase):
         self.assertNotEqual((self.before / "now/run.json").read_text(), (self.after / "now/run.json").read_text())
         self.passes()
 
-    def test_a_name_of_a_choice(self):
+    def test_the_name_of_a_choice(self):
         self.change("run.json", '"early_stop"', '"stopped_early"')
         self.fails('windows[0].models.lstm.training.ended: before "early_stop", after "stopped_early"')
         self.change("run.json", '"stopped_early"', '"early_stop"')
@@ -155,7 +155,7 @@ class Comparison(unittest.TestCase):
         self.fails("summary.lstm.overfitting.verdict: ")
 
     def test_numbers_of_the_document(self):
-        for old, new, place in [
+        for old, new, path in [
             ("0.7001", repr(math.nextafter(0.7001, 1.0)), "summary.lstm.sharpe: before 0.7001, after 0.7001"),
             ('"schema": 1', '"schema": 1.0', "schema: before 1, after 1.0"),
             ('"schema": 1', '"schema": "1"', 'schema: before 1, after "1"'),
@@ -163,18 +163,18 @@ class Comparison(unittest.TestCase):
             ('"information_ratio": null', '"information_ratio": 0', "summary.lstm.information_ratio: before null"),
         ]:
             self.change("run.json", old, new)
-            self.fails(f"run.json: {'windows[0].models.lstm.training.epochs.' if place[:4] == 'loss' else ''}{place}")
+            self.fails(f"run.json: {'windows[0].models.lstm.training.epochs.' if path[:4] == 'loss' else ''}{path}")
             self.change("run.json", new, old)
 
     def test_versions_and_the_digest_of_the_data(self):
         self.change_document(lambda of: (of.update(walkforge="0.2.0"), of["data"].update(sha256="e" * 64)))
         self.fails("walkforge: ", "data.sha256: ")
 
-    def test_a_key_that_stands_twice(self):
+    def test_the_same_key_twice(self):
         self.change("run.json", '"schema": 1', '"schema": 2, "schema": 1')
         self.fails("run.json: cannot be read")
 
-    def test_words_of_prose_may_differ(self):
+    def test_the_words_of_prose_may_differ(self):
         def reword(of):
             of["summary"]["lstm"]["undefined"]["information_ratio"] = "it divides by nothing"
             of["summary"]["lstm"]["overfitting"]["reason"] = "a gap, of 29 windows, of 0.39"
@@ -185,7 +185,7 @@ class Comparison(unittest.TestCase):
         self.change_document(reword)
         self.passes()
 
-    def test_numbers_of_prose_may_not(self):
+    def test_the_numbers_in_prose_may_not_differ(self):
         self.change("run.json", "gap of 0.39", "gap of 0.38")
         self.fails("summary.lstm.overfitting.reason: ")
 
@@ -197,12 +197,12 @@ class Comparison(unittest.TestCase):
         self.change_document(elsewhere)
         self.passes()
 
-    def test_a_plugin_that_is_not_a_file_any_more(self):
+    def test_a_plugin_that_is_no_longer_a_file(self):
         self.change_document(lambda of: of["models"][1].update(sha256=None))
         self.fails("models[1].sha256: ")
 
     def test_drawings_and_numbers_of_the_report(self):
-        for old, new, said in [
+        for old, new, expected in [
             ("l10 -3", "l10 -4", 'before "M0 5l10 -3" (line 4, d of <path>), after "M0 5l10 -4" (line 4, d of <path>)'),
             ("3,4", "3,5", "points of <polyline>"),
             ('x="3"', 'x="4"', "x of <rect>"),
@@ -214,7 +214,7 @@ class Comparison(unittest.TestCase):
             ("<td>1.25</td>", "<td>1.25</td><td>3</td>", "report.html: before 25 figures, after 26"),
         ]:
             self.change("report.html", old, new)
-            self.fails(said)
+            self.fails(expected)
             self.change("report.html", new, old)
 
     def test_words_and_style_of_the_report_may_differ(self):
@@ -235,17 +235,17 @@ class Comparison(unittest.TestCase):
         self.before, self.after = self.after, self.before
         self.fails("no such run directory before")
 
-    def test_a_file_missing_or_too_many(self):
+    def test_a_missing_or_extra_file(self):
         (self.after / "now/returns.csv").unlink()
-        self.fails("returns.csv: not there after")
+        self.fails("returns.csv: missing after")
         (self.before / "now/returns.csv").unlink()
-        self.fails("returns.csv: not there before and after")
+        self.fails("returns.csv: missing before and after")
         (self.after / "now/turnover.csv").write_text("")
-        self.fails("turnover.csv: not there before")
+        self.fails("turnover.csv: missing before")
 
     def test_many_differences_are_counted(self):
-        for folder, number in ((self.before, "1"), (self.after, "2")):
-            (folder / "now/weights.csv").write_text("weight\n" + f"{number}\n" * 30)
+        for folder, weight in ((self.before, "1"), (self.after, "2")):
+            (folder / "now/weights.csv").write_text("weight\n" + f"{weight}\n" * 30)
         self.fails("weights.csv: line 11, weight: ", "weights.csv: and 20 more")
         self.assertNotIn("line 12", self.run_script(self.before, self.after).stdout)
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Builds the workspace with coverage counters, runs every test, and prints how many lines of each file were reached.
+"""Builds the workspace with coverage counters, runs every test, and prints how many lines of each file were executed.
 
 Usage: python3 tests/coverage.py    (needs LLVM tools that match rustc: rustup component add llvm-tools, or llvm-NN)
 
-The counters are for the workspace's own crates alone: the script names itself as cargo's compiler wrapper.
+Only the workspace's own crates have counters: the script is cargo's compiler wrapper for them.
 """
 
 import json
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path("target/coverage").absolute()
-# Pages and the command line are looked at by people and by tests of what they print; the rest is the figure.
+# Counted apart: pages and the command line are tested by what they print.
 APART = ("src/report/", "src/bin/")
 
 
@@ -28,7 +28,7 @@ def text_of(*command, **more):
 
 
 def tools():
-    """The llvm-profdata and llvm-cov of rustc's own LLVM: they read no other version's counters."""
+    """The llvm-profdata and llvm-cov of rustc's LLVM version; others cannot read its counters."""
     version = re.search(r"LLVM version: (\d+)", text_of("rustc", "-vV")).group(1)
     host = re.search(r"host: (\S+)", text_of("rustc", "-vV")).group(1)
     own = Path(text_of("rustc", "--print", "sysroot").strip()) / "lib/rustlib" / host / "bin"
@@ -58,7 +58,7 @@ def main():
             objects.update([message["executable"]] if message["executable"] else [])
     run = subprocess.run(["cargo", "test", "--workspace", "--no-fail-fast", "--quiet"], env=environment)
     merged = FOLDER / "merged.profdata"
-    # Tests that kill a process leave counters behind that are cut off.
+    # Tests that kill a process leave truncated files of counters.
     subprocess.run([profdata, "merge", "-sparse", "-failure-mode=all", "-o", merged, *counters.glob("*.profraw")], check=True)
     first, *others = sorted(name for name in objects if "build-script" not in name)
     report = json.loads(

@@ -1,7 +1,7 @@
-"""Recomputes a run from its weights and the prices alone, and compares to 1e-12: every return, cost and turnover, the
-Sharpe ratio, drawdown and turnover of run.json in total and of each test span, the gaps it counted, and the overfitting
-monitor of each model that fits something. Given the same run without bounds, it also projects that run's weights onto
-the bounds, and compares every weight and every entry of what the constraints moved.
+"""Recomputes a run from its weights and the prices alone, and compares to a tolerance of 1e-12: every return, cost and
+turnover; the Sharpe ratio, drawdown and turnover in run.json, in total and per test span; the price gaps; and the
+overfitting monitor of each fitted model. Given the same run without bounds, it also projects that run's weights onto the
+bounds, and compares every weight and every change by constraints.
 
 Usage: python3 tests/recompute.py RUN_DIR PRICES.csv COST_BPS EXECUTION_LAG [RUN_DIR_WITHOUT_BOUNDS]
 """
@@ -39,7 +39,7 @@ class Prices:
         self.names, self.dates = header[1:], [row[0] for row in rows]
         self.prices = [[float(cell) if cell else None for cell in row[1:]] for row in rows]
         self.row_of = {date: row for row, date in enumerate(self.dates)}
-        # A gap earns nothing; the day the price is back earns all of the move.
+        # A day without a price has a return of 0; the next day with a price earns the whole move.
         self.earned, last = [], [None] * len(self.names)
         for row in self.prices:
             self.earned.append(
@@ -49,7 +49,7 @@ class Prices:
 
 
 def read_weights(folder, prices):
-    """By model and decision row: the window and the weights."""
+    """Per model and decision row: the window and the weights."""
     targets = defaultdict(dict)
     with open(f"{folder}/weights.csv", newline="") as file:
         for line in csv.DictReader(file):
@@ -63,13 +63,13 @@ def read_weights(folder, prices):
     }
 
 
-class Books:
-    """A portfolio over rows, from cash; wherever a row does not follow the one before, from cash again."""
+class Account:
+    """A portfolio that starts in cash, and again wherever a row does not follow the previous one."""
 
     def __init__(self, prices, targets, cost_bps, lag):
         self.prices, self.targets, self.cost_bps, self.lag = prices, targets, cost_bps, lag
         self.previous, self.net, self.turnovers = None, [], []
-        self.wealth, self.top, self.deepest = 1.0, 1.0, 0.0
+        self.wealth, self.peak, self.max_drawdown = 1.0, 1.0, 0.0
         self.gap_days, self.gap_moves = 0, 0
 
     def advance(self, row):
@@ -93,19 +93,19 @@ class Books:
         self.net.append(gross - cost)
         self.turnovers.append(traded / 2)
         self.wealth *= 1 + gross - cost
-        self.top = max(self.top, self.wealth)
-        self.deepest = min(self.deepest, self.wealth / self.top - 1)
+        self.peak = max(self.peak, self.wealth)
+        self.max_drawdown = min(self.max_drawdown, self.wealth / self.peak - 1)
         return gross, cost, gross - cost, traded / 2
 
     def compare(self, what, written):
         sharpe = statistics.fmean(self.net) / statistics.stdev(self.net) * math.sqrt(252)
         near(f"sharpe of {what}", sharpe, written["sharpe"])
-        near(f"drawdown of {what}", self.deepest, written["max_drawdown"])
+        near(f"drawdown of {what}", self.max_drawdown, written["max_drawdown"])
         near(f"turnover of {what}", statistics.fmean(self.turnovers) * 252, written["turnover"])
 
 
 def projected(values, members, most):
-    """The nearest weights that sum to 1 between 0 and `most`: all shifted alike and cut, the shift found by bisection."""
+    """The nearest weights that sum to 1 and lie between 0 and `most`: shifted by one amount, found by bisection, and cut."""
     low, high = -1.0, 1.0
     for _ in range(200):
         shift = (low + high) / 2
@@ -115,15 +115,15 @@ def projected(values, members, most):
 
 
 def compare_bounds(document, prices, targets, free):
-    """Every weight is the projection of the run without bounds; run.json tells what that moved, decision by decision."""
+    """Each weight is the projection of that without bounds, and run.json has the weight that was moved per decision."""
     most = document["settings"]["portfolio"]["max_weight"]
     assert most < 1, "the run has no bound to compare"
     for model, decided in targets.items():
         same(f"decisions of {model}", sorted(free[model]), sorted(decided))
-        told = {}
-        for number, window in enumerate(document["windows"]):
+        recorded = {}
+        for index, window in enumerate(document["windows"]):
             entries = window["models"][model]["constraints"]["test"].get("bounds", {"entries": []})["entries"]
-            told.update({(number, date): moved for date, moved in entries})
+            recorded.update({(index, date): moved for date, moved in entries})
         count, total = 0, 0.0
         for row, (window, weights) in decided.items():
             members = [price is not None for price in prices.prices[row]]
@@ -131,8 +131,8 @@ def compare_bounds(document, prices, targets, free):
             for name, one, two in zip(prices.names, ours, weights):
                 near(f"weight of {name} in {model} on {prices.dates[row]}", one, two)
             moved = math.fsum(abs(one - two) for one, two in zip(ours, free[model][row][1]))
-            near(f"weight moved in {model} on {prices.dates[row]}", moved, told.get((window, prices.dates[row]), 0.0))
-            count += (window, prices.dates[row]) in told
+            near(f"weight moved in {model} on {prices.dates[row]}", moved, recorded.get((window, prices.dates[row]), 0.0))
+            count += (window, prices.dates[row]) in recorded
             total += moved
         written = document["summary"][model]["constraints"].get("bounds", {"decisions": 0, "moved": 0.0})
         same(f"decisions of {model} changed by bounds", count, written["decisions"])
@@ -140,13 +140,13 @@ def compare_bounds(document, prices, targets, free):
 
 
 def ranks(values):
-    """Mean ranks, equal values sharing theirs."""
+    """Ranks from 1; equal values have the mean of their ranks."""
     order = sorted(values)
     return [order.index(value) + (order.count(value) + 1) / 2 for value in values]
 
 
 def compare_monitor(document, model, held_days):
-    """The overfitting monitor, from the Sharpe ratios of the windows."""
+    """Recomputes the overfitting monitor from the Sharpe ratios of the windows."""
     written = document["summary"][model]["overfitting"]
     spans = [window["models"][model] for window in document["windows"]]
     train, validation, test = ([span[name]["sharpe"] for span in spans] for name in ["train", "validation", "test"])
@@ -155,7 +155,7 @@ def compare_monitor(document, model, held_days):
     same(f"gaps of {model}", [a - b if None not in (a, b) else None for a, b in zip(train, test)], written["windows"]["gap"])
     if len(gaps) < 2:
         return
-    # How many test spans a test day lies in, by rows of the data: what is held has each day once.
+    # Test spans may overlap; the out-of-sample path has each day once.
     in_windows = sum(window["test"]["rows"] for window in document["windows"])
     distinct = len(gaps) * held_days / in_windows
     mean_train, mean_test, mean_gap = (statistics.fmean(values) for values in [*zip(*pairs), gaps])
@@ -196,29 +196,29 @@ def main():
             assert all(price is not None for price, weight in zip(prices.prices[row], weights) if weight)
     for model, path in paths.items():
         held = {row: weights for row, (_, weights) in targets[model].items()}
-        books = Books(prices, held, cost_bps, lag)
+        account = Account(prices, held, cost_bps, lag)
         for line in path:
-            ours = books.advance(prices.row_of[line["date"]])
+            ours = account.advance(prices.row_of[line["date"]])
             for what, value in zip(["gross", "cost", "net", "turnover"], ours):
                 near(f"{what} of {model} on {line['date']}", value, float(line[what]))
         written = summary[model]
-        books.compare(model, written)
-        gaps = {"days_without_price": books.gap_days, "moves_after_gap": books.gap_moves}
+        account.compare(model, written)
+        gaps = {"days_without_price": account.gap_days, "moves_after_gap": account.gap_moves}
         same(f"gaps of {model}", gaps, written["gaps"])
         if "overfitting" in written:
             compare_monitor(document, model, len(path))
-        # Where test spans overlap, weights.csv holds only what each contributed.
+        # If test spans overlap, weights.csv has only the decisions that each window contributes to the path.
         if settings["windows"]["step_months"] >= settings["windows"]["test_months"]:
-            for number, window in enumerate(document["windows"]):
-                own = {row: weights for row, (of, weights) in targets[model].items() if of == number}
-                books_of_window = Books(prices, own, cost_bps, lag)
+            for index, window in enumerate(document["windows"]):
+                own = {row: weights for row, (of, weights) in targets[model].items() if of == index}
+                account_of_window = Account(prices, own, cost_bps, lag)
                 for row in range(prices.row_of[window["test"]["start"]], prices.row_of[window["test"]["end"]] + 1):
-                    books_of_window.advance(row)
-                books_of_window.compare(f"{model} in window {number}", window["models"][model]["test"])
+                    account_of_window.advance(row)
+                account_of_window.compare(f"{model} in window {index}", window["models"][model]["test"])
         print(
             f"{model}: {len(path)} days, Sharpe {written['sharpe']:.3f}, growth {written['cagr']:.1%} a year, "
             f"drawdown {written['max_drawdown']:.1%}, turnover {written['turnover']:.0%} a year"
-            + (f", {books.gap_days} asset-days without a price, {books.gap_moves} moves after" if books.gap_days else "")
+            + (f", {account.gap_days} asset-days without a price, {account.gap_moves} moves after" if account.gap_days else "")
         )
     if len(sys.argv) > 5:
         compare_bounds(document, prices, targets, read_weights(sys.argv[5], prices))

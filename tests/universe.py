@@ -1,5 +1,5 @@
-"""Recomputes a run over a universe of members that come and go, from its prices, membership and weights.csv alone: who
-could be held, what was sold because it could not, returns, costs and turnover to 1e-12, gaps, and every constraint.
+"""Recomputes a run over a universe whose members change, from its prices, membership and weights.csv alone: which assets
+could be held, forced exits, returns, costs and turnover to a tolerance of 1e-12, price gaps, and every constraint.
 
 Usage: python3 tests/universe.py RUN_DIR PRICES.csv MEMBERSHIP.csv LEAST_MEMBERS MOST_MEMBERS
 """
@@ -36,7 +36,7 @@ def require(what, holds):
 
 def number(text):
     value = float(text)
-    require(f"found {text}, which is no finite number", math.isfinite(value))
+    require(f"found {text}, which is not a finite number", math.isfinite(value))
     return value
 
 
@@ -56,7 +56,7 @@ class Market:
             [any(start <= date <= end for start, end in self.intervals.get(name, [])) for name in self.names]
             for date in self.dates
         ]
-        # ISO dates compare as texts. The age of a price is in rows.
+        # ISO dates are compared as strings. The age of a price is in rows.
         self.members, self.earned, last, age = [], [], [None] * len(self.names), [None] * len(self.names)
         for row, prices in enumerate(self.prices):
             earned = [0.0] * len(self.names)
@@ -87,22 +87,22 @@ def compare_data(data, market, stale_rows, least, most):
         "members": {"min": counts[0], "median": counts[(len(counts) - 1) // 2], "max": counts[-1]},
     }
     same("the universe in run.json", expected, data["universe"])
-    same("what else run.json says of the data", ["prices", [], len(market.names)], [data["kind"], data["features"], data["assets"]])
+    same("the other values of data in run.json", ["prices", [], len(market.names)], [data["kind"], data["features"], data["assets"]])
     require("some tickers have no prices", expected["assets_without_column"])
     require(f"a universe of {least} to {most}: {expected['members']}", least <= counts[0] <= counts[-1] <= most)
 
 
 class Checks:
-    """One model's path."""
+    """Recomputes the path of one model."""
 
     def __init__(self, model, market, settings, document, targets):
         self.model, self.market, self.targets = model, market, targets
         self.rules, self.summary = settings["portfolio"], document["summary"][model]
         self.lag = self.rules["execution_lag"]
-        self.told = {
+        self.recorded = {
             rule: {date: moved for date, moved in entry["entries"]} for rule, entry in self.summary["constraints"].items()
         }
-        column = {name: place for place, name in enumerate(market.names)}
+        column = {name: index for index, name in enumerate(market.names)}
         self.groups = [
             (name, [column[asset] for asset in group["assets"]], group["min"], group["max"])
             for name, group in (self.rules["groups"] or {}).items()
@@ -115,7 +115,7 @@ class Checks:
         held, decided = [0.0] * len(market.names), None
         for line in path:
             row = market.row_of[line["date"]]
-            # Decided at the close `lag` rows before the trade; by then the weights have drifted on.
+            # Decided at the close `lag` rows before the trade; until the trade the weights drift.
             if row - 1 in self.targets:
                 self.decide(row - 1, held)
             traded, target = 0.0, self.targets.get(row - 1 - self.lag)
@@ -134,16 +134,16 @@ class Checks:
             for what, ours in [("gross", gross), ("cost", cost), ("net", gross - cost), ("turnover", traded / 2)]:
                 near(f"{what} of {self.model} on {line['date']}", ours, number(line[what]))
             held = [weight * (1 + earned) / (1 + gross) for weight, earned in zip(held, market.earned[row])]
-        same(f"membership exits of {self.model}", sorted(self.exits), sorted(self.told.get("membership", {})))
+        same(f"membership exits of {self.model}", sorted(self.exits), sorted(self.recorded.get("membership", {})))
         for date, sold in self.exits.items():
-            near(f"weight of {self.model} sold on {date}", sold, self.told["membership"][date])
+            near(f"weight of {self.model} sold on {date}", sold, self.recorded["membership"][date])
         gaps = {"days_without_price": self.gap_days, "moves_after_gap": self.gap_moves}
         same(f"gaps of {self.model}", gaps, self.summary["gaps"])
         for row, column in self.moves_back:
-            self.whole(row, column)
+            self.compare_gap(row, column)
 
-    def whole(self, row, column):
-        """What a gap and its end earn together is what the price did meanwhile."""
+    def compare_gap(self, row, column):
+        """The returns of a gap and of the day after it compound to the price move over the gap."""
         before = row - 1
         while self.market.prices[before][column] is None:
             before -= 1
@@ -151,11 +151,11 @@ class Checks:
         near("the move over a gap", wealth, self.market.prices[row][column] / self.market.prices[before][column])
 
     def decide(self, row, before):
-        """`before` is held at the close of the decision's row."""
+        """Checks a decision; `before` are the weights held at the close of its row."""
         market, rules, target = self.market, self.rules, self.targets[row]
         date, members = market.dates[row], market.members[row]
         for name, weight, member in zip(market.names, target, members):
-            require(f"{self.model} holds {name} on {date}, which is no member with a price", member or weight == 0.0)
+            require(f"{self.model} holds {name} on {date}, which is not a member with a price", member or weight == 0.0)
         sold = math.fsum(weight for weight, member in zip(before, members) if not member)
         if sold > 0:
             self.exits[date] = sold
@@ -164,17 +164,17 @@ class Checks:
         for _, columns, low, high in self.groups:
             total = math.fsum(target[column] for column in columns)
             beyond += max(0.0, low - total, total - high)
-        unwanted = 0.0
+        disallowed = 0.0
         if rules["top_k"] is not None and len(held) > rules["top_k"]:
-            unwanted = math.fsum(held[: len(held) - rules["top_k"]])
-        unwanted = max(unwanted, math.fsum(weight for weight in held if weight < rules["min_weight"] - 1e-12))
+            disallowed = math.fsum(held[: len(held) - rules["top_k"]])
+        disallowed = max(disallowed, math.fsum(weight for weight in held if weight < rules["min_weight"] - 1e-12))
         near(f"sum of weights of {self.model} on {date}", math.fsum(target), 1.0, 1e-9)
         require(f"{self.model} is short on {date}", held[0] > 0)
-        if beyond + unwanted > 1e-8:
+        if beyond + disallowed > 1e-8:
             self.breaches += 1
-            require(f"{self.model} breaks a bound on {date} by {beyond + unwanted}, and no one tells", date in self.told.get("drift", {}))
-            require("the drift that is told covers the breach", self.told["drift"][date] >= beyond + unwanted - 1e-8)
-            require("only the turnover limit keeps what is beyond a bound", date in self.told.get("turnover", {}))
+            require(f"{self.model} breaks a bound on {date} by {beyond + disallowed}, which is not recorded", date in self.recorded.get("drift", {}))
+            require("the recorded drift covers the breach", self.recorded["drift"][date] >= beyond + disallowed - 1e-8)
+            require("only the turnover limit leaves a holding beyond a bound", date in self.recorded.get("turnover", {}))
         if rules["max_turnover"] is not None and any(before):
             self.turnover(row, before, sold)
 
@@ -184,7 +184,7 @@ class Checks:
         self.limited += abs(turnover - limit) < 1e-9
         if turnover <= limit + 1e-9:
             return
-        # More is traded only where what had to be sold is more already; then nothing but that is done.
+        # Forced exits may exceed the limit; then nothing else is traded.
         require(f"turnover of {turnover} on {self.market.dates[row]}, {sold} of it forced", sold > limit)
         kept = math.fsum(weight for weight, member in zip(before, members) if member)
         for weight, old, member in zip(target, before, members):
@@ -200,7 +200,7 @@ def main():
     stale_rows = document["data"]["universe"]["stale_rows"]
     market = Market(prices_file, membership_file, stale_rows)
     compare_data(document["data"], market, stale_rows, int(least), int(most))
-    column = {name: place for place, name in enumerate(market.names)}
+    column = {name: index for index, name in enumerate(market.names)}
     targets, order = defaultdict(dict), defaultdict(list)
     with open(f"{folder}/weights.csv", newline="") as file:
         for line in csv.DictReader(file):
@@ -221,13 +221,13 @@ def main():
         require(f"{model} was forced to sell at least once", checks.exits)
         if checks.rules["max_turnover"] is None:
             require(f"{model} held nothing through a gap", checks.gap_days and checks.gap_moves)
-        # What equal weight holds of the top_k are always the first by name, so that it hardly trades.
+        # With top_k equal weight always holds the first assets by name, so it hardly trades.
         elif model != "equal_weight":
             require(f"the turnover limit of {model} never mattered", checks.limited and checks.breaches)
         print(
             f"{model}: {len(path)} days, {len(targets[model])} decisions, {len(checks.exits)} with forced exits, "
             f"{checks.gap_days} gap days, {checks.gap_moves} moves after; turnover limit reached {checks.limited} times, "
-            f"{checks.breaches} bounds broken by it and told"
+            f"{checks.breaches} bounds broken by it and recorded"
         )
     print(f"recomputed {compared} figures in Python: {folder}")
 
