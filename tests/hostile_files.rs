@@ -87,11 +87,7 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ("NO_ENTRY", "load", &["has no entry: it exports neither wf_plugin_init_no_entry nor wf_plugin_init"]),
     ("NET_ABORTS", "program", &["SIGABRT (6) in its build"]),
     ("NET_CHANGES", "program", &["build described another network when called again", "hidden.weight [3, 1]"]),
-    (
-        "NET_BY_ASSETS",
-        "program",
-        &["plugin 'hostile' has other parameters for 2 assets than for 8", "WF_UNIVERSE_FIXED"],
-    ),
+    ("NET_BY_ASSETS", "program", &["plugin 'hostile' has other parameters for 2 assets than for 8", "WF_ASSETS_FIXED"]),
     ("NET_KINK", "gradient", &["the gradient of parameter 'gate' is 0", "is not differentiable there"]),
     ("NET_NO_OUTPUT", "weights", &["the network of plugin 'hostile' cannot be used", "named no output"]),
     ("NET_WRITES_AFTER", "compute", &["SIGSEGV (11) in its compute", "beyond an array that it was lent"]),

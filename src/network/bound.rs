@@ -1,4 +1,4 @@
-//! A network bound to a number of assets, with a head on it.
+//! A network bound to a number of asset slots, with a head.
 
 use std::sync::Arc;
 
@@ -7,29 +7,29 @@ use crate::error::{Result, fail};
 use crate::model::{InputSource, Network, NetworkSpec, Output, Plane};
 use crate::program::{Precision, Program};
 
-/// A network that can be run: its program for a number of asset slots, and where the inputs come from.
+/// A network that can run: its program for a number of asset slots, and the source of each input.
 #[derive(Clone, Debug)]
 pub struct BoundNetwork {
-    /// The program; its output is that of `head`, `[assets]` or `[dates, assets]`.
+    /// The program. Its output is that of `head`, `[assets]` or `[dates, assets]`.
     pub program: Arc<Program>,
     /// Source of each input, in the program's order.
     pub inputs: Vec<InputSource>,
     /// Number of asset slots.
     pub assets: usize,
-    /// Number of dates in one output; the last of them is the as-of row.
+    /// Number of dates in the output of one sample; the last of them is the as-of row.
     pub dates: usize,
-    /// What the program outputs.
+    /// The head.
     pub head: Head,
     /// Whether the network itself outputs scores.
     pub has_scores: bool,
 }
 
 impl BoundNetwork {
-    /// Builds the network for `assets` slots and puts `head` on it: a softmax where weights are asked of a network that
-    /// outputs scores. `None` where scores are asked of a network that outputs weights.
+    /// Builds the network for `assets` slots and adds `head`: a masked softmax, if the network outputs scores and the
+    /// head is weights. Returns `None` if the network outputs weights and the head is scores.
     ///
     /// # Errors
-    /// Errors of the plugin's `build`; `Plugin` where its output has another shape than `[assets]` or `[dates, assets]`.
+    /// Errors of [`Network::build`]; `Plugin` if the output has neither the shape `[assets]` nor `[dates, assets]`.
     pub fn new(
         network: &dyn Network,
         assets: usize,
@@ -41,7 +41,10 @@ impl BoundNetwork {
         let dates = match *builder.shape(output) {
             [_] => 1,
             [dates, _] => dates,
-            ref shape => fail!(Plugin, "the output of the network has the shape {shape:?}"),
+            ref shape => fail!(
+                Plugin,
+                "the output of the network has the shape {shape:?}; allowed are [assets] and [dates, assets]"
+            ),
         };
         let output = match (head, kind) {
             (Head::Weights, Output::Weights) | (Head::Scores, Output::Scores) => output,
@@ -52,7 +55,7 @@ impl BoundNetwork {
                 } else {
                     ("members", vec![dates, assets], InputSource::Trailing { plane: Plane::Members, rows: dates })
                 };
-                let mask = if let Some(input) = inputs.iter().position(|known| *known == source) {
+                let mask = if let Some(input) = inputs.iter().position(|input| *input == source) {
                     builder.input_value(input)
                 } else {
                     inputs.push(source);
@@ -72,19 +75,20 @@ impl BoundNetwork {
         }))
     }
 
-    /// Checks that another binding of the same network has the same parameters, so that trained values fit both.
+    /// Checks that another binding of the same network has the same parameters, so that both can use the same values.
     ///
     /// # Errors
-    /// `Plugin` where names or shapes differ.
+    /// `Plugin` if names or shapes differ.
     pub fn check_same_parameters(&self, other: &Self, network: &dyn Network) -> Result<()> {
         let shapes = |bound: &Self| -> Vec<(String, Vec<usize>)> {
-            bound.program.parameters().iter().map(|one| (one.name.clone(), one.shape.clone())).collect()
+            let parameters = bound.program.parameters().iter();
+            parameters.map(|parameter| (parameter.name.clone(), parameter.shape.clone())).collect()
         };
         if shapes(self) != shapes(other) {
             fail!(
                 Plugin,
-                "the network of plugin '{}' has other parameters for {} assets than for {}; only a network with \
-                 WF_ASSETS_FIXED may",
+                "the network of plugin '{}' has other parameters for {} assets than for {}; allowed only with \
+                 WF_ASSETS_FIXED",
                 network.name(),
                 other.assets,
                 self.assets

@@ -1,4 +1,4 @@
-//! What is put on top of a network's own output.
+//! The head of a network: what a bound network outputs.
 
 use std::ops::Range;
 
@@ -8,14 +8,14 @@ use crate::error::{Code, Error, Result, fail};
 /// What a bound network outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Head {
-    /// Portfolio weights: the network's own, or a softmax of its scores over the assets that may be held.
+    /// Portfolio weights: those of the network, or the softmax of its scores over the eligible assets.
     Weights,
-    /// Scores as the network outputs them.
+    /// The scores of the network.
     Scores,
 }
 
 impl Head {
-    /// What one element of the output is, for error messages.
+    /// The noun for one element of the output, for error messages.
     fn element(self) -> &'static str {
         match self {
             Self::Weights => "weight",
@@ -23,11 +23,12 @@ impl Head {
         }
     }
 
-    /// Portfolio weights `[slots]` of one date, summing to 1 in double precision, from the output `[slots]` of this head:
-    /// weights are rescaled to remove single-precision rounding; of scores the softmax over filled slots is taken.
+    /// Portfolio weights `[slots]` of one date from the output `[slots]` of this head; they sum to 1 in double
+    /// precision. Weights are rescaled, which removes single-precision rounding; scores go through a softmax over the
+    /// filled slots.
     ///
     /// # Errors
-    /// `InvalidData` where the output of a filled slot is non-finite; `Plugin` where weights do not sum to 1.
+    /// `InvalidData` if the output of a filled slot is non-finite; `Plugin` if weights do not sum to 1.
     pub(crate) fn weights(self, network: &str, output: &[f32], slots: &AssetSlots) -> Result<Vec<f64>> {
         let filled = |slot: usize| slots.get(slot).is_some_and(Option::is_some);
         let all: Range<usize> = 0..output.len();
@@ -43,7 +44,7 @@ impl Head {
             })
             .collect();
         let sum: f64 = raw.iter().sum();
-        // Single precision keeps a sum of many weights to about 1e-6; what is further off is not rounding.
+        // In single precision a sum of many weights is exact to about 1e-6; a larger error is not rounding.
         if self == Self::Weights && (sum - 1.0).abs() > 1e-3 {
             fail!(Plugin, "the weights of the network of plugin '{network}' sum to {sum}; allowed is 1");
         }

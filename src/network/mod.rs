@@ -1,5 +1,5 @@
-//! A network bound to data: its head, inputs and normalizer; and the trained network, which outputs weights as any model
-//! does. Shared by training, prediction and checkpoints.
+//! A network bound to data: its head, its inputs and their normalisation; and the trained network, an estimator like
+//! any other. Training, prediction and checkpoints share this module.
 
 mod bound;
 mod head;
@@ -10,8 +10,8 @@ mod trained;
 
 pub use bound::BoundNetwork;
 pub use head::Head;
-pub use inputs::{Normalizer, Tables};
-pub use normalizer::ZScore;
+pub use inputs::Tables;
+pub use normalizer::{Normalizer, ZScore};
 pub use slots::AssetSlots;
 pub(crate) use slots::{assign, none_eligible};
 pub use trained::{TrainedNetwork, TrainedParts};

@@ -7,8 +7,8 @@ use crate::error::{Code, Error};
 /// For each slot of a network's asset axis the column of the asset in it; `None` for a slot that is masked out.
 pub type AssetSlots = Vec<Option<usize>>;
 
-/// Assigns eligible `columns` to slots: with `fixed`, each column of it has its own slot, masked where it is not eligible;
-/// otherwise the columns fill the first slots, in order, and the rest up to `slots` is masked.
+/// Assigns the eligible `columns` to slots. With `fixed`, each of its columns has a slot of its own, masked if the
+/// column is not eligible. Otherwise the columns fill the first slots, in order, and the rest up to `slots` is masked.
 pub(crate) fn assign(columns: &[usize], fixed: Option<&[usize]>, slots: usize) -> AssetSlots {
     if let Some(fixed) = fixed {
         return fixed.iter().map(|column| columns.contains(column).then_some(*column)).collect();
@@ -23,8 +23,8 @@ pub(crate) fn none_eligible(date: Date) -> Error {
     Error::new(
         Code::InvalidData,
         format!(
-            "no asset is eligible on {date}: the network is fixed to the assets of the first validation decision of its \
-             window, and none of them can be held"
+            "no asset is eligible on {date}: the network is fixed to the assets of the first validation decision of \
+             its window, and none of them can be held"
         ),
     )
 }

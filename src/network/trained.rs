@@ -1,4 +1,4 @@
-//! A trained network, which gives weights as any model does.
+//! A trained network, which outputs weights like any other estimator.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use crate::model::{Estimator, InputSource, Network, Requirements};
 use crate::panel::Past;
 use crate::program::{MicroBatch, PackedParameters, Plan, Precision, Program, Purpose, Replica};
 
-/// A network with its weights and scales.
+/// An ensemble of trained networks, one per seed, whose weights are averaged.
 pub struct TrainedNetwork {
     network: Arc<dyn Network>,
     bound: BoundNetwork,
@@ -17,49 +17,48 @@ pub struct TrainedNetwork {
     fixed: Option<Vec<usize>>,
     features: Vec<String>,
     precision: Precision,
-    /// Parameters by seed as they are used: rounded where the network computes in half precision.
-    seeds: Vec<Vec<f32>>,
-    /// Memory of predictions, by what is wanted and the number of slots; one that is in use is not here.
+    /// Parameters of each seed in the network's precision.
+    parameters: Vec<Vec<f32>>,
+    /// Runners that are not in use, by head and number of slots.
     idle: Mutex<BTreeMap<(Head, usize), Vec<Runner>>>,
-    /// The parameters of every seed, packed; forms that pack the same share one list.
+    /// Packed parameters of each seed; programs that pack alike share one list.
     packed: Mutex<Vec<Arc<Vec<PackedParameters>>>>,
 }
 
-/// A form and the memory to run it in.
+/// A bound network with the memory to run it.
 struct Runner {
     bound: BoundNetwork,
     replica: Replica,
-    /// What was shown last.
     tables: Tables,
-    /// By seed.
+    /// One per seed.
     packed: Arc<Vec<PackedParameters>>,
 }
 
-/// What a trained network is made of: the result of training, or the content of a checkpoint.
+/// The parts of a trained network: the result of training, or the content of a checkpoint.
 pub struct TrainedParts {
     /// The network, for computed inputs and for binding it to other numbers of assets.
     pub network: Arc<dyn Network>,
-    /// The network as it was trained.
+    /// The network as it was bound for training.
     pub bound: BoundNetwork,
-    /// Mean and deviation of each input, from the train span.
+    /// The z-scores of inputs and labels, fitted on the train span.
     pub normalizer: Normalizer,
-    /// Columns of a network with a fixed asset set, one per slot.
+    /// The columns of a fixed asset set, one per slot; `None` for [`AssetSet::ByDate`](crate::model::AssetSet).
     pub fixed: Option<Vec<usize>>,
-    /// Names of the data's feature planes.
+    /// The names of the panel's feature planes.
     pub features: Vec<String>,
-    /// Precision of the program.
+    /// The precision of the program.
     pub precision: Precision,
-    /// Master parameters of each seed, laid out as the program says.
+    /// Master parameters of each seed, in the program's layout.
     pub parameters: Vec<Vec<f32>>,
 }
 
 impl TrainedNetwork {
-    /// Assembles a network from its parts.
+    /// Assembles a trained network.
     pub fn new(parts: TrainedParts) -> Self {
         let TrainedParts { network, bound, normalizer, fixed, features, precision, mut parameters } = parts;
-        for parameters in &mut parameters {
-            let master = parameters.clone();
-            bound.program.cast_parameters(&master, parameters);
+        for cast in &mut parameters {
+            let master = cast.clone();
+            bound.program.cast_parameters(&master, cast);
         }
         Self {
             network,
@@ -68,17 +67,18 @@ impl TrainedNetwork {
             fixed,
             features,
             precision,
-            seeds: parameters,
+            parameters,
             idle: Mutex::default(),
             packed: Mutex::default(),
         }
     }
 
-    /// The parameters of every seed as they are used, laid out as the program says.
+    /// The parameters of each seed in the network's precision and the program's layout.
     pub fn parameters(&self) -> &[Vec<f32>] {
-        &self.seeds
+        &self.parameters
     }
 
+    /// A new runner; `None` if the network has no output of this kind.
     fn runner(&self, head: Head, slots: usize) -> Result<Option<Runner>> {
         let bound = if slots == self.bound.assets && head == self.bound.head {
             self.bound.clone()
@@ -95,21 +95,21 @@ impl TrainedNetwork {
         Ok(Some(Runner { bound, replica, tables: Tables::default(), packed }))
     }
 
-    /// The parameters of every seed as this program packs them.
+    /// The parameters of each seed as this program packs them.
     fn packed(&self, program: &Program) -> Arc<Vec<PackedParameters>> {
         let mut lists = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        let fitting = lists.iter().find(|list| list.iter().all(|seed| seed.matches(program)));
-        if let Some(list) = fitting {
+        if let Some(list) = lists.iter().find(|list| list.iter().all(|packed| packed.matches(program))) {
             return Arc::clone(list);
         }
-        let list = Arc::new(self.seeds.iter().map(|parameters| program.pack(parameters)).collect());
+        let list = Arc::new(self.parameters.iter().map(|parameters| program.pack(parameters)).collect());
         lists.push(Arc::clone(&list));
         list
     }
 
-    /// Runs the network of every seed on a past: the last date's outputs and the slots of the assets.
+    /// Runs the network of each seed on a past. Returns each output for the last date, `[slots]`, and the slots, which
+    /// hold indices of the past's assets; `None` if the network has no output of this kind.
     fn run(&self, past: &Past, head: Head) -> Result<Option<(Vec<Vec<f32>>, AssetSlots)>> {
-        // Columns of a past are its own; those of a fixed universe are the panel's.
+        // `fixed` holds columns of the panel, which are looked up among the past's assets.
         let own: Vec<usize> = (0..past.assets().len()).collect();
         let fixed = self
             .fixed
@@ -131,36 +131,36 @@ impl TrainedNetwork {
         };
         let Some(mut runner) = runner else { return Ok(None) };
         let Runner { bound, replica, tables, packed } = &mut runner;
-        tables.show(past, &self.normalizer);
+        tables.load(past, &self.normalizer);
         if bound.inputs.iter().any(|source| matches!(source, InputSource::Computed { .. })) {
-            let shown = Self::shown(past, &slots);
-            tables.compute(&*self.network, bound, last, shown.as_ref().unwrap_or(past))?;
+            let restricted = Self::restrict_to_slots(past, &slots);
+            tables.compute(&*self.network, bound, last, restricted.as_ref().unwrap_or(past))?;
             tables.standardise_computed(&self.normalizer);
         }
-        let step = MicroBatch { size: 1, offset: 0, training: false, step: 0 };
-        let mut out = Vec::with_capacity(self.seeds.len());
-        for (parameters, packed) in self.seeds.iter().zip(&**packed) {
+        let sample = MicroBatch { size: 1, offset: 0, training: false, step: 0 };
+        let mut out = Vec::with_capacity(self.parameters.len());
+        for (parameters, packed) in self.parameters.iter().zip(&**packed) {
             for (input, source) in bound.inputs.iter().enumerate() {
-                tables.fill(source, last, &slots, replica.input(input, 1));
+                tables.gather(source, last, &slots, replica.input(input, 1));
             }
-            let output = replica.predict(parameters, packed, step);
+            let output = replica.predict(parameters, packed, sample);
             out.push(output[output.len() - slots.len()..].to_vec());
         }
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().push(runner);
         Ok(Some((out, slots)))
     }
 
-    /// The part of a past that the network has slots for, where that is not all of it.
-    fn shown(past: &Past, slots: &AssetSlots) -> Option<Past> {
-        let there: Vec<usize> = slots.iter().flatten().copied().collect();
-        (there.len() < past.assets().len()).then(|| past.of_assets(&there))
+    /// The past restricted to assets that have a slot; `None` if all have one.
+    fn restrict_to_slots(past: &Past, slots: &AssetSlots) -> Option<Past> {
+        let assets: Vec<usize> = slots.iter().flatten().copied().collect();
+        (assets.len() < past.assets().len()).then(|| past.of_assets(&assets))
     }
 
-    /// Numbers by asset of a past, from numbers by place.
+    /// Values by slot as values by asset of a past, with `empty` for assets without a slot.
     fn by_asset(past: &Past, slots: &AssetSlots, values: impl Iterator<Item = f64>, empty: f64) -> Vec<f64> {
         let mut out = vec![empty; past.assets().len()];
-        for (place, value) in slots.iter().zip(values) {
-            if let Some(asset) = *place {
+        for (slot, value) in slots.iter().zip(values) {
+            if let Some(asset) = *slot {
                 out[asset] = value;
             }
         }
@@ -187,32 +187,31 @@ impl Estimator for TrainedNetwork {
 
     fn weights(&self, past: &Past) -> Result<Vec<f64>> {
         let Some((outputs, slots)) = self.run(past, self.bound.head)? else {
-            fail!(Internal, "the head of training is missing");
+            fail!(Internal, "the network lost the head that it was trained with");
         };
-        let each = outputs
+        let weights = outputs
             .iter()
             .map(|output| self.bound.head.weights(self.network.name(), output, &slots))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self::by_asset(past, &slots, mean(&each, slots.len()).into_iter(), 0.0))
+        Ok(Self::by_asset(past, &slots, mean(&weights, slots.len()).into_iter(), 0.0))
     }
 
     fn scores(&self, past: &Past) -> Result<Option<Vec<f64>>> {
         let Some((outputs, slots)) = self.run(past, Head::Scores)? else { return Ok(None) };
-        let each: Vec<Vec<f64>> =
+        let scores: Vec<Vec<f64>> =
             outputs.iter().map(|output| output.iter().map(|score| f64::from(*score)).collect()).collect();
-        let scores = mean(&each, slots.len());
-        let there = |place: usize| slots[place].is_some();
-        if (0..slots.len()).any(|place| there(place) && !scores[place].is_finite()) {
+        let scores = mean(&scores, slots.len());
+        let filled = || (0..slots.len()).filter(|&slot| slots[slot].is_some());
+        if filled().any(|slot| !scores[slot].is_finite()) {
             return Err(Head::Scores.non_finite(self.network.name()));
         }
-        let least = (0..slots.len()).filter(|place| there(*place)).map(|place| scores[place]).fold(f64::MAX, f64::min);
-        // An asset that the network has no place for comes after those that it scores.
-        Ok(Some(Self::by_asset(past, &slots, scores.into_iter(), least - 1.0)))
+        let lowest = filled().map(|slot| scores[slot]).fold(f64::MAX, f64::min);
+        // Assets without a slot rank below all others.
+        Ok(Some(Self::by_asset(past, &slots, scores.into_iter(), lowest - 1.0)))
     }
 }
 
-/// The mean of several lists, place by place; of one list, that list.
+/// The element-wise mean of lists of `count` values.
 fn mean(lists: &[Vec<f64>], count: usize) -> Vec<f64> {
-    let over = |place: usize| lists.iter().map(|list| list[place]).sum::<f64>() / lists.len() as f64;
-    (0..count).map(over).collect()
+    (0..count).map(|index| lists.iter().map(|list| list[index]).sum::<f64>() / lists.len() as f64).collect()
 }

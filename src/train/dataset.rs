@@ -1,4 +1,5 @@
-//! What every network of one window learns from: samples, normalizer, tables, labels, and the validation path that scores it.
+//! The data that all replicas of one window train on: samples, normalizer, input tables, labels, and the validation
+//! path that scores an epoch.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,10 +16,10 @@ use crate::panel::Panel;
 use crate::portfolio::Decision;
 use crate::random::Random;
 
-/// Stream of random numbers for the order of samples; ops and parameters have those below and above.
+/// Random stream of the sample order; ops, parameters and seeds use other streams.
 const ORDER_STREAM: u32 = u32::MAX;
 
-/// One window's data, ready to be learned from.
+/// The data of one window, shared by its replicas.
 pub(super) struct TrainingData {
     pub(super) network: Arc<dyn Network>,
     pub(super) settings: TrainSettings,
@@ -27,19 +28,25 @@ pub(super) struct TrainingData {
     pub(super) samples: Samples,
     pub(super) bound: BoundNetwork,
     pub(super) normalizer: Normalizer,
+    /// Input tables; empty before [`TrainingData::fill`].
     pub(super) tables: Tables,
-    /// Labels `[samples, dates, places]` of the train samples.
+    /// Labels `[samples, dates, slots]` of the train samples; empty before [`TrainingData::fill`].
     pub(super) labels: Vec<f32>,
 }
 
 impl TrainingData {
-    /// Finds the samples and describes the network for them; tables and labels are still empty.
+    /// Finds the samples and binds the network to them. Tables and labels are filled later, once the memory is planned.
+    ///
+    /// # Errors
+    /// `InvalidData` if there are fewer than 2 samples; `InvalidSetting` if the network cannot use a setting; errors of
+    /// the network.
     pub(super) fn new(network: Arc<dyn Network>, settings: &TrainSettings, span: TrainingSpan) -> Result<Self> {
         let samples = span.samples(&*network)?;
         if samples.train.len() < 2 {
             fail!(
                 InvalidData,
-                "the train span of {} rows has {} samples, with a lookback of {} rows and a horizon of {}; at least 2 are needed",
+                "the train span of {} rows has {} samples, with a lookback of {} rows and a horizon of {}; at least 2 \
+                 are needed",
                 span.train.len(),
                 samples.train.len(),
                 network.requirements().lookback,
@@ -53,7 +60,7 @@ impl TrainingData {
                 Some(bound) => Ok(bound),
                 None => fail!(
                     InvalidSetting,
-                    "setting 'train.loss': found \"mse\", but the network gives weights; allowed is \"sharpe\""
+                    "setting 'train.loss': found \"mse\", but the network outputs weights; allowed is \"sharpe\""
                 ),
             }
         };
@@ -68,7 +75,8 @@ impl TrainingData {
         if settings.turnover_bps > 0.0 && !has_consecutive_dates {
             fail!(
                 InvalidSetting,
-                "setting 'train.turnover_bps': found {} with order = \"shuffled\"; allowed is 0, or order = \"consecutive\"",
+                "setting 'train.turnover_bps': found {} with order = \"shuffled\"; allowed is 0, or order = \
+                 \"consecutive\"",
                 settings.turnover_bps
             );
         }
@@ -78,15 +86,18 @@ impl TrainingData {
             adam: settings.adam,
             clip_norm: settings.clip_norm,
         };
-        let normalizer = Normalizer::of_planes(&span.panel, &span.train);
+        let normalizer = Normalizer::fit_planes(&span.panel, &span.train);
         let (tables, settings) = (Tables::default(), settings.clone());
         Ok(Self { network, settings, step, span, samples, bound, normalizer, tables, labels: Vec::new() })
     }
 
-    /// Fills tables and labels.
+    /// Fills the tables and labels.
+    ///
+    /// # Errors
+    /// Errors of [`Network::compute`].
     pub(super) fn fill(&mut self) -> Result<()> {
         let (span, network, bound) = (&self.span, &*self.network, &self.bound);
-        let mut tables = Tables::of_panel(&span.panel, &self.normalizer);
+        let mut tables = Tables::from_panel(&span.panel, &self.normalizer);
         let train = self.samples.train.iter().map(|sample| (sample, span.train.start));
         for (sample, start) in train.chain(self.samples.validation.iter().map(|sample| (sample, 0))) {
             let past = span.past(network, sample, start)?;
@@ -99,7 +110,7 @@ impl TrainingData {
         match self.settings.loss {
             Loss::Sharpe => (),
             Loss::MeanSquare => {
-                self.normalizer.label = ZScore::of(labels.iter().map(|label| f64::from(*label)));
+                self.normalizer.label = ZScore::fit(labels.iter().map(|label| f64::from(*label)));
                 for label in labels.iter_mut().filter(|label| label.is_finite()) {
                     *label = self.normalizer.label.standardise(f64::from(*label));
                 }
@@ -109,12 +120,12 @@ impl TrainingData {
         Ok(())
     }
 
-    /// Samples of a batch.
+    /// Samples per optimiser step.
     pub(super) fn batch(&self) -> usize {
         self.settings.batch.min(self.samples.train.len())
     }
 
-    /// The trained network, with these parameters of each seed.
+    /// The trained network with these parameters of each seed.
     pub(super) fn into_trained(self, parameters: Vec<Vec<f32>>) -> TrainedNetwork {
         let Self { network, settings, span, samples, bound, normalizer, .. } = self;
         let features = span.panel.features().iter().map(|feature| feature.name.clone()).collect();
@@ -122,20 +133,20 @@ impl TrainingData {
         TrainedNetwork::new(TrainedParts { network, bound, normalizer, fixed, features, precision, parameters })
     }
 
-    /// Numbers of one sample's output and label.
-    pub(super) fn output(&self) -> usize {
+    /// Number of elements in the output, and in the label, of one sample.
+    pub(super) fn output_elements(&self) -> usize {
         self.bound.dates * self.bound.assets
     }
 
-    /// Bytes of the data, tables and labels.
+    /// Bytes of panel, tables and labels.
     pub(super) fn bytes(&self) -> usize {
         self.span.panel.bytes() + self.tables.bytes() + size_of_val(self.labels.as_slice())
     }
 
-    /// Bytes that [`TrainingData::bytes`] will come to.
+    /// The bytes that [`TrainingData::bytes`] will be after [`TrainingData::fill`].
     pub(super) fn planned_bytes(&self) -> usize {
         let shown = |sample: &Sample| sample.slots.iter().flatten().count();
-        // A row that is both a sample and a decision is computed once.
+        // Inputs of a row that is both a sample and a decision are computed once.
         let mut rows: std::collections::BTreeMap<usize, usize> =
             self.samples.train.iter().map(|sample| (sample.row, shown(sample))).collect();
         rows.extend(self.samples.validation.iter().map(|sample| (sample.row, shown(sample))));
@@ -143,73 +154,71 @@ impl TrainingData {
         let (rows, columns, features) = (panel.dates().len(), panel.assets().len(), panel.features().len());
         Panel::planned_bytes(rows, columns, features)
             + Tables::planned_bytes(&self.bound, rows, columns, features, &shown)
-            + self.samples.train.len() * self.output() * size_of::<f32>()
+            + self.samples.train.len() * self.output_elements() * size_of::<f32>()
     }
 
-    /// The batches of an epoch, by sample. An incomplete last one is dropped unless it is the only one.
+    /// The batches of an epoch, as indices of train samples. An incomplete last batch is dropped.
     pub(super) fn batches(&self, seed: u64, epoch: u32) -> Vec<Vec<usize>> {
         let (count, batch) = (self.samples.train.len(), self.batch());
         let random = Random::new(seed, ORDER_STREAM, epoch);
         match self.settings.order {
             Order::Shuffled => random.permutation(count).chunks_exact(batch).map(<[usize]>::to_vec).collect(),
             Order::Consecutive => {
-                // Blocks begin at another sample each epoch, so that every sample has its turn.
-                let (blocks, spare) = (count / batch, count % batch);
-                let first = (random.uniform_f64(count as u64) * (spare + 1) as f64) as usize;
+                // The first block starts at a random sample, so that no sample is left out in every epoch.
+                let (blocks, rest) = (count / batch, count % batch);
+                let first = (random.uniform_f64(count as u64) * (rest + 1) as f64) as usize;
                 let block = |block: usize| (first + block * batch..first + (block + 1) * batch).collect();
                 random.permutation(blocks).into_iter().map(block).collect()
             }
         }
     }
 
-    /// An input of some samples, `[samples, shape]`.
+    /// Gathers an input of some samples, `[samples, shape]`.
     fn gather<'a>(&self, input: usize, samples: impl ExactSizeIterator<Item = &'a Sample>, out: &mut [f32]) {
-        let each = out.len() / samples.len();
-        for (out, sample) in out.chunks_exact_mut(each).zip(samples) {
-            self.tables.fill(&self.bound.inputs[input], sample.row, &sample.slots, out);
+        let elements = out.len() / samples.len();
+        for (out, sample) in out.chunks_exact_mut(elements).zip(samples) {
+            self.tables.gather(&self.bound.inputs[input], sample.row, &sample.slots, out);
         }
     }
 
-    /// One step on a batch; `room` is for its labels.
-    pub(super) fn learn(
+    /// Takes one optimiser step on a batch of train samples; `batch_labels` is a buffer for their labels.
+    pub(super) fn train_step(
         &self,
         stepper: &mut Stepper,
-        room: &mut [f32],
+        batch_labels: &mut [f32],
         batch: &[usize],
         learning_rate: f64,
     ) -> Result<StepOutcome> {
-        let (samples, labels, count) = (&self.samples.train, &self.labels, self.output());
-        for (into, &sample) in room.chunks_exact_mut(count).zip(batch) {
-            into.copy_from_slice(&labels[sample * count..][..count]);
+        let (samples, labels, elements) = (&self.samples.train, &self.labels, self.output_elements());
+        for (out, &sample) in batch_labels.chunks_exact_mut(elements).zip(batch) {
+            out.copy_from_slice(&labels[sample * elements..][..elements]);
         }
-        let fill = |input: usize, of_batch: Range<usize>, out: &mut [f32]| {
-            self.gather(input, batch[of_batch].iter().map(|&sample| &samples[sample]), out);
+        let gather = |input: usize, range: Range<usize>, out: &mut [f32]| {
+            self.gather(input, batch[range].iter().map(|&sample| &samples[sample]), out);
         };
-        // Which weights follow on which matters where trading costs.
-        let trades = self.step.turnover > 0.0;
-        let row = |place: usize| samples[batch[place]].row;
-        let follows = |place: usize| place > 0 && row(place) == row(place - 1) + 1;
-        let (mut places, mut follow): (Vec<AssetSlots>, Vec<bool>) = (Vec::new(), Vec::new());
-        if trades {
-            places.extend(batch.iter().map(|&sample| samples[sample].slots.clone()));
-            follow.extend((0..batch.len()).map(follows));
+        let turnover = self.step.turnover > 0.0;
+        let row = |position: usize| samples[batch[position]].row;
+        let is_consecutive = |position: usize| position > 0 && row(position) == row(position - 1) + 1;
+        let (mut slots, mut consecutive): (Vec<AssetSlots>, Vec<bool>) = (Vec::new(), Vec::new());
+        if turnover {
+            slots.extend(batch.iter().map(|&sample| samples[sample].slots.clone()));
+            consecutive.extend((0..batch.len()).map(is_consecutive));
         }
-        let chain = trades.then_some(Chain { places: &places, follows: &follow });
-        let batch = Batch { size: batch.len(), fill: &fill, labels: room, chain };
+        let chain = turnover.then_some(Chain { slots: &slots, consecutive: &consecutive });
+        let batch = Batch { size: batch.len(), gather: &gather, labels: batch_labels, chain };
         stepper.step_with(&batch, learning_rate)
     }
 
     /// The network's decisions on the validation path.
     pub(super) fn decisions(&self, stepper: &mut Stepper) -> Result<Vec<Decision>> {
         let (samples, bound) = (&self.samples.validation, &self.bound);
-        let fill = |input: usize, of_samples: Range<usize>, out: &mut [f32]| {
-            self.gather(input, samples[of_samples].iter(), out);
+        let gather = |input: usize, range: Range<usize>, out: &mut [f32]| {
+            self.gather(input, samples[range].iter(), out);
         };
-        let output = stepper.predict_with(samples.len(), &fill);
+        let output = stepper.predict_with(samples.len(), &gather);
         let columns = self.span.panel.assets().len();
-        let count = bound.dates * bound.assets;
         let mut out = Vec::with_capacity(samples.len());
-        for (output, sample) in output.chunks_exact(count).zip(samples) {
+        for (output, sample) in output.chunks_exact(self.output_elements()).zip(samples) {
             let last = &output[(bound.dates - 1) * bound.assets..];
             let weights =
                 self.bound.head.weights(self.network.name(), last, &sample.slots).map_err(|error| {
@@ -217,39 +226,41 @@ impl TrainingData {
                 })?;
             let (mut target, mut shown, mut scores) =
                 (vec![0.0; columns], vec![false; columns], vec![f64::NAN; columns]);
-            for ((place, weight), score) in sample.slots.iter().zip(weights).zip(last) {
-                if let Some(column) = *place {
+            for ((slot, weight), score) in sample.slots.iter().zip(weights).zip(last) {
+                if let Some(column) = *slot {
                     (target[column], shown[column], scores[column]) = (weight, true, f64::from(*score));
                 }
             }
-            // Weights that a softmax makes of scores are in the order of the scores.
+            // The output may be a softmax of the scores, which ranks assets as the scores do.
             let scores = bound.has_scores.then_some(scores);
             out.push(Decision { row: sample.row, target, shown, scores });
         }
         Ok(out)
     }
 
-    /// The Sharpe ratio of the net validation path.
+    /// The Sharpe ratio of the net validation path; `None` if there is no validation span or the ratio is undefined.
     pub(super) fn validate(&self, stepper: &mut Stepper) -> Result<Option<f64>> {
         if self.span.validation.is_empty() {
             return Ok(None);
         }
         let decisions = self.decisions(stepper)?;
         let (panel, execution) = (&self.span.panel, &self.span.execution);
-        let walked = execution.simulate(panel, &mut execution.cash(panel), &decisions, self.span.validation.clone())?;
-        Ok(match sharpe(&walked.path.net) {
+        let rows = self.span.validation.clone();
+        let simulated = execution.simulate(panel, &mut execution.cash(panel), &decisions, rows)?;
+        Ok(match sharpe(&simulated.path.net) {
             MetricValue::Number(ratio) => Some(ratio),
             _ => None,
         })
     }
 }
 
-/// Labels `[samples, dates, places]`: the return of each place over the rows that a decision at each date is held.
+/// Labels `[samples, dates, slots]`: the return of each asset, compounded over the `horizon` rows from which a decision
+/// at the date is held.
 fn labels(span: &TrainingSpan, samples: &[Sample], bound: &BoundNetwork, settings: &TrainSettings) -> Vec<f32> {
     let columns = span.panel.assets().len();
     let lag = span.execution.lag;
     let value = |row: usize, column: usize| match settings.loss {
-        // What a holder earns, gaps included; and for forecasts what was really seen.
+        // A holder earns the move over a gap once the price is back; a forecast is compared with observed returns only.
         Loss::Sharpe => span.panel.held_returns()[row * columns + column],
         Loss::MeanSquare => span.panel.returns(row)[column],
     };
@@ -257,11 +268,11 @@ fn labels(span: &TrainingSpan, samples: &[Sample], bound: &BoundNetwork, setting
     for sample in samples {
         for back in (0..bound.dates).rev() {
             let held = (sample.row + 1 + lag).checked_sub(back).map(|first| first..first + settings.horizon);
-            for place in &sample.slots {
-                out.push(match (place, &held) {
+            for slot in &sample.slots {
+                out.push(match (slot, &held) {
                     (Some(column), Some(held)) => {
-                        let grown = held.clone().map(|row| 1.0 + value(row, *column)).product::<f64>();
-                        (grown - 1.0) as f32
+                        let growth = held.clone().map(|row| 1.0 + value(row, *column)).product::<f64>();
+                        (growth - 1.0) as f32
                     }
                     _ => f32::NAN,
                 });

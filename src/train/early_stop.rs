@@ -1,6 +1,6 @@
 //! Early stopping on the validation score.
 
-/// Remembers the best epoch, and says when to stop looking for a better one.
+/// Keeps track of the best epoch and of when to stop.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EarlyStop {
     patience: u32,
@@ -14,7 +14,8 @@ impl EarlyStop {
         Self { patience, best: None, epochs: 0 }
     }
 
-    /// After an epoch with this score: whether it is the best so far. The first one counts whatever it is.
+    /// Records the score of an epoch and returns whether it is the best so far. The first epoch always is; NaN is worse
+    /// than any other score.
     pub fn epoch(&mut self, score: f64) -> bool {
         self.epochs += 1;
         let better = self.best.is_none_or(|(_, best)| score > best || best.is_nan() && !score.is_nan());
@@ -24,13 +25,13 @@ impl EarlyStop {
         better
     }
 
-    /// The best epoch, counted from 1, and its score.
+    /// The best epoch, counted from 1, and its score; `None` before the first epoch.
     pub fn best(&self) -> Option<(u32, f64)> {
         self.best
     }
 
-    /// Whether it is time to stop.
-    pub fn stops(&self) -> bool {
+    /// Whether training should stop.
+    pub fn should_stop(&self) -> bool {
         self.best.is_some_and(|(epoch, _)| self.epochs - epoch >= self.patience)
     }
 }
@@ -40,12 +41,12 @@ mod tests {
     use super::EarlyStop;
 
     #[test]
-    fn the_best_epoch_is_kept_and_the_search_ends() {
+    fn training_stops_after_the_patience_and_the_best_epoch_is_known() {
         let mut stop = EarlyStop::new(2);
         let better: Vec<bool> = [f64::NAN, 0.1, 0.3, 0.2].iter().map(|score| stop.epoch(*score)).collect();
         assert_eq!(better, [true, true, true, false]);
-        assert!(!stop.stops());
-        assert!(!stop.epoch(0.3) && stop.stops());
+        assert!(!stop.should_stop());
+        assert!(!stop.epoch(0.3) && stop.should_stop());
         assert_eq!(stop.best(), Some((3, 0.3)));
     }
 }

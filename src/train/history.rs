@@ -1,32 +1,32 @@
-//! The record of a training: its epochs, why it ended, and how it was planned.
+//! The record of a training: its epochs, why it ended, and its memory plan.
 
-/// One epoch, as progress and the learning curve tell it.
+/// One epoch, as progress and learning curves show it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Epoch {
-    /// Mean loss of its batches, each before its step; NaN where none took a step.
+    /// Mean loss of its batches, each before its optimiser step; NaN if every step was skipped.
     pub loss: f64,
-    /// Validation score: the Sharpe ratio of the net path, a year; `None` where there is no validation span or the ratio is
-    /// undefined.
+    /// Validation score, the annualised Sharpe ratio of the net path; `None` if there is no validation span or the
+    /// ratio is undefined.
     pub validation: Option<f64>,
-    /// Learning rate that its steps were taken with.
+    /// Learning rate of its steps.
     pub learning_rate: f64,
-    /// Batches that overflowed half precision, so that no step was taken.
+    /// Batches whose step was skipped because half precision overflowed.
     pub skipped: u32,
 }
 
 /// Why training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// All epochs were gone through.
+    /// The last of `max_epochs` was done.
     MaxEpochs,
-    /// The validation score did not get better any more.
+    /// The validation score stopped improving.
     EarlyStop,
-    /// The time was up: the run depends on the clock.
+    /// `max_seconds` were over, so the result depends on the clock.
     MaxSeconds,
 }
 
 impl StopReason {
-    /// Its name in `run.json`.
+    /// The name in `run.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::MaxEpochs => "max_epochs",
@@ -36,48 +36,48 @@ impl StopReason {
     }
 }
 
-/// What training one seed of a network came to.
+/// The training of one replica.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaHistory {
-    /// Epochs that were gone through.
+    /// Number of epochs.
     pub epochs: u32,
     /// The epoch whose weights were kept, from 1.
     pub best_epoch: u32,
-    /// Its validation score.
+    /// The validation score of that epoch.
     pub validation: Option<f64>,
-    /// Why it ended.
+    /// Why training ended.
     pub ended: StopReason,
 }
 
-/// What training a network came to.
+/// The training of a network in one window: an ensemble of replicas, one per seed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingHistory {
-    /// Every epoch of the first seed, in order.
+    /// Every epoch of the first seed.
     pub epochs: Vec<Epoch>,
     /// The epoch whose weights were kept, from 1; of the first seed.
     pub best_epoch: u32,
-    /// Why it ended; of the first seed.
+    /// Why training ended; of the first seed.
     pub ended: StopReason,
     /// Every seed.
     pub seeds: Vec<ReplicaHistory>,
-    /// Train samples, of which a batch takes some.
+    /// Number of train samples.
     pub samples: usize,
-    /// Samples of a batch.
+    /// Samples per optimiser step.
     pub batch: usize,
-    /// Samples that were gone through at a time.
+    /// Samples per micro-batch.
     pub micro_batch: usize,
-    /// Seeds that were trained at a time.
+    /// Replicas trained at a time.
     pub stack: usize,
-    /// Whether what ops keep was computed again instead.
+    /// Whether activations were recomputed instead of saved.
     pub recompute: bool,
-    /// Trained parameters of one seed.
+    /// Number of trainable parameters of one replica.
     pub parameters: usize,
-    /// The loss scale at the end, in half precision; of the first seed.
+    /// The last loss scale of half precision; of the first seed.
     pub loss_scale: Option<f64>,
-    /// Bytes that were planned before the first step.
+    /// Bytes planned before the first step.
     pub planned_bytes: usize,
-    /// Most bytes that were held.
+    /// Most bytes held at a time.
     pub measured_bytes: usize,
-    /// Seconds that it took.
+    /// Duration in seconds.
     pub seconds: f64,
 }

@@ -1,17 +1,17 @@
-//! The dynamic loss scale of half-precision training: the loss's gradient is made larger, so that small gradients do not become 0,
-//! and smaller again where one overflowed. The sequence is that of `torch.amp.GradScaler`.
+//! The dynamic loss scale of half-precision training, with the updates of `torch.amp.GradScaler`: the gradient of the
+//! loss is scaled up so that small gradients do not round to 0, and scaled down after an overflow.
 
-/// Where the scale starts.
+/// The initial scale.
 const START: f64 = 65536.0;
-/// The least it becomes.
-const LEAST: f64 = 1.0;
+/// The smallest scale.
+const MIN: f64 = 1.0;
 
-/// The scale of one replica, and how many steps in a row were clean.
+/// The loss scale of one replica, and the number of steps since it changed or a step overflowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossScale {
     scale: f64,
     clean: u32,
-    /// Clean steps in a row after which the scale doubles.
+    /// Steps without overflow after which the scale doubles.
     interval: u32,
 }
 
@@ -22,26 +22,26 @@ impl Default for LossScale {
 }
 
 impl LossScale {
-    /// Before the first step; doubled after `interval` clean steps in a row.
+    /// The scale before the first step; it doubles after `interval` steps in a row without overflow.
     pub fn new(interval: u32) -> Self {
         Self { scale: START, clean: 0, interval }
     }
 
-    /// The scale now.
+    /// The current scale.
     pub fn scale(&self) -> f64 {
         self.scale
     }
 
-    /// After a step: halved where it overflowed, doubled after enough clean ones.
+    /// Updates the scale after a step: halves it if the step overflowed, doubles it after enough steps that did not.
     pub fn update(&mut self, overflowed: bool) {
         if overflowed {
-            self.scale = (self.scale / 2.0).max(LEAST);
+            self.scale = (self.scale / 2.0).max(MIN);
             self.clean = 0;
             return;
         }
         self.clean += 1;
         if self.clean == self.interval {
-            // More than single precision holds is no scale.
+            // The scale must be finite in single precision.
             let doubled = self.scale * 2.0;
             if doubled <= f64::from(f32::MAX) {
                 self.scale = doubled;
@@ -50,9 +50,9 @@ impl LossScale {
         }
     }
 
-    /// Whether it can become no smaller: what overflows now is no matter of scale.
-    pub fn is_least(&self) -> bool {
-        self.scale <= LEAST
+    /// Whether the scale cannot become smaller, so that an overflow has another cause.
+    pub fn is_min(&self) -> bool {
+        self.scale <= MIN
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
     use super::LossScale;
 
     #[test]
-    fn an_overflow_halves_and_a_clean_stretch_doubles() {
+    fn an_overflow_halves_the_scale_and_steps_without_one_double_it() {
         let mut scale = LossScale::new(3);
         let mut seen = Vec::new();
         for overflowed in [false, false, true, false, false, false, true] {
@@ -72,10 +72,10 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_between_one_and_what_single_precision_holds() {
+    fn the_scale_stays_between_one_and_the_largest_single_precision_value() {
         let mut scale = LossScale::new(1);
         (0..20).for_each(|_| scale.update(true));
-        assert_eq!((scale.scale(), scale.is_least()), (1.0, true));
+        assert_eq!((scale.scale(), scale.is_min()), (1.0, true));
         (0..200).for_each(|_| scale.update(false));
         assert!(scale.scale() <= f64::from(f32::MAX) && scale.scale() > 1e38);
     }

@@ -1,58 +1,59 @@
-//! The memory of training, known before the first step, and how it is made to fit its budget: fewer networks at a time, then smaller
-//! micro-batches, then gates that are computed again instead of kept.
+//! The memory of training, planned before the first step to fit the budget. Memory is saved in this order: train fewer
+//! replicas at a time; with one replica, recompute activations instead of saving them; then use smaller micro-batches.
 
 use super::dataset::TrainingData;
 use super::step::Stepper;
 use crate::error::{Result, fail};
 
-/// How training was made to fit.
+/// How training fits its memory budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Networks that are trained at a time.
+    /// Replicas trained at a time.
     pub stack: usize,
-    /// Samples that a network goes through at a time.
+    /// Samples that pass through a network at a time.
     pub micro_batch: usize,
-    /// Whether what ops keep for the backward pass is computed again instead, where they can.
+    /// Whether ops that can do so recompute activations in the backward pass instead of saving them.
     pub recompute: bool,
-    /// Bytes of the plan.
+    /// Planned bytes.
     pub bytes: usize,
 }
 
-/// Bytes for `seeds` networks, so many at a time.
+/// The plan for `seeds` replicas, `stack` of them at a time.
 fn plan(data: &TrainingData, seeds: usize, stack: usize, micro_batch: usize, recompute: bool) -> MemoryPlan {
     let (program, batch) = (&data.bound.program, data.batch());
     let best = seeds * program.parameter_count() * size_of::<f32>();
-    let room = batch * data.output() * size_of::<f32>();
-    let each = Stepper::planned_bytes(program, &data.step, batch, micro_batch, recompute);
-    let bytes = data.planned_bytes() + room + best + stack * each;
+    let labels = batch * data.output_elements() * size_of::<f32>();
+    let stepper = Stepper::planned_bytes(program, &data.step, batch, micro_batch, recompute);
+    let bytes = data.planned_bytes() + labels + best + stack * stepper;
     MemoryPlan { stack, micro_batch, recompute, bytes }
 }
 
-/// The first plan that fits the budget. Training several networks at a time saves no time on a processor, so they go first; a
-/// smaller micro-batch goes through the network twice; computing again costs less than that, but only where ops can.
+/// The first plan that fits the budget, cheapest saving first. Fewer replicas at a time cost nothing on a CPU.
+/// Recomputing costs less than smaller micro-batches, which need two forward passes, but not every op can.
 pub(super) fn plan_memory(data: &TrainingData, seeds: usize) -> Result<MemoryPlan> {
     let (batch, budget) = (data.batch(), data.settings.memory_budget);
-    let stacks = (1..=seeds).rev().map(|stack| plan(data, seeds, stack, batch, false));
-    let again = std::iter::once(plan(data, seeds, 1, batch, true));
-    let smaller = (1..batch).rev().filter(|micro| batch.is_multiple_of(*micro));
-    let smaller = smaller.flat_map(|micro| [plan(data, seeds, 1, micro, false), plan(data, seeds, 1, micro, true)]);
-    let mut least: Option<MemoryPlan> = None;
-    for fit in stacks.chain(again).chain(smaller) {
-        if fit.bytes <= budget {
-            return Ok(fit);
+    let fewer_replicas = (1..=seeds).rev().map(|stack| plan(data, seeds, stack, batch, false));
+    let recompute = std::iter::once(plan(data, seeds, 1, batch, true));
+    let smaller = (1..batch).rev().filter(|micro_batch| batch.is_multiple_of(*micro_batch));
+    let smaller =
+        smaller.flat_map(|micro_batch| [false, true].map(|recompute| plan(data, seeds, 1, micro_batch, recompute)));
+    let mut smallest: Option<MemoryPlan> = None;
+    for plan in fewer_replicas.chain(recompute).chain(smaller) {
+        if plan.bytes <= budget {
+            return Ok(plan);
         }
-        least = least.filter(|least| least.bytes <= fit.bytes).or(Some(fit));
+        smallest = smallest.filter(|smallest| smallest.bytes <= plan.bytes).or(Some(plan));
     }
-    let Some(least) = least else { fail!(Internal, "there is no plan") };
-    let again = if least.recompute { " and what can be computed again not kept" } else { "" };
+    let Some(smallest) = smallest else { fail!(Internal, "there is no memory plan") };
+    let recompute = if smallest.recompute { " and recomputed activations" } else { "" };
     fail!(
         InvalidSetting,
-        "setting 'train.memory_budget': found {budget} bytes, but training takes at least {} bytes, of them {} for the data of the window, \
-         with samples taken {} at a time{again}; the cheapest that fits is memory_budget = \"{}B\"{}",
-        least.bytes,
+        "setting 'train.memory_budget': found {budget} bytes, but training takes at least {} bytes, {} of them for the \
+         data of the window, with micro-batches of {}{recompute}; allowed is memory_budget = \"{}B\" or more{}",
+        smallest.bytes,
         data.planned_bytes(),
-        least.micro_batch,
-        least.bytes,
-        if seeds > 1 { ", or fewer seeds" } else { ", or a smaller network" }
+        smallest.micro_batch,
+        smallest.bytes,
+        if seeds > 1 { "; fewer seeds need less" } else { "; a smaller network needs less" }
     )
 }

@@ -1,5 +1,5 @@
-//! Training: settings, losses of a whole batch, the optimiser, learning rates, early stopping, the step that puts them together,
-//! and the loop over the epochs of one window.
+//! Training of networks: settings, losses over a whole batch, the optimiser, the learning rate schedule, early
+//! stopping, the optimiser step that combines them, and the loop over the epochs of one window.
 
 mod dataset;
 mod early_stop;

@@ -1,27 +1,27 @@
-//! Adam and `AdamW` on single-precision parameters, and the clipping of gradients, with PyTorch's definitions.
+//! Adam and `AdamW` on single-precision parameters, and gradient clipping, as PyTorch defines them.
 
 use crate::settings::choices;
 
 choices! {
-    /// How weight decay enters.
+    /// The form of weight decay.
     pub enum Decay {
-        /// Added to the gradient (L2), as `torch.optim.Adam`.
+        /// Added to the gradient (L2), as in `torch.optim.Adam`.
         Gradient = "adam",
-        /// Taken off the parameter beside the step (Loshchilov and Hutter 2017), as `torch.optim.AdamW`.
+        /// Subtracted from the parameter directly (Loshchilov and Hutter 2017), as in `torch.optim.AdamW`.
         Decoupled = "adamw",
     }
 }
 
-/// What an optimiser is set to.
+/// The settings of Adam.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamSettings {
-    /// Weight decay.
+    /// The weight decay coefficient.
     pub weight_decay: f64,
-    /// How it enters.
+    /// The form of weight decay.
     pub decay: Decay,
-    /// Shares of the moments that are kept from step to step.
+    /// The decay rates of the first and second moments.
     pub betas: (f64, f64),
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub epsilon: f64,
 }
 
@@ -31,7 +31,7 @@ impl Default for AdamSettings {
     }
 }
 
-/// The state of Adam (Kingma and Ba 2014, algorithm 1): two moments a parameter, and the number of steps.
+/// The state of Adam (Kingma and Ba 2014, algorithm 1): two moments per parameter, and the number of steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adam {
     settings: AdamSettings,
@@ -41,53 +41,53 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// Before the first step, for as many numbers as there are parameters.
+    /// The state before the first step, for `count` parameters.
     pub fn new(settings: AdamSettings, count: usize) -> Self {
         Self { settings, first: vec![0.0; count], second: vec![0.0; count], steps: 0 }
     }
 
-    /// Steps taken.
+    /// The number of steps taken.
     pub fn steps(&self) -> u32 {
         self.steps
     }
 
-    /// Bytes of its moments.
+    /// The bytes of the moments.
     pub fn bytes(&self) -> usize {
         size_of_val(self.first.as_slice()) + size_of_val(self.second.as_slice())
     }
 
-    /// Moves the parameters against their gradients.
+    /// Takes one step: updates the parameters from their gradients.
     pub fn step(&mut self, parameters: &mut [f32], gradients: &[f32], learning_rate: f64) {
         let AdamSettings { weight_decay, decay, betas, epsilon } = self.settings;
         self.steps += 1;
         let correction = |beta: f64| 1.0 - beta.powi(self.steps as i32);
-        let (size, root) = (learning_rate / correction(betas.0), correction(betas.1).sqrt());
-        let (size, root, epsilon) = (size as f32, root as f32, epsilon as f32);
-        let (one, two) = (betas.0 as f32, betas.1 as f32);
-        let (kept, added) = match decay {
+        let (step_size, root) = (learning_rate / correction(betas.0), correction(betas.1).sqrt());
+        let (step_size, root, epsilon) = (step_size as f32, root as f32, epsilon as f32);
+        let (beta1, beta2) = (betas.0 as f32, betas.1 as f32);
+        let (shrink, l2) = match decay {
             Decay::Gradient => (1.0, weight_decay as f32),
             Decay::Decoupled => ((1.0 - learning_rate * weight_decay) as f32, 0.0),
         };
         let moments = self.first.iter_mut().zip(&mut self.second);
         for ((parameter, gradient), (first, second)) in parameters.iter_mut().zip(gradients).zip(moments) {
-            *parameter *= kept;
-            let gradient = gradient + added * *parameter;
-            *first += (gradient - *first) * (1.0 - one);
-            *second = *second * two + gradient * gradient * (1.0 - two);
-            *parameter -= size * *first / (second.sqrt() / root + epsilon);
+            *parameter *= shrink;
+            let gradient = gradient + l2 * *parameter;
+            *first += (gradient - *first) * (1.0 - beta1);
+            *second = *second * beta2 + gradient * gradient * (1.0 - beta2);
+            *parameter -= step_size * *first / (second.sqrt() / root + epsilon);
         }
     }
 }
 
-/// The Euclidean norm of all gradients, summed in double precision.
+/// The Euclidean norm of the gradients, computed in double precision.
 pub fn norm(gradients: &[f32]) -> f64 {
     gradients.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Scales gradients so that their norm is at most `most`, as `torch.nn.utils.clip_grad_norm_`; gives the norm before.
-pub fn clip(gradients: &mut [f32], most: f64) -> f64 {
+/// Clips the norm of the gradients to `max_norm`, as `torch.nn.utils.clip_grad_norm_` does. Returns the norm before.
+pub fn clip(gradients: &mut [f32], max_norm: f64) -> f64 {
     let norm = norm(gradients);
-    let factor = most / (norm + 1e-6);
+    let factor = max_norm / (norm + 1e-6);
     if factor < 1.0 {
         for value in gradients {
             *value *= factor as f32;
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn two_steps_by_hand() {
+    fn two_steps_match_the_formulas() {
         let settings = AdamSettings { weight_decay: 0.1, ..AdamSettings::default() };
         let (mut adam, mut parameters) = (Adam::new(settings, 1), [2.0_f32]);
         let (mut exact, mut m, mut v) = (2.0_f64, 0.0, 0.0);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn decoupled_decay_leaves_the_moments_alone() {
+    fn decoupled_decay_does_not_enter_the_moments() {
         let settings = AdamSettings { weight_decay: 0.5, decay: Decay::Decoupled, ..AdamSettings::default() };
         let (mut adam, mut parameters) = (Adam::new(settings, 1), [2.0_f32]);
         adam.step(&mut parameters, &[0.0], 0.1);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_are_clipped_to_their_norm() {
+    fn gradients_are_clipped_only_above_the_norm() {
         let mut gradients = [3.0, 4.0];
         assert!((clip(&mut gradients, 1.0) - 5.0).abs() < 1e-12);
         assert!((norm(&gradients) - 1.0).abs() < 1e-6);

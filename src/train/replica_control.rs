@@ -1,5 +1,5 @@
-//! One network under training: its parameters and optimiser, its own order of samples, learning rate, loss scale and early stop, and
-//! its best weights. Nothing of it depends on others that train beside it.
+//! One replica under training: its optimiser state, sample order, learning rate, loss scale, early stop and best
+//! weights. Nothing of it depends on the replicas that train beside it.
 
 use std::sync::Arc;
 
@@ -10,30 +10,34 @@ use super::schedule::LearningRate;
 use super::step::{StepOutcome, Stepper};
 use crate::error::{Error, Result, fail};
 
-/// The epoch under way: batches that are done, the sum of their losses, and those that were skipped.
+/// Progress within the current epoch.
 #[derive(Clone, Copy, Debug, Default)]
-struct Done {
+struct EpochProgress {
+    /// Batches that are done.
     batches: usize,
-    losses: f64,
+    /// Sum of their losses.
+    loss: f64,
+    /// Batches whose step was skipped; their loss is not in the sum.
     skipped: u32,
 }
 
-/// A network under training.
+/// A replica under training.
 pub(super) struct ReplicaControl {
     pub(super) seed: u64,
-    /// Its memory; given back when it is through.
+    /// Parameters and optimiser state; `None` while waiting for memory and after the end.
     pub(super) stepper: Option<Stepper>,
     rate: LearningRate,
     stop: EarlyStop,
+    /// Parameters of the best epoch.
     pub(super) best: Vec<f32>,
     pub(super) epochs: Vec<Epoch>,
-    done: Done,
+    progress: EpochProgress,
     pub(super) ended: Option<StopReason>,
     pub(super) loss_scale: Option<f64>,
 }
 
 impl ReplicaControl {
-    /// Before the first epoch, without its memory.
+    /// A replica before its first epoch, without a stepper.
     pub(super) fn new(data: &TrainingData, seed: u64) -> Self {
         Self {
             seed,
@@ -42,24 +46,25 @@ impl ReplicaControl {
             stop: EarlyStop::new(data.settings.early_stop),
             best: vec![0.0; data.bound.program.parameter_count()],
             epochs: Vec::new(),
-            done: Done::default(),
+            progress: EpochProgress::default(),
             ended: None,
             loss_scale: None,
         }
     }
 
-    /// Takes its memory.
+    /// Allocates the stepper.
     pub(super) fn begin(&mut self, data: &TrainingData, micro_batch: usize, recompute: bool) {
         let program = Arc::clone(&data.bound.program);
         self.stepper = Some(Stepper::new(program, data.step, data.batch(), micro_batch, recompute, self.seed));
     }
 
-    /// Bytes that it holds.
+    /// The bytes that it holds.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(self.best.as_slice()) + self.stepper.as_ref().map_or(0, Stepper::bytes)
     }
 
-    /// The epoch whose weights are kept, from 1, and its validation score.
+    /// The epoch whose weights are kept, from 1, and its validation score. Without a validation span it is the last
+    /// epoch.
     pub(super) fn best(&self, data: &TrainingData) -> (u32, Option<f64>) {
         match self.stop.best() {
             Some((epoch, score)) if !data.span.validation.is_empty() => {
@@ -69,28 +74,38 @@ impl ReplicaControl {
         }
     }
 
-    /// Goes through an epoch, or what is left of one; `seconds` is what training took so far.
-    pub(super) fn epoch(&mut self, data: &TrainingData, room: &mut [f32], cancelled: &dyn Fn() -> bool) -> Result<()> {
-        let Some(stepper) = &mut self.stepper else { fail!(Internal, "a learner has no memory") };
-        let number = self.epochs.len() + 1;
-        let batches = data.batches(self.seed, number as u32);
-        while let Some(batch) = batches.get(self.done.batches) {
+    /// Trains one epoch, or the rest of the current one, and validates it; `batch_labels` is a buffer for labels.
+    ///
+    /// # Errors
+    /// `Cancelled` if `cancelled` returns true between two batches; errors of the optimiser step, with epoch and batch,
+    /// and of the validation path.
+    pub(super) fn epoch(
+        &mut self,
+        data: &TrainingData,
+        batch_labels: &mut [f32],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        let Some(stepper) = &mut self.stepper else { fail!(Internal, "the replica has no stepper") };
+        let epoch = self.epochs.len() + 1;
+        let batches = data.batches(self.seed, epoch as u32);
+        while let Some(batch) = batches.get(self.progress.batches) {
             if cancelled() {
-                fail!(Cancelled, "training was cancelled; a further step goes on with it");
+                fail!(Cancelled, "training was cancelled; further steps continue it");
             }
-            let (plugin, at) = (data.network.name(), self.done.batches + 1);
-            let place =
-                |error: Error| error.context(format!("the network of plugin '{plugin}', epoch {number}, batch {at}"));
-            let outcome = data.learn(stepper, room, batch, self.rate.rate());
-            let StepOutcome { loss, skipped, .. } = outcome.map_err(place)?;
-            self.done.batches += 1;
-            self.done.skipped += u32::from(skipped);
-            self.done.losses += if skipped { 0.0 } else { loss };
+            let (plugin, number) = (data.network.name(), self.progress.batches + 1);
+            let context = |error: Error| {
+                error.context(format!("the network of plugin '{plugin}', epoch {epoch}, batch {number}"))
+            };
+            let outcome = data.train_step(stepper, batch_labels, batch, self.rate.rate());
+            let StepOutcome { loss, skipped, .. } = outcome.map_err(context)?;
+            self.progress.batches += 1;
+            self.progress.skipped += u32::from(skipped);
+            self.progress.loss += if skipped { 0.0 } else { loss };
         }
-        let place = |error: Error| error.context(format!("the validation of epoch {number}"));
-        let validation = data.validate(stepper).map_err(place)?;
-        let Done { batches, losses, skipped } = std::mem::take(&mut self.done);
-        let loss = losses / (batches - skipped as usize) as f64;
+        let context = |error: Error| error.context(format!("the validation of epoch {epoch}"));
+        let validation = data.validate(stepper).map_err(context)?;
+        let EpochProgress { batches, loss, skipped } = std::mem::take(&mut self.progress);
+        let loss = loss / (batches - skipped as usize) as f64;
         let score = validation.unwrap_or(f64::NAN);
         if self.stop.epoch(score) || data.span.validation.is_empty() {
             self.best.copy_from_slice(stepper.parameters());
@@ -101,14 +116,14 @@ impl ReplicaControl {
         Ok(())
     }
 
-    /// Ends it, where it is time to; its memory is given back.
-    pub(super) fn end(&mut self, data: &TrainingData, seconds: f64) {
+    /// Ends the training and frees the stepper if a limit is reached; `seconds` is the training time so far.
+    pub(super) fn end_if_due(&mut self, data: &TrainingData, seconds: f64) {
         let settings = &data.settings;
         self.ended = if self.epochs.len() as u32 >= settings.max_epochs {
             Some(StopReason::MaxEpochs)
-        } else if !data.span.validation.is_empty() && self.stop.stops() {
+        } else if !data.span.validation.is_empty() && self.stop.should_stop() {
             Some(StopReason::EarlyStop)
-        } else if settings.max_seconds.is_some_and(|most| seconds >= most) {
+        } else if settings.max_seconds.is_some_and(|limit| seconds >= limit) {
             Some(StopReason::MaxSeconds)
         } else {
             None

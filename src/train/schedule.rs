@@ -1,49 +1,51 @@
-//! Learning rates over epochs.
+//! Learning rate schedules.
 
-/// How the learning rate changes.
+/// How the learning rate changes over the epochs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Schedule {
-    /// It does not.
+    /// The rate stays as it is.
     Constant,
-    /// Times `factor` after more than `patience` epochs without a new best score, as `ReduceLROnPlateau` with mode "max" and
-    /// its defaults: a score is better if it exceeds the best by 10⁻⁴ of it.
+    /// Multiplies the rate by `factor` after more than `patience` epochs without a better validation score, as
+    /// PyTorch's `ReduceLROnPlateau` with mode "max" and its defaults: a score is better if it exceeds the best by 10⁻⁴
+    /// of it.
     Plateau {
-        /// What it is multiplied with.
+        /// The factor of the rate.
         factor: f64,
-        /// Epochs that are waited for.
+        /// Epochs without a better score before the rate is reduced.
         patience: u32,
     },
-    /// Times `factor` every `epochs` epochs, as `StepLR`.
+    /// Multiplies the rate by `factor` every `epochs` epochs, as PyTorch's `StepLR`.
     Step {
-        /// What it is multiplied with.
+        /// The factor of the rate.
         factor: f64,
-        /// How often.
+        /// Epochs between reductions.
         epochs: u32,
     },
 }
 
-/// A learning rate on its way.
+/// A learning rate under a schedule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LearningRate {
     schedule: Schedule,
     rate: f64,
     best: f64,
+    /// Epochs since the best score or the last reduction.
     waited: u32,
     epochs: u32,
 }
 
 impl LearningRate {
-    /// Before the first epoch.
+    /// The learning rate before the first epoch.
     pub fn new(schedule: Schedule, rate: f64) -> Self {
         Self { schedule, rate, best: f64::NEG_INFINITY, waited: 0, epochs: 0 }
     }
 
-    /// The rate now.
+    /// The current rate.
     pub fn rate(&self) -> f64 {
         self.rate
     }
 
-    /// After an epoch with this validation score; one that is no number is no better than any.
+    /// Updates the rate after an epoch with this validation score. NaN is never a better score.
     pub fn epoch(&mut self, score: f64) {
         self.epochs += 1;
         match self.schedule {
@@ -54,8 +56,8 @@ impl LearningRate {
                 }
             }
             Schedule::Plateau { factor, patience } => {
-                let wanted = self.best + 1e-4 * self.best.abs();
-                if score > if self.best.is_finite() { wanted } else { self.best } {
+                let threshold = self.best + 1e-4 * self.best.abs();
+                if score > if self.best.is_finite() { threshold } else { self.best } {
                     self.best = score;
                     self.waited = 0;
                 } else {
@@ -75,10 +77,10 @@ mod tests {
     use super::{LearningRate, Schedule};
 
     #[test]
-    fn a_plateau_lowers_the_rate_after_its_patience() {
+    fn a_plateau_reduces_the_rate_after_its_patience() {
         let mut rate = LearningRate::new(Schedule::Plateau { factor: 0.1, patience: 2 }, 1.0);
         let mut seen = Vec::new();
-        // 1.00005 is no better than 1: the threshold is 1e-4 of the best.
+        // 1.00005 is not better than 1, as the threshold is 1e-4 of the best.
         for score in [1.0, 1.000_05, 0.9, 0.8, 2.0, 1.0, 1.0, 1.0, f64::NAN] {
             rate.epoch(score);
             seen.push(rate.rate());
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_negative_best_has_its_threshold_above_it() {
+    fn the_threshold_of_a_negative_best_score_lies_above_it() {
         let mut rate = LearningRate::new(Schedule::Plateau { factor: 0.5, patience: 0 }, 1.0);
         rate.epoch(-1.0);
         rate.epoch(-0.999_95);
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_come_every_so_many_epochs() {
+    fn step_reduces_the_rate_at_regular_intervals() {
         let mut rate = LearningRate::new(Schedule::Step { factor: 0.5, epochs: 2 }, 1.0);
         let rates: Vec<f64> = (0..5).map(|_| (rate.epoch(0.0), rate.rate()).1).collect();
         assert_eq!(rates, [1.0, 0.5, 0.5, 0.25, 0.25]);

@@ -15,13 +15,13 @@ choices! {
     pub enum Loss {
         /// −mean/(std + ε) of the batch's portfolio returns.
         Sharpe = "sharpe",
-        /// The mean square of scores less returns.
+        /// The mean squared difference between scores and standardised returns.
         MeanSquare = "mse",
     }
 }
 
 impl Loss {
-    /// The head that the loss is taken of.
+    /// The head whose output the loss takes.
     pub fn head(self) -> Head {
         match self {
             Self::Sharpe => Head::Weights,
@@ -31,9 +31,9 @@ impl Loss {
 }
 
 choices! {
-    /// In which order samples are drawn.
+    /// The order of samples in an epoch.
     pub enum Order {
-        /// Dates are shuffled each epoch.
+        /// Samples are shuffled each epoch.
         Shuffled = "shuffled",
         /// Each batch is a block of consecutive dates; the blocks are shuffled.
         Consecutive = "consecutive",
@@ -52,35 +52,35 @@ choices! {
 /// The checked settings of `[train]`.
 #[derive(Clone, Debug)]
 pub struct TrainSettings {
-    /// Most epochs.
+    /// Largest number of epochs.
     pub max_epochs: u32,
-    /// Seconds after which no epoch is begun.
+    /// Seconds after which training ends at the next end of an epoch.
     pub max_seconds: Option<f64>,
-    /// Dates of a batch: `batch_size` × `accumulation_steps`.
+    /// Samples per optimiser step: `batch_size` × `accumulation_steps`.
     pub batch: usize,
-    /// What is made small.
+    /// The loss.
     pub loss: Loss,
-    /// Rows of a label.
+    /// Number of rows whose compounded return is a label.
     pub horizon: usize,
-    /// In which order samples are drawn.
+    /// The order of samples in an epoch.
     pub order: Order,
-    /// Basis points of Σ|Δw| between consecutive dates that are taken off the returns in the loss.
+    /// Trading cost in the Sharpe loss, in basis points of Σ|Δw| between consecutive dates.
     pub turnover_bps: f64,
-    /// Learning rate at the start.
+    /// Initial learning rate.
     pub learning_rate: f64,
-    /// How it changes.
+    /// How the learning rate changes.
     pub schedule: Schedule,
     /// Epochs in a row without a better validation score after which training stops.
     pub early_stop: u32,
     /// The optimiser.
     pub adam: AdamSettings,
-    /// Norm at which gradients are clipped.
+    /// The norm to which gradients are clipped.
     pub clip_norm: f64,
-    /// Networks of an ensemble, each from a seed of its own.
+    /// Ensemble size: replicas per window, each with its own seed.
     pub seeds: usize,
-    /// What networks compute in.
+    /// Precision of the computation.
     pub precision: Precision,
-    /// Bytes that training one network may take.
+    /// Memory limit in bytes for the training of one window.
     pub memory_budget: usize,
     values: SettingValues,
 }
@@ -93,93 +93,126 @@ pub fn train_settings() -> Vec<Setting> {
             "max_epochs",
             SettingType::Integer(1, 1_000_000),
             100,
-            "most times that a network sees its train span",
+            "largest number of epochs (passes over the train samples)",
         ),
         Setting::new(
             "max_seconds",
             SettingType::Real(0.001, 1e9),
             Json::Null,
-            "seconds after which no further epoch of a window is begun, so that the run depends on the clock; none if left out",
+            "time limit in seconds for training one model in one window, checked after each epoch; results then depend \
+             on the clock; no limit if left out",
         ),
         Setting::new(
             "batch_size",
             SettingType::Integer(1, 1_000_000),
             32,
-            "dates of a batch, times accumulation_steps",
+            "one optimiser step uses batch_size x accumulation_steps dates, in micro-batches as large as memory_budget \
+             allows",
         ),
         Setting::new(
             "accumulation_steps",
             SettingType::Integer(1, 1_000_000),
             4,
-            "an optimiser step and its Sharpe ratio are of batch_size times this many dates",
+            "factor of batch_size; the loss, such as the Sharpe ratio, is taken over all dates of an optimiser step",
         ),
         Setting::choice(
             "loss",
             step.loss,
-            "sharpe: -mean/deviation of the batch's portfolio returns; mse: mean square of scores less returns, in deviations \
-             of the train span",
+            "sharpe: -mean / standard deviation of the portfolio returns of an optimiser step; mse: mean squared error \
+             of scores against returns standardised over the train span",
         ),
-        Setting::new("horizon", SettingType::Integer(1, 10_000), 1, "rows over which a label's return is compounded"),
+        Setting::new(
+            "horizon",
+            SettingType::Integer(1, 10_000),
+            1,
+            "number of rows whose compounded return is the label of a date",
+        ),
         Setting::choice(
             "order",
             Order::Shuffled,
-            "whether dates are shuffled each epoch, or blocks of consecutive dates are",
+            "shuffled: dates are shuffled each epoch; consecutive: the dates of an optimiser step follow one another, \
+             and such blocks are shuffled",
         ),
         Setting::new(
             "turnover_bps",
             SettingType::Real(0.0, 10_000.0),
             0.0,
-            "basis points of the sum of |w - w before| between consecutive dates that the sharpe loss takes off returns; \
-             needs order = \"consecutive\", or a network that gives weights for a sequence of dates",
+            "trading cost in the sharpe loss, in basis points of the sum of |w - w before| between consecutive dates; \
+             needs order = \"consecutive\", or a network that outputs weights for a sequence of dates",
         ),
-        Setting::new("learning_rate", SettingType::Real(1e-12, 10.0), 1e-3, "step size of the optimiser at the start"),
+        Setting::new("learning_rate", SettingType::Real(1e-12, 10.0), 1e-3, "initial learning rate"),
         Setting::choice(
             "schedule",
             ScheduleName::Plateau,
-            "plateau: the learning rate falls after schedule_epochs without a better validation Sharpe ratio; step: it falls \
-             every schedule_epochs; constant",
+            "plateau: reduce the learning rate after more than schedule_epochs epochs without a better validation \
+             Sharpe ratio; step: reduce it every schedule_epochs epochs; constant: keep it",
         ),
-        Setting::new("schedule_factor", SettingType::Real(1e-6, 1.0), 0.1, "what the learning rate is multiplied with"),
-        Setting::new("schedule_epochs", SettingType::Integer(1, 1_000_000), 10, "epochs of the schedule"),
+        Setting::new(
+            "schedule_factor",
+            SettingType::Real(1e-6, 1.0),
+            0.1,
+            "factor of the learning rate when it is reduced",
+        ),
+        Setting::new(
+            "schedule_epochs",
+            SettingType::Integer(1, 1_000_000),
+            10,
+            "patience of plateau, or interval of step, in epochs",
+        ),
         Setting::new(
             "early_stop_epochs",
             SettingType::Integer(1, 1_000_000),
             15,
-            "epochs in a row without a better validation Sharpe ratio after which training stops; the best epoch is kept",
+            "training stops after this many epochs in a row without a better validation Sharpe ratio; the weights of \
+             the best epoch are kept",
         ),
-        Setting::choice("optimizer", step.adam.decay, "how weight decay enters: as L2, or decoupled"),
-        Setting::new("weight_decay", SettingType::Real(0.0, 10.0), step.adam.weight_decay, "weight decay"),
-        Setting::new("clip_norm", SettingType::Real(1e-6, 1e9), step.clip_norm, "norm at which gradients are clipped"),
+        Setting::choice(
+            "optimizer",
+            step.adam.decay,
+            "adam: weight decay as L2 penalty in the gradient; adamw: decoupled weight decay",
+        ),
+        Setting::new(
+            "weight_decay",
+            SettingType::Real(0.0, 10.0),
+            step.adam.weight_decay,
+            "coefficient of weight decay",
+        ),
+        Setting::new(
+            "clip_norm",
+            SettingType::Real(1e-6, 1e9),
+            step.clip_norm,
+            "largest norm of the gradients; larger ones are scaled down to it",
+        ),
         Setting::new(
             "seeds",
             SettingType::Integer(1, 1000),
             1,
-            "networks that are trained of each window, each from a seed of its own; the mean of their weights is held",
+            "ensemble size: networks per window, each with its own seed; their weights are averaged",
         ),
         Setting::choice(
             "precision",
             Precision::Fp32,
-            "fp16: half precision between ops and in products, single precision for master weights, sums and states of cells, with \
-             a dynamic loss scale; on the processor it rounds so and is the slower",
+            "fp16: activations and operands of matrix products in half precision; master weights, sums and cell states \
+             in single precision; dynamic loss scale; the CPU emulates it by rounding, which is slower than fp32",
         ),
         Setting::new(
             "memory_budget",
             SettingType::Text,
             "4GiB",
-            "bytes that training one network of one window may take, as in 64MiB or 4GiB",
+            "memory limit for training one model in one window, such as 64MiB or 4GiB",
         ),
     ]
 }
 
-/// Reads a number of bytes, as in `64MiB`.
-fn bytes(path: &str, text: &str) -> Result<usize> {
+/// Parses a memory size such as `64MiB`.
+fn parse_bytes(path: &str, text: &str) -> Result<usize> {
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("B", 0)];
-    let read = units.into_iter().find_map(|(unit, shift)| {
-        let number: f64 = text.trim().strip_suffix(unit)?.trim().parse().ok()?;
-        let all = number * (1_u64 << shift) as f64;
-        (all >= 1.0 && all < (1_u64 << 53) as f64).then_some(all as usize)
+    let parsed = units.into_iter().find_map(|(unit, shift)| {
+        let value: f64 = text.trim().strip_suffix(unit)?.trim().parse().ok()?;
+        let bytes = value * (1_u64 << shift) as f64;
+        (bytes >= 1.0 && bytes < (1_u64 << 53) as f64).then_some(bytes as usize)
     });
-    match read {
+    match parsed {
         Some(bytes) => Ok(bytes),
         None => fail!(
             InvalidSetting,
@@ -189,19 +222,19 @@ fn bytes(path: &str, text: &str) -> Result<usize> {
 }
 
 impl TrainSettings {
-    /// Checks the section found at `path`, with what `overrides`, found at their own path, say instead.
+    /// Checks `[train]` with the settings of one model that override it, which come with the path of their section.
     ///
     /// # Errors
-    /// `InvalidSetting` naming the setting.
+    /// `InvalidSetting` that names the setting.
     pub fn from_sections(section: &Map<String, Json>, overrides: Option<(&str, &Map<String, Json>)>) -> Result<Self> {
         let declared = train_settings();
         SettingValues::check("train", &declared, section)?;
         let mut all = section.clone();
         let mut path = "train";
-        if let Some((of_model, own)) = overrides {
-            SettingValues::check(of_model, &declared, own)?;
-            all.extend(own.clone());
-            path = of_model;
+        if let Some((model_path, model_section)) = overrides {
+            SettingValues::check(model_path, &declared, model_section)?;
+            all.extend(model_section.clone());
+            path = model_path;
         }
         Self::from_values(path, SettingValues::check(path, &declared, &all)?)
     }
@@ -213,8 +246,8 @@ impl TrainSettings {
         else {
             fail!(
                 InvalidSetting,
-                "settings '{path}.batch_size' and '{path}.accumulation_steps': their product is the dates of a batch, and must \
-                 be at least 2 for a Sharpe ratio"
+                "settings '{path}.batch_size' and '{path}.accumulation_steps': their product is the number of dates in \
+                 an optimiser step; allowed is at least 2, as a Sharpe ratio needs two returns"
             );
         };
         let factor = values.real("schedule_factor")?;
@@ -253,12 +286,12 @@ impl TrainSettings {
             clip_norm: values.real("clip_norm")?,
             seeds: count("seeds")?,
             precision: values.choice("precision")?,
-            memory_budget: bytes(path, values.text("memory_budget")?)?,
+            memory_budget: parse_bytes(path, values.text("memory_budget")?)?,
             values,
         })
     }
 
-    /// All of them, defaults filled in.
+    /// All settings, with defaults filled in.
     pub fn to_json(&self) -> Json {
         self.values.to_json()
     }
@@ -275,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_definitions() {
+    fn the_defaults_are_as_documented() {
         let settings = TrainSettings::from_sections(&Map::new(), None).unwrap();
         assert_eq!((settings.max_epochs, settings.batch, settings.early_stop), (100, 128, 15));
         assert_eq!(settings.schedule, Schedule::Plateau { factor: 0.1, patience: 10 });
@@ -285,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_overrides_what_the_section_says() {
+    fn the_settings_of_a_model_override_the_section() {
         let (all, own) = (table(&json!({"max_epochs": 7, "loss": "mse"})), table(&json!({"max_epochs": 3})));
         let settings = TrainSettings::from_sections(&all, Some(("models.lstm.train", &own))).unwrap();
         assert_eq!((settings.max_epochs, settings.loss), (3, Loss::MeanSquare));
@@ -293,17 +326,17 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named_where_it_stands() {
-        let told = |all: Json, own: Json| {
+    fn errors_name_the_setting_and_its_section() {
+        let message = |all: Json, own: Json| {
             let (all, own) = (table(&all), table(&own));
             TrainSettings::from_sections(&all, Some(("models.lstm.train", &own))).unwrap_err().to_string()
         };
-        assert!(told(json!({"max_epoch": 3}), json!({})).contains("'train.max_epoch'"));
-        assert!(told(json!({}), json!({"loss": "mae"})).contains("'models.lstm.train.loss'"));
-        let message = told(json!({"memory_budget": "4GB"}), json!({}));
-        assert!(message.contains("memory_budget': found \"4GB\", allowed is a number with a unit"), "{message}");
-        assert!(told(json!({"batch_size": 1}), json!({"accumulation_steps": 1})).contains("at least 2"));
-        let message = told(json!({"loss": "mse"}), json!({"turnover_bps": 5}));
-        assert!(message.contains("allowed with loss = \"mse\" is 0"), "{message}");
+        assert!(message(json!({"max_epoch": 3}), json!({})).contains("'train.max_epoch'"));
+        assert!(message(json!({}), json!({"loss": "mae"})).contains("'models.lstm.train.loss'"));
+        let found = message(json!({"memory_budget": "4GB"}), json!({}));
+        assert!(found.contains("memory_budget': found \"4GB\", allowed is a number with a unit"), "{found}");
+        assert!(message(json!({"batch_size": 1}), json!({"accumulation_steps": 1})).contains("at least 2"));
+        let found = message(json!({"loss": "mse"}), json!({"turnover_bps": 5}));
+        assert!(found.contains("allowed with loss = \"mse\" is 0"), "{found}");
     }
 }

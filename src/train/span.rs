@@ -1,5 +1,5 @@
-//! What training one network of one window starts from: the rows up to the end of its validation span and no row more, and which
-//! of them are samples and decisions.
+//! What training may see in one window: the panel up to the end of the validation span, and which of its rows are
+//! samples and decisions.
 
 use std::ops::Range;
 
@@ -10,52 +10,58 @@ use crate::panel::{Panel, Past};
 use crate::portfolio::ExecutionModel;
 use crate::windows::lookback_rows;
 
-/// Rows are those of `panel`, which ends with the validation span, or with the train span where there is none.
+/// The data of one window, cut at the end of the validation span, or of the train span if there is no validation. All
+/// rows are rows of `panel`.
 pub struct TrainingSpan {
     /// All that training can see.
     pub panel: Panel,
-    /// The train span's rows.
+    /// Rows of the train span.
     pub train: Range<usize>,
     /// As-of rows of the train samples.
     pub samples: Range<usize>,
-    /// Decision rows of the validation path, the first of which fixes the assets of a fixed universe; where there is no
-    /// validation span, one row alone, at which nothing is scored.
+    /// Decision rows of the validation path. The first one determines a fixed asset set, so without a validation span
+    /// this is one row that is not scored.
     pub decisions: Vec<usize>,
-    /// Rows of the validation path; empty where there is no validation span.
+    /// Rows of the validation path; empty if there is no validation span.
     pub validation: Range<usize>,
-    /// What validation portfolios are held to, and what trading costs.
+    /// Constraints, costs and execution lag of the validation path.
     pub execution: ExecutionModel,
 }
 
-/// One as-of row: the assets that the network is shown, by place.
+/// An as-of row and the assets that the network sees there, by slot.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sample {
     pub(super) row: usize,
     pub(super) slots: AssetSlots,
 }
 
-/// The samples of a span: those of the train span, and the validation decisions.
+/// The samples of a window.
 pub(super) struct Samples {
     pub(super) train: Vec<Sample>,
+    /// One per validation decision.
     pub(super) validation: Vec<Sample>,
-    /// Slots for assets.
+    /// Number of asset slots.
     pub(super) slots: usize,
-    /// The columns of a fixed universe.
+    /// The columns of a fixed asset set.
     pub(super) fixed: Option<Vec<usize>>,
 }
 
 impl TrainingSpan {
-    /// Which assets the network is shown at each as-of row. A train row at which there is none is no sample.
+    /// Finds the samples and assigns the eligible assets of each to slots. Train rows without an eligible asset are
+    /// left out.
+    ///
+    /// # Errors
+    /// `InvalidData` if no asset is eligible at a validation decision.
     pub(super) fn samples(&self, network: &dyn Network) -> Result<Samples> {
         let needs = network.requirements();
         let eligible = |row: usize, start: usize| eligible(&self.panel, needs, start, row);
-        let day = |row: usize| self.panel.dates()[row];
+        let dates = self.panel.dates();
         let mut validation = Vec::new();
         for &row in &self.decisions {
             let columns = eligible(row, 0);
             if columns.is_empty() {
                 let rows = lookback_rows(needs.lookback, 0, row).len();
-                return Err(none_eligible(day(row), needs, rows));
+                return Err(none_eligible(dates[row], needs, rows));
             }
             validation.push((row, columns));
         }
@@ -69,20 +75,20 @@ impl TrainingSpan {
             AssetSet::ByDate => None,
             AssetSet::Fixed => validation.first().map(|(_, columns)| columns.clone()),
         };
-        let most = train.iter().chain(&validation).map(|(_, columns)| columns.len()).max().unwrap_or(0);
-        let slots = fixed.as_ref().map_or(most, Vec::len);
-        let place =
+        let largest = train.iter().chain(&validation).map(|(_, columns)| columns.len()).max().unwrap_or(0);
+        let slots = fixed.as_ref().map_or(largest, Vec::len);
+        let sample =
             |(row, columns): (usize, Vec<usize>)| Sample { row, slots: assign(&columns, fixed.as_deref(), slots) };
-        let there = |sample: &Sample| sample.slots.iter().any(Option::is_some);
-        let train: Vec<Sample> = train.into_iter().map(place).filter(there).collect();
-        let validation: Vec<Sample> = validation.into_iter().map(place).collect();
-        if let Some(empty) = validation.iter().find(|sample| !there(sample)) {
-            return Err(none_of_fixed(day(empty.row)));
+        let has_asset = |sample: &Sample| sample.slots.iter().any(Option::is_some);
+        let train: Vec<Sample> = train.into_iter().map(sample).filter(has_asset).collect();
+        let validation: Vec<Sample> = validation.into_iter().map(sample).collect();
+        if let Some(empty) = validation.iter().find(|sample| !has_asset(sample)) {
+            return Err(none_of_fixed(dates[empty.row]));
         }
         Ok(Samples { train, validation, slots, fixed })
     }
 
-    /// What a network is shown at an as-of row, for its computed inputs.
+    /// The data that the network may see at a sample, from row `start` on, for its computed inputs.
     pub(super) fn past(&self, network: &dyn Network, sample: &Sample, start: usize) -> Result<Past> {
         let rows = lookback_rows(network.requirements().lookback, start, sample.row);
         let columns: Vec<usize> = sample.slots.iter().flatten().copied().collect();

@@ -1,6 +1,7 @@
-//! The loop: epochs over the train samples, the validation score of each on the net path, the best epoch's weights kept. It is
-//! stepped by its caller, an epoch at a time, and can be stopped between any two batches and gone on with. Several seeds are
-//! several networks in lock-step; those that are through give their memory to those that wait.
+//! The training of one window: epochs over the train samples, each validated on the net path, of which the best one's
+//! weights are kept. The caller advances it by one epoch at a time and may cancel between any two batches. The replicas
+//! of an ensemble train in lock-step; if the memory budget does not hold all, the next one starts when another has
+//! ended.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,172 +14,173 @@ use super::settings::TrainSettings;
 use super::span::TrainingSpan;
 use crate::error::{Error, Result};
 use crate::model::Network;
-use crate::network::BoundNetwork;
-use crate::network::TrainedNetwork;
+use crate::network::{BoundNetwork, TrainedNetwork};
+use crate::program::Parameter;
 use crate::random::Random;
 
-/// Stream of random numbers for the seeds of an ensemble.
+/// Random stream for the seeds of an ensemble.
 const SEED_STREAM: u32 = u32::MAX - 2;
 
-/// The networks of one window under training, one a seed.
+/// The replicas of one window under training, one per seed.
 pub struct Trainer {
     data: TrainingData,
-    learners: Vec<ReplicaControl>,
-    /// Learners that have gone through the round under way.
+    replicas: Vec<ReplicaControl>,
+    /// Replicas that have done the current epoch.
     stepped: Vec<bool>,
-    fit: MemoryPlan,
-    /// Labels of one batch.
-    room: Vec<f32>,
-    measured: usize,
+    plan: MemoryPlan,
+    /// Buffer for the labels of one batch.
+    batch_labels: Vec<f32>,
+    measured_bytes: usize,
     seconds: f64,
 }
 
 impl Trainer {
-    /// Prepares training: samples, normalizer, tables, the memory plan. `seed` is that of the window.
+    /// Prepares training: samples, memory plan, normalizer, input tables and labels. `seed` is the seed of the window.
     ///
     /// # Errors
-    /// `InvalidData` where the train span has too few samples; `InvalidSetting` where the memory budget is too small, with what
-    /// is needed; what the network gives.
+    /// `InvalidData` if there are too few samples; `InvalidSetting` if the memory budget is too small, with the bytes
+    /// that are needed; errors of the network.
     pub fn new(network: Arc<dyn Network>, settings: &TrainSettings, span: TrainingSpan, seed: u64) -> Result<Self> {
         let started = Instant::now();
         let mut data = TrainingData::new(network, settings, span)?;
-        let fit = plan_memory(&data, settings.seeds)?;
+        let plan = plan_memory(&data, settings.seeds)?;
         data.fill()?;
-        let learners = (0..settings.seeds).map(|place| ReplicaControl::new(&data, Self::seed(seed, place))).collect();
-        let room = vec![0.0; data.batch() * data.output()];
-        let mut out =
-            Self { data, learners, stepped: vec![false; settings.seeds], fit, room, measured: 0, seconds: 0.0 };
-        out.activate();
+        let replicas = (0..settings.seeds).map(|index| ReplicaControl::new(&data, Self::seed(seed, index))).collect();
+        let batch_labels = vec![0.0; data.batch() * data.output_elements()];
+        let stepped = vec![false; settings.seeds];
+        let mut out = Self { data, replicas, stepped, plan, batch_labels, measured_bytes: 0, seconds: 0.0 };
+        out.begin_replicas();
         out.seconds = started.elapsed().as_secs_f64();
         Ok(out)
     }
 
-    /// The seed of a network of an ensemble; the first is the window's own.
-    pub fn seed(seed: u64, place: usize) -> u64 {
-        if place == 0 {
+    /// The seed of the replica of this index in an ensemble; the first has the seed of the window.
+    pub fn seed(seed: u64, index: usize) -> u64 {
+        if index == 0 {
             return seed;
         }
-        let random = Random::new(seed, SEED_STREAM, place as u32);
+        let random = Random::new(seed, SEED_STREAM, index as u32);
         u64::from(random.bits(0)) << 32 | u64::from(random.bits(1))
     }
 
-    /// Gives memory to those that wait for it, as far as the plan goes.
-    fn activate(&mut self) {
-        for place in 0..self.learners.len() {
-            let active = self.learners.iter().filter(|learner| learner.stepper.is_some()).count();
-            let learner = &mut self.learners[place];
-            if active < self.fit.stack && learner.ended.is_none() && learner.stepper.is_none() {
-                learner.begin(&self.data, self.fit.micro_batch, self.fit.recompute);
-                self.stepped[place] = false;
+    /// Begins as many waiting replicas as the memory plan allows.
+    fn begin_replicas(&mut self) {
+        for index in 0..self.replicas.len() {
+            let active = self.replicas.iter().filter(|replica| replica.stepper.is_some()).count();
+            let replica = &mut self.replicas[index];
+            if active < self.plan.stack && replica.ended.is_none() && replica.stepper.is_none() {
+                replica.begin(&self.data, self.plan.micro_batch, self.plan.recompute);
+                self.stepped[index] = false;
             }
         }
-        let learners: usize = self.learners.iter().map(ReplicaControl::bytes).sum();
-        let held = self.data.bytes() + learners + size_of_val(self.room.as_slice());
-        self.measured = self.measured.max(held);
+        let replicas: usize = self.replicas.iter().map(ReplicaControl::bytes).sum();
+        let held = self.data.bytes() + replicas + size_of_val(self.batch_labels.as_slice());
+        self.measured_bytes = self.measured_bytes.max(held);
     }
 
-    /// The network as it is trained.
+    /// The network as it is bound for training.
     pub fn bound(&self) -> &BoundNetwork {
         &self.data.bound
     }
 
-    /// How its memory was planned.
+    /// The memory plan.
     pub fn memory_plan(&self) -> MemoryPlan {
-        self.fit
+        self.plan
     }
 
-    /// Most bytes that were held so far.
+    /// The most bytes held so far.
     pub fn measured_bytes(&self) -> usize {
-        self.measured
+        self.measured_bytes
     }
 
-    /// The epochs of the first seed that are done.
+    /// The finished epochs of the first seed.
     pub fn epochs(&self) -> &[Epoch] {
-        &self.learners[0].epochs
+        &self.replicas[0].epochs
     }
 
-    /// The last epoch that is done, of the first seed that is not through, or of the last seed.
+    /// The number of finished epochs, and the last one, of the first replica that has not ended; if all have, of the
+    /// last replica.
     pub fn last(&self) -> (usize, Option<Epoch>) {
-        let learner = self.learners.iter().find(|learner| learner.ended.is_none()).or(self.learners.last());
-        learner.map_or((0, None), |learner| (learner.epochs.len(), learner.epochs.last().copied()))
+        let replica = self.replicas.iter().find(|replica| replica.ended.is_none()).or(self.replicas.last());
+        replica.map_or((0, None), |replica| (replica.epochs.len(), replica.epochs.last().copied()))
     }
 
-    /// Whether every seed is through.
+    /// Whether every replica has ended.
     pub fn is_done(&self) -> bool {
-        self.learners.iter().all(|learner| learner.ended.is_some())
+        self.replicas.iter().all(|replica| replica.ended.is_some())
     }
 
-    /// Seconds that the epochs to come will take at most, by those that are done.
+    /// An upper estimate of the seconds left, from the mean duration of the finished epochs; `None` before the first
+    /// one.
     pub fn seconds_left(&self) -> Option<f64> {
-        let done: usize = self.learners.iter().map(|learner| learner.epochs.len()).sum();
+        let done: usize = self.replicas.iter().map(|replica| replica.epochs.len()).sum();
         if done == 0 {
             return None;
         }
-        let most = self.data.settings.max_epochs as usize;
-        let waiting = self.learners.iter().filter(|learner| learner.ended.is_none());
-        let left: usize = waiting.map(|learner| most.saturating_sub(learner.epochs.len())).sum();
-        let all = self.seconds / done as f64 * left as f64;
-        Some(self.data.settings.max_seconds.map_or(all, |most| all.min((most - self.seconds).max(0.0))))
+        let max_epochs = self.data.settings.max_epochs as usize;
+        let running = self.replicas.iter().filter(|replica| replica.ended.is_none());
+        let left: usize = running.map(|replica| max_epochs.saturating_sub(replica.epochs.len())).sum();
+        let seconds = self.seconds / done as f64 * left as f64;
+        let limit = self.data.settings.max_seconds;
+        Some(limit.map_or(seconds, |limit| seconds.min((limit - self.seconds).max(0.0))))
     }
 
-    /// Goes through one epoch of every seed that has its memory. After an error the same batch is tried again by the next call.
+    /// Trains one epoch of every active replica. After an error the next call continues with the batch that failed.
     ///
     /// # Errors
-    /// `Cancelled` where `cancelled` says so; `InvalidData` where a loss or gradient is no number, with epoch, batch and op; what
-    /// books and constraints give on the validation path, with the date.
+    /// `Cancelled` if `cancelled` returns true; `InvalidData` with epoch, batch and op if a loss or gradient is
+    /// non-finite; errors of the validation path, with the date.
     pub fn epoch(&mut self, cancelled: &dyn Fn() -> bool) -> Result<()> {
         let started = Instant::now();
         let before = self.seconds;
         let mut outcome = Ok(());
-        for place in 0..self.learners.len() {
-            let learner = &mut self.learners[place];
-            if learner.stepper.is_none() || self.stepped[place] {
+        let is_ensemble = self.replicas.len() > 1;
+        for (index, replica) in self.replicas.iter_mut().enumerate() {
+            if replica.stepper.is_none() || self.stepped[index] {
                 continue;
             }
-            outcome = learner.epoch(&self.data, &mut self.room, cancelled);
+            let context = |error: Error| if is_ensemble { error.context(format!("seed {index}")) } else { error };
+            outcome = replica.epoch(&self.data, &mut self.batch_labels, cancelled).map_err(context);
             if outcome.is_err() {
                 break;
             }
-            self.stepped[place] = true;
-            learner.end(&self.data, before + started.elapsed().as_secs_f64());
+            self.stepped[index] = true;
+            replica.end_if_due(&self.data, before + started.elapsed().as_secs_f64());
         }
         self.seconds = before + started.elapsed().as_secs_f64();
         if outcome.is_ok() {
             self.stepped.fill(false);
-            self.activate();
-        } else if self.learners.len() > 1 {
-            let place = self.stepped.iter().position(|stepped| !stepped).unwrap_or(0);
-            outcome = outcome.map_err(|error: Error| error.context(format!("seed {place}")));
+            self.begin_replicas();
         }
         outcome
     }
 
-    /// The trained network, with the best epoch's weights of every seed, and how it came about.
+    /// The trained network with the best epoch's weights of every seed, and the record of its training.
     pub fn finish(self) -> (TrainedNetwork, TrainingHistory) {
-        let Self { data, learners, fit, measured, seconds, .. } = self;
-        let seed = |learner: &ReplicaControl| {
-            let (best_epoch, validation) = learner.best(&data);
-            let ended = learner.ended.unwrap_or(StopReason::MaxEpochs);
-            ReplicaHistory { epochs: learner.epochs.len() as u32, best_epoch, validation, ended }
+        let Self { data, replicas, plan, measured_bytes, seconds, .. } = self;
+        let history = |replica: &ReplicaControl| {
+            let (best_epoch, validation) = replica.best(&data);
+            let ended = replica.ended.unwrap_or(StopReason::MaxEpochs);
+            ReplicaHistory { epochs: replica.epochs.len() as u32, best_epoch, validation, ended }
         };
-        let seeds: Vec<ReplicaHistory> = learners.iter().map(seed).collect();
-        let training = TrainingHistory {
+        let seeds: Vec<ReplicaHistory> = replicas.iter().map(history).collect();
+        let history = TrainingHistory {
             best_epoch: seeds[0].best_epoch,
             ended: seeds[0].ended,
             seeds,
             samples: data.samples.train.len(),
             batch: data.batch(),
-            micro_batch: fit.micro_batch,
-            stack: fit.stack,
-            recompute: fit.recompute,
-            parameters: data.bound.program.parameters().iter().map(crate::program::Parameter::count).sum(),
-            loss_scale: learners[0].loss_scale,
-            planned_bytes: fit.bytes,
-            measured_bytes: measured,
+            micro_batch: plan.micro_batch,
+            stack: plan.stack,
+            recompute: plan.recompute,
+            parameters: data.bound.program.parameters().iter().map(Parameter::count).sum(),
+            loss_scale: replicas[0].loss_scale,
+            planned_bytes: plan.bytes,
+            measured_bytes,
             seconds,
-            epochs: learners[0].epochs.clone(),
+            epochs: replicas[0].epochs.clone(),
         };
-        let best = learners.into_iter().map(|learner| learner.best).collect();
-        (data.into_trained(best), training)
+        let best = replicas.into_iter().map(|replica| replica.best).collect();
+        (data.into_trained(best), history)
     }
 }
