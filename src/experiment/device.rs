@@ -1,24 +1,24 @@
-//! `device`: what models are computed on.
+//! `device`: what models run on.
 
 use crate::error::{Result, fail};
 
-/// What models are computed on.
+/// The device that models run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// The processor.
+    /// The CPU.
     Cpu,
 }
 
 impl Device {
-    /// Reads `auto` or `cpu`.
+    /// Parses `auto` or `cpu`.
     ///
     /// # Errors
-    /// `InvalidSetting` with what is allowed; CUDA devices are refused, as this build has none.
+    /// `InvalidSetting` for anything else, including CUDA devices, which this build does not support.
     pub fn parse(text: &str) -> Result<Self> {
         match text {
             "auto" => Ok(Self::Cpu),
             cpu if cpu == Self::Cpu.name() => Ok(Self::Cpu),
-            cuda if cuda.strip_prefix("cuda:").is_some_and(|number| number.parse::<u32>().is_ok()) => fail!(
+            cuda if cuda.strip_prefix("cuda:").is_some_and(|index| index.parse::<u32>().is_ok()) => fail!(
                 InvalidSetting,
                 "setting 'device': found \"{cuda}\", but this build has no CUDA; allowed are auto, cpu"
             ),
@@ -26,7 +26,7 @@ impl Device {
         }
     }
 
-    /// Its name in `run.json`.
+    /// The name in `run.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",

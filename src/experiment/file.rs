@@ -1,4 +1,4 @@
-//! Experiment files, and the data files that they name.
+//! Reads experiment files and the data files that they name.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use crate::error::{Code, Error, Result, fail};
 use crate::panel::{Membership, Panel};
 
 impl Experiment {
-    /// Reads an experiment file and applies `section.key=value` overrides.
+    /// Reads an experiment file and applies overrides of the form `section.key=value`.
     ///
     /// # Errors
-    /// `NotFound`, `Io`, and `InvalidSetting` that names the file and the setting.
+    /// `NotFound` or `Io` if the file cannot be read; `InvalidSetting` that names the file and the setting.
     pub fn from_file(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, &error))?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -20,16 +20,29 @@ impl Experiment {
             .map_err(|error| error.context(format!("cannot use {}", path.display())))
     }
 
-    /// From TOML text; data paths are relative to `folder`.
+    /// Parses TOML text and applies overrides of the form `section.key=value`; data paths are relative to `folder`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::path::PathBuf;
+    /// use walkforge::Experiment;
+    ///
+    /// let text = "[windows]\ntrain_months = 24\n";
+    /// let overrides = ["portfolio.cost_bps=5".to_owned()];
+    /// let experiment = Experiment::from_toml(text, PathBuf::new(), &overrides)?;
+    /// assert_eq!(experiment.windows.train_months, 24);
+    /// assert_eq!(experiment.portfolio.cost_bps, 5.0);
+    /// # Ok::<(), walkforge::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `InvalidSetting` that names the setting.
     pub fn from_toml(text: &str, folder: PathBuf, overrides: &[String]) -> Result<Self> {
         let mut tree: Json = toml::from_str(text).map_err(|error| {
-            // Of what is nested too deeply the parser does not say where.
-            let place =
+            // The parser does not locate tables that are nested too deeply.
+            let location =
                 if error.span().is_some() { String::new() } else { format!(" near line {}", deepest_line(text)) };
-            Error::new(Code::InvalidSetting, format!("it is not TOML: {}{place}", error.to_string().trim_end()))
+            Error::new(Code::InvalidSetting, format!("it is not TOML: {}{location}", error.to_string().trim_end()))
         })?;
         for entry in overrides {
             overrides::set(&mut tree, entry)?;
@@ -37,10 +50,10 @@ impl Experiment {
         Self::from_json(&tree, folder)
     }
 
-    /// Reads the panel that `[data]` names.
+    /// Reads the panel from the files that `[data]` names.
     ///
     /// # Errors
-    /// `InvalidSetting` where none is named, and what reading gives.
+    /// `InvalidSetting` if no data file is named; errors of reading the files.
     pub fn panel(&self) -> Result<Panel> {
         let Some((kind, path)) = &self.data else {
             fail!(InvalidSetting, "setting 'data.prices' is missing: name a file there, or in 'data.returns'");
@@ -54,18 +67,13 @@ impl Experiment {
         }
         Ok(panel)
     }
-
-    /// Whether it names data of its own, which an embedding program that brings a panel must not.
-    pub fn names_data(&self) -> bool {
-        self.data.is_some() || self.membership.is_some() || self.stale_rows > 0 || !self.features.is_empty()
-    }
 }
 
-/// The line, from 1, with the most signs of tables in tables.
+/// The number, from 1, of the first line with the most characters that nest tables.
 fn deepest_line(text: &str) -> usize {
     let depth = |line: &str| line.matches(['.', '[', '{']).count();
     text.lines()
         .enumerate()
-        .max_by_key(|(place, line)| (depth(line), usize::MAX - place))
-        .map_or(1, |(place, _)| place + 1)
+        .max_by_key(|(index, line)| (depth(line), usize::MAX - index))
+        .map_or(1, |(index, _)| index + 1)
 }

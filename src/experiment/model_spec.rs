@@ -1,33 +1,39 @@
-//! `[[models]]`: what an experiment says of a model.
+//! `[[models]]`: the models of an experiment.
 
 use serde_json::{Map, Value as Json};
 
-use super::section;
+use super::schema::section;
 use crate::error::{Result, fail};
 use crate::model::EQUAL_WEIGHT;
 use crate::settings::{Setting, SettingType, SettingValues, unknown};
 
-/// What an experiment says of a model.
+/// A model of an experiment.
 #[derive(Clone, Debug)]
 pub struct ModelSpec {
-    /// Its name in results.
+    /// The name in results.
     pub name: String,
-    /// Its plugin, by name or path.
+    /// The name or path of the plugin.
     pub plugin: String,
-    /// Its settings as given, not yet checked against the plugin's declaration.
+    /// The settings of the model, not yet checked against the plugin's declaration.
     pub settings: Map<String, Json>,
-    /// What it overrides of `[train]`; checked.
+    /// Overrides of `[train]`, checked.
     pub train: Map<String, Json>,
 }
 
-/// The declarations of `[[models]]`; `[models.settings]` is declared by the model's plugin.
+/// The declarations of `[[models]]`. Those of `[models.settings]` come from the model's plugin.
 pub fn model_settings() -> Vec<Setting> {
     vec![
-        Setting::new("name", SettingType::Text, Json::Null, "name in results: letters, digits, _, - and ."),
-        Setting::new("plugin", SettingType::Text, Json::Null, "plugin by name or path; the model's name if left out"),
+        Setting::new("name", SettingType::Text, Json::Null, "name in results, of letters, digits, _, - and ."),
+        Setting::new(
+            "plugin",
+            SettingType::Text,
+            Json::Null,
+            "name or path of the plugin; the model's name if left out",
+        ),
     ]
 }
 
+/// Reads `[[models]]`.
 pub(super) fn models(root: &Map<String, Json>) -> Result<Vec<ModelSpec>> {
     let list = match root.get("models") {
         None => return Ok(Vec::new()),
@@ -36,29 +42,32 @@ pub(super) fn models(root: &Map<String, Json>) -> Result<Vec<ModelSpec>> {
     };
     let declared = model_settings();
     let mut out: Vec<ModelSpec> = Vec::new();
-    for (place, entry) in list.iter().enumerate() {
-        let path = format!("models[{place}]");
+    for (index, entry) in list.iter().enumerate() {
+        let path = format!("models[{index}]");
         let Some(entry) = entry.as_object() else {
             fail!(InvalidSetting, "'{path}': found {entry}, allowed is a table")
         };
-        let mut own = entry.clone();
+        let mut keys = entry.clone();
         let settings = section(entry, &path, "settings")?;
         let train = section(entry, &path, "train")?;
-        own.retain(|key, _| key != "settings" && key != "train");
-        for key in own.keys() {
+        keys.retain(|key, _| key != "settings" && key != "train");
+        for key in keys.keys() {
             let allowed = ["name", "plugin", "settings", "train"];
             if !allowed.contains(&key.as_str()) {
                 return Err(unknown(&format!("{path}.{key}"), key, &allowed));
             }
         }
-        let values = SettingValues::check(&path, &declared, &own)?;
+        let values = SettingValues::check(&path, &declared, &keys)?;
         let name = values.text("name")?.to_owned();
         let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
             fail!(InvalidSetting, "setting '{path}.name': found \"{name}\", allowed are letters, digits, _, - and .");
         }
         if name == EQUAL_WEIGHT || out.iter().any(|other| other.name == name) {
-            fail!(InvalidSetting, "setting '{path}.name': \"{name}\" is taken; every model needs a name of its own");
+            fail!(
+                InvalidSetting,
+                "setting '{path}.name': found \"{name}\", which is taken; every model needs its own name"
+            );
         }
         let plugin = values.text("plugin").map_or_else(|_| name.clone(), str::to_owned);
         out.push(ModelSpec { name, plugin, settings, train });

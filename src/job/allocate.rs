@@ -1,4 +1,4 @@
-//! One fit and one allocation, outside a walk.
+//! One fit and one allocation, without a walk-forward run.
 
 use super::fit::{fit_to_end, members_of};
 use super::{LoadedModel, decide};
@@ -10,9 +10,10 @@ use crate::portfolio::{ConstraintContext, Decision};
 use crate::settings::SettingValues;
 use crate::windows::Window;
 
-/// Fits a model on what is known at `row` and allocates there from cash: weights `[assets]` after constraints. An estimator
-/// is fitted on all rows up to it; a network is trained as in a window that ends there, whose validation span is the last
-/// `validation_months` and whose train span the `train_months` before.
+/// Fits a model on the data known at `row` and allocates there from cash. Returns weights `[assets]` after constraints.
+///
+/// An estimator is fitted on all rows up to `row`. A network is trained as in a window that ends there: its validation
+/// span is the last `validation_months`, its train span the `train_months` before.
 ///
 /// # Errors
 /// Errors of settings, data and the plugin.
@@ -33,9 +34,9 @@ pub fn allocate(
             estimator
         }
         Model::Network(_) => {
-            let known = panel.slice(0..row + 1);
-            let window = Window::before(known.dates(), &experiment.windows)?;
-            fit_to_end(experiment, &known, &window, &model)?
+            let past = panel.slice(0..row + 1);
+            let window = Window::before(past.dates(), &experiment.windows)?;
+            fit_to_end(experiment, &past, &window, &model)?
         }
     };
     let (Decision { mut target, shown, scores, .. }, _) = decide(panel, &*estimator, 0, row)?;

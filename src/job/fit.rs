@@ -15,16 +15,19 @@ use crate::windows::{SampleRule, Window, decisions, fit_rows, train_samples, val
 /// Random stream for the seeds of windows.
 const WINDOW_STREAM: u32 = u32::MAX - 1;
 
-/// A model of a window before its first decision.
+/// The model of a window before its first decision.
 pub(crate) enum Prepared {
-    /// It can decide.
+    /// A model that can decide.
     Ready(Box<dyn Estimator>),
-    /// A network that is yet to be trained.
+    /// A network to be trained.
     Training(Box<Trainer>),
 }
 
-/// Creates the model of a window: an estimator is fitted, a network prepared for training. Also returns the highest row
-/// that the fit is shown.
+/// Creates the model of a window: fits an estimator, prepares the training of a network. Also returns the highest row
+/// that the fit sees.
+///
+/// # Errors
+/// `InvalidData` if the train span is too short or no asset is a member; errors of the model, with the window.
 pub(crate) fn prepare(
     experiment: &Experiment,
     panel: &Panel,
@@ -63,7 +66,7 @@ pub(crate) fn prepare(
     Ok((prepared, shown.end - 1))
 }
 
-/// The model of a window, fitted or trained to the end.
+/// Creates the model of a window and fits it, or trains it to the end.
 pub(crate) fn fit_to_end(
     experiment: &Experiment,
     panel: &Panel,
@@ -79,15 +82,15 @@ pub(crate) fn fit_to_end(
     }
 }
 
-/// Adds to an error which window's model was being fitted.
+/// Adds to an error the window whose model was being fitted.
 pub(crate) fn fit_context(error: Error, window: &Window) -> Error {
     error.context(format!("the model trained from {}", window.train.start))
 }
 
-/// The columns that are a member on at least one of `rows`.
+/// The columns of assets that are members on at least one of `rows`.
 ///
 /// # Errors
-/// `InvalidData` where there is none, as a model of no asset cannot be fitted.
+/// `InvalidData` if there is none, as a model cannot be fitted without assets.
 pub(super) fn members_of(panel: &Panel, rows: Range<usize>) -> Result<Vec<usize>> {
     let member = |column: &usize| rows.clone().any(|row| panel.members(row)[*column]);
     let out: Vec<usize> = (0..panel.assets().len()).filter(member).collect();
@@ -98,13 +101,13 @@ pub(super) fn members_of(panel: &Panel, rows: Range<usize>) -> Result<Vec<usize>
     Ok(out)
 }
 
-/// The seed of a window: a function of the run's seed and the window's index, so that nothing else can move it.
+/// The seed of a window, a function of the run's seed and the window's index alone.
 fn window_seed(seed: u64, window: usize) -> u64 {
     let random = Random::new(seed, WINDOW_STREAM, window as u32);
     u64::from(random.bits(0)) << 32 | u64::from(random.bits(1))
 }
 
-/// Prepares the training of a network on a window: which rows are samples, labels and decisions, and none after them.
+/// Prepares the training of a network in a window. The panel it gets ends with the last row that training may see.
 fn trainer(
     experiment: &Experiment,
     panel: &Panel,
@@ -119,7 +122,7 @@ fn trainer(
     let validation = validation_rows(dates, window, experiment.windows.embargo_days, lag);
     let mut rows = decisions(validation.clone(), lag, |row| portfolio.is_due(dates, row))?;
     if rows.is_empty() {
-        // Nothing is scored; a network with a fixed asset set takes the assets of the train span's last row.
+        // No epoch is scored; a fixed asset set consists of the assets that are eligible at the last train row.
         rows.push(train.end - 1);
     }
     let end = train.end.max(validation.end);
@@ -138,7 +141,7 @@ fn trainer(
     Trainer::new(network, &model.train, span, window_seed(experiment.seed, window.index))
 }
 
-/// Trains every replica to its end.
+/// Trains every replica to the end.
 fn train_to_end(trainer: &mut Trainer, model: &LoadedModel) -> Result<()> {
     while !trainer.is_done() {
         if model.context.cancelled() {

@@ -1,4 +1,4 @@
-//! A model of an experiment with its plugin loaded.
+//! A model of an experiment whose plugin is loaded.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,22 +12,22 @@ use crate::model::{Context, EQUAL_WEIGHT, EqualWeight, Factory};
 use crate::settings::SettingValues;
 use crate::train::TrainSettings;
 
-/// A model of an experiment with its plugin loaded and its settings checked.
+/// A model of an experiment whose plugin is loaded and whose settings are checked.
 pub struct LoadedModel {
-    /// Its name in results.
+    /// The name in results.
     pub name: String,
     pub(crate) factory: Box<dyn Factory>,
     pub(crate) settings: SettingValues,
-    /// Used where the model is a network.
+    /// Only used if the model is a network.
     pub(crate) train: TrainSettings,
     pub(crate) context: Context,
 }
 
 impl LoadedModel {
-    /// The benchmark and every model of an experiment, in the order of the results: equal weight comes first.
+    /// Loads the equal-weight benchmark and then every model of an experiment, in the order of the results.
     ///
     /// # Errors
-    /// Errors of loading plugins; `InvalidSetting` where settings do not pass the plugin's declaration.
+    /// Errors of loading a plugin; `InvalidSetting` if a setting does not match the plugin's declaration.
     pub(crate) fn load_all(experiment: &Experiment, runtime: &Runtime, cancel: &Arc<AtomicBool>) -> Result<Vec<Self>> {
         let context = Context::new(runtime.log.clone(), Arc::clone(cancel));
         let none = SettingValues::check(EQUAL_WEIGHT, &[], &Map::new())?;
@@ -51,7 +51,7 @@ impl LoadedModel {
         if !factory.is_network() && !spec.train.is_empty() {
             fail!(
                 InvalidSetting,
-                "section 'models.{}.train' is given, but plugin '{}' trains itself; leave it out",
+                "section 'models.{}.train' is given, but plugin '{}' fits itself; leave the section out",
                 spec.name,
                 factory.name()
             );
@@ -60,7 +60,7 @@ impl LoadedModel {
         Ok(Self { name: spec.name.clone(), factory, settings, train, context })
     }
 
-    /// The name of its plugin.
+    /// The plugin's name.
     pub fn plugin(&self) -> &str {
         self.factory.name()
     }
@@ -70,17 +70,17 @@ impl LoadedModel {
         self.factory.version()
     }
 
-    /// SHA-256 of the plugin's file; `None` where the plugin is linked into the program.
+    /// SHA-256 of the plugin's file; `None` if the plugin is linked into the program.
     pub fn sha256(&self) -> Option<&str> {
         self.factory.sha256()
     }
 
-    /// The model's settings with defaults filled in.
+    /// The model's settings, with defaults filled in.
     pub fn settings(&self) -> Json {
         self.settings.to_json()
     }
 
-    /// The train settings with defaults filled in, where the model is a network.
+    /// The train settings, with defaults filled in; `None` if the model is not a network.
     pub fn train_settings(&self) -> Option<Json> {
         self.factory.is_network().then(|| self.train.to_json())
     }

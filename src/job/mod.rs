@@ -1,5 +1,5 @@
-//! A job: one model through one window. It is fitted on copies of the window's spans, then asked at each decision row with
-//! a copy that ends there. Runs, tuning, sessions and the conformance checks stand on it.
+//! A job: one model in one window. The model is fitted on copies of the window's spans, and makes each decision from a
+//! copy of the panel that ends at the decision row. Runs, tuning, sessions and conformance checks are built on jobs.
 
 mod allocate;
 mod decide;
@@ -16,5 +16,5 @@ pub(crate) use fit::{Prepared, fit_context, fit_to_end, prepare};
 pub use loaded_model::LoadedModel;
 pub use runtime::Runtime;
 
-/// The message of a step that ends because its caller set the cancel flag.
+/// The message of a step that the caller cancelled.
 pub(crate) const CANCELLED: &str = "the run was cancelled; further steps continue it";

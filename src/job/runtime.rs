@@ -1,4 +1,4 @@
-//! What runs share: threads, plugins and a sink for messages.
+//! What all runs of a program share: plugin search, threads and log.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::model::{LogLevel, LogSink};
 use crate::plugin::PluginSearch;
 
-/// Threads, plugins and a sink for messages; made once by the embedding program and lent to every run.
+/// Plugin search, threads and log, created once by the embedding program and passed to every run.
 ///
 /// # Examples
 /// ```
@@ -19,26 +19,26 @@ use crate::plugin::PluginSearch;
 /// ```
 #[derive(Clone)]
 pub struct Runtime {
-    /// Where plugins are sought.
+    /// Where plugins are searched for.
     pub search: PluginSearch,
-    /// Where parallel loops run.
+    /// Runs parallel loops.
     pub parallel: Arc<dyn Parallel>,
-    /// Where messages go; `None` drops them. [`Runtime::new`] hands them to the [`log`] crate.
+    /// Receives log messages; `None` discards them. [`Runtime::new`] passes them to the [`log`] crate.
     pub log: Option<LogSink>,
 }
 
 impl Runtime {
-    /// A runtime with a thread pool of its own, of `threads` threads or, where that is 0, one per core. Messages of the
-    /// library and of plugins go to the [`log`] crate under the target `walkforge`.
+    /// A runtime with its own thread pool of `threads` threads, 0 for one per core. Messages of the library and of
+    /// plugins go to the [`log`] crate under the target `walkforge`.
     ///
     /// # Errors
-    /// `Io` where the threads cannot be started.
+    /// `Io` if the threads cannot be started.
     pub fn new(search: PluginSearch, threads: usize) -> Result<Self> {
         Ok(Self { search, parallel: Arc::new(Pool::new(threads)?), log: Some(Arc::new(log_crate)) })
     }
 }
 
-/// Hands a message to the `log` crate.
+/// Passes a message to the `log` crate.
 fn log_crate(level: LogLevel, message: &str) {
     let level = match level {
         LogLevel::Error => log::Level::Error,
@@ -57,18 +57,18 @@ mod tests {
     use crate::model::LogLevel;
     use crate::plugin::PluginSearch;
 
-    static HEARD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-    struct Listener;
+    struct Recorder;
 
-    impl log::Log for Listener {
+    impl log::Log for Recorder {
         fn enabled(&self, _: &log::Metadata) -> bool {
             true
         }
 
         fn log(&self, record: &log::Record) {
             if record.target() == "walkforge" {
-                HEARD.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
+                LOGGED.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
             }
         }
 
@@ -76,15 +76,15 @@ mod tests {
     }
 
     #[test]
-    fn messages_go_to_the_log_crate_unless_the_program_says_otherwise() {
-        log::set_logger(&Listener).unwrap();
+    fn messages_go_to_the_log_crate_by_default() {
+        log::set_logger(&Recorder).unwrap();
         log::set_max_level(log::LevelFilter::Trace);
         let runtime = Runtime::new(PluginSearch::default(), 1).unwrap();
         let sink = runtime.log.unwrap();
         sink(LogLevel::Warn, "a column is missing");
         sink(LogLevel::Debug, "details");
-        let heard = HEARD.lock().unwrap();
-        assert!(heard.contains(&"WARN a column is missing".to_owned()), "{heard:?}");
-        assert!(heard.contains(&"DEBUG details".to_owned()), "{heard:?}");
+        let logged = LOGGED.lock().unwrap();
+        assert!(logged.contains(&"WARN a column is missing".to_owned()), "{logged:?}");
+        assert!(logged.contains(&"DEBUG details".to_owned()), "{logged:?}");
     }
 }

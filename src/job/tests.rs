@@ -1,4 +1,4 @@
-//! What a model is shown in a window, by a model that records it.
+//! Which rows a model sees in a window, with a model that records them.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -16,18 +16,20 @@ use crate::panel::{Panel, PanelKind, Past};
 use crate::settings::{Setting, SettingValues};
 use crate::windows::windows;
 
-/// A model that writes down which rows it was shown, and weighs everything alike.
+/// An equal-weight model that records the rows that it sees.
 #[derive(Clone, Default)]
-struct Witness {
-    fits: bool,
-    fitted: Arc<Mutex<Vec<Range<usize>>>>,
-    fitted_on: Arc<Mutex<Vec<usize>>>,
-    asked: Arc<Mutex<Vec<Range<usize>>>>,
+struct Recorder {
+    needs_fit: bool,
+    /// Rows of the train span and of the validation span.
+    fit_rows: Arc<Mutex<Vec<Range<usize>>>>,
+    fit_assets: Arc<Mutex<Vec<usize>>>,
+    /// Rows of each decision.
+    decision_rows: Arc<Mutex<Vec<Range<usize>>>>,
 }
 
-impl Factory for Witness {
+impl Factory for Recorder {
     fn name(&self) -> &'static str {
-        "witness"
+        "recorder"
     }
 
     fn version(&self) -> &'static str {
@@ -43,34 +45,34 @@ impl Factory for Witness {
     }
 }
 
-impl Estimator for Witness {
+impl Estimator for Recorder {
     fn requirements(&self) -> Requirements {
         Requirements { lookback: 40, min_history: 20 }
     }
 
     fn needs_fit(&self) -> bool {
-        self.fits
+        self.needs_fit
     }
 
     fn fit(&mut self, train: &Past, validation: Option<&Past>) -> Result<()> {
-        *self.fitted_on.lock().unwrap() = train.assets().to_vec();
-        self.fitted.lock().unwrap().extend([train.rows()].into_iter().chain(validation.map(Past::rows)));
+        *self.fit_assets.lock().unwrap() = train.assets().to_vec();
+        self.fit_rows.lock().unwrap().extend([train.rows()].into_iter().chain(validation.map(Past::rows)));
         Ok(())
     }
 
     fn weights(&self, past: &Past) -> Result<Vec<f64>> {
-        self.asked.lock().unwrap().push(past.rows());
+        self.decision_rows.lock().unwrap().push(past.rows());
         Ok(vec![1.0 / past.assets().len() as f64; past.assets().len()])
     }
 }
 
-/// The second window of daily dates from 2020-01-01: train February to April (rows 31 to 120), validation May, test
-/// June (rows 152 to 181).
-fn walked(witness: &Witness, lag: usize) -> ModelWindow {
-    tried(witness, lag, |panel| panel).unwrap()
+/// The decisions of the second window of daily dates from 2020-01-01: train February to April (rows 31 to 120),
+/// validation May, test June (rows 152 to 181).
+fn decide_all(recorder: &Recorder, lag: usize) -> ModelWindow {
+    try_decide(recorder, lag, |panel| panel).unwrap()
 }
 
-fn tried(witness: &Witness, lag: usize, change: impl FnOnce(Panel) -> Panel) -> Result<ModelWindow> {
+fn try_decide(recorder: &Recorder, lag: usize, change: impl FnOnce(Panel) -> Panel) -> Result<ModelWindow> {
     let text = "[windows]\ntrain_months = 3\nvalidation_months = 1\ntest_months = 1\nstep_months = 1\n";
     let overrides = [format!("portfolio.execution_lag={lag}"), "portfolio.rebalance=10".to_owned()];
     let experiment = Experiment::from_toml(text, PathBuf::new(), &overrides).unwrap();
@@ -81,33 +83,33 @@ fn tried(witness: &Witness, lag: usize, change: impl FnOnce(Panel) -> Panel) -> 
     assert_eq!((&window.train.rows, &window.test.rows), (&(31..121), &(152..182)));
     let settings = SettingValues::check("", &[], &Map::new()).unwrap();
     let train = experiment.train_settings(None).unwrap();
-    let (factory, context) = (Box::new(witness.clone()), Context::default());
-    let entry = LoadedModel { name: "witness".into(), factory, settings, train, context };
-    let (Prepared::Ready(model), fit) = prepare(&experiment, &panel, &window, &entry)? else { panic!() };
-    decide_window(&experiment, &panel, &window, &entry, &*model, fit)
+    let (factory, context) = (Box::new(recorder.clone()), Context::default());
+    let model = LoadedModel { name: "recorder".into(), factory, settings, train, context };
+    let (Prepared::Ready(estimator), fit) = prepare(&experiment, &panel, &window, &model)? else { panic!() };
+    decide_window(&experiment, &panel, &window, &model, &*estimator, fit)
 }
 
-/// Two assets that are members on the rows given.
+/// Makes asset A a member on the rows `a`, and B on the rows `b`.
 fn members(a: Range<usize>, b: Range<usize>) -> impl FnOnce(Panel) -> Panel {
     let mask: Vec<bool> = (0..200).flat_map(|row| [a.contains(&row), b.contains(&row)]).collect();
     move |panel| panel.with_members(&mask).unwrap()
 }
 
 #[test]
-fn a_window_without_members_is_told_before_a_model_is_asked() {
-    let fits = Witness { fits: true, ..Witness::default() };
-    let error = tried(&fits, 0, members(0..31, 152..200)).unwrap_err().to_string();
+fn a_window_without_members_is_an_error_before_the_model_is_called() {
+    let recorder = Recorder { needs_fit: true, ..Recorder::default() };
+    let error = try_decide(&recorder, 0, members(0..31, 152..200)).unwrap_err().to_string();
     assert_eq!(error, "there is nothing to fit: no asset is a member between 2020-02-01 and 2020-05-31");
-    assert!(fits.fitted.lock().unwrap().is_empty());
-    let error = tried(&Witness::default(), 0, members(0..140, 0..130)).unwrap_err().to_string();
+    assert!(recorder.fit_rows.lock().unwrap().is_empty());
+    let error = try_decide(&Recorder::default(), 0, members(0..140, 0..130)).unwrap_err().to_string();
     assert!(error.starts_with("no asset can be held on 2020-05-20: none is a member"), "{error}");
 }
 
 #[test]
-fn a_window_of_one_asset_holds_it_alone_and_a_member_without_history_waits() {
-    let walked = tried(&Witness::default(), 0, members(0..200, 0..0)).unwrap();
-    assert!(walked.test.iter().all(|decision| decision.target == [1.0, 0.0] && !decision.shown[1]));
-    // B has its first price in row 140: 20 returns by row 160.
+fn a_single_eligible_asset_is_held_alone_until_another_has_enough_history() {
+    let result = try_decide(&Recorder::default(), 0, members(0..200, 0..0)).unwrap();
+    assert!(result.test.iter().all(|decision| decision.target == [1.0, 0.0] && !decision.shown[1]));
+    // B has its first price on row 140, so 20 returns on row 160.
     let late = |_| {
         let dates: Vec<Date> = (0..200).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect();
         let price =
@@ -115,63 +117,64 @@ fn a_window_of_one_asset_holds_it_alone_and_a_member_without_history_waits() {
         let prices: Vec<f64> = (0..200).flat_map(price).collect();
         Panel::from_arrays(PanelKind::Prices, dates, &["A".into(), "B".into()], &prices).unwrap()
     };
-    let walked = tried(&Witness::default(), 0, late).unwrap();
-    let seen: Vec<(usize, bool)> = walked.test.iter().map(|decision| (decision.row, decision.shown[1])).collect();
+    let result = try_decide(&Recorder::default(), 0, late).unwrap();
+    let seen: Vec<(usize, bool)> = result.test.iter().map(|decision| (decision.row, decision.shown[1])).collect();
     assert_eq!(seen, [(151, false), (160, true), (170, true), (180, true)]);
-    assert_eq!((&walked.test[0].target, &walked.test[1].target), (&vec![1.0, 0.0], &vec![0.5, 0.5]));
+    assert_eq!((&result.test[0].target, &result.test[1].target), (&vec![1.0, 0.0], &vec![0.5, 0.5]));
 }
 
 #[test]
-fn one_allocation_fits_on_members_alone_as_a_walk_does() {
+fn an_allocation_fits_on_members_only() {
     let dates: Vec<Date> = (0..60).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect();
     let prices: Vec<f64> = (0..120).map(|cell| 100.0 + f64::from(cell).sin()).collect();
     let mask: Vec<bool> = (0..60).flat_map(|_| [true, false]).collect();
     let panel = Panel::from_arrays(PanelKind::Prices, dates, &["A".into(), "B".into()], &prices).unwrap();
     let panel = panel.with_members(&mask).unwrap();
-    let witness = Witness { fits: true, ..Witness::default() };
+    let recorder = Recorder { needs_fit: true, ..Recorder::default() };
     let settings = SettingValues::check("", &[], &Map::new()).unwrap();
     let experiment = Experiment::from_toml("", PathBuf::new(), &[]).unwrap();
-    let weights = super::allocate(&experiment, &panel, Box::new(witness.clone()), settings, 50).unwrap();
-    assert_eq!((weights, &*witness.fitted_on.lock().unwrap()), (vec![1.0, 0.0], &vec![0]));
-    let (nobody, witness) = (panel.with_members(&[false; 120]).unwrap(), Witness { fits: true, ..Witness::default() });
+    let weights = super::allocate(&experiment, &panel, Box::new(recorder.clone()), settings, 50).unwrap();
+    assert_eq!((weights, &*recorder.fit_assets.lock().unwrap()), (vec![1.0, 0.0], &vec![0]));
+    let (nobody, recorder) =
+        (panel.with_members(&[false; 120]).unwrap(), Recorder { needs_fit: true, ..Recorder::default() });
     let settings = SettingValues::check("", &[], &Map::new()).unwrap();
-    assert!(super::allocate(&experiment, &nobody, Box::new(witness.clone()), settings, 50).is_err());
-    assert!(witness.fitted.lock().unwrap().is_empty());
+    assert!(super::allocate(&experiment, &nobody, Box::new(recorder.clone()), settings, 50).is_err());
+    assert!(recorder.fit_rows.lock().unwrap().is_empty());
 }
 
 #[test]
-fn decisions_over_the_train_span_see_the_train_span_alone() {
+fn decisions_of_the_train_span_see_only_the_train_span() {
     for (lag, last) in [(0, 110), (5, 100)] {
-        let witness = Witness { fits: true, ..Witness::default() };
-        let walked = walked(&witness, lag);
-        let train = walked.train.unwrap();
-        // Every tenth row is a decision row; row 40 has 10 returns in the span, too few. With a lag of 5 the span
-        // ends at row 115, and what is decided on row 110 would be held from row 116.
+        let recorder = Recorder { needs_fit: true, ..Recorder::default() };
+        let result = decide_all(&recorder, lag);
+        let train = result.train.unwrap();
+        // Every tenth row is a decision row. Row 40 has only 10 returns in the span. With a lag of 5 the span ends at
+        // row 115, and a decision on row 110 would be held from row 116.
         let rows: Vec<usize> = train.iter().map(|decision| decision.row).collect();
         assert_eq!(rows, (50..=last).step_by(10).collect::<Vec<_>>(), "lag {lag}");
-        let asked = witness.asked.lock().unwrap();
-        for (row, past) in rows.iter().zip(asked.iter()) {
+        let seen = recorder.decision_rows.lock().unwrap();
+        for (row, past) in rows.iter().zip(seen.iter()) {
             assert_eq!(*past, (row + 1).saturating_sub(40).max(31)..row + 1);
         }
-        assert_eq!(asked[0], 31..51);
-        // Later decisions may look back beyond their span, and never forward.
-        let reaches_back = asked[rows.len()..].iter().any(|past| past.start < 121);
-        assert!(reaches_back && asked.len() == walked.shown.decisions.len());
+        assert_eq!(seen[0], 31..51);
+        // Later decisions may look back beyond their span, but never ahead.
+        let reaches_back = seen[rows.len()..].iter().any(|past| past.start < 121);
+        assert!(reaches_back && seen.len() == result.shown.decisions.len());
         assert!(
-            walked
+            result
                 .shown
                 .decisions
                 .iter()
-                .zip(asked.iter())
+                .zip(seen.iter())
                 .all(|((row, highest), past)| { row == highest && past.end == row + 1 })
         );
-        assert_eq!(*witness.fitted.lock().unwrap(), [31..121 - lag, 121..152 - lag]);
+        assert_eq!(*recorder.fit_rows.lock().unwrap(), [31..121 - lag, 121..152 - lag]);
     }
 }
 
 #[test]
-fn no_time_is_spent_on_the_train_span_of_a_model_that_fits_nothing() {
-    let witness = Witness::default();
-    assert!(walked(&witness, 0).train.is_none());
-    assert!(witness.asked.lock().unwrap().iter().all(|past| past.end > 120));
+fn a_model_without_a_fit_makes_no_train_decisions() {
+    let recorder = Recorder::default();
+    assert!(decide_all(&recorder, 0).train.is_none());
+    assert!(recorder.decision_rows.lock().unwrap().iter().all(|past| past.end > 120));
 }

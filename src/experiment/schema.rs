@@ -1,0 +1,103 @@
+//! Checks a tree of tables, as parsed from TOML or JSON, and builds the experiment from it.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value as Json};
+
+use super::settings::{data_settings, top_settings};
+use super::{Device, Experiment, model_spec};
+use crate::error::{Result, fail};
+use crate::panel::PanelKind;
+use crate::portfolio::PortfolioSettings;
+use crate::settings::{SettingValues, unknown};
+use crate::train::TrainSettings;
+use crate::windows::WindowSettings;
+
+const SECTIONS: [&str; 4] = ["data", "windows", "portfolio", "train"];
+
+impl Experiment {
+    /// Builds an experiment from JSON with the same keys as the TOML file; data paths are relative to `folder`.
+    ///
+    /// # Errors
+    /// `InvalidSetting` that names the setting.
+    pub fn from_json(tree: &Json, folder: PathBuf) -> Result<Self> {
+        let Some(root) = tree.as_object() else {
+            fail!(InvalidSetting, "found {tree}, allowed is a table of settings")
+        };
+        let declared = top_settings();
+        let allowed: Vec<&str> =
+            SECTIONS.into_iter().chain(["models"]).chain(declared.iter().map(|top| top.name.as_str())).collect();
+        for key in root.keys() {
+            if !allowed.contains(&key.as_str()) {
+                return Err(unknown(key, key, &allowed));
+            }
+        }
+        let mut top = root.clone();
+        top.retain(|key, _| declared.iter().any(|setting| setting.name == *key));
+        let top = SettingValues::check("", &declared, &top)?;
+        let mut data = section(root, "", "data")?;
+        let features = features(data.remove("features"))?;
+        let data_values = SettingValues::check("data", &data_settings(), &data)?;
+        let windows_values =
+            SettingValues::check("windows", &WindowSettings::declared(), &section(root, "", "windows")?)?;
+        let data = match (data_values.text("prices"), data_values.text("returns")) {
+            (Ok(_), Ok(_)) => {
+                fail!(InvalidSetting, "settings 'data.prices' and 'data.returns' are both given; one is allowed")
+            }
+            (Ok(file), Err(_)) => Some((PanelKind::Prices, PathBuf::from(file))),
+            (Err(_), Ok(file)) => Some((PanelKind::Returns, PathBuf::from(file))),
+            (Err(_), Err(_)) => None,
+        };
+        let train = section(root, "", "train")?;
+        TrainSettings::from_sections(&train, None)?;
+        let models = model_spec::models(root)?;
+        for model in &models {
+            TrainSettings::from_sections(&train, Some((&format!("models.{}.train", model.name), &model.train)))?;
+        }
+        Ok(Self {
+            train,
+            membership: data_values.text("membership").ok().map(PathBuf::from),
+            stale_rows: data_values.count("stale_rows")?,
+            features,
+            seed: top.count("seed")? as u64,
+            threads: top.count("threads")?,
+            device: Device::parse(top.text("device")?)?,
+            data,
+            windows: WindowSettings::from_values(&windows_values)?,
+            portfolio: PortfolioSettings::from_section(section(root, "", "portfolio")?)?,
+            models,
+            folder,
+            windows_values,
+        })
+    }
+}
+
+/// Reads `[data.features]`: names of feature planes and paths of their files.
+fn features(table: Option<Json>) -> Result<Vec<(String, PathBuf)>> {
+    let table = match table {
+        None => return Ok(Vec::new()),
+        Some(Json::Object(table)) => table,
+        Some(found) => fail!(InvalidSetting, "'data.features': found {found}, allowed is a table of NAME = \"FILE\""),
+    };
+    table
+        .into_iter()
+        .map(|(name, file)| match file {
+            Json::String(file) => Ok((name, PathBuf::from(file))),
+            found => {
+                fail!(InvalidSetting, "setting 'data.features.{name}': found {found}, allowed is the path of a file")
+            }
+        })
+        .collect()
+}
+
+/// The table `name` of the table `parent`, whose path is `path`; empty if it is missing.
+pub(super) fn section(parent: &Map<String, Json>, path: &str, name: &str) -> Result<Map<String, Json>> {
+    match parent.get(name) {
+        None => Ok(Map::new()),
+        Some(Json::Object(table)) => Ok(table.clone()),
+        Some(found) if path.is_empty() => {
+            fail!(InvalidSetting, "'{name}': found {found}, allowed is a table [{name}]")
+        }
+        Some(found) => fail!(InvalidSetting, "'{path}.{name}': found {found}, allowed is a table"),
+    }
+}

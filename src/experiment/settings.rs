@@ -1,0 +1,50 @@
+//! The declarations of `[data]` and of the settings outside all sections.
+
+use serde_json::Value as Json;
+
+use crate::settings::{Setting, SettingType};
+
+/// The declarations of `[data]`.
+pub fn data_settings() -> Vec<Setting> {
+    vec![
+        Setting::new(
+            "prices",
+            SettingType::Text,
+            Json::Null,
+            "file of prices (CSV or Parquet), relative to the experiment file",
+        ),
+        Setting::new("returns", SettingType::Text, Json::Null, "file of simple returns, instead of prices"),
+        Setting::new(
+            "membership",
+            SettingType::Text,
+            Json::Null,
+            "CSV file with the columns ticker, start and end (both days included) that says when each asset may be \
+             held; without it an asset may be held while it has a price",
+        ),
+        Setting::new(
+            "stale_rows",
+            SettingType::Integer(0, 100_000),
+            0,
+            "rows after its last price for which an asset may still be held",
+        ),
+    ]
+}
+
+/// The declarations of the settings outside all sections.
+pub fn top_settings() -> Vec<Setting> {
+    vec![
+        Setting::new(
+            "seed",
+            SettingType::Integer(0, i64::MAX),
+            0,
+            "seed of all random numbers; the same seed gives the same results",
+        ),
+        Setting::new("threads", SettingType::Integer(0, 4096), 0, "number of threads; 0 for one per core"),
+        Setting::new(
+            "device",
+            SettingType::Text,
+            "auto",
+            "device that models run on: auto or cpu; this build has no CUDA",
+        ),
+    ]
+}
