@@ -1,4 +1,5 @@
-//! From decisions to a net return path: each target is held to the constraints with what is known at its row, then executed.
+//! From decisions to a net return path: constraints are applied to each target with what is known at its row, then it
+//! is executed.
 
 use std::ops::Range;
 
@@ -6,38 +7,38 @@ use super::{Account, ConstraintChange, ConstraintContext, Constraints, Path};
 use crate::error::Result;
 use crate::panel::Panel;
 
-/// What a model decided at a row, before constraints; vectors are `[assets]`.
+/// The decision of a model at a row, before constraints. Vectors are `[assets]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// The row.
     pub row: usize,
-    /// Weights; 0 for assets that the model was not shown.
+    /// Target weights; 0 for assets that the model did not see.
     pub target: Vec<f64>,
-    /// Which assets the model was shown.
+    /// Which assets the model saw.
     pub shown: Vec<bool>,
-    /// The model's scores, NaN for assets that it was not shown; `None` where it outputs none.
+    /// The model's scores, NaN for assets that it did not see; `None` if it has no scores.
     pub scores: Option<Vec<f64>>,
 }
 
 /// How decisions become holdings: constraints, costs and execution lag.
 #[derive(Clone, Debug)]
 pub struct ExecutionModel {
-    /// What every target is held to.
+    /// The constraints on every target.
     pub constraints: Constraints,
-    /// Cost in basis points of Σ|w − w⁻|.
+    /// Trading cost in basis points of Σ|w − w⁻|.
     pub cost_bps: f64,
     /// Rows from decision to execution.
     pub lag: usize,
 }
 
-/// A path and the targets and constraint changes that led to it.
+/// A path, with the targets and constraint changes that led to it.
 #[derive(Clone, Debug, Default)]
 pub struct SimulatedPath {
     /// The path.
     pub path: Path,
-    /// Decision rows and the weights ordered there, `[assets]`.
+    /// Decision rows with the weights `[assets]` ordered there, after constraints.
     pub targets: Vec<(usize, Vec<f64>)>,
-    /// Decision rows and what constraints changed there.
+    /// Decision rows with the changes by constraints there.
     pub changes: Vec<(usize, ConstraintChange)>,
 }
 
@@ -47,10 +48,11 @@ impl ExecutionModel {
         Account::new(panel.assets().len(), self.cost_bps, self.lag)
     }
 
-    /// Simulates `rows` with the decisions that are held in them; a decision that is first held after them is not made.
+    /// Simulates `rows`. Decisions that would first be held after them are ignored.
     ///
     /// # Errors
-    /// `Infeasible` with the decision's date where the constraints cannot be met; `InvalidData` where everything is lost.
+    /// `Infeasible` with the date of the decision if the constraints cannot be met; `InvalidData` if the portfolio
+    /// loses everything.
     pub fn simulate(
         &self,
         panel: &Panel,
@@ -62,7 +64,10 @@ impl ExecutionModel {
         self.simulate_until(panel, account, decisions, rows, end)
     }
 
-    /// The same, stopped before the row `stop`.
+    /// As [`ExecutionModel::simulate`], but stops before the row `stop`.
+    ///
+    /// # Errors
+    /// Errors of [`ExecutionModel::simulate`].
     pub fn simulate_until(
         &self,
         panel: &Panel,
@@ -82,7 +87,7 @@ impl ExecutionModel {
         Ok(out)
     }
 
-    /// Holds one decision to the constraints and orders it.
+    /// Applies the constraints to one decision and orders the result.
     fn decide(&self, panel: &Panel, account: &mut Account, decision: &Decision, out: &mut SimulatedPath) -> Result<()> {
         let mut weights = decision.target.clone();
         let context = ConstraintContext {

@@ -1,4 +1,4 @@
-//! From target weights to a net return path: constraints that hold for every model alike, drift, turnover and costs.
+//! From target weights to a net return path: constraints that apply to every model alike, drift, turnover and costs.
 
 mod account;
 mod constraints;

@@ -1,4 +1,4 @@
-//! `[portfolio]`: when a portfolio is rebalanced, what it costs, and what every model's target is held to.
+//! `[portfolio]`: rebalancing, execution, costs, and the constraints on the target weights of every model.
 
 use jiff::civil::Date;
 use serde_json::{Map, Value as Json, json};
@@ -16,44 +16,50 @@ pub fn portfolio_settings() -> Vec<Setting> {
             "rebalance",
             SettingType::Text,
             "monthly",
-            "daily, weekly, monthly, quarterly, or a number of rows: the last row of each period is a decision row",
+            "daily, weekly, monthly, quarterly, or a number of rows; the last row of each period is a decision row",
         ),
         Setting::new(
             "execution_lag",
             SettingType::Integer(0, 20),
             0,
-            "rows from decision to execution: 0 is held from the next row, 1 from the row after",
+            "rows between decision and execution: 0 holds the new weights from the next row, 1 from the row after that",
         ),
         Setting::new(
             "cost_bps",
             SettingType::Real(0.0, 10_000.0),
             10.0,
-            "cost in basis points of the sum of |w - w before|",
+            "trading cost in basis points of the sum of |w - w before|",
         ),
         Setting::new(
             "long_only",
             SettingType::Boolean,
             constraints.long_only,
-            "whether weights are at least 0; else at least -max_weight",
+            "true: weights are at least 0; false: weights are at least -max_weight",
         ),
         Setting::new("max_weight", SettingType::Real(1e-6, 1.0), constraints.max_weight, "largest weight of one asset"),
-        Setting::new("min_weight", SettingType::Real(0.0, 1.0), constraints.min_weight, "a smaller weight is not held"),
+        Setting::new(
+            "min_weight",
+            SettingType::Real(0.0, 1.0),
+            constraints.min_weight,
+            "smallest absolute weight that is held; smaller weights become 0",
+        ),
         Setting::new(
             "top_k",
             SettingType::Integer(1, 1_000_000),
             Json::Null,
-            "most assets held; any number if left out",
+            "largest number of assets held; no limit if left out",
         ),
         Setting::choice(
             "top_k_by",
             constraints.top_by,
-            "whether the top_k are chosen by the model's weights or by its scores",
+            "rank the assets for top_k by the model's weights or by its scores",
         ),
         Setting::new(
             "max_turnover",
             SettingType::Real(0.0, 2.0),
             Json::Null,
-            "largest half of the sum of |w - w before| of a rebalance but the first; any if left out",
+            "largest turnover of a rebalance, half of the sum of |w - w before|, except for the first purchase; no \
+             limit if left out",
         ),
     ]
 }
@@ -61,12 +67,12 @@ pub fn portfolio_settings() -> Vec<Setting> {
 /// The declarations of `[portfolio.groups.NAME]`; `assets` is a list of names.
 pub fn group_settings() -> Vec<Setting> {
     vec![
-        Setting::new("min", SettingType::Real(-1.0, 1.0), 0.0, "least sum of the weights of the group's assets"),
+        Setting::new("min", SettingType::Real(-1.0, 1.0), 0.0, "smallest sum of the weights of the group's assets"),
         Setting::new("max", SettingType::Real(-1.0, 1.0), 1.0, "largest sum of the weights of the group's assets"),
     ]
 }
 
-/// A group as the user names it.
+/// A group with its assets by name.
 #[derive(Clone, Debug, PartialEq)]
 struct NamedGroup {
     name: String,
@@ -78,11 +84,11 @@ struct NamedGroup {
 /// The checked settings of `[portfolio]`.
 #[derive(Clone, Debug)]
 pub struct PortfolioSettings {
-    /// When the portfolio is rebalanced.
+    /// The rebalance schedule.
     pub rebalance: Rebalance,
     /// Rows between decision and execution.
     pub execution_lag: usize,
-    /// Cost of trading in basis points of Σ|Δw|.
+    /// Trading cost in basis points of Σ|w − w⁻|.
     pub cost_bps: f64,
     constraints: Constraints,
     groups: Vec<NamedGroup>,
@@ -90,13 +96,13 @@ pub struct PortfolioSettings {
 }
 
 impl PortfolioSettings {
-    /// Checks the section.
+    /// Checks `[portfolio]`.
     ///
     /// # Errors
-    /// `InvalidSetting` naming the setting.
+    /// `InvalidSetting` that names the setting.
     pub fn from_section(mut section: Map<String, Json>) -> Result<Self> {
         let groups = groups(section.remove("groups"))?;
-        // A number of rows may be written as the number it is.
+        // A number of rows may be given as a number instead of a text.
         if let Some(rebalance) = section.get_mut("rebalance").filter(|rebalance| rebalance.is_u64()) {
             *rebalance = json!(rebalance.to_string());
         }
@@ -128,10 +134,10 @@ impl PortfolioSettings {
         })
     }
 
-    /// The constraints for a panel's assets, in canonical order.
+    /// The constraints for the assets of a panel, which are in canonical order.
     ///
     /// # Errors
-    /// `InvalidSetting` where a group names an asset that is not there.
+    /// `InvalidSetting` if a group names an asset that the panel does not have.
     pub fn constraints(&self, assets: &[String]) -> Result<Constraints> {
         let mut out = self.constraints.clone();
         for group in &self.groups {
@@ -140,7 +146,7 @@ impl PortfolioSettings {
                 let Ok(column) = assets.binary_search(asset) else {
                     fail!(
                         InvalidSetting,
-                        "setting 'portfolio.groups.{}.assets': \"{asset}\" is no asset of the data",
+                        "setting 'portfolio.groups.{}.assets': found \"{asset}\", which is not an asset of the data",
                         group.name
                     );
                 };
@@ -153,51 +159,51 @@ impl PortfolioSettings {
         Ok(out)
     }
 
-    /// What paths of a panel's assets, in canonical order, depend on beside the decisions.
+    /// The execution model for the assets of a panel, which are in canonical order.
     ///
     /// # Errors
-    /// As for [`PortfolioSettings::constraints`].
+    /// Errors of [`PortfolioSettings::constraints`].
     pub fn execution(&self, assets: &[String]) -> Result<ExecutionModel> {
         Ok(ExecutionModel { constraints: self.constraints(assets)?, cost_bps: self.cost_bps, lag: self.execution_lag })
     }
 
-    /// Whether `row` of a calendar is a decision row.
+    /// Whether `row` of the calendar `dates` is a decision row.
     pub fn is_due(&self, dates: &[Date], row: usize) -> bool {
         self.rebalance.is_decision(row, dates[row], dates.get(row + 1).copied())
     }
 
-    /// The rebalance schedule as the settings say it.
+    /// The rebalance schedule as written in the settings.
     pub fn rebalance_text(&self) -> &str {
         self.values.text("rebalance").unwrap_or_default()
     }
 
-    /// What is not at its default, in words, for the report.
+    /// The constraints that differ from their defaults, as label and text, for the report.
     pub fn describe(&self) -> Vec<(&'static str, String)> {
-        let (held, mut out) = (&self.constraints, Vec::new());
+        let (constraints, mut out) = (&self.constraints, Vec::new());
         let percent = |share: f64| format!("{} %", share * 100.0);
-        if !held.long_only {
-            out.push(("Short positions", format!("down to -{}", percent(held.max_weight))));
+        if !constraints.long_only {
+            out.push(("Short positions", format!("down to -{}", percent(constraints.max_weight))));
         }
-        if held.max_weight < 1.0 {
-            out.push(("Largest weight", format!("{} of one asset", percent(held.max_weight))));
+        if constraints.max_weight < 1.0 {
+            out.push(("Largest weight", format!("{} of one asset", percent(constraints.max_weight))));
         }
-        if held.min_weight > 0.0 {
-            out.push(("Least weight", percent(held.min_weight)));
+        if constraints.min_weight > 0.0 {
+            out.push(("Smallest weight", percent(constraints.min_weight)));
         }
-        if let Some(top) = held.top_k {
-            out.push(("Assets held", format!("at most {top}, by {}", held.top_by.name())));
+        if let Some(top) = constraints.top_k {
+            out.push(("Assets held", format!("at most {top}, by {}", constraints.top_by.name())));
         }
-        if let Some(limit) = held.max_turnover {
-            out.push(("Turnover", format!("at most {} a rebalance", percent(limit))));
+        if let Some(limit) = constraints.max_turnover {
+            out.push(("Turnover", format!("at most {} per rebalance", percent(limit))));
         }
         for group in &self.groups {
-            let words = format!("{}, {} to {}", group.name, percent(group.min), percent(group.max));
-            out.push(("Group", words));
+            let text = format!("{}, {} to {}", group.name, percent(group.min), percent(group.max));
+            out.push(("Group", text));
         }
         out
     }
 
-    /// The settings that results depend on, defaults filled in.
+    /// The settings as `run.json` records them, with defaults filled in.
     pub fn effective(&self) -> Json {
         let mut out = self.values.to_json();
         let named = |group: &NamedGroup| {
@@ -212,7 +218,9 @@ fn groups(table: Option<Json>) -> Result<Vec<NamedGroup>> {
     let table = match table {
         None => return Ok(Vec::new()),
         Some(Json::Object(table)) => table,
-        Some(found) => fail!(InvalidSetting, "'portfolio.groups': found {found}, allowed are tables of groups by name"),
+        Some(found) => {
+            fail!(InvalidSetting, "'portfolio.groups': found {found}, allowed are tables [portfolio.groups.NAME]")
+        }
     };
     let mut out = Vec::with_capacity(table.len());
     for (name, group) in table {
@@ -225,7 +233,7 @@ fn groups(table: Option<Json>) -> Result<Vec<NamedGroup>> {
             _ => None,
         };
         let Some(assets) = assets.filter(|assets| !assets.is_empty()) else {
-            fail!(InvalidSetting, "setting '{path}.assets': allowed is a list of at least one asset's name");
+            fail!(InvalidSetting, "setting '{path}.assets': allowed is a list with at least one name of an asset");
         };
         let values = SettingValues::check(&path, &group_settings(), &group)?;
         let (min, max) = (values.real("min")?, values.real("max")?);
@@ -242,25 +250,25 @@ mod tests {
     use super::PortfolioSettings;
     use serde_json::json;
 
-    fn rules(section: &serde_json::Value) -> crate::error::Result<PortfolioSettings> {
+    fn settings(section: &serde_json::Value) -> crate::error::Result<PortfolioSettings> {
         PortfolioSettings::from_section(section.as_object().cloned().unwrap_or_default())
     }
 
     #[test]
-    fn groups_are_named_by_asset_and_kept_in_canonical_order() {
-        let rules = rules(&json!({"groups": {"tech": {"assets": ["MSFT", "AAPL", "AAPL"], "max": 0.4}}, "top_k": 3}));
-        let rules = rules.unwrap();
+    fn groups_name_assets_and_hold_columns_in_canonical_order() {
+        let section = json!({"groups": {"tech": {"assets": ["MSFT", "AAPL", "AAPL"], "max": 0.4}}, "top_k": 3});
+        let settings = settings(&section).unwrap();
         let assets = ["AAPL", "KO", "MSFT"].map(str::to_owned);
-        let constraints = rules.constraints(&assets).unwrap();
+        let constraints = settings.constraints(&assets).unwrap();
         assert_eq!((constraints.groups[0].assets.as_slice(), constraints.groups[0].max), (&[0, 2][..], 0.4));
         assert_eq!((constraints.top_k, constraints.max_turnover), (Some(3), None));
-        let message = rules.constraints(&assets[..2]).unwrap_err().to_string();
-        assert!(message.contains("'portfolio.groups.tech.assets': \"MSFT\" is no asset"), "{message}");
-        assert_eq!(rules.effective()["groups"]["tech"]["max"], 0.4);
+        let message = settings.constraints(&assets[..2]).unwrap_err().to_string();
+        assert!(message.contains("'portfolio.groups.tech.assets': found \"MSFT\", which is not an asset"), "{message}");
+        assert_eq!(settings.effective()["groups"]["tech"]["max"], 0.4);
     }
 
     #[test]
-    fn what_contradicts_itself_is_told() {
+    fn contradictory_settings_are_errors() {
         for (section, expected) in [
             (json!({"min_weight": 0.5, "max_weight": 0.4}), "'portfolio.min_weight': found 0.5, allowed is at most"),
             (json!({"groups": {"a": {"assets": []}}}), "'portfolio.groups.a.assets': allowed is a list"),
@@ -274,7 +282,7 @@ mod tests {
             (json!({"top_k_by": "rank"}), "allowed is one of weight, score"),
             (json!({"max_turnover": -1}), "'portfolio.max_turnover': found -1"),
         ] {
-            let message = rules(&section).unwrap_err().to_string();
+            let message = settings(&section).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
     }

@@ -1,5 +1,5 @@
-//! Constraints on target weights, the same for every model: forced exits, a choice of assets, bounds, a turnover limit.
-//! Every change is told, with the rule and the weight that it moved.
+//! Constraints on target weights, the same for every model: forced exits, limits on the assets held, bounds, a turnover
+//! limit. Everything that changed is recorded, with the rule and the weight that it moved.
 
 mod bounds;
 mod groups;
@@ -9,54 +9,54 @@ use crate::error::{Result, fail};
 use crate::settings::choices;
 use groups::Solver;
 
-/// How far the sum of weights may be from the budget, and a weight from its bound, before a target is changed.
+/// The tolerance for the sum of weights and for their bounds, within which a target is left alone.
 const TOLERANCE: f64 = 1e-12;
-/// The same for what a solver found.
-const SOLVED: f64 = 1e-9;
+/// The same tolerance for the result of the solver.
+const SOLVER_TOLERANCE: f64 = 1e-9;
 
 /// Bounds on the sum of the weights of some assets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// Its name.
+    /// The name, for messages.
     pub name: String,
-    /// Its columns, in order.
+    /// The columns of its assets, in ascending order.
     pub assets: Vec<usize>,
-    /// Least sum.
+    /// Smallest sum.
     pub min: f64,
     /// Largest sum.
     pub max: f64,
 }
 
 choices! {
-    /// By what the `top_k` assets are chosen.
+    /// How assets are ranked for `top_k`.
     pub enum TopBy {
-        /// The model's weights.
+        /// By the absolute weights of the model.
         Weight = "weight",
-        /// The model's scores.
+        /// By the scores of the model.
         Score = "score",
     }
 }
 
-/// What every model's target is held to.
+/// The constraints on the target weights of every model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Constraints {
-    /// Whether weights are at least 0; else they are at least -`max_weight`.
+    /// Whether weights are at least 0; otherwise they are at least -`max_weight`.
     pub long_only: bool,
     /// Largest weight of one asset, above 0 and at most 1.
     pub max_weight: f64,
-    /// A smaller weight, unless it is 0, is not held.
+    /// Smallest absolute weight that is held; smaller weights become 0.
     pub min_weight: f64,
-    /// Most assets held; `None` for any number.
+    /// Largest number of assets held; `None` for no limit.
     pub top_k: Option<usize>,
-    /// By what they are chosen.
+    /// How assets are ranked for `top_k`.
     pub top_by: TopBy,
-    /// Largest ½ Σ|w − w⁻| of a rebalance but the first; `None` for any.
+    /// Largest turnover ½ Σ|w − w⁻| of a rebalance, except for the first purchase; `None` for no limit.
     pub max_turnover: Option<f64>,
-    /// Bounds on sums.
+    /// Bounds on sums of weights.
     pub groups: Vec<Group>,
 }
 
-/// Long-only, nothing else.
+/// Long-only and fully invested, without further limits.
 impl Default for Constraints {
     fn default() -> Self {
         Self {
@@ -71,64 +71,64 @@ impl Default for Constraints {
     }
 }
 
-/// What is known when a target is held to the constraints; every slice is `[assets]`.
+/// What is known about the assets when constraints are applied. Every slice is `[assets]`.
 #[derive(Clone, Copy, Debug)]
 pub struct ConstraintContext<'a> {
-    /// Who may be held.
+    /// Which assets may be held.
     pub members: &'a [bool],
-    /// Whom the model was shown; others stay at exactly 0.
+    /// Which assets the model saw; the others get no weight.
     pub shown: &'a [bool],
-    /// The model's scores, where it gives any.
+    /// The model's scores; `None` if it has none.
     pub scores: Option<&'a [f64]>,
-    /// The weights held at the decision row, after their drift; all 0 in cash.
+    /// The drifted weights held at the decision row; all 0 in cash.
     pub before: &'a [f64],
 }
 
-/// A change that a rule made to a target.
+/// A change that one rule made to a target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConstraintChange {
-    /// `membership`, `top_k`, `min_weight`, `bounds`, `turnover`, or `drift` where the turnover limit keeps a holding
-    /// beyond a bound, or above 0 what is outside the `top_k`, below `min_weight` or not shown to the model.
+    /// `membership`, `top_k`, `min_weight`, `bounds`, `turnover` or `drift`. The last one means that the turnover limit
+    /// keeps weights that another rule forbids: beyond a bound, outside the `top_k`, below `min_weight`, or of assets
+    /// that the model did not see.
     pub rule: &'static str,
-    /// Σ|after − before|; for `membership` the weight sold, for `drift` the weight beyond the bounds.
+    /// Σ|after − before|; for `membership` the weight sold, for `drift` the forbidden weight.
     pub moved: f64,
 }
 
-/// The rules of one decision: which assets may be held at all.
-struct Eligibility {
-    open: Vec<bool>,
-}
-
 impl Constraints {
-    /// Holds `target`, `[assets]`, to the constraints, in this order: non-members leave; assets outside the `top_k` and
-    /// below `min_weight` get an upper bound of 0; the Euclidean projection onto {Σw = 1, bounds, groups}; the largest
-    /// step towards it from what is held that keeps `max_turnover`. A target inside already is left as it is, bit for
-    /// bit.
+    /// Applies the constraints to `target`, `[assets]`, in this order:
+    ///
+    /// 1. non-members are sold;
+    /// 2. assets outside the `top_k`, or below `min_weight`, become ineligible and get the weight 0;
+    /// 3. the target is projected onto {Σw = 1, bounds, groups}, in the Euclidean norm;
+    /// 4. the step from the held weights to the target is shortened to keep `max_turnover`.
+    ///
+    /// A target that satisfies the constraints stays bit for bit as it is.
     ///
     /// # Errors
-    /// `Infeasible` with the constraints and figures where no portfolio satisfies them; `InvalidSetting` where scores are
-    /// asked for that the model does not give.
-    pub fn apply(&self, target: &mut [f64], known: &ConstraintContext) -> Result<Vec<ConstraintChange>> {
+    /// `Infeasible` with the constraints and their values if no portfolio satisfies them; `InvalidSetting` if `top_by`
+    /// needs scores and the model has none.
+    pub fn apply(&self, target: &mut [f64], context: &ConstraintContext) -> Result<Vec<ConstraintChange>> {
         let mut changes = Vec::new();
-        Self::exits(target, known, &mut changes);
-        let mut choice =
-            Eligibility { open: known.members.iter().zip(known.shown).map(|(one, two)| *one && *two).collect() };
-        self.choose_top(target, known, &mut choice, &mut changes)?;
-        let cut = changes.last().is_some_and(|change| change.rule == "top_k");
-        self.project(target, cut, &mut choice, &mut changes)?;
+        Self::sell_non_members(target, context, &mut changes);
+        let mut eligible: Vec<bool> =
+            context.members.iter().zip(context.shown).map(|(member, shown)| *member && *shown).collect();
+        self.keep_top(target, context, &mut eligible, &mut changes)?;
+        let was_cut = changes.last().is_some_and(|change| change.rule == "top_k");
+        self.project(target, was_cut, &mut eligible, &mut changes)?;
         if let Some(limit) = self.max_turnover {
-            turnover::limit(limit, target, known, &mut changes);
-            let beyond = self.beyond(target) + self.unwanted(target, &choice.open);
-            if beyond > SOLVED {
-                changes.push(ConstraintChange { rule: "drift", moved: beyond });
+            turnover::limit(limit, target, context, &mut changes);
+            let forbidden = self.violation(target) + self.ineligible_weight(target, &eligible);
+            if forbidden > SOLVER_TOLERANCE {
+                changes.push(ConstraintChange { rule: "drift", moved: forbidden });
             }
         }
         Ok(changes)
     }
 
-    fn exits(target: &mut [f64], known: &ConstraintContext, changes: &mut Vec<ConstraintChange>) {
+    fn sell_non_members(target: &mut [f64], context: &ConstraintContext, changes: &mut Vec<ConstraintChange>) {
         let mut sold = 0.0;
-        for ((weight, before), member) in target.iter_mut().zip(known.before).zip(known.members) {
+        for ((weight, before), member) in target.iter_mut().zip(context.before).zip(context.members) {
             if !member {
                 sold += before.abs().max(weight.abs());
                 *weight = 0.0;
@@ -139,111 +139,115 @@ impl Constraints {
         }
     }
 
-    fn choose_top(
+    fn keep_top(
         &self,
         target: &mut [f64],
-        known: &ConstraintContext,
-        choice: &mut Eligibility,
+        context: &ConstraintContext,
+        eligible: &mut [bool],
         changes: &mut Vec<ConstraintChange>,
     ) -> Result<()> {
         let Some(top) = self.top_k else { return Ok(()) };
-        let rank = match (self.top_by, known.scores) {
+        let rank = match (self.top_by, context.scores) {
             (TopBy::Weight, _) => target.iter().map(|weight| weight.abs()).collect(),
             (TopBy::Score, Some(scores)) => scores.to_vec(),
             (TopBy::Score, None) => {
                 fail!(InvalidSetting, "setting 'portfolio.top_k_by': found \"score\", but the model gives no scores")
             }
         };
-        let mut order: Vec<usize> = (0..target.len()).filter(|&asset| choice.open[asset]).collect();
-        // Stable: equal ones in order of their names.
+        let mut order: Vec<usize> = (0..target.len()).filter(|&asset| eligible[asset]).collect();
+        // The sort is stable, so ties stay in the order of names.
         order.sort_by(|&one, &two| rank[two].total_cmp(&rank[one]));
-        let closed = order.split_off(top.min(order.len()));
-        close("top_k", &closed, target, choice, changes);
+        let rest = order.split_off(top.min(order.len()));
+        exclude("top_k", &rest, target, eligible, changes);
         Ok(())
     }
 
-    /// Projects, and leaves out what is below `min_weight` until nothing is. Where the choice of the `top_k` cut the
-    /// target, that is judged of what the chosen come to: of many assets each may be small, and of the few left none is.
+    /// Projects the target and excludes weights below `min_weight`, in turns, until there are none. If `top_k` cut the
+    /// target, it is projected first: weights spread over many assets are small, and those of the assets that are kept
+    /// grow.
     fn project(
         &self,
         target: &mut [f64],
-        cut: bool,
-        choice: &mut Eligibility,
+        was_cut: bool,
+        eligible: &mut [bool],
         changes: &mut Vec<ConstraintChange>,
     ) -> Result<()> {
-        let small = |weights: &[f64], open: &[bool]| -> Vec<usize> {
-            let below = |asset: &usize| open[*asset] && weights[*asset].abs() < self.min_weight - TOLERANCE;
-            (0..weights.len()).filter(below).collect()
+        let small = |weights: &[f64], eligible: &[bool]| -> Vec<usize> {
+            let is_small = |asset: &usize| eligible[*asset] && self.is_small(weights[*asset]);
+            (0..weights.len()).filter(is_small).collect()
         };
-        let mut judged = !cut;
+        let mut exclude_small = !was_cut;
         loop {
-            if self.min_weight > 0.0 && std::mem::replace(&mut judged, true) {
-                close("min_weight", &small(target, &choice.open), target, choice, changes);
+            if self.min_weight > 0.0 && std::mem::replace(&mut exclude_small, true) {
+                exclude("min_weight", &small(target, eligible), target, eligible, changes);
             }
-            self.feasible(&choice.open)?;
-            if self.beyond(target) <= TOLERANCE && (target.iter().sum::<f64>() - 1.0).abs() <= TOLERANCE {
+            self.check_feasible(eligible)?;
+            if self.violation(target) <= TOLERANCE && (target.iter().sum::<f64>() - 1.0).abs() <= TOLERANCE {
                 return Ok(());
             }
             let before = target.to_vec();
-            let solver = Solver::new(self, &choice.open);
-            solver.project(target)?;
+            Solver::new(self, eligible).project(target)?;
             let moved = before.iter().zip(&*target).map(|(before, after)| (after - before).abs()).sum();
             changes.push(ConstraintChange { rule: "bounds", moved });
-            if self.min_weight == 0.0 || small(target, &choice.open).is_empty() {
+            if self.min_weight == 0.0 || small(target, eligible).is_empty() {
                 return Ok(());
             }
         }
     }
 
-    /// By how much a target is beyond its bounds, Σ over assets and groups; the budget is not looked at.
-    fn beyond(&self, target: &[f64]) -> f64 {
-        let single: f64 = target.iter().map(|&weight| outside(weight, self.least(), self.max_weight)).sum();
-        let summed = |group: &Group| group.assets.iter().map(|&asset| target[asset]).sum::<f64>();
-        single + self.groups.iter().map(|group| outside(summed(group), group.min, group.max)).sum::<f64>()
+    /// By how much a target violates the bounds, summed over assets and groups. The sum of all weights is not checked.
+    fn violation(&self, target: &[f64]) -> f64 {
+        let assets: f64 = target.iter().map(|&weight| distance(weight, self.lower_bound(), self.max_weight)).sum();
+        let sum = |group: &Group| group.assets.iter().map(|&asset| target[asset]).sum::<f64>();
+        assets + self.groups.iter().map(|group| distance(sum(group), group.min, group.max)).sum::<f64>()
     }
 
-    /// The weight that is held where none should be: of assets that rules closed, and below `min_weight`.
-    fn unwanted(&self, target: &[f64], open: &[bool]) -> f64 {
-        let small = |weight: f64| weight.abs() < self.min_weight - TOLERANCE;
-        let unwanted = target.iter().zip(open).filter(|(weight, open)| !**open || small(**weight));
-        unwanted.map(|(weight, _)| weight.abs()).sum()
+    /// The weight of assets that are not eligible or whose weight is below `min_weight`.
+    fn ineligible_weight(&self, target: &[f64], eligible: &[bool]) -> f64 {
+        let ineligible =
+            target.iter().zip(eligible).filter(|(weight, eligible)| !**eligible || self.is_small(**weight));
+        ineligible.map(|(weight, _)| weight.abs()).sum()
     }
 
-    /// The lower bound of an asset.
-    fn least(&self) -> f64 {
+    fn is_small(&self, weight: f64) -> bool {
+        weight.abs() < self.min_weight - TOLERANCE
+    }
+
+    /// The lower bound on the weight of an asset.
+    fn lower_bound(&self) -> f64 {
         if self.long_only { 0.0 } else { -self.max_weight }
     }
 
-    /// What can be told without a solver, with its figures.
-    fn feasible(&self, open: &[bool]) -> Result<()> {
-        let count = open.iter().filter(|open| **open).count();
+    /// Checks what needs no solver: whether the eligible assets can reach the sums.
+    fn check_feasible(&self, eligible: &[bool]) -> Result<()> {
+        let count = eligible.iter().filter(|eligible| **eligible).count();
         if count as f64 * self.max_weight < 1.0 - TOLERANCE {
             fail!(
                 Infeasible,
                 "{count} assets of at most portfolio.max_weight = {} each cannot add up to 1{}",
                 self.max_weight,
-                self.chosen_by()
+                self.excluded_by()
             );
         }
         for group in &self.groups {
-            let inside = group.assets.iter().filter(|&&asset| open[asset]).count() as f64;
+            let inside = group.assets.iter().filter(|&&asset| eligible[asset]).count() as f64;
             if inside * self.max_weight < group.min - TOLERANCE {
                 fail!(
                     Infeasible,
-                    "group '{}' has {inside} assets of at most portfolio.max_weight = {} each, which cannot add up to its \
-                     min of {}{}",
+                    "group '{}' has {inside} assets of at most portfolio.max_weight = {} each, which cannot add up to \
+                     its min of {}{}",
                     group.name,
                     self.max_weight,
                     group.min,
-                    self.chosen_by()
+                    self.excluded_by()
                 );
             }
         }
         Ok(())
     }
 
-    /// The rules that close assets, for messages.
-    fn chosen_by(&self) -> String {
+    /// The rules that exclude assets, for messages.
+    fn excluded_by(&self) -> String {
         let mut rules = Vec::new();
         if let Some(top) = self.top_k {
             rules.push(format!("portfolio.top_k = {top}"));
@@ -252,30 +256,31 @@ impl Constraints {
             rules.push(format!("portfolio.min_weight = {}", self.min_weight));
         }
         if rules.is_empty() {
-            "; members that the model was shown count".to_owned()
+            "; only members that the model saw are counted".to_owned()
         } else {
-            format!("; {} left them", rules.join(" and "))
+            format!("; {} excluded the others", rules.join(" and "))
         }
     }
 }
 
-fn outside(value: f64, low: f64, high: f64) -> f64 {
+/// The distance of a value from an interval; 0 inside.
+fn distance(value: f64, low: f64, high: f64) -> f64 {
     (low - value).max(value - high).max(0.0)
 }
 
-/// Gives assets an upper bound of 0.
-fn close(
+/// Makes assets ineligible and sets their weights to 0.
+fn exclude(
     rule: &'static str,
-    closed: &[usize],
+    excluded: &[usize],
     target: &mut [f64],
-    choice: &mut Eligibility,
+    eligible: &mut [bool],
     changes: &mut Vec<ConstraintChange>,
 ) {
     let mut moved = 0.0;
-    for &asset in closed {
+    for &asset in excluded {
         moved += target[asset].abs();
         target[asset] = 0.0;
-        choice.open[asset] = false;
+        eligible[asset] = false;
     }
     if moved > 0.0 {
         changes.push(ConstraintChange { rule, moved });
@@ -298,147 +303,147 @@ mod tests {
     }
 
     #[track_caller]
-    fn near(ours: &[f64], expected: &[f64]) {
+    fn assert_near(found: &[f64], expected: &[f64]) {
         assert!(
-            ours.iter().zip(expected).all(|(one, two)| (one - two).abs() < 1e-9),
-            "{ours:?}, expected {expected:?}"
+            found.iter().zip(expected).all(|(one, two)| (one - two).abs() < 1e-9),
+            "found {found:?}, expected {expected:?}"
         );
     }
 
     #[test]
-    fn a_target_inside_is_left_alone_and_a_non_member_leaves() {
+    fn a_feasible_target_is_left_alone_and_a_non_member_is_sold() {
         let mut target = [0.3, 0.7];
         let constraints = Constraints { max_weight: 0.8, ..Constraints::default() };
         assert_eq!(apply(&constraints, &mut target, &[0.0; 2]).unwrap(), []);
         assert_eq!(target, [0.3, 0.7]);
         let mut target = [0.25, 0.25, 0.5];
-        let known = ConstraintContext {
+        let context = ConstraintContext {
             members: &[true, true, false],
             shown: &[true; 3],
             scores: None,
             before: &[0.0, 0.0, 0.4],
         };
-        let changes = constraints.apply(&mut target, &known).unwrap();
+        let changes = constraints.apply(&mut target, &context).unwrap();
         assert_eq!(target, [0.5, 0.5, 0.0]);
         assert_eq!(rules(&changes), ["membership", "bounds"]);
         assert!((changes[0].moved - 0.5).abs() < 1e-15 && (changes[1].moved - 0.5).abs() < 1e-15);
     }
 
     #[test]
-    fn what_the_model_was_not_shown_stays_at_exactly_zero() {
+    fn an_asset_that_the_model_did_not_see_stays_at_exactly_zero() {
         let constraints = Constraints { max_weight: 0.5, ..Constraints::default() };
         let mut target = [0.9, 0.1, 0.0, 0.0];
-        let known = ConstraintContext {
+        let context = ConstraintContext {
             members: &[true; 4],
             shown: &[true, true, true, false],
             scores: None,
             before: &[0.0; 4],
         };
-        constraints.apply(&mut target, &known).unwrap();
-        near(&target, &[0.5, 0.3, 0.2, 0.0]);
+        constraints.apply(&mut target, &context).unwrap();
+        assert_near(&target, &[0.5, 0.3, 0.2, 0.0]);
         assert_eq!(target[3], 0.0);
     }
 
     #[test]
-    fn the_largest_are_kept_by_weight_or_by_score() {
+    fn top_k_keeps_the_largest_by_weight_or_by_score() {
         let constraints = Constraints { top_k: Some(2), ..Constraints::default() };
         let mut target = [0.4, 0.1, 0.3, 0.2];
         assert_eq!(rules(&apply(&constraints, &mut target, &[0.0; 4]).unwrap()), ["top_k", "bounds"]);
-        near(&target, &[0.55, 0.0, 0.45, 0.0]);
+        assert_near(&target, &[0.55, 0.0, 0.45, 0.0]);
         let by_score = Constraints { top_by: TopBy::Score, ..constraints };
         let mut target = [0.4, 0.1, 0.3, 0.2];
         let scores = [0.0, 3.0, 1.0, 2.0];
-        let known =
+        let context =
             ConstraintContext { members: &[true; 4], shown: &[true; 4], scores: Some(&scores), before: &[0.0; 4] };
-        by_score.apply(&mut target, &known).unwrap();
-        near(&target, &[0.0, 0.45, 0.0, 0.55]);
+        by_score.apply(&mut target, &context).unwrap();
+        assert_near(&target, &[0.0, 0.45, 0.0, 0.55]);
         let error = apply(&by_score, &mut target, &[0.0; 4]).unwrap_err();
         assert!(error.to_string().contains("gives no scores"), "{error}");
     }
 
     #[test]
-    fn nothing_below_the_least_weight_is_held_at_the_end() {
+    fn no_weight_below_min_weight_remains() {
         let constraints = Constraints { min_weight: 0.15, max_weight: 0.4, ..Constraints::default() };
         let mut target = [0.7, 0.16, 0.13, 0.01];
         let error = apply(&constraints, &mut target, &[0.0; 4]).unwrap_err();
         assert!(error.to_string().contains("2 assets of at most portfolio.max_weight = 0.4"), "{error}");
         let groups = vec![Group { name: "bonds".into(), assets: vec![1, 2], min: 0.0, max: 0.3 }];
         let constraints = Constraints { min_weight: 0.2, groups, ..Constraints::default() };
-        // The group's bound pushes both of its assets to 0.15; they leave.
+        // The bound of the group reduces both of its assets to 0.15, so they are excluded.
         let mut target = [0.4, 0.3, 0.3];
         let changes = apply(&constraints, &mut target, &[0.0; 3]).unwrap();
-        near(&target, &[1.0, 0.0, 0.0]);
+        assert_near(&target, &[1.0, 0.0, 0.0]);
         assert_eq!(rules(&changes), ["bounds", "min_weight", "bounds"]);
     }
 
     #[test]
-    fn a_cap_spreads_the_rest_evenly() {
+    fn the_excess_over_max_weight_is_spread_evenly() {
         let mut target = [0.6, 0.3, 0.1];
         let constraints = Constraints { max_weight: 0.5, ..Constraints::default() };
         apply(&constraints, &mut target, &[0.0; 3]).unwrap();
-        near(&target, &[0.5, 0.35, 0.15]);
+        assert_near(&target, &[0.5, 0.35, 0.15]);
     }
 
     #[test]
-    fn group_bounds_are_met_by_the_nearest_portfolio() {
-        // Nearest to v under w1 + w2 = 0.5 (active) and w3 + w4 = 0.5: each pair is shifted evenly.
+    fn the_projection_onto_group_bounds_is_the_nearest_portfolio() {
+        // w1 + w2 = 0.5 is active, so w3 + w4 = 0.5, and each pair is shifted evenly.
         let groups = vec![Group { name: "tech".into(), assets: vec![0, 1], min: 0.0, max: 0.5 }];
         let constraints = Constraints { groups, ..Constraints::default() };
         let mut target = [0.5, 0.3, 0.15, 0.05];
         apply(&constraints, &mut target, &[0.0; 4]).unwrap();
-        near(&target, &[0.35, 0.15, 0.3, 0.2]);
+        assert_near(&target, &[0.35, 0.15, 0.3, 0.2]);
         assert!((target.iter().sum::<f64>() - 1.0).abs() < 1e-12);
     }
 
     #[test]
-    fn short_positions_are_allowed_where_the_user_says_so() {
+    fn short_positions_are_allowed_without_long_only() {
         let constraints = Constraints { long_only: false, max_weight: 0.8, ..Constraints::default() };
         let mut target = [0.9, 0.4, -0.3];
         apply(&constraints, &mut target, &[0.0; 3]).unwrap();
-        near(&target, &[0.8, 0.45, -0.25]);
+        assert_near(&target, &[0.8, 0.45, -0.25]);
     }
 
     #[test]
-    fn of_many_assets_the_chosen_few_are_not_too_small_for_the_least_weight() {
+    fn min_weight_applies_to_the_weights_after_top_k() {
         let constraints = Constraints { min_weight: 0.1, top_k: Some(4), ..Constraints::default() };
         let mut target = [0.02; 50];
         let changes = apply(&constraints, &mut target, &[0.0; 50]).unwrap();
-        near(&target[..5], &[0.25, 0.25, 0.25, 0.25, 0.0]);
+        assert_near(&target[..5], &[0.25, 0.25, 0.25, 0.25, 0.0]);
         assert_eq!(rules(&changes), ["top_k", "bounds"]);
-        // Of the chosen, one is too small still.
+        // One of the four is still too small.
         let mut target = [0.5, 0.3, 0.13, 0.02, 0.01, 0.01, 0.01, 0.01, 0.01];
         let changes = apply(&constraints, &mut target, &[0.0; 9]).unwrap();
-        near(&target[..4], &[0.5 + 0.07 / 3.0, 0.3 + 0.07 / 3.0, 0.13 + 0.07 / 3.0, 0.0]);
+        assert_near(&target[..4], &[0.5 + 0.07 / 3.0, 0.3 + 0.07 / 3.0, 0.13 + 0.07 / 3.0, 0.0]);
         assert_eq!(rules(&changes), ["top_k", "bounds", "min_weight", "bounds"]);
     }
 
     #[test]
-    fn what_the_turnover_limit_keeps_beyond_top_k_and_min_weight_is_told_as_drift() {
+    fn weights_that_only_the_turnover_limit_keeps_are_recorded_as_drift() {
         let before = [0.4, 0.4, 0.2];
         let drift = |constraints: &Constraints, target: [f64; 3], shown: [bool; 3]| {
             let mut target = target;
-            let known = ConstraintContext { members: &[true; 3], shown: &shown, scores: None, before: &before };
-            let changes = constraints.apply(&mut target, &known).unwrap();
+            let context = ConstraintContext { members: &[true; 3], shown: &shown, scores: None, before: &before };
+            let changes = constraints.apply(&mut target, &context).unwrap();
             (target, changes.into_iter().find(|change| change.rule == "drift").map_or(0.0, |change| change.moved))
         };
         let limited = Constraints { max_turnover: Some(0.1), ..Constraints::default() };
         let all = [true; 3];
-        // Half of the third one's 0.2 may be sold.
+        // The limit allows half of the third weight to be sold.
         let top = Constraints { top_k: Some(2), ..limited.clone() };
-        let (weights, told) = drift(&top, [0.5, 0.4, 0.1], all);
-        assert!((weights[2] - 0.1).abs() < 1e-12 && (told - weights[2]).abs() < 1e-12, "{weights:?} {told}");
+        let (weights, recorded) = drift(&top, [0.5, 0.4, 0.1], all);
+        assert!((weights[2] - 0.1).abs() < 1e-12 && (recorded - weights[2]).abs() < 1e-12, "{weights:?} {recorded}");
         let small = Constraints { min_weight: 0.15, ..limited.clone() };
-        let (weights, told) = drift(&small, [0.5, 0.5, 0.0], all);
-        assert!((weights[2] - 0.1).abs() < 1e-12 && (told - weights[2]).abs() < 1e-12, "{weights:?} {told}");
-        let (weights, told) = drift(&limited, [0.5, 0.5, 0.0], [true, true, false]);
-        assert!((told - weights[2]).abs() < 1e-12 && weights[2] > 0.05, "{weights:?} {told}");
+        let (weights, recorded) = drift(&small, [0.5, 0.5, 0.0], all);
+        assert!((weights[2] - 0.1).abs() < 1e-12 && (recorded - weights[2]).abs() < 1e-12, "{weights:?} {recorded}");
+        let (weights, recorded) = drift(&limited, [0.5, 0.5, 0.0], [true, true, false]);
+        assert!((recorded - weights[2]).abs() < 1e-12 && weights[2] > 0.05, "{weights:?} {recorded}");
         assert_eq!(drift(&limited, [0.5, 0.4, 0.1], all).1, 0.0);
     }
 
     #[test]
-    fn a_group_whose_members_all_left_is_no_matter_unless_it_must_hold_something() {
+    fn a_group_without_eligible_assets_is_infeasible_only_with_a_positive_min() {
         let group = |min| vec![Group { name: "gone".into(), assets: vec![2, 3], min, max: 0.5 }];
-        let known = ConstraintContext {
+        let context = ConstraintContext {
             members: &[true, true, false, false],
             shown: &[true; 4],
             scores: None,
@@ -446,16 +451,16 @@ mod tests {
         };
         let constraints = Constraints { max_weight: 0.6, groups: group(0.0), ..Constraints::default() };
         let mut target = [0.7, 0.3, 0.0, 0.0];
-        constraints.apply(&mut target, &known).unwrap();
-        near(&target, &[0.6, 0.4, 0.0, 0.0]);
-        let must = Constraints { groups: group(0.1), ..constraints };
-        let error = must.apply(&mut [0.7, 0.3, 0.0, 0.0], &known).unwrap_err();
+        constraints.apply(&mut target, &context).unwrap();
+        assert_near(&target, &[0.6, 0.4, 0.0, 0.0]);
+        let infeasible = Constraints { groups: group(0.1), ..constraints };
+        let error = infeasible.apply(&mut [0.7, 0.3, 0.0, 0.0], &context).unwrap_err();
         assert_eq!(error.code(), Code::Infeasible);
         assert!(error.to_string().contains("group 'gone' has 0 assets"), "{error}");
     }
 
     #[test]
-    fn bounds_nobody_can_meet_are_told() {
+    fn infeasible_bounds_are_reported_with_their_values() {
         let constraints = Constraints { max_weight: 0.3, ..Constraints::default() };
         let error = apply(&constraints, &mut [0.5, 0.5, 0.0], &[0.0; 3]).unwrap_err();
         assert_eq!(error.code(), Code::Infeasible);
@@ -478,29 +483,30 @@ mod tests {
             )
             .unwrap_err()
             .to_string()
-            .contains("portfolio.top_k = 1 left them")
+            .contains("portfolio.top_k = 1 excluded the others")
         );
     }
 
     proptest! {
         #[test]
-        fn a_projection_is_feasible_and_nearer_than_any_other(
+        fn a_projection_is_feasible_and_the_nearest_portfolio(
             start in proptest::collection::vec(-1.0..2.0_f64, 6..12), cap in 0.26..1.0_f64,
             other in proptest::collection::vec(0.0..1.0_f64, 12), grouped in any::<bool>(), share in 0.4..0.8_f64,
         ) {
-            let group = Group { name: "half".into(), assets: (0..start.len() / 2).collect(), min: share - 0.3, max: share };
+            let assets = (0..start.len() / 2).collect();
+            let group = Group { name: "half".into(), assets, min: share - 0.3, max: share };
             let groups = if grouped { vec![group] } else { Vec::new() };
             let constraints = Constraints { max_weight: cap, groups, ..Constraints::default() };
             let mut target = start.clone();
             let outcome = apply(&constraints, &mut target, &vec![0.0; start.len()]);
             prop_assume!(outcome.is_ok());
             prop_assert!((target.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-            prop_assert!(constraints.beyond(&target) < 1e-9);
+            prop_assert!(constraints.violation(&target) < 1e-9);
             prop_assert!(target.iter().all(|weight| *weight >= 0.0));
             // The projection p of v onto a convex set satisfies (v − p)·(q − p) ≤ 0 for each q in it.
             let sum: f64 = other[..start.len()].iter().sum();
             let mix: Vec<f64> = other[..start.len()].iter().map(|value| value / sum).collect();
-            prop_assume!(constraints.beyond(&mix) == 0.0);
+            prop_assume!(constraints.violation(&mix) == 0.0);
             let product: f64 =
                 start.iter().zip(&target).zip(&mix).map(|((v, p), q)| (v - p) * (q - p)).sum();
             prop_assert!(product <= 1e-7, "{product}");

@@ -1,37 +1,37 @@
-//! The turnover limit: the largest step from what is held towards the target.
+//! The turnover limit: the longest step from the held weights to the target that keeps it.
 
 use super::{ConstraintChange, ConstraintContext, TOLERANCE};
 
 /// Replaces `target` by w₀ + θ(w − w₀) with the largest θ in [0, 1] for which ½ Σ|w₀ + θ(w − w₀) − w⁻| is at most
-/// `limit`; w₀ is w⁻ after forced exits, spread over the rest in proportion to |w⁻|. The first purchase is exempt. Where even
-/// the forced exits alone are beyond the limit, θ is 0.
-pub(super) fn limit(limit: f64, target: &mut [f64], known: &ConstraintContext, changes: &mut Vec<ConstraintChange>) {
-    // Shares of |w|: with short positions the weights that stay may add up to nothing, and each would grow without end.
+/// `limit`. Here w⁻ are the held weights and w₀ the same after forced exits, whose weight is spread over the rest in
+/// proportion to |w⁻|. If the forced exits alone exceed the limit, θ is 0. The first purchase is exempt.
+pub(super) fn limit(limit: f64, target: &mut [f64], context: &ConstraintContext, changes: &mut Vec<ConstraintChange>) {
+    // In proportion to |w⁻|, because with short positions the sum of w⁻ may be near 0.
     let (mut kept, mut sold) = (0.0, 0.0);
-    for (held, member) in known.before.iter().zip(known.members) {
+    for (held, member) in context.before.iter().zip(context.members) {
         if *member { kept += held.abs() } else { sold += held }
     }
     if kept <= TOLERANCE {
         return;
     }
-    let start: Vec<f64> = known
+    let start: Vec<f64> = context
         .before
         .iter()
-        .zip(known.members)
+        .zip(context.members)
         .map(|(held, member)| if *member { held + sold * held.abs() / kept } else { 0.0 })
         .collect();
-    // Each term of the turnover is |offset + θ slope|.
+    // The terms of the turnover are |offset + θ · slope|.
     let terms: Vec<(f64, f64)> = start
         .iter()
         .zip(&*target)
-        .zip(known.before)
+        .zip(context.before)
         .map(|((start, target), before)| (start - before, target - start))
         .collect();
     let turnover = |theta: f64| 0.5 * terms.iter().map(|(offset, slope)| (offset + theta * slope).abs()).sum::<f64>();
     if turnover(1.0) <= limit + TOLERANCE {
         return;
     }
-    let theta = largest(&terms, limit);
+    let theta = largest_step(&terms, limit);
     let mut moved = 0.0;
     for (weight, start) in target.iter_mut().zip(&start) {
         let after = start + theta * (*weight - start);
@@ -41,29 +41,30 @@ pub(super) fn limit(limit: f64, target: &mut [f64], known: &ConstraintContext, c
     changes.push(ConstraintChange { rule: "turnover", moved });
 }
 
-/// The largest θ in [0, 1] with ½ Σ|offset + θ slope| ≤ limit, which is not 1; 0 where there is none. The sum is convex and bends
-/// where a term is 0, so from θ = 1 downwards it falls along straight pieces until it meets the limit or rises again.
-fn largest(terms: &[(f64, f64)], limit: f64) -> f64 {
-    let mut bends: Vec<f64> = terms
+/// The largest θ in [0, 1) with ½ Σ|offset + θ · slope| ≤ limit, given that θ = 1 exceeds it; 0 if there is none. The
+/// sum is convex and piecewise linear, with breakpoints where a term is 0, so it is followed down from θ = 1 from one
+/// breakpoint to the next until it meets the limit or rises.
+fn largest_step(terms: &[(f64, f64)], limit: f64) -> f64 {
+    let mut breakpoints: Vec<f64> = terms
         .iter()
         .filter(|(_, slope)| *slope != 0.0)
         .map(|(offset, slope)| -offset / slope)
-        .filter(|bend| (0.0..1.0).contains(bend))
+        .filter(|theta| (0.0..1.0).contains(theta))
         .collect();
-    bends.push(0.0);
-    bends.sort_by(|one, two| two.total_cmp(one));
+    breakpoints.push(0.0);
+    breakpoints.sort_by(|one, two| two.total_cmp(one));
     let turnover = |theta: f64| 0.5 * terms.iter().map(|(offset, slope)| (offset + theta * slope).abs()).sum::<f64>();
-    let (mut right, mut at_right) = (1.0, turnover(1.0));
-    for bend in bends {
-        let here = turnover(bend);
-        if here <= limit {
-            let share = (limit - here) / (at_right - here);
-            return (bend + share * (right - bend)).clamp(0.0, 1.0);
+    let (mut right, mut right_turnover) = (1.0, turnover(1.0));
+    for left in breakpoints {
+        let left_turnover = turnover(left);
+        if left_turnover <= limit {
+            let share = (limit - left_turnover) / (right_turnover - left_turnover);
+            return (left + share * (right - left)).clamp(0.0, 1.0);
         }
-        if here > at_right {
+        if left_turnover > right_turnover {
             break;
         }
-        (right, at_right) = (bend, here);
+        (right, right_turnover) = (left, left_turnover);
     }
     0.0
 }
@@ -73,15 +74,21 @@ mod tests {
     use super::{ConstraintChange, ConstraintContext, limit};
     use proptest::prelude::*;
 
-    fn limited(most: f64, target: &[f64], before: &[f64], members: &[bool]) -> (Vec<f64>, Vec<ConstraintChange>) {
+    fn limited(
+        max_turnover: f64,
+        target: &[f64],
+        before: &[f64],
+        members: &[bool],
+    ) -> (Vec<f64>, Vec<ConstraintChange>) {
         let (mut target, mut changes) = (target.to_vec(), Vec::new());
         let shown = vec![true; before.len()];
-        limit(most, &mut target, &ConstraintContext { members, shown: &shown, scores: None, before }, &mut changes);
+        let context = ConstraintContext { members, shown: &shown, scores: None, before };
+        limit(max_turnover, &mut target, &context, &mut changes);
         (target, changes)
     }
 
     #[test]
-    fn a_step_goes_as_far_as_the_limit_and_the_first_purchase_all_the_way() {
+    fn a_step_is_shortened_to_the_limit_unless_it_is_the_first_purchase() {
         let (weights, changes) = limited(0.1, &[1.0, 0.0], &[0.5, 0.5], &[true; 2]);
         assert_eq!(weights, [0.6, 0.4]);
         assert!((changes[0].moved - 0.8).abs() < 1e-15);
@@ -90,8 +97,8 @@ mod tests {
     }
 
     #[test]
-    fn forced_exits_count_and_leave_the_rest_of_the_limit() {
-        // 0.2 must be sold; spread over the rest the portfolio is (0.5, 0.5, 0), a turnover of 0.2 in itself.
+    fn forced_exits_count_towards_the_limit() {
+        // A forced exit of 0.2, spread over the rest, gives (0.5, 0.5, 0) and a turnover of 0.2.
         let (weights, _) = limited(0.3, &[1.0, 0.0, 0.0], &[0.4, 0.4, 0.2], &[true, true, false]);
         assert!((weights[0] - 0.7).abs() < 1e-12 && weights[2] == 0.0, "{weights:?}");
         let (weights, _) = limited(0.1, &[1.0, 0.0, 0.0], &[0.4, 0.4, 0.2], &[true, true, false]);
@@ -99,17 +106,17 @@ mod tests {
     }
 
     #[test]
-    fn with_short_positions_what_was_sold_is_spread_without_leverage() {
-        // 0.98 is sold; what stays adds up to 0.02, and dividing by that would hold 25 and -24 times the wealth.
+    fn exits_are_spread_without_leverage_over_short_positions() {
+        // 0.98 is sold. The rest sums to 0.02; spreading in proportion to w⁻ / 0.02 would give weights of 25 and -24.
         let (weights, _) = limited(0.3, &[0.0, 1.0, 0.0], &[0.5, -0.48, 0.98], &[true, true, false]);
         assert!(weights.iter().zip([1.0, 0.0, 0.0]).all(|(one, two)| (one - two).abs() < 1e-12), "{weights:?}");
     }
 
     proptest! {
         #[test]
-        fn the_step_is_inside_the_limit_and_no_longer_one_is(
+        fn the_step_is_the_longest_within_the_limit(
             target in proptest::collection::vec(0.0..1.0_f64, 6), before in proptest::collection::vec(0.01..1.0_f64, 6),
-            member in proptest::collection::vec(any::<bool>(), 6), most in 0.01..0.6_f64,
+            member in proptest::collection::vec(any::<bool>(), 6), max_turnover in 0.01..0.6_f64,
         ) {
             prop_assume!(member.iter().any(|member| *member));
             let sum: f64 = target.iter().zip(&member).map(|(weight, member)| if *member { *weight } else { 0.0 }).sum();
@@ -122,16 +129,21 @@ mod tests {
             let start: Vec<f64> =
                 before.iter().zip(&member).map(|(held, member)| if *member { held / kept } else { 0.0 }).collect();
             let turnover = |theta: f64| -> f64 {
-                (0..6).map(|at| (start[at] + theta * (target[at] - start[at]) - before[at]).abs()).sum::<f64>() / 2.0
+                (0..6)
+                    .map(|asset| (start[asset] + theta * (target[asset] - start[asset]) - before[asset]).abs())
+                    .sum::<f64>()
+                    / 2.0
             };
-            // The best of a fine grid of steps.
-            let best = (0..=10_000).map(|step| f64::from(step) / 1e4).filter(|&step| turnover(step) <= most).fold(0.0, f64::max);
-            let (ours, _) = limited(most, &target, &before, &member);
-            let wide = (0..6).max_by(|&one, &two| (target[one] - start[one]).abs().total_cmp(&(target[two] - start[two]).abs())).unwrap();
-            prop_assume!((target[wide] - start[wide]).abs() > 1e-3);
-            let theta = (ours[wide] - start[wide]) / (target[wide] - start[wide]);
-            prop_assert!(theta >= best - 1e-9 && theta <= best + 1.1e-4, "{theta} {best}");
-            prop_assert!(turnover(theta) <= most + 1e-9 || theta < 1e-9);
+            // The longest step on a fine grid.
+            let grid = (0..=10_000).map(|step| f64::from(step) / 1e4);
+            let expected = grid.filter(|&theta| turnover(theta) <= max_turnover).fold(0.0, f64::max);
+            let (found, _) = limited(max_turnover, &target, &before, &member);
+            let change = |asset: usize| (target[asset] - start[asset]).abs();
+            let largest = (0..6).max_by(|&one, &two| change(one).total_cmp(&change(two))).unwrap();
+            prop_assume!(change(largest) > 1e-3);
+            let theta = (found[largest] - start[largest]) / (target[largest] - start[largest]);
+            prop_assert!(theta >= expected - 1e-9 && theta <= expected + 1.1e-4, "{theta} {expected}");
+            prop_assert!(turnover(theta) <= max_turnover + 1e-9 || theta < 1e-9);
         }
     }
 }
