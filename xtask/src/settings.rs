@@ -22,10 +22,10 @@ every setting that has a default. A key that is not listed here is an error that
 `--set section.key=value` changes a setting; `walkforge weights` takes the settings of its one model as
 `--set model.key=value`.
 
-A default of *none* means that the setting may be left out, and that its last column says what that means.
+A default of *none* means that the setting may be left out; the last column says what then happens.
 ";
 
-/// Name and text of the reference.
+/// The text of the reference.
 pub fn generate() -> Result<String, String> {
     let mut out = ABOUT.to_owned();
     section(&mut out, "Before the sections", "", &top_settings());
@@ -45,12 +45,12 @@ pub fn generate() -> Result<String, String> {
     Ok(out)
 }
 
-const DATA: &str = "A panel comes from one file: a date column first, then one column an asset. A program that brings its own \
+const DATA: &str = "A panel comes from one file: a date column first, then one column per asset. A program that brings its own \
                     panel leaves this section out. `[data.features]` names further files of the same shape, \
-                    `NAME = \"FILE\"`, such as traded volume; models see them beside returns.";
-const GROUPS: &str = "One table a group. `assets` is a list of at least one name, and has no default.";
-const TRAIN: &str = "How networks are trained. `[models.train]` overrides it for one model.";
-const MODELS: &str = "One table a model, in the order of the results. The benchmark `equal_weight` is always there and has no \
+                    `NAME = \"FILE\"`, such as traded volume; models see them besides returns.";
+const GROUPS: &str = "One table per group. `assets` is a list of at least one name, and has no default.";
+const TRAIN: &str = "How networks are trained. `[models.train]` overrides these settings for one model.";
+const MODELS: &str = "One table per model, in the order of the results. The benchmark `equal_weight` is always there and has no \
                       table. `[models.settings]` holds what the model's plugin declares, which \
                       `wf_plugin_describe` gives as JSON.";
 
@@ -67,7 +67,7 @@ fn section(out: &mut String, title: &str, about: &str, settings: &[Setting]) {
     }
 }
 
-/// Writes it to `docs/settings.md`.
+/// Writes the reference to `docs/settings.md`.
 pub fn write(root: &Path) -> Result<(), String> {
     let path = root.join("docs/settings.md");
     std::fs::write(&path, generate()?).map_err(|error| format!("cannot write {}: {error}", path.display()))
