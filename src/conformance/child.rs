@@ -135,7 +135,7 @@ fn run(mut command: Command, options: &CheckOptions) -> Result<Ended> {
     let mut child = command.spawn().map_err(|error| Error::io("start", &options.program, &error))?;
     let (stdout, stderr) = (Drain::start(child.stdout.take()), Drain::start(child.stderr.take()));
     let status = wait(&mut child, options.patience).map_err(|error| Error::io("watch", &options.program, &error))?;
-    let left_processes = process::end_group(child.id());
+    let left_processes = process::kill_group(child.id());
     Ok(Ended { status, stdout: stdout.text(), stderr: stderr.text(), left_processes })
 }
 
