@@ -247,7 +247,7 @@ typedef struct wf_settings_service {
 typedef struct wf_log_service {
     // Size of this struct in bytes.
     size_t struct_size;
-    // Sends a message to the host program; `level` is one of `WF_LOG_*`.
+    // Sends a message to the host program; `level` is one of `WF_LOG_*`. A null context discards it.
     void (*write)(const struct wf_context *context, int32_t level, struct wf_string message);
 } wf_log_service;
 
