@@ -95,11 +95,9 @@ pub(super) unsafe fn check(plugin: &str, call: &str, code: i32, error: *mut wf_e
         Some(code @ (Code::InvalidData | Code::InvalidSetting | Code::Cancelled)) => code,
         _ => Code::Plugin,
     };
-    match error.filter(|error| !error.message().trim().is_empty() || error.cause().is_some()) {
-        Some(error) => Err(Error::new(allowed(Some(error.code())), context).caused_by(error)),
-        None => {
-            let message = format!("{context} with code {code} and no message");
-            Err(Error::new(allowed(Code::from_i32(code)), message))
-        }
-    }
+    let Some(error) = error.filter(|error| !error.message().trim().is_empty() || error.cause().is_some()) else {
+        let message = format!("{context} with code {code} and no message");
+        return Err(Error::new(allowed(Code::from_i32(code)), message));
+    };
+    Err(Error::new(allowed(Some(error.code())), context).caused_by(error))
 }

@@ -142,11 +142,11 @@ impl Candidate {
         // SAFETY: loading runs the library's initialisers, and the user chose to run this code.
         let library = unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) }.map_err(refused)?;
         let paths = if by_path { vec![full] } else { Vec::new() };
-        match index {
-            Some(index) => loaded[index].paths.extend(paths),
-            None => {
-                loaded.push(LoadedFile { identity: self.identity, sha256: self.sha256.clone(), paths, file: self.file })
-            }
+        if let Some(index) = index {
+            loaded[index].paths.extend(paths);
+        } else {
+            let sha256 = self.sha256.clone();
+            loaded.push(LoadedFile { identity: self.identity, sha256, paths, file: self.file });
         }
         drop(loaded);
         let init = init_function(&library, &self.path);

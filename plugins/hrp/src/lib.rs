@@ -30,9 +30,9 @@
 //!   changes the risks but not the tree; so it does here. If its sample covariance has no Cholesky factor (more assets
 //!   than returns), skfolio replaces it by a near matrix that has one; here it is used unchanged, which moves weights
 //!   by about 1e-17 for a thousand assets.
-//! - `risk` corresponds to skfolio's `risk_measure` VARIANCE, `STANDARD_DEVIATION`, `MEAN_ABSOLUTE_DEVIATION`,
-//!   `SEMI_DEVIATION` and `CVAR`, and to Riskfolio-Lib's `rm` "MV", "vol", "MAD", "MSV" and "CVaR". Riskfolio-Lib's
-//!   "MV" is the variance: it takes the root and squares it again. Both use the divisor rows − 1 in the semi-deviation.
+//! - `risk` corresponds to skfolio's `risk_measure` `VARIANCE`, `STANDARD_DEVIATION`, `MEAN_ABSOLUTE_DEVIATION`,
+//!   `SEMI_DEVIATION` and `CVAR`, and to Riskfolio-Lib's `rm` `MV`, `vol`, `MAD`, `MSV` and `CVaR`. Riskfolio-Lib's
+//!   `MV` is the variance: it takes the root and squares it again. Both use the divisor rows − 1 in the semi-deviation.
 //! - Bounds on weights and rounding of weights are not part of this model: constraints are the host's. skfolio and
 //!   Riskfolio-Lib have bounds, by default 0 to 1, which have no effect.
 //!
