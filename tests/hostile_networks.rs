@@ -47,7 +47,7 @@ impl Network for Hostile {
         if self.mode == "error in build" {
             return Err(PluginError::data("these data will not do"));
         }
-        let features = program.computed("features", &[Axis::Assets, Axis::Of(3)], false);
+        let features = program.computed("features", &[Axis::Assets, Axis::Fixed(3)], false);
         let scores = program.linear("head", features, 1);
         let scores = program.reshape(scores, &[shape.assets]);
         program.output_scores(scores);

@@ -66,7 +66,7 @@ pub enum AssetSet {
 ///     fn build(&self, shape: &Shape, program: &mut Program) -> Result<(), Error> {
 ///         let returns = program.trailing("returns", LOOKBACK); // [60, assets]
 ///         let returns = program.transpose(returns, &[1, 0]); // [assets, 60]
-///         let momentum = program.computed("momentum", &[Axis::Assets, Axis::Of(1)], true); // [assets, 1]
+///         let momentum = program.computed("momentum", &[Axis::Assets, Axis::Fixed(1)], true); // [assets, 1]
 ///         let x = program.concat(&[returns, momentum], 1); // [assets, 61]
 ///         let x = program.linear("hidden", x, self.hidden);
 ///         let x = program.op("relu", &[x], "");
@@ -166,7 +166,7 @@ pub enum Axis {
     /// The axis of the assets, as long as their number.
     Assets,
     /// An axis of this length.
-    Of(usize),
+    Fixed(usize),
 }
 
 /// The network that [`Network::build`] describes.
@@ -229,7 +229,7 @@ impl Program {
     /// If `normalise` is true, each index of the last axis is standardised with its mean and standard deviation over
     /// the train span. NaN becomes 0 either way.
     pub fn computed(&mut self, name: &str, shape: &[Axis], normalise: bool) -> Value {
-        let axis = |axis: &Axis| if let Axis::Of(length) = axis { *length } else { WF_AXIS_ASSETS };
+        let axis = |axis: &Axis| if let Axis::Fixed(length) = axis { *length } else { WF_AXIS_ASSETS };
         let axes: Vec<usize> = shape.iter().map(axis).collect();
         Value(call!(self.computed(string(name), axes.as_ptr(), axes.len(), i32::from(normalise))))
     }
