@@ -225,7 +225,7 @@ fn the_three_models_of_the_plugin_guide_pass_every_check_and_agree() {
 #[test]
 fn every_op_stands_in_the_table_with_attributes_that_can_be_read() {
     let text = fs::read_to_string(PLUGIN_GUIDE).unwrap();
-    let (_, table) = text.split_once("| op | operands | attributes | gives |\n").unwrap();
+    let (_, table) = text.split_once("| op | operands | attributes | result |\n").unwrap();
     let code = |cell: &str| cell.trim().trim_matches('`').to_owned();
     let mut told = Vec::new();
     for line in table.lines().skip(1).take_while(|line| line.starts_with('|')) {

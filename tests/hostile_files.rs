@@ -61,15 +61,15 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ("KEEPS_POINTERS", "weights", &["SIGSEGV (11) in its weights", "used one after its call"]),
     ("TINY_TABLE", "load", &["fills a table of 8 bytes; at least"]),
     ("HUGE_TABLE", "version", &["went back with 18446744073709551615"]),
-    ("NO_DESCRIBE", "load", &["leaves null in its table what it needs: describe"]),
-    ("EMPTY_DESCRIPTION", "load", &["returned WF_OK from describe and gave no text"]),
-    ("HUGE_DESCRIPTION", "load", &["describes itself in 52428800 bytes; allowed are at most 1048576"]),
-    ("ENDLESS_DESCRIPTION", "load", &["describes itself in 18446744073709551615 bytes"]),
+    ("NO_DESCRIBE", "load", &["leaves required functions null: describe"]),
+    ("EMPTY_DESCRIPTION", "load", &["returned WF_OK from describe without a text"]),
+    ("HUGE_DESCRIPTION", "load", &["has a description of 52428800 bytes; allowed are at most 1048576"]),
+    ("ENDLESS_DESCRIPTION", "load", &["has a description of 18446744073709551615 bytes"]),
     ("STDOUT", "weights", &["wrote to stdout, which belongs to the host program", "weights of 8 assets"]),
     ("SIGNAL_HANDLER", "host", &["the handler of signal 11 was changed"]),
     ("BLOCKED_SIGNALS", "host", &["signals were blocked"]),
     ("FAST_MATH", "host", &["linked with -ffast-math"]),
-    ("ROUNDS_UP", "host", &["numbers are rounded another way"]),
+    ("ROUNDS_UP", "host", &["the rounding mode was changed"]),
     ("LEAK", "leaks", &["memory grew by", "no call may keep what it allocates"]),
     ("THREAD", "host", &["threads were started and left running: 1"]),
     ("DIVIDES", "weights", &["SIGFPE (8) in its weights", "divided an integer by zero"]),
@@ -91,11 +91,11 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ("NET_KINK", "gradient", &["the gradient of parameter 'gate' is 0", "is not differentiable there"]),
     ("NET_NO_OUTPUT", "weights", &["the network of plugin 'hostile' cannot be used", "named no output"]),
     ("NET_WRITES_AFTER", "compute", &["SIGSEGV (11) in its compute", "beyond an array that it was lent"]),
-    ("NET_WRITES_BEFORE", "compute", &["plugin 'hostile' wrote before the first number of the input"]),
+    ("NET_WRITES_BEFORE", "compute", &["plugin 'hostile' wrote before the first element of computed input 0"]),
     ("NET_WRITES_INPUT", "weights", &["SIGSEGV (11) in its compute", "wrote to one that it may only read"]),
     ("NET_KEEPS_POINTERS", "compute", &["SIGSEGV (11) in its compute", "used one after its call"]),
     ("NET_COUNTS_CALLS", "compute", &["compute wrote other values at row", "keep nothing between calls"]),
-    ("NET_IGNORES_CAPACITY", "errors", &["compute returned WF_OK with room for 6 of 7 numbers"]),
+    ("NET_IGNORES_CAPACITY", "errors", &["compute returned WF_OK with a buffer of 6 elements; 7 are needed"]),
     ("NET_DIVIDES", "weights", &["SIGFPE (8) in its compute", "divided an integer by zero"]),
     ("NET_LEAK", "leaks", &["memory grew by", "no call may keep what it allocates"]),
     ("FREES_TWICE", "weights", &["SIGABRT (6) in its destroy", "it said: ", "double free"]),
@@ -129,7 +129,7 @@ fn each_fault_is_named() {
         &["SIGABRT (6)", "an exception left one of its functions; catch everything in each"],
     ));
     if cfg!(target_arch = "x86_64") {
-        faults.push(("faults.c", "FLUSH_TO_ZERO", "host", &["the smallest numbers now round to 0"]));
+        faults.push(("faults.c", "FLUSH_TO_ZERO", "host", &["subnormal numbers are now flushed to 0"]));
     }
     let (left, wrong) = (Mutex::new(faults.into_iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -202,7 +202,7 @@ fn what_is_no_plugin_has_a_clear_outcome() {
     std::fs::write(path("text.so"), "no library at all").unwrap();
     std::fs::write(path("torn.so"), b"\x7fELF and no more").unwrap();
     for (name, words) in
-        [("empty.so", "is empty"), ("text.so", "is no shared library"), ("torn.so", "cannot be loaded: ")]
+        [("empty.so", "is empty"), ("text.so", "is not a shared library"), ("torn.so", "cannot be loaded: ")]
     {
         let output = check(&path(name), &[]);
         named(&output, "load", &[words]).unwrap();

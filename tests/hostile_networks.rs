@@ -47,7 +47,7 @@ impl Network for Hostile {
         if self.mode == "error in build" {
             return Err(PluginError::data("these data will not do"));
         }
-        let features = program.computed("features", &[Axis::Assets, Axis::Of(3)], false);
+        let features = program.computed("features", &[Axis::Assets, Axis::Fixed(3)], false);
         let scores = program.linear("head", features, 1);
         let scores = program.reshape(scores, &[shape.assets]);
         program.output_scores(scores);
@@ -254,21 +254,25 @@ fn each_harm_done_in_the_plugins_own_functions_is_a_clean_error() {
             "plugin 'hostile' failed in build with code 6 and no message".to_owned(),
         ),
         ("fails after a failure", Code::Plugin, format!("{used}op 'gelu' is unknown")),
-        ("a universe that is none", Code::Plugin, "plugin 'hostile' asks for universe 7; allowed are".to_owned()),
+        (
+            "a universe that is none",
+            Code::Plugin,
+            "plugin 'hostile' sets the universe of its requirements to 7; allowed are".to_owned(),
+        ),
         (
             "compute writes nothing",
             Code::Plugin,
-            "plugin 'hostile' wrote nothing at place 0 of computed input 0; every number must be written".to_owned(),
+            "plugin 'hostile' wrote nothing to element 0 of computed input 0; every element must be written".to_owned(),
         ),
         (
             "compute writes infinities",
             Code::Plugin,
-            "plugin 'hostile' wrote an infinite number at place 4 of computed input 0".to_owned(),
+            "plugin 'hostile' wrote an infinite value to element 4 of computed input 0".to_owned(),
         ),
         (
             "compute forgets one",
             Code::Plugin,
-            "plugin 'hostile' wrote nothing at place 7 of computed input 0".to_owned(),
+            "plugin 'hostile' wrote nothing to element 7 of computed input 0".to_owned(),
         ),
         ("compute fails", Code::InvalidData, "plugin 'hostile' failed in compute: these data will not do".to_owned()),
         (
@@ -287,7 +291,7 @@ fn each_harm_done_in_the_plugins_own_functions_is_a_clean_error() {
     told("poor", "none", Code::PluginAbi, "plugin 'hostile' declares a computed input and has no function compute");
     // SAFETY: it keeps the promises of an entry.
     let error = unsafe { register(without_build, "bare") }.err().unwrap();
-    assert_eq!(error.to_string(), "plugin bare leaves null in its table what it needs: build");
+    assert_eq!(error.to_string(), "plugin bare leaves required functions null: build");
 }
 
 #[test]

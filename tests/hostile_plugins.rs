@@ -193,11 +193,11 @@ fn each_harm_is_a_clean_error_and_the_host_goes_on() {
             failed_in(TRAINED, "create", "setting 'mode': found error in create"),
         ),
         ("panic in requirements", Code::Plugin, failed_in(TRAINED, "requirements", panicked)),
-        ("lookback of 0", Code::Plugin, format!("{TRAINED}plugin 'hostile' asks for a lookback of 0 rows")),
+        ("lookback of 0", Code::Plugin, format!("{TRAINED}plugin 'hostile' requires a lookback of 0 rows")),
         (
             "more history than lookback",
             Code::Plugin,
-            format!("{TRAINED}plugin 'hostile' asks for a lookback of 10 rows with 11 finite returns; allowed are"),
+            format!("{TRAINED}plugin 'hostile' requires a lookback of 10 rows with 11 finite returns; allowed are"),
         ),
         (
             "more history than there is",
@@ -209,7 +209,7 @@ fn each_harm_is_a_clean_error_and_the_host_goes_on() {
         (
             "writes nothing",
             Code::Plugin,
-            format!("{DECISION}plugin 'hostile' gave NaN as the weight of A; it must be finite"),
+            format!("{DECISION}plugin 'hostile' returned NaN as the weight of A; every weight must be"),
         ),
         ("panic in weights", Code::Plugin, failed_in(DECISION, "weights", panicked)),
         ("panic with a number", Code::Plugin, failed_in(DECISION, "weights", "the plugin panicked: no message")),
@@ -229,12 +229,12 @@ fn each_harm_is_a_clean_error_and_the_host_goes_on() {
         (
             "not a number",
             Code::Plugin,
-            format!("{DECISION}plugin 'hostile' gave NaN as the weight of B; it must be finite"),
+            format!("{DECISION}plugin 'hostile' returned NaN as the weight of B; every weight must be"),
         ),
         (
             "infinite",
             Code::Plugin,
-            format!("{DECISION}plugin 'hostile' gave inf as the weight of C; it must be finite"),
+            format!("{DECISION}plugin 'hostile' returned inf as the weight of C; every weight must be"),
         ),
         ("wrong sum", Code::Plugin, format!("{DECISION}the weights of plugin 'hostile' sum to 1.001")),
         ("sums to nothing", Code::Plugin, format!("{DECISION}the weights of plugin 'hostile' sum to 0; allowed is 1")),
@@ -337,7 +337,7 @@ fn a_plugin_that_cannot_be_understood_is_refused_with_the_reason() {
     };
     let setting = |fields: &str| whole(&format!(r#"[{{"name": "x", "doc": "", {fields}}}]"#));
     for (description, expected) in [
-        (String::new(), "returned WF_OK from describe and gave no text"),
+        (String::new(), "returned WF_OK from describe without a text"),
         ("{".to_owned(), "the description of plugin odd is not JSON: EOF"),
         ("[[[[".repeat(1000), "is not JSON: recursion limit"),
         ("7".to_owned(), "needs a text 'kind'"),
@@ -352,7 +352,7 @@ fn a_plugin_that_cannot_be_understood_is_refused_with_the_reason() {
         (setting(r#""type": "integer", "maximum": 4, "default": 5"#), "the default 5 of setting 'x' is not"),
         (setting(r#""type": "choice", "choices": []"#), "'choices' of setting 'x' must be a list of at least one"),
         (setting(r#""type": "spell""#), "setting 'x' is of type \"spell\"; allowed are integer, real"),
-        (" ".repeat(50_000_000), "describes itself in 50000000 bytes; allowed are at most 1048576"),
+        (" ".repeat(50_000_000), "has a description of 50000000 bytes; allowed are at most 1048576"),
     ] {
         let error = odd(description.into_bytes(), Table::Filled).err().unwrap();
         let told = error.to_string();
@@ -363,7 +363,11 @@ fn a_plugin_that_cannot_be_understood_is_refused_with_the_reason() {
     assert_eq!(error.code(), Code::PluginAbi);
     assert!(error.to_string().contains("the description of plugin odd is not UTF-8"), "{error}");
     for (table, code, expected) in [
-        (Table::Untouched, Code::PluginAbi, "plugin odd returned WF_OK from its init and filled nothing of the table"),
+        (
+            Table::Untouched,
+            Code::PluginAbi,
+            "plugin odd returned WF_OK from its init function without filling the table",
+        ),
         (Table::Refused, Code::Plugin, "plugin 'odd' failed in init: no licence"),
         (Table::Major(2), Code::PluginAbi, "plugin odd was built for ABI 2, this host has 1"),
         (Table::Major(0), Code::PluginAbi, "plugin odd was built for ABI 0, this host has 1"),

@@ -175,7 +175,7 @@ fn returns_too_large_to_be_squared_are_told() {
         let error = model(&json!({"variant": variant})).unwrap().weights(&past(&returns, 3)).unwrap_err();
         assert_eq!(error.code(), Code::InvalidData);
         assert!(
-            error.to_string().contains("correlation of B and C is no number; their returns may be too large"),
+            error.to_string().contains("correlation of B and C is not finite; their returns may be too large"),
             "{error}"
         );
     }

@@ -10,8 +10,8 @@ use walkforge::panel::{Panel, PanelKind, Past};
 use walkforge::plugin::{Plugin, register};
 use walkforge::settings::SettingValues;
 use walkforge::statistics::{Coefficient, Missing, Sample};
-use walkforge_hrp::leaf_order::turned;
-use walkforge_hrp::linkage::{Linkage, leaf_order, merges};
+use walkforge_hrp::leaf_order::optimal_leaf_order;
+use walkforge_hrp::linkage::{Linkage, cluster, leaf_order};
 
 const LOOKBACK: usize = 756;
 /// No case needs an optimiser, so all agree but for the order of sums.
@@ -220,10 +220,10 @@ fn trees_and_leaf_orders_equal_those_of_scipy_ties_included() {
             "ward" => Linkage::Ward,
             other => panic!("no linkage {other}"),
         };
-        let mut tree = merges(&distances, n, linkage);
+        let mut tree = cluster(&distances, n, linkage);
         let turn = words.len() == 4;
         if turn {
-            tree = turned(&tree, &distances, n);
+            tree = optimal_leaf_order(&tree, &distances, n);
         }
         let column = |key: &str| keys[key].iter().map(|(_, value)| *value).collect::<Vec<f64>>();
         let whole = |key: &str| column(key).into_iter().map(|value| value as usize).collect::<Vec<usize>>();

@@ -116,7 +116,7 @@ fn a_plugin_that_is_not_there_or_is_none_is_told() {
     assert!(error.to_string().contains("no libwalkforge_hrp.so, libhrp.so, hrp.so in tests"), "{error}");
     let error = search.load("tests/plugins.rs").err().unwrap();
     assert_eq!(error.code(), Code::PluginAbi);
-    assert!(error.to_string().contains("is no shared library"), "{error}");
+    assert!(error.to_string().contains("is not a shared library"), "{error}");
 }
 
 #[test]

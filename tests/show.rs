@@ -82,7 +82,7 @@ fn what_cannot_be_shown_ends_with_2_and_the_reason() {
     for (file, arguments, words) in [
         ("tests/no_such_file.so", &[][..], "no_such_file.so"),
         ("Cargo.toml", &[], "Cargo.toml"),
-        (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), &[], "is no shared library"),
+        (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), &[], "is not a shared library"),
         ("tests", &[], "plugin 'tests' was not found"),
         (lstm, &["--set", "hiden_size=3"], "did you mean 'hidden_size'?"),
         (lstm, &["--set", "hidden_size"], "setting 'hidden_size' needs a value: hidden_size=value"),

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// A walkforge plugin in C++: the long-only portfolio of least variance. The sample covariance of the lookback is
-// steadied by a ridge, and the weights are found exactly by an active set.
+// A walkforge plugin in C++: the long-only minimum-variance portfolio. The sample covariance of the lookback is
+// regularised by a ridge, and an active-set method finds the exact weights.
 //
 //   c++ -std=c++17 -O2 -shared -fPIC -Wl,--version-script=plugins/examples/plugin.map -I include
 //       plugins/examples/min_variance.cpp -o libwalkforge_min_variance.so
 //
-// Inside, this is ordinary C++ that throws. No exception may leave a plugin, so every function of its table goes through
-// `guarded`, which makes an error of whatever is thrown. (momentum.c explains the calls one by one.)
+// Inside, this is ordinary C++ that throws. No exception may leave a plugin, so each function of the table that can
+// throw runs in `guarded`, which turns exceptions into errors. (momentum.c explains the calls one by one.)
 
 #include <algorithm>
 #include <cmath>
@@ -28,13 +28,13 @@ const wf_host *host = nullptr;
 
 wf_string text(std::string_view view) { return {view.data(), view.size()}; }
 
-// What is thrown where a code other than WF_E_PLUGIN is to reach the user.
+// An exception with an error code other than WF_E_PLUGIN.
 struct Failure : std::runtime_error {
     Failure(std::int32_t code, const std::string &message) : std::runtime_error(message), code(code) {}
     std::int32_t code;
 };
 
-// Runs `body`, and lets nothing but a code out.
+// Runs `body` and turns any exception into an error and its code.
 template <class Body> std::int32_t guarded(wf_error **error, Body &&body) noexcept {
     const auto failed = [&](std::int32_t code, const char *message) {
         if (error != nullptr) *error = host->error_new(code, text(message), nullptr);
@@ -65,7 +65,7 @@ class Matrix {
     std::vector<double> values_;
 };
 
-// Covariance of the columns. A missing return counts as the mean of its asset.
+// Computes the covariance of the columns. A missing return counts as the mean of its asset.
 Matrix covariance(const wf_past &past) {
     const std::size_t rows = past.rows, assets = past.assets;
     if (rows < 2) throw Failure(WF_E_INVALID_DATA, "a covariance needs at least 2 rows");
@@ -94,7 +94,7 @@ Matrix covariance(const wf_past &past) {
     return out;
 }
 
-// Solves A x = 1 over the `free` rows and columns, by Cholesky.
+// Solves A x = 1 over the `free` rows and columns by Cholesky factorisation.
 std::vector<double> solve_ones(const Matrix &matrix, const std::vector<std::size_t> &free) {
     const std::size_t size = free.size();
     Matrix lower(size);
@@ -123,15 +123,15 @@ std::vector<double> solve_ones(const Matrix &matrix, const std::vector<std::size
     return x;
 }
 
-// The x >= 0 of least x'Ax/2 - sum(x), which is the portfolio of least variance once it is scaled to sum to 1. An active
-// set in the manner of Lawson and Hanson (1974): assets become free one by one, and leave again where they would turn
+// Minimises x'Ax/2 - sum(x) over x >= 0 and scales x to sum to 1, which gives the minimum-variance portfolio. The
+// active-set method of Lawson and Hanson (1974) frees assets one by one and fixes those again that would become
 // negative.
-std::vector<double> least_variance(const Matrix &matrix) {
+std::vector<double> minimise_variance(const Matrix &matrix) {
     const std::size_t assets = matrix.size();
     std::vector<double> x(assets, 0.0);
     std::vector<bool> is_free(assets, false);
     for (std::size_t round = 0; round < 100 * assets; ++round) {
-        // The asset whose entry lowers the variance most.
+        // The asset with the steepest descent enters.
         double steepest = 1e-10;
         std::size_t entering = assets;
         for (std::size_t asset = 0; asset < assets; ++asset) {
@@ -151,22 +151,22 @@ std::vector<double> least_variance(const Matrix &matrix) {
             for (std::size_t asset = 0; asset < assets; ++asset) {
                 if (is_free[asset]) free.push_back(asset);
             }
-            const std::vector<double> wanted = solve_ones(matrix, free);
-            // As far towards the solution as no weight turns negative; whoever stops us leaves.
+            const std::vector<double> target = solve_ones(matrix, free);
+            // Step toward the solution until a weight reaches 0; assets that reach it leave.
             double step = 1.0;
             for (std::size_t k = 0; k < free.size(); ++k) {
-                if (wanted[k] <= 0.0) step = std::min(step, x[free[k]] / (x[free[k]] - wanted[k]));
+                if (target[k] <= 0.0) step = std::min(step, x[free[k]] / (x[free[k]] - target[k]));
             }
             inside = true;
             for (std::size_t k = 0; k < free.size(); ++k) {
                 double &value = x[free[k]];
-                const bool leaves = wanted[k] <= 0.0 && x[free[k]] / (x[free[k]] - wanted[k]) <= step;
-                value = leaves ? 0.0 : value + step * (wanted[k] - value);
+                const bool leaves = target[k] <= 0.0 && x[free[k]] / (x[free[k]] - target[k]) <= step;
+                value = leaves ? 0.0 : value + step * (target[k] - value);
                 if (leaves) is_free[free[k]] = inside = false;
             }
         }
     }
-    throw std::runtime_error("the active set does not settle");
+    throw std::runtime_error("the active-set method did not converge");
 }
 
 class MinVariance {
@@ -189,13 +189,13 @@ class MinVariance {
         mean /= static_cast<double>(past.assets);
         if (!(mean > 0.0)) throw Failure(WF_E_INVALID_DATA, "no return varies over the lookback");
         if (!std::isfinite(mean)) throw Failure(WF_E_INVALID_DATA, "the returns are too large for a covariance");
-        // In units of the mean variance, so that the tolerance of the active set fits any data.
+        // In units of the mean variance, so that one tolerance of the active-set method fits any data.
         Matrix scaled(past.assets);
         for (std::size_t one = 0; one < past.assets; ++one) {
             for (std::size_t other = 0; other < past.assets; ++other) scaled(one, other) = matrix(one, other) / mean;
             scaled(one, one) += ridge_;
         }
-        return least_variance(scaled);
+        return minimise_variance(scaled);
     }
 
   private:
@@ -203,16 +203,16 @@ class MinVariance {
     double ridge_ = 0.0;
 };
 
-// From here on: the table. These functions are called by the host, through C.
+// The functions of the table, which the host calls through C.
 
 std::int32_t describe(wf_string *out, wf_error **) {
     *out = text(R"({"name": "min_variance", "version": "1.0.0", "kind": "estimator",
-        "doc": "the long-only portfolio of least variance",
+        "doc": "the long-only minimum-variance portfolio",
         "settings": [
             {"name": "lookback", "type": "integer", "minimum": 2, "maximum": 100000, "default": 252,
-             "doc": "rows that the covariance is taken from"},
+             "doc": "rows used to estimate the covariance"},
             {"name": "ridge", "type": "real", "minimum": 1e-9, "maximum": 1000.0, "default": 0.01,
-             "doc": "added to each variance, in units of their mean; the larger, the nearer to equal weights"}
+             "doc": "added to each variance, in units of their mean; larger values give more equal weights"}
         ]})");
     return WF_OK;
 }

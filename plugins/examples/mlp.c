@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// A walkforge network in C: a multilayer perceptron that scores each asset by its own past. One set of weights serves all
-// assets, so any universe will do, and assets may join and leave. What goes in for an asset: its last returns, where they are
-// missing, and two numbers that we compute, its momentum and its volatility.
+// A walkforge network in C: a multilayer perceptron that scores each asset by its own past. All assets share one set of
+// parameters, so assets may join and leave at any date. The inputs for an asset are its last returns, which of them are
+// present, and two computed features, momentum and volatility.
 //
-// A network has no arithmetic in it. It says once what is to be computed; the host differentiates, trains and runs that, and
+// A network does no arithmetic on tensors. It describes its layers; the host differentiates, trains and runs them, and
 // turns scores into weights. Build it with
 //
 //   cc -std=c11 -O2 -shared -fPIC -Wl,--version-script=plugins/examples/plugin.map -I include
@@ -41,17 +41,17 @@ static int32_t fail(wf_error **error, int32_t code, const char *message) {
     return code;
 }
 
-// The kind is what makes it a network.
+// `kind` makes this plugin a network.
 static int32_t describe(wf_string *out, wf_error **error) {
     (void)error;
     *out = text("{\"name\": \"mlp\", \"version\": \"1.0.0\", \"kind\": \"network\","
                 " \"doc\": \"a multilayer perceptron that scores each asset by its own past\", \"settings\": ["
                 "{\"name\": \"lookback\", \"type\": \"integer\", \"minimum\": 2, \"maximum\": 10000, \"default\": 60,"
-                " \"doc\": \"rows of returns that the network sees\"},"
+                " \"doc\": \"rows of returns in the input\"},"
                 "{\"name\": \"hidden_size\", \"type\": \"integer\", \"minimum\": 1, \"maximum\": 4096, \"default\": 32,"
                 " \"doc\": \"units of the hidden layer\"},"
                 "{\"name\": \"dropout\", \"type\": \"real\", \"minimum\": 0.0, \"maximum\": 0.95, \"default\": 0.3,"
-                " \"doc\": \"share of hidden units that is dropped in training\"}]}");
+                " \"doc\": \"dropout probability of the hidden layer in training\"}]}");
     return WF_OK;
 }
 
@@ -79,12 +79,12 @@ static int32_t requirements(const void *self, wf_requirements *out, wf_error **e
     const model *model = self;
     out->lookback = model->lookback;
     out->min_history = (model->lookback + 1) / 2;
-    out->universe = WF_UNIVERSE_BY_DATE;
+    out->universe = WF_ASSETS_BY_DATE;
     return WF_OK;
 }
 
-// What is to be computed. A call that cannot be done gives WF_NO_VALUE, and so does every call that is handed one; the host
-// keeps the first failure and tells the user when we return. So nothing is checked here.
+// Describes the network. A call that fails returns WF_NO_VALUE, and so does each call that receives one. The host keeps
+// the first failure and reports it when `build` returns, so nothing needs to be checked here.
 static int32_t build(const void *self, const wf_network_shape *shape, wf_program *program, wf_error **error) {
     const model *model = self;
     const wf_program_service *net = host->get_service(text("program"), 1);
@@ -92,7 +92,7 @@ static int32_t build(const void *self, const wf_network_shape *shape, wf_program
     const size_t features[] = {WF_AXIS_ASSETS, 2};
     char assets[40];
     snprintf(assets, sizeof assets, "shape=[%zu]", shape->assets);
-    // [lookback, assets] twice, one below the other, then a row for each asset, with what we compute behind it.
+    // Two planes [lookback, assets] are stacked and transposed to one row per asset; the computed features follow.
     const wf_value planes[] = {net->trailing(program, text("returns"), model->lookback),
                                net->trailing(program, text("known"), model->lookback)};
     const wf_value both = net->op(program, text("concat"), planes, 2, text("axis=0"));
@@ -107,21 +107,22 @@ static int32_t build(const void *self, const wf_network_shape *shape, wf_program
     return WF_OK;
 }
 
-// A number as networks have them; NaN, for missing, where it is beyond them.
+// Converts to single precision; a value out of range becomes NaN, which means missing.
 static float single(double value) { return fabs(value) <= (double)FLT_MAX ? (float)value : NAN; }
 
-// The features at the last row of `past`, [assets, 2]: growth over the lookback without its last twelfth (12-1 momentum where
-// the lookback is a year), and the deviation of returns. The host scales each with mean and deviation of the train span.
-static int32_t compute(const void *self, size_t input, const wf_past *past, float *out, size_t capacity, wf_error **error) {
+// Computes the features at the last row of `past`, [assets, 2]: growth over the lookback without its last twelfth (12-1
+// momentum for a lookback of one year), and the standard deviation of returns. The host standardises each feature.
+static int32_t compute(const void *self, size_t input, const wf_past *past, float *out, size_t capacity,
+                       wf_error **error) {
     (void)self, (void)input; // there is one input
     if (capacity / 2 < past->assets) return fail(error, WF_E_BUFFER_TOO_SMALL, "the buffer is too small");
     for (size_t asset = 0; asset < past->assets; ++asset) {
         double growth = 1.0, count = 0.0, sum = 0.0, squares = 0.0;
         for (size_t row = 0; row < past->rows; ++row) {
-            const double earned = past->returns[row * past->assets + asset];
-            if (isnan(earned)) continue;
-            if (row < past->rows - past->rows / 12) growth *= 1.0 + earned;
-            count += 1.0, sum += earned, squares += earned * earned;
+            const double value = past->returns[row * past->assets + asset];
+            if (isnan(value)) continue;
+            if (row < past->rows - past->rows / 12) growth *= 1.0 + value;
+            count += 1.0, sum += value, squares += value * value;
         }
         const double variance = squares / count - (sum / count) * (sum / count);
         out[2 * asset] = single(growth - 1.0);
@@ -141,7 +142,8 @@ int32_t wf_plugin_init_mlp(const wf_host *from, wf_plugin_api *out, wf_error **e
     out->create = create;
     out->destroy = destroy;
     out->requirements = requirements;
-    // Networks came with 1.1. The table of an older host ends before these two, and it refuses the kind in its own words.
+    // Networks are part of the ABI since 1.1. The table of an older host ends before these two fields, and that host
+    // reports that it does not know the kind.
     if (out->struct_size > offsetof(wf_plugin_api, compute)) {
         out->build = build;
         out->compute = compute;

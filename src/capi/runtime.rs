@@ -11,7 +11,7 @@ use super::guard::{Handle, HandleType, guard, options, put, string, utf8, wanted
 use crate::device::Parallel;
 use crate::error::{Result, fail};
 use crate::job::Runtime;
-use crate::plugin::service::level_number;
+use crate::plugin::service::level_code;
 use crate::plugin::{PluginSearch, register};
 
 /// Threads, plugin folders and messages, shared by runs.
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn wf_runtime_new(
             let data = UserData(given.log_data);
             made.log = Some(Arc::new(move |level, message: &str| {
                 // SAFETY: the caller's function, with the pointer it asked for.
-                unsafe { log(data.pointer(), level_number(level), string(message)) }
+                unsafe { log(data.pointer(), level_code(level), string(message)) }
             }));
         }
         // SAFETY: as demanded of the caller.

@@ -177,7 +177,7 @@ pub(super) fn errors(subject: &Subject) -> Result<CheckOutcome> {
     let Some(past) = past_at(&panel, &*model, row)?.filter(|past| past.assets().len() > 1) else {
         return Ok(CheckOutcome::Skipped("fewer than two assets of the ordinary data have enough history".to_owned()));
     };
-    Ok(match plugin.answer_into_too_little(&Subject::defaults(&plugin)?, &past)? {
+    Ok(match plugin.probe_small_buffers(&Subject::defaults(&plugin)?, &past)? {
         Some(fault) => CheckOutcome::Failed(format!(
             "{fault}; compare `capacity` with the number of elements to write before anything else"
         )),

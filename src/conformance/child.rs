@@ -137,7 +137,7 @@ fn run(mut command: Command, options: &CheckOptions) -> Result<ChildResult> {
     let mut child = command.spawn().map_err(|error| Error::io("start", &options.program, &error))?;
     let (stdout, stderr) = (OutputReader::start(child.stdout.take()), OutputReader::start(child.stderr.take()));
     let status = wait(&mut child, options.timeout).map_err(|error| Error::io("watch", &options.program, &error))?;
-    let left_processes = process::end_group(child.id());
+    let left_processes = process::kill_group(child.id());
     Ok(ChildResult { status, stdout: stdout.text(), stderr: stderr.text(), left_processes })
 }
 

@@ -5,10 +5,10 @@ use super::network::as_estimator;
 use super::{CheckOutcome, Subject};
 use crate::error::Result;
 use crate::model::{Context, Factory};
-use crate::plugin::checking::process::{self, Surroundings};
+use crate::plugin::checking::process::{self, ProcessState};
 
 pub(super) fn unchanged_host(subject: &Subject) -> Result<CheckOutcome> {
-    let before = Surroundings::now();
+    let before = ProcessState::now();
     let plugin = subject.plugin()?;
     let mut model = Subject::model(&plugin)?;
     if let Some(panel) = panel_for(&*model)? {

@@ -1,4 +1,4 @@
-//! From a plugin's C table to the core's model traits. Everything a plugin answers is checked here.
+//! Adapts a plugin's C table to the core's model traits and checks everything that the plugin returns.
 
 use core::ffi::c_void;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use walkforge_plugin_abi::{WF_OK, wf_error, wf_feature, wf_past, wf_plugin_api, 
 
 use super::description::{Description, ModelKind};
 use super::error::{check, from_c};
-use super::network::universe;
+use super::network::asset_set;
 use crate::error::{Code, Error, Result, fail};
 use crate::model::{AssetSet, Context, Estimator, Factory, Model, Requirements};
 use crate::panel::{Past, days_of};
 use crate::plugin::checking::call_trace::CallTrace;
-use crate::plugin::checking::guarded_memory::{Guarded, Lent};
+use crate::plugin::checking::guarded_memory::{InputArray, OutputArray};
 use crate::plugin::service::{context_handle, settings_handle};
 use crate::settings::{Setting, SettingValues};
 
-/// How far from 1 the sum of a model's weights may be.
+/// Maximum deviation of the sum of a model's weights from 1.
 const SUM_TOLERANCE: f64 = 1e-6;
 
-/// A plugin that was loaded and understood.
+/// A plugin that is loaded and whose table and description are valid.
 #[derive(Clone)]
 pub struct Plugin {
     table: Arc<PluginTable>,
@@ -29,15 +29,18 @@ pub struct Plugin {
     description: String,
 }
 
-/// Where a plugin comes from, and who is told of the calls into it.
+/// The file that a plugin comes from, and the trace of calls into it.
 #[derive(Default)]
 pub(super) struct Origin {
-    /// SHA-256 of its file; none where it is linked into the program.
+    /// SHA-256 of the file; `None` if the plugin is linked into the program.
     pub(super) sha256: Option<String>,
-    pub(super) trail: Option<Arc<CallTrace>>,
+    pub(super) trace: Option<Arc<CallTrace>>,
 }
 
-/// A plugin's functions, all of those that are needed present.
+/// A plugin's functions, all required ones present.
+///
+/// They are called by the contract of `wf_plugin_api`: with a model that the same table made and that is not destroyed,
+/// with arguments that are valid during the call, and with an out-parameter for errors that is null or writable.
 pub(super) struct PluginTable {
     pub(super) name: String,
     pub(super) api: wf_plugin_api,
@@ -45,19 +48,29 @@ pub(super) struct PluginTable {
 }
 
 impl PluginTable {
-    /// Runs `body`, a call into the plugin.
-    pub(super) fn calling<R>(&self, call: &str, body: impl FnOnce() -> R) -> R {
-        CallTrace::around(self.origin.trail.as_deref(), call, body)
+    /// Runs `body`, a call of the plugin's function `call`, and records it in the trace.
+    pub(super) fn traced<R>(&self, call: &str, body: impl FnOnce() -> R) -> R {
+        CallTrace::around(self.origin.trace.as_deref(), call, body)
+    }
+
+    /// Runs `body`, a call of the plugin's function `call` that stores its error through the given pointer, and
+    /// converts the code and the error that it returns.
+    pub(super) fn call(&self, call: &str, body: impl FnOnce(*mut *mut wf_error) -> i32) -> Result<()> {
+        let mut error = core::ptr::null_mut();
+        let code = self.traced(call, || body(&raw mut error));
+        // SAFETY: the plugin stores nothing but an error of `error_new`, and hands it over, by the ABI.
+        unsafe { check(&self.name, call, code, error) }
     }
 }
 
 impl Plugin {
-    /// Understands a filled table: required functions, description, declared settings.
+    /// Validates a table that a plugin filled; `source` names the plugin in messages.
     pub(super) fn new(api: wf_plugin_api, source: &str, origin: Origin) -> Result<Self> {
-        let needed = |functions: &[(&str, bool)]| -> Result<()> {
-            let missing: Vec<&str> = functions.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
+        let require = |functions: &[(&str, bool)]| -> Result<()> {
+            let missing: Vec<&str> =
+                functions.iter().filter(|(_, is_present)| !is_present).map(|(name, _)| *name).collect();
             if !missing.is_empty() {
-                fail!(PluginAbi, "plugin {source} leaves null in its table what it needs: {}", missing.join(", "));
+                fail!(PluginAbi, "plugin {source} leaves required functions null: {}", missing.join(", "));
             }
             Ok(())
         };
@@ -67,21 +80,21 @@ impl Plugin {
             ("destroy", api.destroy.is_some()),
             ("requirements", api.requirements.is_some()),
         ];
-        // Without a description the kind is not known; an estimator is the older one.
+        // Without a description the kind is unknown: report what an estimator lacks.
         if api.describe.is_none() {
-            needed(&[&common[..], &[("weights", api.weights.is_some())]].concat())?;
+            require(&[&common[..], &[("weights", api.weights.is_some())]].concat())?;
         }
         let Description { name, version, kind, settings, text } =
-            Description::read(&api, source, origin.trail.as_deref())?;
-        let own = match kind {
+            Description::read(&api, source, origin.trace.as_deref())?;
+        let of_kind = match kind {
             ModelKind::Estimator => ("weights", api.weights.is_some()),
             ModelKind::Network => ("build", api.build.is_some()),
         };
-        needed(&[&common[..], &[own]].concat())?;
+        require(&[&common[..], &[of_kind]].concat())?;
         Ok(Self { version, kind, settings, table: Arc::new(PluginTable { name, api, origin }), description: text })
     }
 
-    /// What the plugin says of itself, as JSON.
+    /// The plugin's description of itself, as JSON.
     pub fn description(&self) -> &str {
         &self.description
     }
@@ -118,23 +131,25 @@ impl Factory for Plugin {
 }
 
 impl Plugin {
-    /// Makes a model.
+    /// Creates a model.
     pub(super) fn instance(&self, settings: &SettingValues, context: &Context) -> Result<Instance> {
         let table = Arc::clone(&self.table);
-        let mut instance = core::ptr::null_mut();
-        let mut error = core::ptr::null_mut();
+        let mut handle = core::ptr::null_mut();
         let create = table.api.create.ok_or_else(|| missing(&table.name, "create"))?;
-        // SAFETY: settings and context live during the call; both out-parameters are ours.
-        unsafe {
-            let (context, settings) = (context_handle(context), settings_handle(settings));
-            let status = table.calling("create", || create(context, settings, &raw mut instance, &raw mut error));
-            check(&table.name, "create", status, error)?;
-        }
-        let needs = Requirements { lookback: 1, min_history: 0 };
-        let universe = AssetSet::ByDate;
-        let mut model = Instance { table, handle: instance, needs, universe, context: context.clone() };
-        (model.needs, model.universe) = model.ask_requirements()?;
-        Ok(model)
+        table.call("create", |error| {
+            // SAFETY: context and settings live during the call; `handle` is a local variable.
+            unsafe { create(context_handle(context), settings_handle(settings), &raw mut handle, error) }
+        })?;
+        // Made before the requirements are read, so that it is destroyed if that fails.
+        let mut instance = Instance {
+            table,
+            handle,
+            requirements: Requirements { lookback: 1, min_history: 0 },
+            asset_set: AssetSet::ByDate,
+            context: context.clone(),
+        };
+        (instance.requirements, instance.asset_set) = instance.read_requirements()?;
+        Ok(instance)
     }
 }
 
@@ -142,57 +157,56 @@ fn missing(plugin: &str, call: &str) -> Error {
     Error::new(Code::PluginAbi, format!("plugin '{plugin}' has no function {call}"))
 }
 
-/// One model of a plugin.
+/// A model of a plugin.
 pub(super) struct Instance {
     pub(super) table: Arc<PluginTable>,
+    /// The plugin's pointer to the model: made by its `create`, destroyed when this is dropped.
     pub(super) handle: *mut c_void,
-    pub(super) needs: Requirements,
-    /// Of a network.
-    pub(super) universe: AssetSet,
+    pub(super) requirements: Requirements,
+    /// Used for networks only.
+    pub(super) asset_set: AssetSet,
     pub(super) context: Context,
 }
 
-// SAFETY: the ABI lets a model move between threads, and `weights` be called by many at once; `fit` takes `&mut`.
+// SAFETY: by the ABI a model may move between threads.
 unsafe impl Send for Instance {}
-// SAFETY: as above.
+// SAFETY: by the ABI many threads may call the functions that take a const model; `fit` takes `&mut self`.
 unsafe impl Sync for Instance {}
 
 impl Instance {
-    fn ask_requirements(&self) -> Result<(Requirements, AssetSet)> {
+    fn read_requirements(&self) -> Result<(Requirements, AssetSet)> {
         let name = &self.table.name;
-        let call = self.table.api.requirements.ok_or_else(|| missing(name, "requirements"))?;
+        let requirements = self.table.api.requirements.ok_or_else(|| missing(name, "requirements"))?;
         let mut out =
             wf_requirements { struct_size: size_of::<wf_requirements>(), lookback: 0, min_history: 0, universe: 0 };
-        let mut error = core::ptr::null_mut();
-        // SAFETY: the instance is the plugin's own; both out-parameters are ours.
-        unsafe {
-            let status = self.table.calling("requirements", || call(self.handle, &raw mut out, &raw mut error));
-            check(name, "requirements", status, error)?;
-        }
+        self.table.call("requirements", |error| {
+            // SAFETY: the model is alive; `out` is a local variable that starts with its size.
+            unsafe { requirements(self.handle, &raw mut out, error) }
+        })?;
         let wf_requirements { lookback, min_history, .. } = out;
         if lookback == 0 || min_history > lookback {
             fail!(
                 Plugin,
-                "plugin '{name}' asks for a lookback of {lookback} rows with {min_history} finite returns; allowed are \
+                "plugin '{name}' requires a lookback of {lookback} rows with {min_history} finite returns; allowed are \
                  at least 1 row and no more returns than rows"
             );
         }
-        Ok((Requirements { lookback, min_history }, universe(name, out.universe)?))
+        Ok((Requirements { lookback, min_history }, asset_set(name, out.universe)?))
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
         if let Some(destroy) = self.table.api.destroy {
-            // SAFETY: made by this plugin's `create`, destroyed once.
-            self.table.calling("destroy", || unsafe { destroy(self.handle) });
+            // SAFETY: the model is alive and is destroyed once, here.
+            self.table.traced("destroy", || unsafe { destroy(self.handle) });
         }
     }
 }
 
 impl Estimator for Instance {
     fn requirements(&self) -> Requirements {
-        self.needs
+        self.requirements
     }
 
     fn needs_fit(&self) -> bool {
@@ -204,19 +218,17 @@ impl Estimator for Instance {
         let train = PastView::new(train, &self.context)?;
         let validation = validation.map(|validation| PastView::new(validation, &self.context)).transpose()?;
         let (train, validation) = (train.as_c()?, validation.as_ref().map(PastView::as_c).transpose()?);
-        let validation = validation.as_ref().map_or(core::ptr::null(), Lent::as_ptr);
-        let mut error = core::ptr::null_mut();
-        // SAFETY: the instance is the plugin's own and ours alone (`&mut`); the pasts live during the call.
-        unsafe {
-            let status = self.table.calling("fit", || fit(self.handle, train.as_ptr(), validation, &raw mut error));
-            check(&self.table.name, "fit", status, error)
-        }
+        let validation = validation.as_ref().map_or(core::ptr::null(), InputArray::as_ptr);
+        self.table.call("fit", |error| {
+            // SAFETY: the model is alive and nobody else uses it (`&mut self`); the pasts live during the call.
+            unsafe { fit(self.handle, train.as_ptr(), validation, error) }
+        })
     }
 
     fn weights(&self, past: &Past) -> Result<Vec<f64>> {
         let name = &self.table.name;
-        let call = self.table.api.weights.ok_or_else(|| missing(name, "weights"))?;
-        let out = self.answer("weights", "weight", call, past)?;
+        let weights = self.table.api.weights.ok_or_else(|| missing(name, "weights"))?;
+        let out = self.read_per_asset("weights", "weight", weights, past)?;
         let sum: f64 = out.iter().sum();
         if (sum - 1.0).abs() > SUM_TOLERANCE {
             fail!(Plugin, "the weights of plugin '{name}' sum to {sum}; allowed is 1 within {SUM_TOLERANCE}");
@@ -225,125 +237,121 @@ impl Estimator for Instance {
     }
 
     fn scores(&self, past: &Past) -> Result<Option<Vec<f64>>> {
-        self.table.api.scores.map(|call| self.answer("scores", "score", call, past)).transpose()
+        self.table.api.scores.map(|scores| self.read_per_asset("scores", "score", scores, past)).transpose()
     }
 }
 
-/// A function that answers with a number for each asset.
-type Answer = unsafe extern "C" fn(*const c_void, *const wf_past, *mut f64, usize, *mut *mut wf_error) -> i32;
+/// A function of the table that writes one value per asset.
+type PerAsset = unsafe extern "C" fn(*const c_void, *const wf_past, *mut f64, usize, *mut *mut wf_error) -> i32;
 
 impl Instance {
-    /// Asks for weights with room for `capacity` numbers, too few; says what was wrong with how it was refused.
-    pub(super) fn weigh_into(&self, past: &Past, capacity: usize, with_error: bool) -> Result<Option<String>> {
-        let call = self.table.api.weights.ok_or_else(|| missing(&self.table.name, "weights"))?;
-        let mut room = Guarded::new(&vec![f64::NAN; capacity.max(1)])?;
-        let shown = PastView::new(past, &self.context)?;
-        let view = shown.as_c()?;
-        let mut error = core::ptr::null_mut();
-        let place = if with_error { &raw mut error } else { core::ptr::null_mut() };
-        // SAFETY: the past lives during the call; there is room for `capacity` numbers.
-        let (status, error) = unsafe {
-            let room = room.as_mut_ptr();
-            let status = self.table.calling("weights", || call(self.handle, view.as_ptr(), room, capacity, place));
-            (status, from_c(error))
-        };
-        let wrote = room.to_vec().iter().any(|value| !value.is_nan());
-        let silent = with_error && error.is_none_or(|error| error.message().is_empty());
-        Ok(refused("weights", capacity, status, wrote, silent))
+    /// Calls `weights` with a buffer of `capacity` elements, one too few, and with or without an error pointer. Returns
+    /// what was wrong with the way in which it failed.
+    pub(super) fn probe_weights(&self, past: &Past, capacity: usize, with_error: bool) -> Result<Option<String>> {
+        let weights = self.table.api.weights.ok_or_else(|| missing(&self.table.name, "weights"))?;
+        self.probe("weights", past, f64::NAN, capacity, with_error, |view, out, error| {
+            // SAFETY: the model is alive, the past lives during the call, and `out` has `capacity` elements.
+            unsafe { weights(self.handle, view, out, capacity, error) }
+        })
     }
 
-    /// The same of a computed input.
-    pub(super) fn compute_into(
+    /// As [`Instance::probe_weights`], for computed input `input` of a network.
+    pub(super) fn probe_compute(
         &self,
         input: usize,
         past: &Past,
         capacity: usize,
         with_error: bool,
     ) -> Result<Option<String>> {
-        let call = self.table.api.compute.ok_or_else(|| missing(&self.table.name, "compute"))?;
-        let mut room = Guarded::new(&vec![f32::NAN; capacity.max(1)])?;
-        let shown = PastView::new(past, &self.context)?;
-        let view = shown.as_c()?;
-        let mut error = core::ptr::null_mut();
-        let place = if with_error { &raw mut error } else { core::ptr::null_mut() };
-        // SAFETY: as in `weigh_into`.
-        let (status, error) = unsafe {
-            let room = room.as_mut_ptr();
-            let status =
-                self.table.calling("compute", || call(self.handle, input, view.as_ptr(), room, capacity, place));
-            (status, from_c(error))
-        };
-        let wrote = room.to_vec().iter().any(|value| !value.is_nan());
-        let silent = with_error && error.is_none_or(|error| error.message().is_empty());
-        Ok(refused("compute", capacity, status, wrote, silent))
+        let compute = self.table.api.compute.ok_or_else(|| missing(&self.table.name, "compute"))?;
+        self.probe("compute", past, f32::NAN, capacity, with_error, |view, out, error| {
+            // SAFETY: the model is alive, the past lives during the call, and `out` has `capacity` elements.
+            unsafe { compute(self.handle, input, view, out, capacity, error) }
+        })
     }
 
-    /// Destroys nothing, which a plugin must accept.
+    /// Runs `body`, a call of the plugin's function `call`, with a past, a buffer of `capacity` NaN and an error
+    /// pointer.
+    fn probe<T: Copy + Into<f64>>(
+        &self,
+        call: &str,
+        past: &Past,
+        nan: T,
+        capacity: usize,
+        with_error: bool,
+        body: impl FnOnce(*const wf_past, *mut T, *mut *mut wf_error) -> i32,
+    ) -> Result<Option<String>> {
+        let mut buffer = vec![nan; capacity.max(1)];
+        let mut out = OutputArray::new(&mut buffer, true)?;
+        let past = PastView::new(past, &self.context)?;
+        let view = past.as_c()?;
+        let mut error = core::ptr::null_mut();
+        let error_pointer = if with_error { &raw mut error } else { core::ptr::null_mut() };
+        let code = self.table.traced(call, || body(view.as_ptr(), out.as_mut_ptr(), error_pointer));
+        // SAFETY: the plugin stores nothing but an error of `error_new`, and hands it over, by the ABI.
+        let error = unsafe { from_c(error) };
+        out.finish();
+        let has_written = buffer.iter().any(|&value| !value.into().is_nan());
+        let has_no_message = with_error && error.is_none_or(|error| error.message().is_empty());
+        Ok(if code == WF_OK {
+            let needed = capacity + 1;
+            Some(format!("{call} returned WF_OK with a buffer of {capacity} elements; {needed} are needed"))
+        } else if has_written {
+            Some(format!("{call} failed, as it must, but had written to the buffer"))
+        } else if has_no_message {
+            Some(format!("{call} failed with code {code}, as it must, but without an error message"))
+        } else {
+            None
+        })
+    }
+
+    /// Calls `destroy` with null, which a plugin must accept.
     pub(super) fn destroy_null(&self) {
         if let Some(destroy) = self.table.api.destroy {
-            // SAFETY: null is accepted, by the ABI.
-            self.table.calling("destroy", || unsafe { destroy(core::ptr::null_mut()) });
+            // SAFETY: `destroy` accepts null, by the ABI.
+            self.table.traced("destroy", || unsafe { destroy(core::ptr::null_mut()) });
         }
     }
 
-    /// Asks for a number an asset; each must be finite.
-    fn answer(&self, call: &str, what: &str, function: Answer, past: &Past) -> Result<Vec<f64>> {
+    /// Calls `function`, which is called `call` in the table, and returns one finite value per asset; `what` names a
+    /// value.
+    fn read_per_asset(&self, call: &str, what: &str, function: PerAsset, past: &Past) -> Result<Vec<f64>> {
         let name = &self.table.name;
-        let count = past.assets().len();
-        let mut out = vec![f64::NAN; count];
-        let mut guarded = if self.context.is_checking() { Some(Guarded::new(&out)?) } else { None };
-        let room = guarded.as_mut().map_or(out.as_mut_ptr(), Guarded::as_mut_ptr);
-        let shown = PastView::new(past, &self.context)?;
-        let view = shown.as_c()?;
-        let mut error = core::ptr::null_mut();
-        // SAFETY: the past lives during the call, and there is room for as many numbers as are said.
-        unsafe {
-            let status = self.table.calling(call, || function(self.handle, view.as_ptr(), room, count, &raw mut error));
-            check(name, call, status, error)?;
+        let capacity = past.assets().len();
+        let mut values = vec![f64::NAN; capacity];
+        let mut out = OutputArray::new(&mut values, self.context.is_checking())?;
+        let view = PastView::new(past, &self.context)?;
+        let view = view.as_c()?;
+        self.table.call(call, |error| {
+            // SAFETY: the model is alive, the past lives during the call, and `out` has `capacity` elements.
+            unsafe { function(self.handle, view.as_ptr(), out.as_mut_ptr(), capacity, error) }
+        })?;
+        if !out.finish() {
+            fail!(Plugin, "plugin '{name}' wrote before the first {what} of the buffer that it received");
         }
-        if let Some(guarded) = &guarded {
-            if !guarded.is_intact_before() {
-                fail!(Plugin, "plugin '{name}' wrote before the first {what} of the buffer that it was lent");
-            }
-            out = guarded.to_vec();
-        }
-        if let Some(at) = out.iter().position(|value| !value.is_finite()) {
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             fail!(
                 Plugin,
-                "plugin '{name}' gave {} as the {what} of {}; it must be finite, and every {what} be written",
-                out[at],
-                past.names()[at]
+                "plugin '{name}' returned {} as the {what} of {}; every {what} must be written and finite",
+                values[index],
+                past.names()[index]
             );
         }
-        Ok(out)
+        Ok(values)
     }
 }
 
-/// What was wrong with how a call refused a room that is one number too small: whether it wrote, and whether it could say why and
-/// did not.
-fn refused(call: &str, capacity: usize, status: i32, wrote: bool, silent: bool) -> Option<String> {
-    if status == WF_OK {
-        Some(format!("{call} returned WF_OK with room for {capacity} of {} numbers", capacity + 1))
-    } else if wrote {
-        Some(format!("{call} failed, as it must, but wrote to the buffer before"))
-    } else if silent {
-        Some(format!("{call} failed with code {status}, as it must, but without an error and its message"))
-    } else {
-        None
-    }
-}
-
-/// A past laid out as the ABI wants it.
+/// A past with the layout of the ABI.
 pub(super) struct PastView<'a> {
     context: &'a Context,
-    dates: Lent<'a, i32>,
-    names: Lent<'a, wf_string>,
-    returns: Lent<'a, f64>,
-    members: Lent<'a, u8>,
-    features: Lent<'a, wf_feature>,
-    // What names and features point to in checking mode.
-    _texts: Vec<Lent<'a, u8>>,
-    _planes: Vec<Lent<'a, f64>>,
+    dates: InputArray<'a, i32>,
+    names: InputArray<'a, wf_string>,
+    returns: InputArray<'a, f64>,
+    members: InputArray<'a, u8>,
+    features: InputArray<'a, wf_feature>,
+    // What `names` and `features` point to.
+    _texts: Vec<InputArray<'a, u8>>,
+    _planes: Vec<InputArray<'a, f64>>,
 }
 
 impl<'a> PastView<'a> {
@@ -351,16 +359,16 @@ impl<'a> PastView<'a> {
         let checking = context.is_checking();
         let mut texts = Vec::new();
         let mut text = |text: &'a String| -> Result<wf_string> {
-            let lent = Lent::new(text.as_bytes().into(), checking)?;
-            let out = wf_string { data: lent.as_ptr().cast(), length: lent.len() };
-            texts.push(lent);
+            let bytes = InputArray::new(text.as_bytes().into(), checking)?;
+            let out = wf_string { data: bytes.as_ptr().cast(), length: bytes.len() };
+            texts.push(bytes);
             Ok(out)
         };
         let names = past.names().iter().map(&mut text).collect::<Result<Vec<_>>>()?;
         let mut planes = Vec::new();
         let mut features = Vec::new();
         for (values, name) in past.features().iter().zip(past.feature_names()) {
-            let plane = Lent::new(values.into(), checking)?;
+            let plane = InputArray::new(values.into(), checking)?;
             features.push(wf_feature { name: text(name)?, values: plane.as_ptr() });
             planes.push(plane);
         }
@@ -368,17 +376,18 @@ impl<'a> PastView<'a> {
         let members: Vec<u8> = past.members().iter().map(|&member| u8::from(member)).collect();
         Ok(Self {
             context,
-            dates: Lent::new(dates.into(), checking)?,
-            names: Lent::new(names.into(), checking)?,
-            returns: Lent::new(past.returns().into(), checking)?,
-            members: Lent::new(members.into(), checking)?,
-            features: Lent::new(features.into(), checking)?,
+            dates: InputArray::new(dates.into(), checking)?,
+            names: InputArray::new(names.into(), checking)?,
+            returns: InputArray::new(past.returns().into(), checking)?,
+            members: InputArray::new(members.into(), checking)?,
+            features: InputArray::new(features.into(), checking)?,
             _texts: texts,
             _planes: planes,
         })
     }
 
-    pub(super) fn as_c(&self) -> Result<Lent<'_, wf_past>> {
+    /// The struct that a plugin receives. It borrows from `self`.
+    pub(super) fn as_c(&self) -> Result<InputArray<'_, wf_past>> {
         let view = wf_past {
             struct_size: size_of::<wf_past>(),
             rows: self.dates.len(),
@@ -391,6 +400,6 @@ impl<'a> PastView<'a> {
             feature_count: self.features.len(),
             features: self.features.as_ptr(),
         };
-        Lent::new(vec![view].into(), self.context.is_checking())
+        InputArray::new(vec![view].into(), self.context.is_checking())
     }
 }

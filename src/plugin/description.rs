@@ -1,4 +1,4 @@
-//! What a plugin says of itself: JSON that is checked before anyone uses it.
+//! A plugin's description of itself: reads and validates the JSON that `describe` returns.
 
 use serde_json::Value as Json;
 use walkforge_plugin_abi::{wf_plugin_api, wf_string};
@@ -8,35 +8,35 @@ use crate::error::{Code, Error, Result, fail};
 use crate::plugin::checking::call_trace::CallTrace;
 use crate::settings::Setting;
 
-/// Bytes that a description may have.
-const MOST_BYTES: usize = 1 << 20;
+/// Maximum size of a description in bytes.
+const MAX_BYTES: usize = 1 << 20;
 
-/// Letters that the name and the version of a plugin may have.
-const LONGEST_NAME: usize = 64;
+/// Maximum length of a plugin's name and of its version, in characters.
+const MAX_NAME_LENGTH: usize = 64;
 
-/// What a plugin's models are.
+/// The kind of a plugin's models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ModelKind {
-    /// They train themselves, or have nothing to train.
+    /// They fit themselves, or have nothing to fit.
     Estimator,
-    /// The core trains them.
+    /// Networks, which the core trains.
     Network,
 }
 
-/// A description that can be used.
+/// A valid description.
 pub(super) struct Description {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) kind: ModelKind,
     pub(super) settings: Vec<Setting>,
-    /// All of it, as the plugin wrote it.
+    /// The JSON as the plugin wrote it.
     pub(super) text: String,
 }
 
 impl Description {
-    /// Asks a plugin; `source` is what messages call it.
-    pub(super) fn read(api: &wf_plugin_api, source: &str, trail: Option<&CallTrace>) -> Result<Self> {
-        let text = told(api, source, trail)?;
+    /// Reads the description of a plugin; `source` names the plugin in messages.
+    pub(super) fn read(api: &wf_plugin_api, source: &str, trace: Option<&CallTrace>) -> Result<Self> {
+        let text = call_describe(api, source, trace)?;
         let tree: Json = serde_json::from_str(&text).map_err(|error| {
             Error::new(Code::PluginAbi, format!("the description of plugin {source} is not JSON: {error}"))
         })?;
@@ -57,12 +57,14 @@ impl Description {
         };
         let (name, version) = (field("name")?, field("version")?);
         for (what, found) in [("name", &name), ("version", &version)] {
-            let graphic = |letter: char| letter.is_ascii_graphic();
-            if found.is_empty() || found.len() > LONGEST_NAME || !found.chars().all(graphic) {
+            if found.is_empty()
+                || found.len() > MAX_NAME_LENGTH
+                || !found.chars().all(|letter| letter.is_ascii_graphic())
+            {
                 fail!(
                     PluginAbi,
-                    "the description of plugin {source} has a {what} of {found:.60?}; allowed are 1 to {LONGEST_NAME} ASCII \
-                     letters, digits and signs"
+                    "the description of plugin {source} has a {what} of {found:.60?}; allowed are 1 to {MAX_NAME_LENGTH} \
+                     printable ASCII characters without spaces"
                 );
             }
         }
@@ -72,24 +74,24 @@ impl Description {
     }
 }
 
-/// The text of a description.
-fn told(api: &wf_plugin_api, source: &str, trail: Option<&CallTrace>) -> Result<String> {
+fn call_describe(api: &wf_plugin_api, source: &str, trace: Option<&CallTrace>) -> Result<String> {
     let Some(describe) = api.describe else { fail!(PluginAbi, "plugin {source} has no function describe") };
-    let mut told = wf_string { data: core::ptr::null(), length: 0 };
+    let mut text = wf_string { data: core::ptr::null(), length: 0 };
     let mut error = core::ptr::null_mut();
-    // SAFETY: the function is the plugin's; both out-parameters are ours.
+    // SAFETY: both out-parameters are local variables; the plugin stores nothing but an error of `error_new` in
+    // `error`.
     unsafe {
-        let status = CallTrace::around(trail, "describe", || describe(&raw mut told, &raw mut error));
-        check(source, "describe", status, error)?;
+        let code = CallTrace::around(trace, "describe", || describe(&raw mut text, &raw mut error));
+        check(source, "describe", code, error)?;
     }
-    if told.data.is_null() || told.length == 0 {
-        fail!(PluginAbi, "plugin {source} returned WF_OK from describe and gave no text");
+    if text.data.is_null() || text.length == 0 {
+        fail!(PluginAbi, "plugin {source} returned WF_OK from describe without a text");
     }
-    if told.length > MOST_BYTES {
-        fail!(PluginAbi, "plugin {source} describes itself in {} bytes; allowed are at most {MOST_BYTES}", told.length);
+    if text.length > MAX_BYTES {
+        fail!(PluginAbi, "plugin {source} has a description of {} bytes; allowed are at most {MAX_BYTES}", text.length);
     }
-    // SAFETY: not null, and as long as it says, by the ABI; it lives as long as the process.
-    let bytes = unsafe { core::slice::from_raw_parts(told.data.cast::<u8>(), told.length) };
+    // SAFETY: the pointer is not null, and by the ABI the text has the stated length and lives until the process ends.
+    let bytes = unsafe { core::slice::from_raw_parts(text.data.cast::<u8>(), text.length) };
     let text = core::str::from_utf8(bytes).map_err(|error| {
         Error::new(Code::PluginAbi, format!("the description of plugin {source} is not UTF-8: {error}"))
     })?;

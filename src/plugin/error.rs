@@ -1,5 +1,5 @@
-//! Errors across the C boundary, for plugins and callers alike: a `wf_error` is a boxed [`Error`], owned by whoever
-//! receives it.
+//! Errors and strings across the C boundary, for plugins and callers: a `wf_error` is a boxed [`Error`] that its
+//! receiver owns.
 
 use std::fmt::Write as _;
 
@@ -7,26 +7,26 @@ use walkforge_plugin_abi::{WF_OK, wf_error, wf_string};
 
 use crate::error::{Code, Error, Result};
 
-/// Hands an error over as a pointer.
+/// Converts an error into a pointer that the receiver owns.
 pub(crate) fn into_c(error: Error) -> *mut wf_error {
     Box::into_raw(Box::new(error)).cast()
 }
 
-/// Takes an error back; `None` for null.
+/// Takes ownership of an error; `None` for null.
 ///
 /// # Safety
-/// `error` is null or came from [`into_c`], and is not used again.
+/// `error` is null or came from [`into_c`] and is not used afterwards.
 pub(crate) unsafe fn from_c(error: *mut wf_error) -> Option<Error> {
-    // SAFETY: made by `into_c`, handed over by the contract of this function.
+    // SAFETY: `into_c` made it from a box, and the caller gives it up.
     (!error.is_null()).then(|| *unsafe { Box::from_raw(error.cast::<Error>()) })
 }
 
-/// Text of ours as it crosses the boundary; valid as long as its owner.
+/// Converts a string for C. The result is valid as long as `text`.
 pub(crate) fn string(text: &str) -> wf_string {
     wf_string { data: text.as_ptr().cast(), length: text.len() }
 }
 
-/// Copies text that crossed the boundary; damaged UTF-8 is replaced, null is empty.
+/// Copies a string of the caller. Invalid UTF-8 is replaced; null becomes an empty string.
 ///
 /// # Safety
 /// `text.data` is null or points to `text.length` bytes.
@@ -34,28 +34,28 @@ pub(crate) unsafe fn text(text: wf_string) -> String {
     if text.data.is_null() || text.length == 0 || text.length > isize::MAX as usize {
         return String::new();
     }
-    // SAFETY: not null and as long as it says, by the contract of this function.
+    // SAFETY: the pointer is not null; the caller vouches for the length.
     let bytes = unsafe { core::slice::from_raw_parts(text.data.cast::<u8>(), text.length) };
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Bytes of a plugin's message that are kept; nobody reads more.
-const MOST_BYTES: usize = 64 * 1024;
+/// Maximum size of a plugin's message in bytes.
+const MAX_BYTES: usize = 64 * 1024;
 
-/// Causes of a plugin's error that are kept: the first ones, and the last that was added.
-const MOST_CAUSES: usize = 32;
+/// Maximum number of causes of a plugin's error: the first ones are kept, and the last one.
+const MAX_CAUSES: usize = 32;
 
-/// The start of a text that is longer than `most` bytes, and how long it was; else all of it.
+/// Copies a string, truncated after `most` bytes with a note of its size.
 ///
 /// # Safety
 /// As for [`text`].
-unsafe fn start_of(whole: wf_string, most: usize) -> String {
+unsafe fn truncated(whole: wf_string, most: usize) -> String {
     if whole.length > isize::MAX as usize {
         return String::new();
     }
-    let shown = wf_string { length: whole.length.min(most), ..whole };
-    // SAFETY: as demanded of our caller; less is read than is there.
-    let mut start = unsafe { text(shown) };
+    let start = wf_string { length: whole.length.min(most), ..whole };
+    // SAFETY: the caller vouches for at least this many bytes.
+    let mut start = unsafe { text(start) };
     if whole.length > most && !start.is_empty() {
         // Writing to a string cannot fail.
         let _ = write!(start, " ... ({} bytes)", whole.length);
@@ -63,42 +63,41 @@ unsafe fn start_of(whole: wf_string, most: usize) -> String {
     start
 }
 
-/// The slot `error_new` of the host table. A code that is not ours counts as a failure of the plugin.
+/// The function `error_new` of the host table. An unknown code becomes `WF_E_PLUGIN`.
 pub(super) unsafe extern "C" fn error_new(code: i32, message: wf_string, cause: *mut wf_error) -> *mut wf_error {
-    // SAFETY: the plugin passes text as the ABI demands, and a cause that it got from this function and owns.
-    let (message, cause) = unsafe { (start_of(message, MOST_BYTES), from_c(cause)) };
+    // SAFETY: by the ABI, `message` is a string, and `cause` is null or an error of this function that the plugin owns.
+    let (message, cause) = unsafe { (truncated(message, MAX_BYTES), from_c(cause)) };
     let error = Error::new(Code::from_i32(code).unwrap_or(Code::Plugin), message);
     into_c(match cause {
         Some(mut cause) => {
             let causes = core::iter::successors(Some(&cause), |error| error.cause()).count();
-            let kept = if causes > MOST_CAUSES { cause.take_cause() } else { None };
-            error.caused_by(kept.unwrap_or(cause))
+            let rest = if causes > MAX_CAUSES { cause.take_cause() } else { None };
+            error.caused_by(rest.unwrap_or(cause))
         }
         None => error,
     })
 }
 
-/// Makes one of our errors of what a plugin's call returned: it names the plugin and the call. An error that says
-/// nothing is told as such, with its code.
+/// Converts the code and the error that a plugin's function returned into an error that names the plugin and the call.
+/// Without a message the error names the code.
 ///
 /// # Safety
-/// `error` is null or came from [`error_new`] and is handed over here.
-pub(super) unsafe fn check(plugin: &str, call: &str, status: i32, error: *mut wf_error) -> Result<()> {
-    // SAFETY: as demanded of our caller.
-    let carried = unsafe { from_c(error) };
-    if status == WF_OK {
+/// `error` is null or came from [`error_new`] and is not used afterwards.
+pub(super) unsafe fn check(plugin: &str, call: &str, code: i32, error: *mut wf_error) -> Result<()> {
+    // SAFETY: `error_new` makes errors with `into_c`, and the caller gives this one up.
+    let error = unsafe { from_c(error) };
+    if code == WF_OK {
         return Ok(());
     }
     let context = format!("plugin '{plugin}' failed in {call}");
-    let told = |error: &Error| !error.message().trim().is_empty() || error.cause().is_some();
-    // A plugin may speak of data, settings and a wish to cancel; anything else is a failure of the plugin.
-    let spoken = |code: Option<Code>| match code {
+    // Three codes may come from a plugin; any other is a failure of the plugin.
+    let allowed = |code: Option<Code>| match code {
         Some(code @ (Code::InvalidData | Code::InvalidSetting | Code::Cancelled)) => code,
         _ => Code::Plugin,
     };
-    let Some(carried) = carried.filter(told) else {
-        let code = spoken(Code::from_i32(status));
-        return Err(Error::new(code, format!("{context} with code {status} and no message")));
+    let Some(error) = error.filter(|error| !error.message().trim().is_empty() || error.cause().is_some()) else {
+        let message = format!("{context} with code {code} and no message");
+        return Err(Error::new(allowed(Code::from_i32(code)), message));
     };
-    Err(Error::new(spoken(Some(carried.code())), context).caused_by(carried))
+    Err(Error::new(allowed(Some(error.code())), context).caused_by(error))
 }

@@ -1,4 +1,4 @@
-//! Finding and loading plugins: by path, by name along the search path, or from a function linked into the program.
+//! Finds and loads plugins: by path, by name along the search path, or from an init function linked into the program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, OsStr};
@@ -18,13 +18,15 @@ use crate::plugin::service::HOST;
 /// The environment variable that names folders with plugins.
 const PATH_VARIABLE: &str = "WALKFORGE_PLUGIN_PATH";
 
-/// Size of the first version of the plugin's table, whose last field this was.
-const FIRST: usize = offset_of!(wf_plugin_api, weights) + size_of::<wf_plugin_entry>();
+/// Size of the first version of the plugin's table; its last field was `weights`.
+const FIRST_SIZE: usize = offset_of!(wf_plugin_api, weights) + size_of::<wf_plugin_entry>();
 
-/// The environment variable that lists the plugin files that the command line may load.
+/// The environment variable that lists the SHA-256 digests of the plugin files that the command may load.
 const ALLOW_VARIABLE: &str = "WALKFORGE_PLUGIN_SHA256";
 
-/// The folders in which plugins are sought, in order, and which files may be loaded from them.
+/// Where plugins are searched for, and which files may be loaded.
+///
+/// Plugins that were registered with [`PluginSearch::add`] come first, then the folders in their order.
 #[derive(Clone, Default)]
 pub struct PluginSearch {
     folders: Vec<PathBuf>,
@@ -33,42 +35,43 @@ pub struct PluginSearch {
 }
 
 impl PluginSearch {
-    /// The given folders only.
+    /// Searches the given folders only.
     pub fn folders(folders: Vec<PathBuf>) -> Self {
         Self { folders, ..Self::default() }
     }
 
-    /// Those of `WALKFORGE_PLUGIN_PATH`, then the folders of the executable and of this library, then
-    /// `../lib/walkforge/plugins` from each.
+    /// Searches the folders of `WALKFORGE_PLUGIN_PATH`, then the folders of the executable and of this library, then
+    /// `../lib/walkforge/plugins` relative to each of those two.
     pub fn standard() -> Self {
         let mut folders: Vec<PathBuf> =
             std::env::var_os(PATH_VARIABLE).map(|list| std::env::split_paths(&list).collect()).unwrap_or_default();
-        let beside: BTreeSet<PathBuf> = [std::env::current_exe().ok(), this_library()]
+        let own_folders: BTreeSet<PathBuf> = [std::env::current_exe().ok(), this_library()]
             .into_iter()
             .flatten()
             .filter_map(|path| path.parent().map(Path::to_owned))
             .collect();
-        folders.extend(beside.iter().cloned());
-        folders.extend(beside.iter().map(|folder| folder.join("../lib/walkforge/plugins")));
+        folders.extend(own_folders.iter().cloned());
+        folders.extend(own_folders.iter().map(|folder| folder.join("../lib/walkforge/plugins")));
         folders.retain(|folder| !folder.as_os_str().is_empty());
         Self::folders(folders)
     }
 
-    /// Refuses every plugin file but those with one of these SHA-256 digests: 64 hexadecimal digits each, `,` between
-    /// them. Plugins that are linked into the program are not asked for one. A file is refused before any of its code
-    /// runs, and what was hashed is what is loaded: the loader gets the open file, not its path. So libraries that a
-    /// plugin wants beside it (`$ORIGIN`) are not found, nor would they have been checked: link them into it.
+    /// Allows only plugin files with one of these SHA-256 digests: 64 hexadecimal digits each, separated by `,`.
+    ///
+    /// Plugins that are linked into the program need no digest. A file is refused before any of its code runs, and the
+    /// bytes that were hashed are those that are loaded: the loader receives the open file, not its path. Libraries
+    /// beside a plugin (`$ORIGIN`) are therefore not found, and they would not be checked; link them into the plugin.
     ///
     /// # Errors
-    /// `InvalidSetting` where the list holds something else, or nothing.
+    /// `InvalidSetting` if an entry is not a digest, or if there is none.
     pub fn allow_only(self, sha256: &str) -> Result<Self> {
         Ok(Self { allowed: Some(AllowList::parse(sha256)?), ..self })
     }
 
-    /// The same with the list of `WALKFORGE_PLUGIN_SHA256`, where that is set.
+    /// Applies [`PluginSearch::allow_only`] with the list of `WALKFORGE_PLUGIN_SHA256`, if that variable is set.
     ///
     /// # Errors
-    /// As for [`PluginSearch::allow_only`]: a variable that is set and empty allows nothing, and is taken for a mistake.
+    /// As for [`PluginSearch::allow_only`]. An empty variable is an error too, as it would allow nothing.
     pub fn allow_by_environment(self) -> Result<Self> {
         match std::env::var_os(ALLOW_VARIABLE) {
             None => Ok(self),
@@ -78,27 +81,27 @@ impl PluginSearch {
         }
     }
 
-    /// Makes a plugin that is linked into the program known under `name`, before any folder is searched.
+    /// Registers a plugin that is linked into the program under `name`. It is found before any folder is searched.
     ///
     /// # Errors
-    /// `InvalidArgument` where the name is empty, looks like a path or is taken.
+    /// `InvalidArgument` if the name is empty, looks like a path or is taken.
     pub fn add(&mut self, name: &str, plugin: Plugin) -> Result<()> {
         if name.is_empty() || is_path(name) {
-            fail!(InvalidArgument, "a plugin cannot be registered as \"{name}\"; allowed is a name that is no path");
+            fail!(InvalidArgument, "a plugin cannot be registered as \"{name}\"; allowed is a name that is not a path");
         }
         if self.registered.contains_key(name) {
-            fail!(InvalidArgument, "a plugin is registered as \"{name}\" already");
+            fail!(InvalidArgument, "a plugin is already registered as \"{name}\"");
         }
         self.registered.insert(name.to_owned(), plugin);
         Ok(())
     }
 
-    /// Loads the plugin `name`: a path where it has a `/` or ends in `.so`, else the first of `libwalkforge_NAME.so`,
-    /// `libNAME.so` and `NAME.so` along the folders.
+    /// Loads the plugin `name`. A name that contains a `/` or ends in `.so` is a path; any other is searched for, in
+    /// each folder as `libwalkforge_NAME.so`, `libNAME.so` and `NAME.so`.
     ///
     /// # Errors
-    /// `NotFound` with the folders that were searched; `PluginAbi` where a file is no plugin of this ABI, or may not be
-    /// loaded.
+    /// `NotFound` with the folders that were searched; `PluginAbi` if the file is not a plugin of this ABI or may not
+    /// be loaded.
     pub fn load(&self, name: &str) -> Result<Plugin> {
         if is_path(name) {
             return self.load_file(Path::new(name));
@@ -124,8 +127,8 @@ impl PluginSearch {
 impl PluginSearch {
     fn load_file(&self, path: &Path) -> Result<Plugin> {
         let Loaded { init, source, sha256 } = Candidate::open(path)?.load(self.allowed.as_ref())?;
-        // SAFETY: the function is a plugin's entry, as its symbol says.
-        unsafe { understand(init, &source, Origin { sha256: Some(sha256), trail: None }) }
+        // SAFETY: the function has the symbol of an init function, which keeps the contract of `wf_plugin_entry`.
+        unsafe { initialise(init, &source, Origin { sha256: Some(sha256), trace: None }) }
     }
 }
 
@@ -133,17 +136,17 @@ fn is_path(name: &str) -> bool {
     name.contains('/') || Path::new(name).extension().is_some_and(|ending| ending == "so")
 }
 
-/// The file that this code was loaded from: the shared library, or the program it is linked into.
+/// Returns the file that contains this code: the shared library, or the program that it is linked into.
 fn this_library() -> Option<PathBuf> {
-    let mut found = MaybeUninit::<libc::Dl_info>::uninit();
+    let mut info = MaybeUninit::<libc::Dl_info>::uninit();
     let address = (&raw const HOST).cast();
-    // SAFETY: the address is one of ours, and `found` is read only where the call says that it filled it; the name
+    // SAFETY: the address is that of a static; `info` is read only if the call reports that it filled it; the name
     // lives as long as the library.
     let name = unsafe {
-        if libc::dladdr(address, found.as_mut_ptr()) == 0 {
+        if libc::dladdr(address, info.as_mut_ptr()) == 0 {
             return None;
         }
-        let name = found.assume_init().dli_fname;
+        let name = info.assume_init().dli_fname;
         if name.is_null() {
             return None;
         }
@@ -152,8 +155,8 @@ fn this_library() -> Option<PathBuf> {
     std::fs::canonicalize(OsStr::from_bytes(name.to_bytes())).ok()
 }
 
-/// A table of which nothing is filled yet.
-pub(super) const EMPTY: wf_plugin_api = wf_plugin_api {
+/// A table that no plugin has filled yet.
+pub(super) const EMPTY_TABLE: wf_plugin_api = wf_plugin_api {
     struct_size: size_of::<wf_plugin_api>(),
     abi_major: 0,
     abi_minor: 0,
@@ -168,40 +171,45 @@ pub(super) const EMPTY: wf_plugin_api = wf_plugin_api {
     compute: None,
 };
 
-/// Takes a plugin whose init function is linked into the program; `source` is what messages call it.
+/// Initialises a plugin whose init function is linked into the program; `source` names the plugin in messages.
 ///
 /// # Safety
-/// `init` keeps the promises of `wf_plugin_entry` and lives as long as the process.
+/// `init` keeps the contract of `wf_plugin_entry`, and it and the functions that it sets keep that of `wf_plugin_api`,
+/// until the process ends.
 ///
 /// # Errors
-/// `PluginAbi` where its ABI version or description cannot be used, and the plugin's own errors.
+/// `PluginAbi` if its ABI version or description is invalid; any error of the plugin.
 pub unsafe fn register(init: wf_plugin_entry, source: &str) -> Result<Plugin> {
-    // SAFETY: as demanded of our caller.
-    unsafe { understand(init, source, Origin::default()) }
+    // SAFETY: the contract is the same.
+    unsafe { initialise(init, source, Origin::default()) }
 }
 
-/// Initialises a plugin and reads its table.
+/// Initialises a plugin and validates its table.
 ///
 /// # Safety
 /// As for [`register`].
-pub(super) unsafe fn understand(init: wf_plugin_entry, source: &str, origin: Origin) -> Result<Plugin> {
-    let mut api = EMPTY;
+pub(super) unsafe fn initialise(init: wf_plugin_entry, source: &str, origin: Origin) -> Result<Plugin> {
+    let mut api = EMPTY_TABLE;
     let mut error = core::ptr::null_mut();
-    // SAFETY: the host table is static; `api` starts with its size; `error` is ours.
+    // SAFETY: the host table is static; `api` and `error` are local variables, and `api` starts with its size.
     unsafe {
-        let status =
-            CallTrace::around(origin.trail.as_deref(), "init", || init(&raw const HOST, &raw mut api, &raw mut error));
-        check(source, "init", status, error)?;
+        let code =
+            CallTrace::around(origin.trace.as_deref(), "init", || init(&raw const HOST, &raw mut api, &raw mut error));
+        check(source, "init", code, error)?;
     }
     let abi = api.abi_major;
     if abi == 0 && api.describe.is_none() {
-        fail!(PluginAbi, "plugin {source} returned WF_OK from its init and filled nothing of the table");
+        fail!(PluginAbi, "plugin {source} returned WF_OK from its init function without filling the table");
     }
     if abi != WF_ABI_MAJOR {
         fail!(PluginAbi, "plugin {source} was built for ABI {abi}, this host has {WF_ABI_MAJOR}");
     }
-    if api.struct_size < FIRST {
-        fail!(PluginAbi, "plugin {source} fills a table of {} bytes; at least {FIRST} are needed", api.struct_size);
+    if api.struct_size < FIRST_SIZE {
+        fail!(
+            PluginAbi,
+            "plugin {source} fills a table of {} bytes; at least {FIRST_SIZE} are needed",
+            api.struct_size
+        );
     }
     Plugin::new(api, source, origin)
 }

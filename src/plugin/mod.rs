@@ -1,6 +1,6 @@
-//! Plugins: found and loaded, or registered by the host program, and adapted from their C table to [`crate::model`].
+//! Plugins: loads them, or registers those linked into the program, and adapts their C table to [`crate::model`].
 //!
-//! A loaded library is never unloaded. What a plugin returns is checked before anyone uses it.
+//! A loaded library is never unloaded. Everything that a plugin returns is checked before it is used.
 
 mod adapter;
 pub(crate) mod checking;

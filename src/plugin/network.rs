@@ -1,26 +1,30 @@
-//! A plugin's network: described through the builder, its computed inputs filled and checked.
+//! A plugin's network: builds it through the service `program`, and fills and checks its computed inputs.
 
-use walkforge_plugin_abi::{WF_UNIVERSE_BY_DATE, WF_UNIVERSE_FIXED, wf_network_shape};
+use walkforge_plugin_abi::{WF_ASSETS_BY_DATE, WF_ASSETS_FIXED, wf_network_shape};
 
 use super::adapter::{Instance, PastView};
-use super::error::{check, string};
+use super::error::string;
 use crate::error::{Code, Error, Result, fail};
 use crate::model::{AssetSet, Network, NetworkSpec, Requirements};
 use crate::panel::Past;
-use crate::plugin::checking::guarded_memory::Guarded;
+use crate::plugin::checking::guarded_memory::OutputArray;
 use crate::plugin::service::program::BuildState;
 
-/// The universe by its number in the ABI.
-pub(super) fn universe(plugin: &str, number: i32) -> Result<AssetSet> {
-    match number {
-        WF_UNIVERSE_BY_DATE => Ok(AssetSet::ByDate),
-        WF_UNIVERSE_FIXED => Ok(AssetSet::Fixed),
+/// Converts the field `universe` of a plugin's requirements.
+pub(super) fn asset_set(plugin: &str, code: i32) -> Result<AssetSet> {
+    match code {
+        WF_ASSETS_BY_DATE => Ok(AssetSet::ByDate),
+        WF_ASSETS_FIXED => Ok(AssetSet::Fixed),
         other => fail!(
             Plugin,
-            "plugin '{plugin}' asks for universe {other}; allowed are WF_UNIVERSE_BY_DATE (0) and WF_UNIVERSE_FIXED (1)"
+            "plugin '{plugin}' sets the universe of its requirements to {other}; allowed are WF_ASSETS_BY_DATE (0) and \
+             WF_ASSETS_FIXED (1)"
         ),
     }
 }
+
+/// Bits of a quiet NaN with a payload that no arithmetic produces. It marks elements that a plugin did not write.
+const UNWRITTEN: u32 = 0x7fd5_7a11;
 
 impl Network for Instance {
     fn name(&self) -> &str {
@@ -28,11 +32,11 @@ impl Network for Instance {
     }
 
     fn requirements(&self) -> Requirements {
-        self.needs
+        self.requirements
     }
 
     fn asset_set(&self) -> AssetSet {
-        self.universe
+        self.asset_set
     }
 
     fn build(&self, assets: usize, features: &[String]) -> Result<NetworkSpec> {
@@ -45,19 +49,16 @@ impl Network for Instance {
             feature_count: names.len(),
             features: names.as_ptr(),
         };
-        let mut under = BuildState::new(assets, self.needs.lookback, features);
-        let mut error = core::ptr::null_mut();
-        // SAFETY: the instance is the plugin's own; shape and program live during the call, the program is ours alone.
-        let told = unsafe {
-            let program = (&raw mut under).cast();
-            let status = self.table.calling("build", || build(self.handle, &raw const shape, program, &raw mut error));
-            check(name, "build", status, error)
-        };
-        // A build that looks at what it gets fails too where a call failed, and cannot know why.
-        if !under.has_failed() {
-            told?;
+        let mut state = BuildState::new(assets, self.requirements.lookback, features);
+        let built = self.table.call("build", |error| {
+            // SAFETY: the model is alive; `shape` and `state`, which nobody else uses, live during the call.
+            unsafe { build(self.handle, &raw const shape, (&raw mut state).cast(), error) }
+        });
+        // If a builder call failed, `build` may fail as a consequence: report the first failure, not that one.
+        if !state.has_failed() {
+            built?;
         }
-        under.finish().map_err(|error| {
+        state.finish().map_err(|error| {
             let code = if error.code() == Code::Internal { Code::Internal } else { Code::Plugin };
             Error::new(code, format!("the network of plugin '{name}' cannot be used")).caused_by(error)
         })
@@ -68,39 +69,27 @@ impl Network for Instance {
         let Some(compute) = self.table.api.compute else {
             fail!(PluginAbi, "plugin '{name}' declares a computed input and has no function compute");
         };
-        // What is not written is told from what was written as missing by this pattern, a NaN that no arithmetic makes.
         out.fill(f32::from_bits(UNWRITTEN));
-        let mut guarded = if self.context.is_checking() { Some(Guarded::new(out)?) } else { None };
-        let room = guarded.as_mut().map_or(out.as_mut_ptr(), Guarded::as_mut_ptr);
-        let shown = PastView::new(past, &self.context)?;
-        let view = shown.as_c()?;
-        let mut error = core::ptr::null_mut();
-        // SAFETY: the past lives during the call, and there is room for as many numbers as are said.
-        unsafe {
-            let count = out.len();
-            let status = self
-                .table
-                .calling("compute", || compute(self.handle, input, view.as_ptr(), room, count, &raw mut error));
-            check(name, "compute", status, error)?;
+        let capacity = out.len();
+        let mut buffer = OutputArray::new(out, self.context.is_checking())?;
+        let view = PastView::new(past, &self.context)?;
+        let view = view.as_c()?;
+        self.table.call("compute", |error| {
+            // SAFETY: the model is alive, the past lives during the call, and the buffer has `capacity` elements.
+            unsafe { compute(self.handle, input, view.as_ptr(), buffer.as_mut_ptr(), capacity, error) }
+        })?;
+        if !buffer.finish() {
+            fail!(Plugin, "plugin '{name}' wrote before the first element of computed input {input}");
         }
-        if let Some(guarded) = &guarded {
-            if !guarded.is_intact_before() {
-                fail!(Plugin, "plugin '{name}' wrote before the first number of the input that it was to compute");
-            }
-            out.copy_from_slice(&guarded.to_vec());
-        }
-        let bad = |value: &f32| value.is_infinite() || value.to_bits() == UNWRITTEN;
-        if let Some(at) = out.iter().position(bad) {
-            let found = if out[at].is_infinite() { "an infinite number" } else { "nothing" };
+        let is_invalid = |value: &f32| value.is_infinite() || value.to_bits() == UNWRITTEN;
+        if let Some(index) = out.iter().position(is_invalid) {
+            let found = if out[index].is_infinite() { "an infinite value" } else { "nothing" };
             fail!(
                 Plugin,
-                "plugin '{name}' wrote {found} at place {at} of computed input {input}; every number must be written, NaN \
-                 where there is none"
+                "plugin '{name}' wrote {found} to element {index} of computed input {input}; every element must be \
+                 written, NaN where the value is missing"
             );
         }
         Ok(())
     }
 }
-
-/// Bits of a quiet NaN with a payload of its own.
-const UNWRITTEN: u32 = 0x7fd5_7a11;

@@ -111,7 +111,7 @@ fn the_examples_refuse_in_their_own_words() {
     for (model, set, message) in [
         ("momentum", "model.skip=300", "setting 'skip' must be less than 'lookback'"),
         ("momentum", "model.share=2", "a number from 0 to 1"),
-        ("momentum", "model.lookback=4,model.skip=3", "not more rows than setting 'skip' leaves out"),
+        ("momentum", "model.lookback=4,model.skip=3", "no row is left before the last 'skip' rows"),
         ("min_variance", "model.lookback=3", "no return varies over the lookback"),
         ("min_variance", "model.ridge=0", "a number from 0.000000001 to 1000"),
         ("mlp", "model.dropout=1", "a number from 0 to 0.95"),

@@ -213,7 +213,7 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
         "an unknown plane",
         |net| _ = net.trailing("volume", LOOKBACK),
         Code::Plugin,
-        "looks into the plane \"volume\", which is not there; there are returns, known, members",
+        "reads the plane \"volume\", which does not exist; there are returns, known, members",
     ),
     (
         "rows above the lookback",
@@ -260,7 +260,7 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
         "no shape",
         |net| _ = unsafe { (net.service.parameter)(net.program, string(b"p"), std::ptr::null(), 2, 1.0, 0.0) },
         Code::Plugin,
-        "2 axes were passed, or none; allowed are at most 8, aligned and not null",
+        "2 axes were passed; allowed are at most 8, by an aligned pointer that is not null",
     ),
     (
         "a shape that is not aligned",
@@ -270,7 +270,7 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
             _ = unsafe { (net.service.computed)(net.program, string(b"x"), odd, 2, 0) };
         },
         Code::Plugin,
-        "2 axes were passed, or none; allowed are at most 8, aligned and not null",
+        "2 axes were passed; allowed are at most 8, by an aligned pointer that is not null",
     ),
     (
         "SIZE_MAX axes",
@@ -286,7 +286,7 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
         "operands at null",
         |net| _ = unsafe { (net.service.op)(net.program, string(b"relu"), std::ptr::null(), 1, string(b"")) },
         Code::Plugin,
-        "1 operands were passed, or none; allowed are at most",
+        "1 operands were passed; allowed are at most",
     ),
     (
         "SIZE_MAX operands",
@@ -343,13 +343,13 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
         "a parameter that begins nowhere",
         |net| _ = net.parameter("p", &[1], f32::NAN, 0.0),
         Code::Plugin,
-        "parameter 'p' begins within NaN of 0",
+        "parameter 'p' is initialised with bound NaN and constant 0",
     ),
     (
         "a parameter that begins at infinity",
         |net| _ = net.parameter("p", &[1], 0.0, f32::INFINITY),
         Code::Plugin,
-        "parameter 'p' begins within 0 of inf",
+        "parameter 'p' is initialised with bound 0 and constant inf",
     ),
     ("dropout of all", |net| _ = net.dropout(net.rows(), 1.0), Code::Plugin, "op 'dropout' takes a share from 0"),
     ("dropout of NaN", |net| _ = net.dropout(net.rows(), f32::NAN), Code::Plugin, "op 'dropout' takes a share from 0"),

@@ -43,17 +43,17 @@ pub fn write(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-const PLUGIN: &str = "/*\n * What crosses between walkforge and a plugin.\n *\n \
-* A plugin exports one function, `int32_t wf_plugin_init_NAME(const wf_host *host, wf_plugin_api *out,\n \
-* wf_error **error)` (or `wf_plugin_init`), which fills `out`; its library is called `libwalkforge_NAME.so`.\n \
-* Every struct starts with its size, fields are added at the end only. A fallible function returns WF_OK or a\n \
-* WF_E_* code, and on failure leaves its out-parameters untouched and stores an error of `host->error_new` in\n \
-* `*error` where that is not null. Pointers that a call hands over are valid during that call only, unless said\n \
-* otherwise. No exception and no panic may leave a plugin.\n *\n \
-* Build one with: cc -std=c11 -shared -fPIC -Wl,--version-script=plugin.map NAME.c -o libwalkforge_NAME.so, where\n \
-* plugin.map is `{ global: wf_plugin_init*; local: *; };`, so that nothing else of it is seen (in C++ the init function\n \
-* is extern \"C\"). It links against nothing of walkforge: what it needs of the host comes through `host`. Examples in C\n \
-* and in C++: plugins/examples.\n */";
+const PLUGIN: &str = "/*\n * The C ABI between walkforge and its plugins.\n *\n \
+* A plugin is a shared library called `libwalkforge_NAME.so`. It exports one function, `int32_t\n \
+* wf_plugin_init_NAME(const wf_host *host, wf_plugin_api *out, wf_error **error)`, or `wf_plugin_init` with the same\n \
+* arguments, which fills `out`. Every table starts with its size, and fields are only added at its end.\n *\n \
+* A fallible function returns WF_OK or a WF_E_* code. On failure it leaves its out-parameters untouched and, if\n \
+* `error` is not null, stores an error made by `host->error_new` in `*error`. Pointers passed to a call are valid\n \
+* during that call only, unless stated otherwise. No exception and no panic may leave a plugin.\n *\n \
+* Build a plugin with: cc -std=c11 -shared -fPIC -Wl,--version-script=plugin.map NAME.c -o libwalkforge_NAME.so\n \
+* where plugin.map is `{ global: wf_plugin_init*; local: *; };`, so that it exports nothing else. In C++ the init\n \
+* function is extern \"C\". A plugin does not link against walkforge: it reaches the host through `host`. For examples\n \
+* in C and C++ see plugins/examples.\n */";
 
 const LIBRARY: &str = "/*\n * walkforge: walk-forward training and validation of portfolio models, without look-ahead.\n *\n \
 * A fallible function returns WF_OK or a WF_E_* code and takes a last `wf_error **error`, which may be null. On\n \

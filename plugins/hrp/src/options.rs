@@ -1,51 +1,52 @@
-//! The options, and what each named variant sets them to.
+//! The options of the model and the presets of its variants.
 
 use walkforge_plugin::{Coefficient, Covariance, Error, Missing, Requirements, Settings};
 
 use crate::linkage::Linkage;
 use crate::risk::Measure;
 
-/// The declaration that the host checks a user's settings against. An option that is left out is what the variant says.
+/// The description of the plugin. An option with a default of null comes from the variant if it is not set.
 pub const DESCRIPTION: &str = concat!(
     r#"{"name": "hrp", "kind": "estimator", "version": ""#,
     env!("CARGO_PKG_VERSION"),
     r#"", "doc": "Hierarchical risk parity (Lopez de Prado 2016)", "settings": ["#,
     r#"{"name": "lookback", "type": "integer", "minimum": 2, "maximum": 100000, "default": 756, "#,
-    r#""doc": "returns (rows) that correlations and variances are taken from"},"#,
+    r#""doc": "number of returns used to estimate correlations and variances"},"#,
     r#"{"name": "min_history", "type": "integer", "minimum": 2, "maximum": 100000, "default": null, "#,
-    r#""doc": "finite returns an asset needs in the lookback to be weighed; half of the lookback if left out"},"#,
+    r#""doc": "finite returns an asset needs in the lookback to be held; half of the lookback if not set"},"#,
     r#"{"name": "variant", "type": "choice", "default": "lopez_de_prado", "#,
     r#""choices": ["lopez_de_prado", "pyportfolioopt", "skfolio", "riskfolio"], "#,
-    r#""doc": "whose HRP the options below are set to where they are left out"},"#,
+    r#""doc": "preset for the options below that are not set: the paper, or the library whose result to reproduce"},"#,
     r#"{"name": "distance", "type": "choice", "choices": ["lopez_de_prado", "correlation"], "default": null, "#,
-    r#""doc": "what is clustered: distances between columns of d = sqrt((1 - correlation)/2), or d itself; "#,
-    r#"if left out correlation, but lopez_de_prado for that variant"},"#,
+    r#""doc": "distance to cluster by; correlation: d = sqrt((1 - correlation)/2); lopez_de_prado: Euclidean "#,
+    r#"distance between the columns of d; if not set lopez_de_prado for the variant of that name, else correlation"},"#,
     r#"{"name": "linkage", "type": "choice", "choices": ["single", "complete", "average", "ward"], "default": null, "#,
-    r#""doc": "distance between clusters; if left out single, but ward for skfolio"},"#,
+    r#""doc": "linkage of the hierarchical clustering; if not set ward for the variant skfolio, else single"},"#,
     r#"{"name": "optimal_leaf_order", "type": "boolean", "default": null, "#,
-    r#""doc": "turn clusters so that neighbouring leaves are near; if left out true for skfolio and riskfolio"},"#,
-    r#"{"name": "correlation", "type": "choice", "choices": ["pearson", "spearman", "kendall"], "default": "pearson", "#,
-    r#""doc": "correlation that distances are made of"},"#,
+    r#""doc": "reorder leaves so that neighbours are similar; if not set true for variants skfolio and riskfolio"},"#,
+    r#"{"name": "correlation", "type": "choice", "choices": ["pearson", "spearman", "kendall"], "#,
+    r#""default": "pearson", "doc": "correlation coefficient for the distance"},"#,
     r#"{"name": "covariance", "type": "choice", "choices": ["sample", "ledoit_wolf"], "default": "sample", "#,
-    r#""doc": "covariance that risks variance and std are taken from"},"#,
+    r#""doc": "covariance estimator of the risks variance and std"},"#,
     r#"{"name": "risk", "type": "choice", "choices": ["variance", "std", "mad", "semi_std", "cvar"], "#,
-    r#""default": "variance", "doc": "risk that weight is split by; cvar at 95 %"},"#,
+    r#""default": "variance", "doc": "risk measure that weights are inversely proportional to; cvar at 95 %"},"#,
     r#"{"name": "missing", "type": "choice", "choices": ["complete", "pairwise"], "default": "complete", "#,
-    r#""doc": "rows in which all assets have a return, or for every pair those in which both have one"},"#,
+    r#""doc": "rows to use if returns are missing; complete: rows in which all assets have a return; pairwise: "#,
+    r#"for each pair of assets, rows in which both have one"},"#,
     r#"{"name": "zero_variance", "type": "choice", "choices": ["error", "exclude"], "default": "error", "#,
-    r#""doc": "refuse an asset whose returns do not vary, or give it no weight"}]}"#
+    r#""doc": "what to do with an asset whose returns do not vary; error: stop; exclude: give it no weight"}]}"#
 );
 
-/// What is clustered.
+/// The distance that is clustered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distance {
-    /// Euclidean distance between the columns of d.
+    /// d̃, the Euclidean distance between the columns of d.
     LopezDePrado,
-    /// d itself.
+    /// d = √((1 − ρ)/2).
     Correlation,
 }
 
-/// A model's options.
+/// The options of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     pub requirements: Requirements,
@@ -56,15 +57,15 @@ pub struct Options {
     pub covariance: Covariance,
     pub measure: Measure,
     pub missing: Missing,
-    /// Whether an asset whose returns do not vary gets no weight instead of being refused.
-    pub exclude_flat: bool,
+    /// Whether an asset with constant returns gets no weight instead of being an error.
+    pub exclude_constant: bool,
 }
 
 impl Options {
-    /// Reads checked settings.
+    /// Reads validated settings.
     ///
     /// # Errors
-    /// `InvalidSetting` where two settings contradict each other: the name of one, what was found with what, and what
+    /// `InvalidSetting` if two settings contradict each other. The message names one, with the values of both and what
     /// is allowed.
     pub fn read(settings: &Settings) -> Result<Self, Error> {
         let lookback = settings.count("lookback").ok_or_else(|| Error::new("setting 'lookback' is missing"))?;
@@ -72,7 +73,7 @@ impl Options {
         if min_history > lookback {
             return Err(Error::setting("min_history", min_history, format_args!("at most the lookback of {lookback}")));
         }
-        let (distance, linkage, turned) = choice(
+        let (distance, linkage, optimal_leaf_order) = choice(
             settings,
             "variant",
             &[
@@ -102,7 +103,7 @@ impl Options {
                 ],
                 Some(linkage),
             )?,
-            optimal_leaf_order: settings.boolean("optimal_leaf_order").unwrap_or(turned),
+            optimal_leaf_order: settings.boolean("optimal_leaf_order").unwrap_or(optimal_leaf_order),
             correlation: choice(
                 settings,
                 "correlation",
@@ -123,7 +124,7 @@ impl Options {
                 settings,
                 "risk",
                 &[Measure::Variance, Measure::Std, Measure::Mad, Measure::SemiStd, Measure::Cvar]
-                    .map(|measure| (measure.word(), measure)),
+                    .map(|measure| (measure.name(), measure)),
                 None,
             )?,
             missing: choice(
@@ -132,39 +133,39 @@ impl Options {
                 &[("complete", Missing::Complete), ("pairwise", Missing::Pairwise)],
                 None,
             )?,
-            exclude_flat: choice(settings, "zero_variance", &[("error", false), ("exclude", true)], None)?,
+            exclude_constant: choice(settings, "zero_variance", &[("error", false), ("exclude", true)], None)?,
         };
         options.check()
     }
 
-    /// Refuses options that cannot be had together.
+    /// Refuses combinations of options that have no meaning.
     fn check(self) -> Result<Self, Error> {
-        let of_rows = !self.measure.is_of_covariance();
+        let needs_returns = !self.measure.uses_covariance();
         let (pairwise, shrunk) = (self.missing == Missing::Pairwise, self.covariance == Covariance::LedoitWolf);
-        let word = self.measure.word();
+        let measure = self.measure.name();
         if pairwise && shrunk {
             return Err(Error::setting("covariance", "ledoit_wolf with missing = pairwise", "sample"));
         }
-        if pairwise && of_rows {
-            return Err(Error::setting("risk", format_args!("{word} with missing = pairwise"), "variance or std"));
+        if pairwise && needs_returns {
+            return Err(Error::setting("risk", format_args!("{measure} with missing = pairwise"), "variance or std"));
         }
-        if shrunk && of_rows {
-            let found = format_args!("ledoit_wolf with risk = {word}, which uses no covariance");
+        if shrunk && needs_returns {
+            let found = format_args!("ledoit_wolf with risk = {measure}, which uses no covariance");
             return Err(Error::setting("covariance", found, "sample, or one of the risks variance and std"));
         }
         Ok(self)
     }
 }
 
-/// The value of the word that a setting holds; `left_out` where it was left out.
-fn choice<T: Copy>(settings: &Settings, name: &str, words: &[(&str, T)], left_out: Option<T>) -> Result<T, Error> {
+/// Reads a choice and returns the value of the chosen name, or `default` if the setting was omitted.
+fn choice<T: Copy>(settings: &Settings, name: &str, choices: &[(&str, T)], default: Option<T>) -> Result<T, Error> {
     let found = settings.text(name);
     let value = match found {
-        None => left_out,
-        Some(text) => words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value),
+        None => default,
+        Some(text) => choices.iter().find(|(choice, _)| *choice == text).map(|(_, value)| *value),
     };
     value.ok_or_else(|| {
-        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        Error::setting(name, found.unwrap_or("nothing"), format_args!("one of {}", words.join(", ")))
+        let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
+        Error::setting(name, found.unwrap_or("nothing"), format_args!("one of {}", names.join(", ")))
     })
 }

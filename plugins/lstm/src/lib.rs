@@ -1,59 +1,62 @@
-//! Portfolios from an LSTM (Hochreiter and Schmidhuber 1997) that is trained end to end on the Sharpe ratio of what it holds, after
+//! An LSTM (Hochreiter and Schmidhuber 1997) that is trained end to end on the Sharpe ratio of its portfolio, after
 //! Zhang, Zohren and Roberts 2020, "Deep Learning for Portfolio Optimization", Journal of Financial Data Science 2(4).
 //!
-//! What goes in: the last `lookback` rows of returns and feature planes, scored with mean and deviation of the train span, and
-//! beside them 1 where a return is there and 0 where it is missing. Layers of LSTM cells with dropout between them, perhaps
-//! attention over the time steps, then a linear layer that scores each asset. The host makes weights of the scores with a softmax
-//! over the assets that may be held.
+//! The inputs are the last `lookback` rows of returns and feature planes, standardised with the mean and the standard
+//! deviation of the train span, and a plane that is 1 where the return is present and 0 where it is missing. They pass
+//! through LSTM layers with dropout between them, optionally self-attention over the time steps, and a linear layer
+//! that scores each asset. The host turns scores into weights with a softmax over the eligible assets.
 //!
-//! | `arrangement` | one sequence is | parameters | assets |
-//! |---|---|---|---|
-//! | `joint` | all assets side by side, `[lookback, assets × (2 + features)]` | grow with the assets | fixed in a window; later joiners wait for the next |
-//! | `per_asset` | one asset, `[lookback, 2 + features]` | shared by all | any, at every date |
+//! - `arrangement = "joint"`: one sequence with all assets as inputs, `[lookback, assets × (2 + features)]`. Parameters
+//!   grow with the number of assets, so these are fixed within a window; an asset that joins later waits for the next
+//!   window.
+//! - `arrangement = "per_asset"`: one sequence per asset, `[lookback, 2 + features]`, with parameters shared by all
+//!   assets. Assets may join and leave at any date.
 //!
-//! With `output = "last"` the last step decides; with `"sequence"` every step decides for its own date, and the loss counts all of
-//! them.
+//! With `output = "last"` the last step decides. With `output = "sequence"` each step decides for its own date, and the
+//! loss covers all of them.
 
 use walkforge_plugin::{
     AssetSet, Context, Error, Network, Program, Requirements, Settings, Shape, Value, export_network,
 };
 
-/// How assets enter.
+/// How assets form sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrangement {
     Joint,
     PerAsset,
 }
 
-/// The model: its settings.
+/// The settings of a model.
 pub struct Lstm {
+    /// Hidden units per layer.
     hidden: usize,
     layers: usize,
     lookback: usize,
     min_history: usize,
     arrangement: Arrangement,
-    /// Heads of the attention; 0 for none.
+    /// Number of attention heads; 0 for no attention.
     heads: usize,
+    /// Whether each step decides, not only the last.
     sequence: bool,
     dropout: f64,
 }
 
 impl Lstm {
-    /// The planes of an input, each `[lookback, assets]`.
+    /// Adds the input planes, each `[lookback, assets]`.
     fn planes(&self, shape: &Shape, program: &mut Program) -> Vec<Value> {
         let planes = ["returns", "known"].into_iter().chain(shape.features.iter().copied());
         planes.map(|plane| program.trailing(plane, self.lookback)).collect()
     }
 
-    /// The sequences: `[lookback, inputs]`, or one for each asset.
+    /// Adds the sequences: `[lookback, inputs]`, or `[assets, lookback, inputs]` with one per asset.
     fn sequences(&self, shape: &Shape, program: &mut Program) -> Value {
         let planes = self.planes(shape, program);
         match self.arrangement {
             Arrangement::Joint => program.concat(&planes, 1),
             Arrangement::PerAsset => {
                 let channel = |plane: Value| {
-                    let turned = program.transpose(plane, &[1, 0]);
-                    program.reshape(turned, &[shape.assets, self.lookback, 1])
+                    let by_asset = program.transpose(plane, &[1, 0]);
+                    program.reshape(by_asset, &[shape.assets, self.lookback, 1])
                 };
                 let channels: Vec<Value> = planes.into_iter().map(channel).collect();
                 program.concat(&channels, 2)
@@ -61,7 +64,7 @@ impl Lstm {
         }
     }
 
-    /// Scores `[assets]`, or `[lookback, assets]`, of the states that the layers come to.
+    /// Adds the head: scores `[assets]`, or `[lookback, assets]`, from the hidden states of the last layer.
     fn scores(&self, shape: &Shape, program: &mut Program, states: Value) -> Value {
         let (steps, assets) = (self.lookback, shape.assets);
         match (self.arrangement, self.sequence) {
@@ -92,23 +95,24 @@ impl Network for Lstm {
         env!("CARGO_PKG_VERSION"),
         r#"", "doc": "LSTM over returns, trained on the Sharpe ratio of its portfolio", "settings": ["#,
         r#"{"name": "hidden_size", "type": "integer", "minimum": 1, "maximum": 4096, "default": 128, "#,
-        r#""doc": "states of an LSTM layer"},"#,
+        r#""doc": "hidden units per LSTM layer"},"#,
         r#"{"name": "layers", "type": "integer", "minimum": 1, "maximum": 8, "default": 2, "#,
-        r#""doc": "LSTM layers"},"#,
+        r#""doc": "number of LSTM layers"},"#,
         r#"{"name": "lookback", "type": "integer", "minimum": 2, "maximum": 10000, "default": 60, "#,
-        r#""doc": "rows of returns that the network sees"},"#,
+        r#""doc": "rows of returns in the input sequence"},"#,
         r#"{"name": "min_history", "type": "integer", "minimum": 0, "maximum": 10000, "default": null, "#,
-        r#""doc": "finite returns an asset needs in the lookback to be weighed; half of the lookback if left out"},"#,
+        r#""doc": "finite returns an asset needs in the lookback to be held; half of the lookback if not set"},"#,
         r#"{"name": "arrangement", "type": "choice", "choices": ["joint", "per_asset"], "default": "joint", "#,
-        r#""doc": "joint: all assets are the inputs of one sequence; per_asset: one sequence an asset, with shared weights"},"#,
+        r#""doc": "joint: one sequence with all assets as inputs, a fixed list of assets per window; "#,
+        r#"per_asset: one sequence per asset with shared parameters, assets may join and leave at any date"},"#,
         r#"{"name": "attention", "type": "boolean", "default": false, "#,
-        r#""doc": "whether multi-head attention over the time steps follows the layers"},"#,
+        r#""doc": "adds multi-head self-attention over the time steps after the LSTM layers"},"#,
         r#"{"name": "attention_heads", "type": "integer", "minimum": 1, "maximum": 64, "default": 8, "#,
-        r#""doc": "heads of the attention; they divide hidden_size"},"#,
+        r#""doc": "number of attention heads, a divisor of hidden_size"},"#,
         r#"{"name": "output", "type": "choice", "choices": ["last", "sequence"], "default": "last", "#,
-        r#""doc": "last: a decision at the last step; sequence: a decision and a loss at every step"},"#,
+        r#""doc": "last: only the last step decides; sequence: each step decides and counts in the loss"},"#,
         r#"{"name": "dropout", "type": "real", "minimum": 0.0, "maximum": 0.95, "default": 0.3, "#,
-        r#""doc": "share of states that is dropped between layers in training"}]}"#
+        r#""doc": "dropout probability between LSTM layers in training"}]}"#
     );
 
     fn create(settings: &Settings, _context: Context) -> Result<Self, Error> {
@@ -141,7 +145,7 @@ impl Network for Lstm {
         Requirements { lookback: self.lookback, min_history: self.min_history }
     }
 
-    fn universe(&self) -> AssetSet {
+    fn asset_set(&self) -> AssetSet {
         match self.arrangement {
             Arrangement::Joint => AssetSet::Fixed,
             Arrangement::PerAsset => AssetSet::ByDate,

@@ -1,4 +1,10 @@
-//! The C side of the SDK: the table of an [`Estimator`](crate::Estimator), pointers made slices, panics made errors.
+//! The C side of the SDK: the table of an [`Estimator`], slices from pointers, errors from panics.
+//!
+//! # The host's contract
+//! The host keeps the contract of `wf_plugin_api` for each function of the table: a model was made by `create` of the
+//! same table and is destroyed once, after its last use; `fit` has its model to itself; a past, a context and settings
+//! are valid during the call, with arrays of the lengths they state; an out-parameter points to writable memory of its
+//! type, and `error` is null or writable.
 
 use core::any::Any;
 use core::ffi::c_void;
@@ -7,75 +13,94 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use walkforge_plugin_abi::{
-    WF_ABI_MAJOR, WF_ABI_MINOR, WF_LOG_INFO, WF_LOG_WARN, WF_OK, WF_UNIVERSE_BY_DATE, wf_cancel_service, wf_context,
+    WF_ABI_MAJOR, WF_ABI_MINOR, WF_ASSETS_BY_DATE, WF_LOG_INFO, WF_LOG_WARN, WF_OK, wf_cancel_service, wf_context,
     wf_error, wf_host, wf_log_service, wf_past, wf_plugin_api, wf_requirements, wf_settings, wf_settings_service,
     wf_string,
 };
 
 use crate::{Error, Estimator, Feature, Past, Requirements, code};
 
-/// The host's table, kept for the life of the process.
-#[derive(Clone, Copy)]
-struct Host(&'static wf_host);
-
 // One plugin library has one host: the process that loaded it.
-static HOST: OnceLock<Host> = OnceLock::new();
-
-/// The settings of a model, checked by the host.
-pub struct Settings {
-    settings: *const wf_settings,
-    service: &'static wf_settings_service,
-}
+static HOST: OnceLock<&'static wf_host> = OnceLock::new();
 
 pub(crate) fn string(text: &str) -> wf_string {
     wf_string { data: text.as_ptr().cast(), length: text.len() }
 }
 
+/// The settings of a model, validated by the host against the plugin's description.
+///
+/// Every method returns `None` if the setting was omitted and has a default of null, or if it has another type.
+///
+/// ```
+/// use walkforge_plugin::{Error, Settings};
+///
+/// // "settings": [
+/// //     {"name": "lookback", "type": "integer", "minimum": 2, "maximum": 10000, "default": 60, "doc": "…"},
+/// //     {"name": "decay", "type": "real", "minimum": 0.0, "maximum": 1.0, "default": null, "doc": "…"},
+/// //     {"name": "side", "type": "choice", "choices": ["long", "short"], "default": "long", "doc": "…"}]
+/// fn read(settings: &Settings) -> Result<(usize, f64, bool), Error> {
+///     let lookback = settings.count("lookback").ok_or_else(|| Error::new("setting 'lookback' is missing"))?;
+///     let decay = settings.real("decay").unwrap_or(1.0);
+///     Ok((lookback, decay, settings.text("side") == Some("short")))
+/// }
+/// # mod host { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/mod.rs")); }
+/// # fn main() {
+/// # host::with_settings(r#"{"side": "short"}"#, |settings| {
+///
+/// // For a user who sets side = "short" and nothing else:
+/// assert_eq!(read(settings)?, (60, 1.0, true));
+/// # Ok(())
+/// # });
+/// # }
+/// ```
+pub struct Settings {
+    settings: *const wf_settings,
+    service: &'static wf_settings_service,
+}
+
+/// A getter of the service `settings`.
+type Get<T> = unsafe extern "C" fn(*const wf_settings, wf_string, *mut T) -> i32;
+
 impl Settings {
-    /// A whole number; `None` where it was left out and has no default.
+    /// Returns an integer.
     pub fn integer(&self, name: &str) -> Option<i64> {
-        let mut out = 0;
-        // SAFETY: the settings and the service are the host's and valid during `create`; `out` is ours.
-        let status = unsafe { (self.service.get_integer)(self.settings, string(name), &raw mut out) };
-        (status == WF_OK).then_some(out)
+        self.get(self.service.get_integer, name, 0)
     }
 
-    /// A count; `None` where it was left out or is negative.
+    /// Returns an integer as a count; also `None` if it is negative.
     pub fn count(&self, name: &str) -> Option<usize> {
-        self.integer(name).and_then(|number| usize::try_from(number).ok())
+        self.integer(name).and_then(|value| usize::try_from(value).ok())
     }
 
-    /// A truth value; `None` where it was left out and has no default.
+    /// Returns a boolean.
     pub fn boolean(&self, name: &str) -> Option<bool> {
-        let mut out = 0;
-        // SAFETY: as in `integer`.
-        let status = unsafe { (self.service.get_boolean)(self.settings, string(name), &raw mut out) };
-        (status == WF_OK).then_some(out != 0)
+        self.get(self.service.get_boolean, name, 0).map(|value| value != 0)
     }
 
-    /// A text or a choice; `None` where it was left out and has no default.
+    /// Returns a text, a choice or a date (`YYYY-MM-DD`).
     pub fn text(&self, name: &str) -> Option<&str> {
-        let mut out = wf_string { data: core::ptr::null(), length: 0 };
-        // SAFETY: as in `integer`; the text that is written lives as long as the settings, and so as `self`.
-        unsafe {
-            let status = (self.service.get_text)(self.settings, string(name), &raw mut out);
-            if status != WF_OK || out.data.is_null() {
-                return None;
-            }
-            core::str::from_utf8(core::slice::from_raw_parts(out.data.cast(), out.length)).ok()
+        let text = self.get(self.service.get_text, name, wf_string { data: core::ptr::null(), length: 0 })?;
+        if text.data.is_null() {
+            return None;
         }
+        // SAFETY: the host wrote a text that is valid as long as the settings, which outlive `self`.
+        unsafe { core::str::from_utf8(core::slice::from_raw_parts(text.data.cast(), text.length)).ok() }
     }
 
-    /// A number; `None` where it was left out and has no default.
+    /// Returns a real number.
     pub fn real(&self, name: &str) -> Option<f64> {
-        let mut out = 0.0;
-        // SAFETY: as in `integer`.
-        let status = unsafe { (self.service.get_real)(self.settings, string(name), &raw mut out) };
+        self.get(self.service.get_real, name, 0.0)
+    }
+
+    fn get<T>(&self, get: Get<T>, name: &str, mut out: T) -> Option<T> {
+        // SAFETY: the getter is the host's, its settings are valid during `create`, which outlives `self`, and `out` is
+        // a local variable.
+        let status = unsafe { get(self.settings, string(name), &raw mut out) };
         (status == WF_OK).then_some(out)
     }
 }
 
-/// Who a model works for, during one call.
+/// The model of a run on whose behalf the host makes a call, valid during that call.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     context: *const wf_context,
@@ -83,21 +108,29 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// A context of nobody, for tests: messages go nowhere, and nothing is cancelled.
-    pub const NOBODY: Self = Self { context: core::ptr::null(), call: PhantomData };
+    /// A context without a host, for unit tests: messages are discarded and nothing is cancelled.
+    ///
+    /// ```
+    /// use walkforge_plugin::Context;
+    ///
+    /// Context::DETACHED.warn("nobody reads this");
+    /// assert!(!Context::DETACHED.cancelled());
+    /// ```
+    pub const DETACHED: Self = Self { context: core::ptr::null(), call: PhantomData };
 
-    /// Tells the host program what goes on.
+    /// Logs progress to the host program.
     pub fn info(&self, message: &str) {
         self.write(WF_LOG_INFO, message);
     }
 
-    /// Tells the host program that something looks wrong.
+    /// Logs a warning to the host program.
     pub fn warn(&self, message: &str) {
         self.write(WF_LOG_WARN, message);
     }
 
     fn write(&self, level: i32, message: &str) {
-        // SAFETY: the service is a host's table of this id; the context is valid during the call it came with.
+        // SAFETY: `log` is a `wf_log_service`, which accepts a null context; any other is valid during its call, which
+        // outlives `self`.
         unsafe {
             if let Ok(log) = service::<wf_log_service>("log", 1) {
                 (log.write)(self.context, level, string(message));
@@ -105,59 +138,60 @@ impl Context<'_> {
         }
     }
 
-    /// Whether the caller wants the work to stop; return [`code::CANCELLED`] then.
+    /// Returns whether the caller has cancelled the work. If so, fail with [`code::CANCELLED`].
     pub fn cancelled(&self) -> bool {
-        // SAFETY: as in `write`.
+        // SAFETY: `cancel` is a `wf_cancel_service`, with the same contract for the context as in `write`.
         unsafe { service::<wf_cancel_service>("cancel", 1).is_ok_and(|cancel| (cancel.requested)(self.context) != 0) }
     }
 }
 
-/// A service of the host.
+/// Returns a service of the host.
 ///
 /// # Safety
-/// `T` is what the ABI gives the service of this name and version.
+/// `T` is the table that the ABI defines for the service of this name and version.
 pub(crate) unsafe fn service<T>(name: &str, minimum_version: u32) -> Result<&'static T, Error> {
     let host = HOST.get().ok_or_else(|| Error::new("the plugin was not initialised"))?;
-    // SAFETY: `get_service` answers null or a table that lives as long as the process, of type T by the contract of
-    // this function.
-    let service = unsafe { (host.0.get_service)(string(name), minimum_version).cast::<T>().as_ref() };
+    // SAFETY: `get_service` returns null or a table that is valid until the process ends; the caller vouches for `T`.
+    let service = unsafe { (host.get_service)(string(name), minimum_version).cast::<T>().as_ref() };
     service.ok_or_else(|| Error::new(format!("the host has no service '{name}'")))
 }
 
-/// What a panic said. What it carried may panic itself when it is dropped, and what comes of that is left alone: nothing
-/// may leave the plugin.
-fn words(panic: Box<dyn Any + Send>) -> String {
-    let text = panic
+/// Returns the message of a panic and drops its payload.
+///
+/// Dropping may panic too. The payload of that second panic is leaked, because nothing may unwind out of the plugin.
+fn panic_message(payload: Box<dyn Any + Send>) -> String {
+    let text = payload
         .downcast_ref::<String>()
         .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("no message")
         .to_owned();
-    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        core::mem::forget(another);
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        core::mem::forget(second);
     }
     text
 }
 
-/// Runs `body`; hands an error or a caught panic to the host.
+/// Runs `body` and returns a code; passes its error or a caught panic to the host through `error`, which may be null.
 pub(crate) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<(), Error>) -> i32 {
-    let failed = match catch_unwind(AssertUnwindSafe(body)) {
+    let failure = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return WF_OK,
-        Ok(Err(failed)) => failed,
-        Err(panic) => Error::new(format!("the plugin panicked: {}", words(panic))),
+        Ok(Err(failure)) => failure,
+        Err(payload) => Error::new(format!("the plugin panicked: {}", panic_message(payload))),
     };
     if let (false, Some(host)) = (error.is_null(), HOST.get()) {
-        // SAFETY: the slot is frozen in every version; `error` is not null and the host owns what is written there.
-        unsafe { *error = (host.0.error_new)(failed.code, string(&failed.message), core::ptr::null_mut()) };
+        // SAFETY: `error_new` has the same offset in every version of the ABI; `error` is not null, so it is writable
+        // by the host's contract.
+        unsafe { *error = (host.error_new)(failure.code, string(&failure.message), core::ptr::null_mut()) };
     }
-    if failed.code == WF_OK { code::PLUGIN } else { failed.code }
+    if failure.code == WF_OK { code::PLUGIN } else { failure.code }
 }
 
-/// Fills the host's table with the functions of `M`.
+/// Initialises a plugin of the estimator `M`.
 ///
 /// # Safety
-/// `host` is null or valid for the life of the process; `out` is null or starts with its size and is as large as it
-/// says; `error` is null or writable.
+/// The contract of `wf_plugin_entry`: `host` is null or valid until the process ends; `out` is null or points to a
+/// table that starts with its size in bytes; `error` is null or writable.
 pub unsafe fn initialise<M: Estimator>(
     host: *const wf_host,
     out: *mut wf_plugin_api,
@@ -177,15 +211,15 @@ pub unsafe fn initialise<M: Estimator>(
         build: None,
         compute: None,
     };
-    // SAFETY: as demanded of the caller.
-    unsafe { entered(host, out, error, &api) }
+    // SAFETY: the caller keeps the contract of `wf_plugin_entry`.
+    unsafe { exchange_tables(host, out, error, &api) }
 }
 
-/// Takes the host's table, and hands over ours.
+/// Stores the host's table and copies `api` to `out`, as far as the host's version of the table reaches.
 ///
 /// # Safety
 /// As for [`initialise`].
-pub(crate) unsafe fn entered(
+pub(crate) unsafe fn exchange_tables(
     host: *const wf_host,
     out: *mut wf_plugin_api,
     error: *mut *mut wf_error,
@@ -194,7 +228,7 @@ pub(crate) unsafe fn entered(
     if host.is_null() || out.is_null() {
         return code::PLUGIN;
     }
-    // SAFETY: not null, and valid for the life of the process by the contract of this function.
+    // SAFETY: `host` is not null, so it is valid until the process ends.
     let host: &'static wf_host = unsafe { &*host };
     if host.abi_major != WF_ABI_MAJOR {
         let message = format!(
@@ -202,44 +236,48 @@ pub(crate) unsafe fn entered(
             host.abi_major, host.abi_minor
         );
         if !error.is_null() {
-            // SAFETY: the slot is frozen in every version, this host's included; `error` is writable.
+            // SAFETY: `error_new` has the same offset in every version of the ABI; `error` is writable.
             unsafe { *error = (host.error_new)(code::PLUGIN, string(&message), core::ptr::null_mut()) };
         }
         return code::PLUGIN;
     }
-    HOST.get_or_init(|| Host(host));
+    HOST.get_or_init(|| host);
     guard(error, || {
-        // SAFETY: `out` is at least as large as the size it starts with; no more than that is written.
+        // SAFETY: `out` is at least as large as the size it starts with, and no more bytes than that are written.
         unsafe {
-            let room = (*out).struct_size.min(size_of::<wf_plugin_api>());
-            core::ptr::copy_nonoverlapping(core::ptr::from_ref(api).cast::<u8>(), out.cast::<u8>(), room);
-            (*out).struct_size = room;
+            let size = (*out).struct_size.min(size_of::<wf_plugin_api>());
+            core::ptr::copy_nonoverlapping(core::ptr::from_ref(api).cast::<u8>(), out.cast::<u8>(), size);
+            (*out).struct_size = size;
         }
         Ok(())
     })
 }
 
-/// Hands a description over.
+/// Writes a description to `out`.
 ///
 /// # Safety
-/// `out` is room for one string.
-pub(crate) unsafe fn describe_as(description: &'static str, out: *mut wf_string, error: *mut *mut wf_error) -> i32 {
+/// `out` is writable.
+pub(crate) unsafe fn write_description(
+    description: &'static str,
+    out: *mut wf_string,
+    error: *mut *mut wf_error,
+) -> i32 {
     guard(error, || {
-        // SAFETY: as demanded of the caller; the description is static.
+        // SAFETY: `out` is writable, and the text is static.
         unsafe { *out = string(description) };
         Ok(())
     })
 }
 
 unsafe extern "C" fn describe<M: Estimator>(out: *mut wf_string, error: *mut *mut wf_error) -> i32 {
-    // SAFETY: the host passes room for one string.
-    unsafe { describe_as(M::DESCRIPTION, out, error) }
+    // SAFETY: `out` is writable by the host's contract.
+    unsafe { write_description(M::DESCRIPTION, out, error) }
 }
 
-/// Makes a model and hands it over.
+/// Creates a model with `make` and writes its address to `model`.
 ///
 /// # Safety
-/// Settings and context are the host's and valid during the call; `model` is room for one pointer.
+/// `context` and `settings` are the host's and valid during the call; `model` is writable.
 pub(crate) unsafe fn create_model<M>(
     context: *const wf_context,
     settings: *const wf_settings,
@@ -248,10 +286,10 @@ pub(crate) unsafe fn create_model<M>(
     make: impl FnOnce(&Settings, Context) -> Result<M, Error>,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: this is the type that the ABI gives the service of this name.
+        // SAFETY: the ABI defines `wf_settings_service` for this service.
         let service = unsafe { service::<wf_settings_service>("settings", 1) }?;
         let made = Box::new(make(&Settings { settings, service }, Context { context, call: PhantomData })?);
-        // SAFETY: the host passes room for one pointer; `destroy` takes it back.
+        // SAFETY: `model` is writable. `destroy_model` frees what is written.
         unsafe { *model = Box::into_raw(made).cast() };
         Ok(())
     })
@@ -263,7 +301,7 @@ unsafe extern "C" fn create<M: Estimator>(
     model: *mut *mut c_void,
     error: *mut *mut wf_error,
 ) -> i32 {
-    // SAFETY: the host passes its context and settings, and room for one pointer.
+    // SAFETY: context, settings and `model` are as the host's contract says.
     unsafe { create_model(context, settings, model, error, M::create) }
 }
 
@@ -271,24 +309,33 @@ unsafe extern "C" fn create<M: Estimator>(
 pub(crate) unsafe extern "C" fn destroy_model<M>(model: *mut c_void) {
     if !model.is_null() {
         guard(core::ptr::null_mut(), || {
-            // SAFETY: made by `create_model` as an `M`, and the host destroys a model once.
+            // SAFETY: `create_model::<M>` made it from a box, and the host destroys a model once.
             drop(unsafe { Box::from_raw(model.cast::<M>()) });
             Ok(())
         });
     }
 }
 
-/// Writes what a model needs.
+/// Borrows the model of a call.
 ///
 /// # Safety
-/// `out` starts with its size and is as large as it says.
-pub(crate) unsafe fn require(needs: Requirements, universe: i32, out: *mut wf_requirements) {
-    // SAFETY: as demanded of the caller; a host that knows no universe has no room for it.
+/// `model` was made by [`create_model::<M>`](create_model), was not destroyed, and is not borrowed mutably.
+pub(crate) unsafe fn borrow_model<'a, M>(model: *const c_void) -> &'a M {
+    // SAFETY: the caller vouches for type and lifetime.
+    unsafe { &*model.cast::<M>() }
+}
+
+/// Writes the requirements of a model to `out`; `assets` is one of `WF_ASSETS_*`.
+///
+/// # Safety
+/// `out` points to a struct that starts with its size in bytes.
+pub(crate) unsafe fn write_requirements(requirements: Requirements, assets: i32, out: *mut wf_requirements) {
+    // SAFETY: the first version of the struct has the first two fields; the size tells whether the third is there.
     unsafe {
-        (*out).lookback = needs.lookback;
-        (*out).min_history = needs.min_history;
+        (*out).lookback = requirements.lookback;
+        (*out).min_history = requirements.min_history;
         if (*out).struct_size >= core::mem::offset_of!(wf_requirements, universe) + size_of::<i32>() {
-            (*out).universe = universe;
+            (*out).universe = assets;
         }
     }
 }
@@ -299,30 +346,31 @@ unsafe extern "C" fn requirements<M: Estimator>(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: `model` was made by `create::<M>`; `out` is the host's room for one struct of the size it says.
-        unsafe { require((*model.cast::<M>()).requirements(), WF_UNIVERSE_BY_DATE, out) };
+        // SAFETY: model and `out` are as the host's contract says.
+        unsafe { write_requirements(borrow_model::<M>(model).requirements(), WF_ASSETS_BY_DATE, out) };
         Ok(())
     })
 }
 
-/// Text of the host's.
+/// Borrows a string of the host; damaged UTF-8 becomes `?`.
 ///
 /// # Safety
-/// It is UTF-8 and as long as it says.
+/// `text` points to as many bytes as it states.
 pub(crate) unsafe fn read_string(text: &wf_string) -> &str {
-    // SAFETY: as demanded of the caller.
+    // SAFETY: the caller vouches for pointer and length.
     unsafe { core::str::from_utf8(core::slice::from_raw_parts(text.data.cast(), text.length)).unwrap_or("?") }
 }
 
 /// Calls `body` with the slices of a past.
 ///
 /// # Safety
-/// `past` is valid, with arrays of the sizes it states.
+/// `past` is valid, with arrays of the lengths it states.
 pub(crate) unsafe fn with_past<R>(past: *const wf_past, body: impl FnOnce(&Past) -> R) -> R {
-    // SAFETY: the host fills every array to `rows` and `assets`, both at least 1, with names in UTF-8.
+    // SAFETY: the caller vouches for `past` and its arrays: `rows` dates, `assets` names, `rows` x `assets` elements in
+    // each plane. Feature planes are read only if there are any, as their pointer may be null otherwise.
     unsafe {
         let past = &*past;
-        let cells = past.rows * past.assets;
+        let elements = past.rows * past.assets;
         let names = core::slice::from_raw_parts(past.names, past.assets);
         let names: Vec<&str> = names.iter().map(|name| read_string(name)).collect();
         let features: Vec<Feature> = if past.feature_count == 0 {
@@ -332,15 +380,15 @@ pub(crate) unsafe fn with_past<R>(past: *const wf_past, body: impl FnOnce(&Past)
                 .iter()
                 .map(|feature| Feature {
                     name: read_string(&feature.name),
-                    values: core::slice::from_raw_parts(feature.values, cells),
+                    values: core::slice::from_raw_parts(feature.values, elements),
                 })
                 .collect()
         };
         body(&Past {
             dates: core::slice::from_raw_parts(past.dates, past.rows),
             names: &names,
-            returns: core::slice::from_raw_parts(past.returns, cells),
-            members: core::slice::from_raw_parts(past.members, cells),
+            returns: core::slice::from_raw_parts(past.returns, elements),
+            members: core::slice::from_raw_parts(past.members, elements),
             features: &features,
             context: Context { context: past.context, call: PhantomData },
         })
@@ -354,7 +402,7 @@ unsafe extern "C" fn fit<M: Estimator>(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: `model` was made by `create::<M>` and is used by this thread alone; pasts are valid during the call.
+        // SAFETY: by the host's contract this call has the model to itself, and each past that is not null is valid.
         unsafe {
             let model = &mut *model.cast::<M>();
             with_past(train, |train| {
@@ -368,11 +416,11 @@ unsafe extern "C" fn fit<M: Estimator>(
     })
 }
 
-/// Calls `body` with a model, a past and the host's room for a number an asset.
+/// Calls `body` with a model, a past and the host's buffer, cut to one element per asset.
 ///
 /// # Safety
-/// `model` was made by `create::<M>`; `past` is valid; `out` has room for `capacity` numbers.
-unsafe fn answer<M: Estimator>(
+/// `model` and `past` are as the host's contract says; `out` points to `capacity` writable elements.
+unsafe fn write_per_asset<M: Estimator>(
     model: *const c_void,
     past: *const wf_past,
     out: *mut f64,
@@ -381,13 +429,13 @@ unsafe fn answer<M: Estimator>(
     body: impl FnOnce(&M, &Past, &mut [f64]) -> Result<(), Error>,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: as demanded of the caller.
+        // SAFETY: the caller vouches for all three.
         unsafe {
             let out = core::slice::from_raw_parts_mut(out, capacity);
             with_past(past, |past| {
-                let room = past.names.len();
-                let out = out.get_mut(..room).ok_or_else(|| Error::new("the host's buffer is too small"))?;
-                body(&*model.cast::<M>(), past, out)
+                let assets = past.names.len();
+                let out = out.get_mut(..assets).ok_or_else(|| Error::new("the host's buffer is too small"))?;
+                body(borrow_model::<M>(model), past, out)
             })
         }
     })
@@ -400,8 +448,8 @@ unsafe extern "C" fn weights<M: Estimator>(
     capacity: usize,
     error: *mut *mut wf_error,
 ) -> i32 {
-    // SAFETY: the host passes its own model, a past and a buffer of that capacity.
-    unsafe { answer::<M>(model, past, out, capacity, error, M::weights) }
+    // SAFETY: model, past and `out` are as the host's contract says.
+    unsafe { write_per_asset::<M>(model, past, out, capacity, error, M::weights) }
 }
 
 unsafe extern "C" fn scores<M: Estimator>(
@@ -411,6 +459,6 @@ unsafe extern "C" fn scores<M: Estimator>(
     capacity: usize,
     error: *mut *mut wf_error,
 ) -> i32 {
-    // SAFETY: as in `weights`.
-    unsafe { answer::<M>(model, past, out, capacity, error, M::scores) }
+    // SAFETY: model, past and `out` are as the host's contract says.
+    unsafe { write_per_asset::<M>(model, past, out, capacity, error, M::scores) }
 }

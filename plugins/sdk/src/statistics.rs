@@ -8,32 +8,33 @@ use walkforge_plugin_abi::{
 use crate::boundary::service;
 use crate::{Error, code};
 
-/// An estimator of the covariance.
+/// A covariance estimator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Covariance {
-    /// Divisor rows − 1.
+    /// The sample covariance, divisor rows − 1.
     Sample,
-    /// Shrunk towards the identity times the mean variance, divisor rows (Ledoit and Wolf 2004); complete rows only.
+    /// Shrinkage toward the identity times the mean variance, divisor rows (Ledoit and Wolf 2004). Requires
+    /// [`Missing::Complete`] or returns without a missing value.
     LedoitWolf,
 }
 
-/// A coefficient of correlation.
+/// A correlation coefficient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coefficient {
-    /// Of the values.
+    /// Pearson's correlation.
     Pearson,
-    /// Of the ranks.
+    /// Spearman's rank correlation.
     Spearman,
-    /// τ-b.
+    /// Kendall's τ-b.
     Kendall,
 }
 
-/// What to do about missing returns.
+/// Which rows are used if returns are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// Use the rows in which every asset has a return.
+    /// The rows in which every asset has a return.
     Complete,
-    /// Use, for every pair of assets, the rows in which both have one.
+    /// For each pair of assets, the rows in which both have a return.
     Pairwise,
 }
 
@@ -46,26 +47,56 @@ impl Missing {
     }
 }
 
-/// The service. Equal inputs give equal bits on every machine. Matrices are `[assets, assets]`, row-major; each is written
-/// over what `out` held, whose memory is used again, and is of no use where a call fails.
+/// The host's service `statistics`. Equal inputs give the same bits on every machine.
+///
+/// Returns are `[rows, assets]`, row-major; a non-finite return counts as missing. Matrices are row-major and exactly
+/// symmetric. Each method overwrites `out` and reuses its memory; after an error the elements of `out` are unspecified.
+///
+/// ```
+/// use walkforge_plugin::{Coefficient, Covariance, Error, Missing, Statistics};
+///
+/// // A model calls this in `create` and keeps the result.
+/// fn covariance(returns: &[f64], assets: usize) -> Result<Vec<f64>, Error> {
+///     let mut out = Vec::new();
+///     Statistics::from_host()?.covariance(returns, assets, Covariance::Sample, Missing::Complete, &mut out)?;
+///     Ok(out)
+/// }
+/// # mod host { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/mod.rs")); }
+/// # fn main() -> Result<(), Error> {
+/// # host::connect();
+///
+/// // Three rows of two assets.
+/// let returns = [0.5, -1.0, 0.0, 0.0, -0.5, 1.0];
+/// assert_eq!(covariance(&returns, 2)?, [0.25, -0.5, -0.5, 1.0]);
+///
+/// let (statistics, mut correlation, mut distances) = (Statistics::from_host()?, Vec::new(), Vec::new());
+/// statistics.correlation(&returns, 2, Coefficient::Spearman, Missing::Complete, &mut correlation)?;
+/// assert!((correlation[1] + 1.0).abs() < 1e-12);
+/// // Between the points (0, 0) and (3, 4):
+/// statistics.distances(&[0.0, 0.0, 3.0, 4.0], 2, &mut distances)?;
+/// assert_eq!(distances, [0.0, 5.0, 5.0, 0.0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Statistics(&'static wf_statistics_service);
 
 impl Statistics {
-    /// Asks the host for version 1 of the service.
+    /// Gets the service, in version 1, from the host.
     ///
     /// # Errors
-    /// Where the plugin was not loaded by a host, or that has no such service.
-    pub fn of_host() -> Result<Self, Error> {
-        // SAFETY: this is the type that the ABI gives the service of this name.
+    /// If no host has loaded the plugin, or the host does not have the service.
+    pub fn from_host() -> Result<Self, Error> {
+        // SAFETY: the ABI defines `wf_statistics_service` for this service.
         unsafe { service("statistics", 1) }.map(Self)
     }
 
-    /// Covariance of returns `[rows, assets]`, row-major, not finite where missing. NaN for a pair with fewer than two
-    /// rows in common; exactly 0 for the variance of one repeated return.
+    /// Computes the covariance matrix of returns, `[assets, assets]`, in squared units of the returns.
+    ///
+    /// An element is NaN for a pair with fewer than two rows in common; the variance of a constant return is exactly 0.
     ///
     /// # Errors
-    /// Where the length is not rows of `assets`, and where fewer than two rows can be used.
+    /// If the length of `returns` is not a multiple of `assets`, or if fewer than two rows can be used.
     pub fn covariance(
         self,
         returns: &[f64],
@@ -78,16 +109,18 @@ impl Statistics {
             Covariance::Sample => WF_COVARIANCE_SAMPLE,
             Covariance::LedoitWolf => WF_COVARIANCE_LEDOIT_WOLF,
         };
-        let rows = rows(returns, assets)?;
-        square(assets, out, |out, capacity| {
+        let rows = other_axis(returns, assets)?;
+        write_square(assets, out, |out, capacity| {
             let returns = returns.as_ptr();
-            // SAFETY: rows x assets numbers are there; `out` has room for `capacity`.
+            // SAFETY: `returns` holds rows x assets elements and `out` holds `capacity`; they do not overlap.
             unsafe { (self.0.covariance)(returns, rows, assets, estimator, missing.constant(), out, capacity) }
         })
     }
 
-    /// Correlation of returns `[rows, assets]`, with a diagonal of 1. NaN for a pair with fewer than two rows in common,
-    /// or with a side that does not vary over them.
+    /// Computes the correlation matrix of returns, `[assets, assets]`, with a diagonal of 1.
+    ///
+    /// An element is NaN for a pair with fewer than two rows in common, or if one of the two is constant over those
+    /// rows.
     ///
     /// # Errors
     /// As for [`Self::covariance`].
@@ -104,63 +137,65 @@ impl Statistics {
             Coefficient::Spearman => WF_CORRELATION_SPEARMAN,
             Coefficient::Kendall => WF_CORRELATION_KENDALL,
         };
-        let rows = rows(returns, assets)?;
-        square(assets, out, |out, capacity| {
+        let rows = other_axis(returns, assets)?;
+        write_square(assets, out, |out, capacity| {
             let returns = returns.as_ptr();
-            // SAFETY: as in `covariance`.
+            // SAFETY: `returns` holds rows x assets elements and `out` holds `capacity`; they do not overlap.
             unsafe { (self.0.correlation)(returns, rows, assets, coefficient, missing.constant(), out, capacity) }
         })
     }
 
-    /// Makes a symmetric matrix of `count` rows positive semi-definite in place, its diagonal kept, and says whether it
-    /// had to be changed.
+    /// Makes a symmetric matrix, `[count, count]`, positive semi-definite in place and returns whether that changed it.
+    ///
+    /// Negative eigenvalues become 0, then the diagonal is restored.
     ///
     /// # Errors
-    /// Where the matrix is of another size, has a number that is not finite, or a diagonal that is not positive.
+    /// If the matrix has another size, a non-finite element, or a diagonal element that is not positive.
     pub fn repair(self, matrix: &mut [f64], count: usize) -> Result<bool, Error> {
         if count.checked_mul(count) != Some(matrix.len()) {
-            return Err(Error::new(format!("{} numbers are no matrix of {count} rows", matrix.len())));
+            return Err(Error::new(format!("a matrix of {count} rows cannot have {} elements", matrix.len())));
         }
         let mut changed = 0;
-        // SAFETY: the matrix has count x count numbers; `changed` is ours.
+        // SAFETY: `matrix` holds count x count elements; `changed` is a local variable.
         let status = unsafe { (self.0.repair)(matrix.as_mut_ptr(), count, &raw mut changed) };
-        taken(status).map(|()| changed != 0)
+        check(status).map(|()| changed != 0)
     }
 
-    /// Euclidean distance between every two of `count` points, `[count, dimensions]`, row-major: `[count, count]`.
+    /// Computes the Euclidean distances between `count` points, `[count, dimensions]`, row-major, as a matrix
+    /// `[count, count]`.
     ///
     /// # Errors
-    /// Where the length is not `count` points, and where a number is not finite.
+    /// If the length of `points` is not a multiple of `count`, or if a coordinate is non-finite.
     pub fn distances(self, points: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), Error> {
-        let dimensions = rows(points, count)?;
-        square(count, out, |out, capacity| {
-            // SAFETY: count x dimensions numbers are there; `out` has room for `capacity`.
+        let dimensions = other_axis(points, count)?;
+        write_square(count, out, |out, capacity| {
+            // SAFETY: `points` holds count x dimensions elements and `out` holds `capacity`; they do not overlap.
             unsafe { (self.0.distances)(points.as_ptr(), count, dimensions, out, capacity) }
         })
     }
 }
 
-/// The length of one side of a table of `numbers` whose other side is `side`.
-fn rows(numbers: &[f64], side: usize) -> Result<usize, Error> {
-    match numbers.len().checked_rem(side) {
-        Some(0) => Ok(numbers.len() / side),
-        _ => Err(Error::new(format!("{} numbers are no table with a side of {side}", numbers.len()))),
+/// Returns the length of the second axis of an array whose first axis has length `axis`, or the reverse.
+fn other_axis(values: &[f64], axis: usize) -> Result<usize, Error> {
+    match values.len().checked_rem(axis) {
+        Some(0) => Ok(values.len() / axis),
+        _ => Err(Error::new(format!("an array of {} elements cannot have an axis of length {axis}", values.len()))),
     }
 }
 
-/// Makes room for a square matrix that `fill` writes.
-fn square(count: usize, out: &mut Vec<f64>, fill: impl FnOnce(*mut f64, usize) -> i32) -> Result<(), Error> {
-    let cells = count.checked_mul(count).filter(|cells| *cells > 0);
-    let cells = cells.ok_or_else(|| Error::new(format!("a matrix of {count} rows cannot be")))?;
-    out.resize(cells, 0.0);
-    taken(fill(out.as_mut_ptr(), cells))
+/// Resizes `out` to a square matrix that `write` fills.
+fn write_square(count: usize, out: &mut Vec<f64>, write: impl FnOnce(*mut f64, usize) -> i32) -> Result<(), Error> {
+    let elements = count.checked_mul(count).filter(|elements| *elements > 0);
+    let elements = elements.ok_or_else(|| Error::new(format!("a matrix of {count} rows is not possible")))?;
+    out.resize(elements, 0.0);
+    check(write(out.as_mut_ptr(), elements))
 }
 
-/// An error of what the service answered.
-fn taken(status: i32) -> Result<(), Error> {
-    match status {
+/// Converts a code of the service.
+fn check(code: i32) -> Result<(), Error> {
+    match code {
         WF_OK => Ok(()),
-        code::INVALID_DATA => Err(Error::data("the returns or the matrix cannot be used by the service 'statistics'")),
+        code::INVALID_DATA => Err(Error::data("the service 'statistics' cannot use the returns or the matrix")),
         other => Err(Error::new(format!("the service 'statistics' failed with code {other}"))),
     }
 }

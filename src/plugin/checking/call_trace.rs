@@ -1,37 +1,38 @@
-//! Where a plugin is, written down before each call into it: a process that ends inside is told with the call.
+//! Records each call into a plugin in a file, so that a parent process can name the call in which a child process
+//! ended.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Length of an entry, so that each overwrites the one before.
+/// Length of an entry. All are equally long, so that each overwrites the previous one.
 const WIDTH: usize = 24;
 
-/// A file that says which function of a plugin is being called.
+/// A file that names the plugin function that is being called.
 pub struct CallTrace(File);
 
 impl CallTrace {
-    /// The word on the first line of such a file; the call stands on the second, and is empty between calls.
+    /// The first line of such a file. The second line is the name of the call, blank between calls.
     pub const CALLING: &str = "calling";
 
-    /// Begins a trail in a file that is there; `None` where it cannot be written.
+    /// Starts a trace in an existing file; `None` if the file cannot be written.
     pub fn begin(path: &Path) -> Option<Self> {
-        let trail = Self(File::options().write(true).open(path).ok()?);
-        trail.note("");
-        Some(trail)
+        let trace = Self(File::options().write(true).open(path).ok()?);
+        trace.write("");
+        Some(trace)
     }
 
-    fn note(&self, call: &str) {
-        // An entry that is not written makes a message poorer, and nothing else.
+    fn write(&self, call: &str) {
+        // If it fails, a message is less precise; nothing else depends on it.
         let _ = self.0.write_all_at(format!("{}\n{call:WIDTH$}\n", Self::CALLING).as_bytes(), 0);
     }
 
-    /// Runs `body`, a call into the plugin.
-    pub(in crate::plugin) fn around<R>(trail: Option<&Self>, call: &str, body: impl FnOnce() -> R) -> R {
-        let Some(trail) = trail else { return body() };
-        trail.note(call);
+    /// Runs `body`, a call into the plugin, and records it if there is a trace.
+    pub(in crate::plugin) fn around<R>(trace: Option<&Self>, call: &str, body: impl FnOnce() -> R) -> R {
+        let Some(trace) = trace else { return body() };
+        trace.write(call);
         let out = body();
-        trail.note("");
+        trace.write("");
         out
     }
 }

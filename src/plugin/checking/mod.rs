@@ -1,5 +1,5 @@
-//! What `walkforge plugin check` uses to watch a plugin: guarded memory, the state of the process, a trace of calls, and a
-//! probe that asks for what an ordinary host never would.
+//! Tools of `walkforge plugin check`: guarded memory, snapshots of the process state, a trace of calls, and a probe
+//! that makes calls no ordinary host makes.
 
 pub(in crate::plugin) mod call_trace;
 pub(in crate::plugin) mod guarded_memory;

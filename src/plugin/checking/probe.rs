@@ -1,5 +1,5 @@
-//! Calls that no run makes, to see what a plugin does with them: hosts of other versions, buffers that are too small,
-//! null where null is allowed. For the conformance suite, in a process that may end.
+//! Calls that no run makes, for the conformance suite: hosts of other versions, buffers that are too small, null where
+//! null is allowed. They belong in a child process, as the plugin may end it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,100 +13,100 @@ use crate::plugin::adapter::{Origin, Plugin};
 use crate::plugin::checking::call_trace::CallTrace;
 use crate::plugin::error::from_c;
 use crate::plugin::library::{Candidate, Loaded};
-use crate::plugin::load::{EMPTY, understand};
+use crate::plugin::load::{EMPTY_TABLE, initialise};
 use crate::plugin::service::HOST;
 use crate::settings::SettingValues;
 
-/// A plugin file that was loaded and not yet initialised.
+/// A plugin file that was loaded but not initialised.
 pub struct Probe {
     loaded: Loaded,
-    trail: Option<Arc<CallTrace>>,
+    trace: Option<Arc<CallTrace>>,
 }
 
-/// What a plugin's entry did with a host of a given version.
+/// The reaction of a plugin's init function to a host of another version.
 pub struct Negotiation {
     /// Whether it returned `WF_OK`.
     pub accepted: bool,
-    /// The error that it gave.
+    /// The error that it stored.
     pub error: Option<Error>,
-    /// Whether it wrote beyond the size that the table stated.
+    /// Whether it wrote beyond the stated size of the table.
     pub wrote_beyond: bool,
-    /// The size of the table that it states to have filled.
+    /// The size of the table that it returned, in bytes.
     pub filled: usize,
 }
 
 impl Probe {
-    /// Loads the file, whatever it is; `trail` hears of each call into it.
+    /// Loads the file without an allow-list; `trace` records each call into it.
     ///
     /// # Errors
-    /// As for loading a plugin by its path.
-    pub fn open(path: &Path, trail: Option<Arc<CallTrace>>) -> Result<Self> {
+    /// As for [`PluginSearch::load`](crate::plugin::PluginSearch::load) with a path.
+    pub fn open(path: &Path, trace: Option<Arc<CallTrace>>) -> Result<Self> {
         let load = || Candidate::open(path)?.load(None);
-        // Its initialisers run.
-        Ok(Self { loaded: CallTrace::around(trail.as_deref(), "loading", load)?, trail })
+        // Loading is traced as it runs the library's initialisers.
+        Ok(Self { loaded: CallTrace::around(trace.as_deref(), "loading", load)?, trace })
     }
 
-    /// The plugin, as a run gets it.
+    /// Initialises the plugin as a run does.
     ///
     /// # Errors
-    /// As for loading a plugin by its path.
+    /// As for [`PluginSearch::load`](crate::plugin::PluginSearch::load) with a path.
     pub fn plugin(&self) -> Result<Plugin> {
-        let origin = Origin { sha256: Some(self.loaded.sha256.clone()), trail: self.trail.clone() };
-        // SAFETY: the function is a plugin's entry, as its symbol says.
-        unsafe { understand(self.loaded.init, &self.loaded.source, origin) }
+        let origin = Origin { sha256: Some(self.loaded.sha256.clone()), trace: self.trace.clone() };
+        // SAFETY: the function has the symbol of an init function, which keeps the contract of `wf_plugin_entry`.
+        unsafe { initialise(self.loaded.init, &self.loaded.source, origin) }
     }
 
-    /// Initialises it as a host of another version would: with that version, and room for `size` bytes of its table.
+    /// Initialises the plugin as a host of another version does: with that version and a table of `size` bytes.
     pub fn negotiate(&self, major: u32, minor: u32, size: usize) -> Negotiation {
         const MARK: u8 = 0xa5;
-        // A plugin may keep the table as long as the process lives.
+        // A plugin may keep the host's table until the process ends.
         let host: &'static wf_host = Box::leak(Box::new(wf_host { abi_major: major, abi_minor: minor, ..HOST }));
         let whole = size_of::<wf_plugin_api>();
-        // Room for a table and as much again, so that writing beyond its stated size does no harm before it is seen.
-        let mut room = [EMPTY, EMPTY];
-        let bytes = room.as_mut_ptr().cast::<u8>();
+        // A second table, so that writing beyond the stated size does no harm before it is noticed.
+        let mut tables = [EMPTY_TABLE, EMPTY_TABLE];
+        let bytes = tables.as_mut_ptr().cast::<u8>();
         let size = size.min(whole);
         let mut error = core::ptr::null_mut();
-        // SAFETY: two tables of ours; the first states a size that is not larger than it is.
-        let (status, wrote_beyond, filled) = unsafe {
+        // SAFETY: all reads and writes lie within `tables`, and the first table states a size that is not too large.
+        let (code, wrote_beyond, filled) = unsafe {
             core::ptr::write_bytes(bytes.add(size), MARK, 2 * whole - size);
-            room.as_mut_ptr().cast::<usize>().write(size);
+            tables.as_mut_ptr().cast::<usize>().write(size);
             let call = || (self.loaded.init)(core::ptr::from_ref(host), bytes.cast(), &raw mut error);
-            let status = CallTrace::around(self.trail.as_deref(), "init", call);
+            let code = CallTrace::around(self.trace.as_deref(), "init", call);
             let beyond = core::slice::from_raw_parts(bytes.add(size), 2 * whole - size);
-            (status, beyond.iter().any(|byte| *byte != MARK), room.as_ptr().cast::<usize>().read())
+            (code, beyond.iter().any(|byte| *byte != MARK), tables.as_ptr().cast::<usize>().read())
         };
-        // SAFETY: null, or made by our `error_new` and handed over.
+        // SAFETY: the plugin stores nothing but an error of `error_new`, and hands it over, by the ABI.
         let error = unsafe { from_c(error) };
-        Negotiation { accepted: status == WF_OK, error, wrote_beyond, filled }
+        Negotiation { accepted: code == WF_OK, error, wrote_beyond, filled }
     }
 
-    /// The version of this host.
+    /// The ABI version of this host, major and minor.
     pub const fn version() -> (u32, u32) {
         (WF_ABI_MAJOR, WF_ABI_MINOR)
     }
 }
 
 impl Plugin {
-    /// Asks for weights, or for the computed inputs of a network, with room for one number too few, with and without a place
-    /// for the error; gives what was wrong with the answer.
+    /// Requests weights, or the computed inputs of a network, with a buffer that is one element too small, with and
+    /// without an error pointer. Returns what was wrong with the way in which the plugin failed, if anything.
     ///
     /// # Errors
-    /// As for making a model; and what the plugin should not have done.
-    pub fn answer_into_too_little(&self, settings: &SettingValues, past: &Past) -> Result<Option<String>> {
+    /// If the model cannot be created, or its network not be built.
+    pub fn probe_small_buffers(&self, settings: &SettingValues, past: &Past) -> Result<Option<String>> {
         let model = self.instance(settings, &Context::default().checking())?;
         let assets = past.assets().len();
         let inputs = if self.is_network() { model.build(assets, past.feature_names())?.inputs } else { Vec::new() };
         for with_error in [true, false] {
             if !self.is_network()
-                && let Some(fault) = model.weigh_into(past, assets - 1, with_error)?
+                && let Some(fault) = model.probe_weights(past, assets - 1, with_error)?
             {
                 return Ok(Some(fault));
             }
             for source in &inputs {
                 let InputSource::Computed { index, shape, .. } = source else { continue };
                 let count = shape.iter().map(|axis| axis.length(assets)).product::<usize>();
-                if let Some(fault) = model.compute_into(*index, past, count - 1, with_error)? {
+                if let Some(fault) = model.probe_compute(*index, past, count - 1, with_error)? {
                     return Ok(Some(fault));
                 }
             }

@@ -1,17 +1,16 @@
-//! What can be asked of the process itself, to see whether a plugin changed it, and how a process that runs checks is
-//! prepared for its end.
+//! Snapshots of the process state, to detect what a plugin changed, and preparation of a process that may be killed.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsString};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The handler of each signal from 1 to 31, as a number; that of a signal that cannot be asked for is 0.
+/// Returns the address of the handler of each signal from 1 to 31; 0 for a signal that cannot be queried.
 fn signal_handlers() -> Vec<usize> {
     (1..=31)
         .map(|signal| {
             let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-            // SAFETY: asks only; `action` is zeroed, and so may be read whatever the call did.
+            // SAFETY: the call changes no handler; `action` is zeroed, so it may be read even if the call failed.
             unsafe {
                 libc::sigaction(signal, core::ptr::null(), action.as_mut_ptr());
                 action.assume_init().sa_sigaction
@@ -20,69 +19,69 @@ fn signal_handlers() -> Vec<usize> {
         .collect()
 }
 
-/// Bytes that are allocated from the C library, which Rust, C and C++ share.
+/// Returns the bytes allocated from the C library, which Rust, C and C++ share.
 pub fn allocated_bytes() -> usize {
-    // SAFETY: asks for numbers.
+    // SAFETY: the call only reads counters of the allocator.
     let info = unsafe { libc::mallinfo2() };
     info.uordblks + info.hblkhd
 }
 
-/// What belongs to the host program, as it is at one moment.
-pub struct Surroundings {
+/// A snapshot of the process state that belongs to the host program.
+pub struct ProcessState {
     handlers: Vec<usize>,
-    folder: Option<PathBuf>,
+    directory: Option<PathBuf>,
     environment: BTreeMap<OsString, OsString>,
     locale: String,
     umask: Option<String>,
-    blocked: Option<String>,
+    blocked_signals: Option<String>,
     threads: usize,
+    /// Bits of quotients that differ between the rounding modes.
     rounding: [u64; 4],
 }
 
-/// How long a thread that was ended may take to be gone.
-const GONE: Duration = Duration::from_millis(200);
+/// How long a thread that has ended may still be listed.
+const THREAD_EXIT: Duration = Duration::from_millis(200);
 
-impl Surroundings {
-    /// As they are now.
+impl ProcessState {
+    /// Takes a snapshot.
     pub fn now() -> Self {
-        // SAFETY: asks only; the text is copied before anything can change it.
+        // SAFETY: the call changes nothing with a null argument; the text is copied before anything can change it.
         let locale = unsafe {
             let name = libc::setlocale(libc::LC_ALL, core::ptr::null());
             if name.is_null() { String::new() } else { CStr::from_ptr(name).to_string_lossy().into_owned() }
         };
-        let parts = |numerator: f64, denominator: f64| {
+        let quotient = |numerator: f64, denominator: f64| {
             (std::hint::black_box(numerator) / std::hint::black_box(denominator)).to_bits()
         };
         Self {
             handlers: signal_handlers(),
-            folder: std::env::current_dir().ok(),
+            directory: std::env::current_dir().ok(),
             environment: std::env::vars_os().collect(),
             locale,
             umask: status("Umask"),
-            blocked: status("SigBlk"),
+            blocked_signals: status("SigBlk"),
             threads: threads(),
-            // Each way of rounding gives other last digits of one of these.
-            rounding: [parts(1.0, 3.0), parts(-1.0, 3.0), parts(1.0, 10.0), parts(-1.0, 10.0)],
+            rounding: [quotient(1.0, 3.0), quotient(-1.0, 3.0), quotient(1.0, 10.0), quotient(-1.0, 10.0)],
         }
     }
 
-    /// What is no longer as it was, in words.
+    /// Describes each difference between this snapshot and the present state.
     pub fn changes(&self) -> Vec<String> {
         let (mut now, started) = (Self::now(), Instant::now());
-        while now.threads > self.threads && started.elapsed() < GONE {
+        while now.threads > self.threads && started.elapsed() < THREAD_EXIT {
             std::thread::sleep(Duration::from_millis(5));
             now.threads = threads();
         }
         let mut out = Vec::new();
-        if let Some(signal) = (0..now.handlers.len()).find(|&place| now.handlers[place] != self.handlers[place]) {
+        if let Some(signal) = (0..now.handlers.len()).find(|&index| now.handlers[index] != self.handlers[index]) {
             out.push(format!("the handler of signal {} was changed", signal + 1));
         }
-        if now.blocked != self.blocked {
+        if now.blocked_signals != self.blocked_signals {
             out.push("signals were blocked or unblocked".to_owned());
         }
-        if now.folder != self.folder {
-            let folder = now.folder.map_or("one that cannot be read".into(), |folder| folder.display().to_string());
-            out.push(format!("the working directory was changed to {folder}"));
+        if now.directory != self.directory {
+            let directory = now.directory.map_or("one that cannot be read".into(), |path| path.display().to_string());
+            out.push(format!("the working directory was changed to {directory}"));
         }
         let names = now.environment.keys().chain(self.environment.keys());
         if let Some(name) = names.into_iter().find(|name| now.environment.get(*name) != self.environment.get(*name)) {
@@ -98,12 +97,12 @@ impl Surroundings {
             out.push(format!("threads were started and left running: {}", now.threads - self.threads));
         }
         if now.rounding != self.rounding {
-            out.push("numbers are rounded another way".to_owned());
+            out.push("the rounding mode was changed".to_owned());
         }
         if std::hint::black_box(f64::MIN_POSITIVE) / std::hint::black_box(4.0) == 0.0 {
             out.push(
-                "the smallest numbers now round to 0: the plugin was linked with -ffast-math or sets the floating-point \
-                 mode; build it without"
+                "subnormal numbers are now flushed to 0: the plugin was linked with -ffast-math or sets the \
+                 floating-point mode; build it without"
                     .to_owned(),
             );
         }
@@ -111,7 +110,7 @@ impl Surroundings {
     }
 }
 
-/// A line of what Linux says of this process, by its name.
+/// Returns a field of `/proc/self/status` by its name.
 fn status(name: &str) -> Option<String> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(|value| value.trim().to_owned())
@@ -121,19 +120,18 @@ fn threads() -> usize {
     status("Threads").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
-/// Prepares this process for a plugin that ends it: no file with its memory is left behind, and it goes when the process
-/// that started it goes.
+/// Prepares this process to be ended by a plugin: it leaves no core file, and it is killed when its parent ends.
 pub fn prepare_to_end() {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls change this process only. Where the system refuses, something is left behind, and nothing else.
+    let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls change limits of this process only. If the system refuses, a file or a process is left behind.
     unsafe {
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
     }
 }
 
-/// Ends every process of a group, named by the process that leads it; whether there was any.
-pub fn end_group(leader: u32) -> bool {
-    // SAFETY: sends a signal. The group is that of a child that was started for it.
+/// Kills every process of the group that `leader` leads. Returns whether there was one.
+pub fn kill_group(leader: u32) -> bool {
+    // SAFETY: the call only sends a signal; the group is that of a child process that leads its own group.
     i32::try_from(leader).is_ok_and(|leader| leader > 1 && unsafe { libc::kill(-leader, libc::SIGKILL) } == 0)
 }

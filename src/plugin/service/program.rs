@@ -1,5 +1,6 @@
-//! Service `program`: a plugin's `build` describes its network through it. What it passes is checked, no panic leaves, and the
-//! first failure is kept for whoever called `build`.
+//! Service `program`: a plugin's `build` describes its network through it.
+//!
+//! The arguments are checked, no panic leaves, and the first failure is kept for the caller of `build`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -29,45 +30,47 @@ pub(in crate::plugin) static PROGRAM: wf_program_service = wf_program_service {
     output_weights,
 };
 
-/// SettingValues that a program may have: the plan compares them in pairs.
-const MOST_VALUES: usize = 1 << 14;
+/// Maximum number of values of a network. The plan compares them pairwise.
+const MAX_VALUES: usize = 1 << 14;
 
-/// A network under description.
+/// The state of a call of `build`, behind the plugin's pointer to `wf_program`.
 pub(in crate::plugin) struct BuildState {
     builder: Builder,
     inputs: Vec<InputSource>,
-    values: Vec<ValueId>,
+    /// The value of each input.
+    input_values: Vec<ValueId>,
     output: Option<(ValueId, Output)>,
-    failed: Option<Error>,
+    /// The first failure.
+    failure: Option<Error>,
     assets: usize,
     lookback: usize,
     features: Vec<String>,
 }
 
 impl BuildState {
-    /// Nothing yet, for so many assets.
+    /// Starts an empty network for `assets` assets.
     pub(in crate::plugin) fn new(assets: usize, lookback: usize, features: &[String]) -> Self {
         Self {
             builder: Builder::new(),
             inputs: Vec::new(),
-            values: Vec::new(),
+            input_values: Vec::new(),
             output: None,
-            failed: None,
+            failure: None,
             assets,
             lookback,
             features: features.to_vec(),
         }
     }
 
-    /// Whether a call of the service failed.
+    /// Whether a function of the service has failed.
     pub(in crate::plugin) fn has_failed(&self) -> bool {
-        self.failed.is_some()
+        self.failure.is_some()
     }
 
-    /// What was described.
+    /// Returns the network, or the first failure.
     pub(in crate::plugin) fn finish(self) -> Result<NetworkSpec> {
-        if let Some(failed) = self.failed {
-            return Err(failed);
+        if let Some(failure) = self.failure {
+            return Err(failure);
         }
         let Some((output, kind)) = self.output else {
             fail!(Plugin, "build returned WF_OK and named no output");
@@ -76,14 +79,14 @@ impl BuildState {
         Ok(NetworkSpec { builder: self.builder, inputs: self.inputs, output, kind })
     }
 
-    /// An input, which is there already where it was asked for before.
+    /// Adds an input, or returns the existing value of the same source.
     fn input(&mut self, name: &str, shape: &[usize], source: InputSource) -> Result<ValueId> {
-        if let Some(known) = self.inputs.iter().position(|known| *known == source) {
-            return Ok(self.values[known]);
+        if let Some(index) = self.inputs.iter().position(|known| *known == source) {
+            return Ok(self.input_values[index]);
         }
         let value = self.builder.input(name, shape)?;
         self.inputs.push(source);
-        self.values.push(value);
+        self.input_values.push(value);
         Ok(value)
     }
 
@@ -93,29 +96,35 @@ impl BuildState {
             "known" => Plane::Known,
             "members" => Plane::Members,
             name => {
-                let Some(place) = self.features.iter().position(|feature| feature == name) else {
+                let Some(index) = self.features.iter().position(|feature| feature == name) else {
                     let planes = OWN_PLANES.into_iter();
                     let planes: Vec<&str> = planes.chain(self.features.iter().map(String::as_str)).collect();
                     fail!(
                         Plugin,
-                        "an input looks into the plane \"{name}\", which is not there; there are {}",
+                        "an input reads the plane \"{name}\", which does not exist; there are {}",
                         planes.join(", ")
                     );
                 };
-                Plane::Feature(place)
+                Plane::Feature(index)
             }
         };
         if rows == 0 || rows > self.lookback {
             fail!(
                 Plugin,
-                "an input takes the last {rows} rows of '{name}'; allowed are 1 to {}, the lookback of the requirements",
+                "an input takes the last {rows} rows of '{name}'; allowed are 1 to {}, the lookback of the \
+                 requirements",
                 self.lookback
             );
         }
-        let other = |known: &InputSource| matches!(known, InputSource::Trailing { plane: of, rows: n } if *of == plane && *n != rows);
-        let called = if self.inputs.iter().any(other) { format!("{name}.{rows}") } else { name.to_owned() };
+        // The first input of a plane is named after it, one with another number of rows after both.
+        let has_other_rows = |known: &InputSource| match known {
+            InputSource::Trailing { plane: of, rows: n } => *of == plane && *n != rows,
+            _ => false,
+        };
+        let input_name =
+            if self.inputs.iter().any(has_other_rows) { format!("{name}.{rows}") } else { name.to_owned() };
         let shape = [rows, self.assets];
-        self.input(&called, &shape, InputSource::Trailing { plane, rows })
+        self.input(&input_name, &shape, InputSource::Trailing { plane, rows })
     }
 
     fn computed(&mut self, name: &str, shape: &[usize], normalise: bool) -> Result<ValueId> {
@@ -126,23 +135,36 @@ impl BuildState {
         self.input(name, &shape, InputSource::Computed { index, shape: axes, normalise })
     }
 
-    /// A value as a plugin names it. `WF_NO_VALUE` that came of no failure is none.
+    fn parameter(&mut self, name: &str, shape: &[usize], bound: f32, constant: f32) -> Result<ValueId> {
+        if !(bound.is_finite() && bound >= 0.0 && constant.is_finite()) || bound > 0.0 && constant != 0.0 {
+            fail!(
+                Plugin,
+                "parameter '{name}' is initialised with bound {bound} and constant {constant}; allowed is a bound above \
+                 0 with a constant of 0, or a bound of 0 with a finite constant"
+            );
+        }
+        let init = if bound > 0.0 { Init::Uniform(bound) } else { Init::Constant(constant) };
+        self.builder.parameter(name, shape, init)
+    }
+
+    /// Looks up a value that the plugin passes. `WF_NO_VALUE` is unknown too: no call has failed that could return it.
     fn id(&self, value: wf_value) -> Result<ValueId> {
         let count = self.builder.value_count();
         match usize::try_from(value) {
-            Ok(place) if place < count => Ok(ValueId(place)),
+            Ok(index) if index < count => Ok(ValueId(index)),
             _ => fail!(Plugin, "the network has no value {value}; so far it has {count}"),
         }
     }
 
-    fn output(&mut self, value: ValueId, kind: Output) -> Result<()> {
+    fn set_output(&mut self, value: wf_value, kind: Output) -> Result<()> {
+        let value = self.id(value)?;
         if self.output.is_some() {
             fail!(Plugin, "the network has two outputs; one is allowed");
         }
         let shape = self.builder.shape(value);
-        let fits = matches!(*shape, [assets] if assets == self.assets)
+        let is_allowed = matches!(*shape, [assets] if assets == self.assets)
             || matches!(*shape, [rows, assets] if assets == self.assets && rows <= self.lookback);
-        if !fits {
+        if !is_allowed {
             fail!(
                 Plugin,
                 "the output has the shape {shape:?}; allowed is [assets] or [rows, assets], here [{}] or [1 to {}, {}]",
@@ -156,207 +178,136 @@ impl BuildState {
     }
 }
 
-/// Runs `body` on a program under description; its first failure is kept.
+/// Runs `body` on the state behind `program`, unless an earlier call failed. Keeps its failure; returns `None` for it.
 ///
 /// # Safety
-/// `program` is null, or what `build` was given and nobody else uses.
-unsafe fn with<R>(program: *mut wf_program, or: R, body: impl FnOnce(&mut BuildState) -> Result<R>) -> R {
-    // SAFETY: as demanded of the caller.
-    let Some(under) = (unsafe { program.cast::<BuildState>().as_mut() }) else { return or };
-    let failed = match catch_unwind(AssertUnwindSafe(|| body(under))) {
-        Ok(Ok(given)) => return given,
-        Ok(Err(failed)) => failed,
-        Err(panic) => Error::new(Code::Internal, panic_message(panic)),
+/// `program` is null, or the pointer that `build` received and has not returned from. The plugin's contract says so of
+/// every function of the service, and makes each string and array among its arguments valid.
+unsafe fn with_state<R>(program: *mut wf_program, body: impl FnOnce(&mut BuildState) -> Result<R>) -> Option<R> {
+    // SAFETY: the caller vouches for the pointer; a program is used by one thread.
+    let state = unsafe { program.cast::<BuildState>().as_mut() }?;
+    if state.has_failed() {
+        return None;
+    }
+    let failure = match catch_unwind(AssertUnwindSafe(|| body(state))) {
+        Ok(Ok(value)) => return Some(value),
+        Ok(Err(failure)) => failure,
+        Err(payload) => Error::new(Code::Internal, panic_message(payload)),
     };
-    under.failed.get_or_insert(failed);
-    or
+    state.failure = Some(failure);
+    None
 }
 
-/// The same for what gives a value. After a failure nothing is looked at any more.
+/// Runs `body`, which adds a value, and returns that value or `WF_NO_VALUE`.
 ///
 /// # Safety
-/// As for [`with`].
-unsafe fn value(program: *mut wf_program, body: impl FnOnce(&mut BuildState) -> Result<ValueId>) -> wf_value {
-    let given = |under: &mut BuildState| {
-        if under.failed.is_some() {
-            return Ok(WF_NO_VALUE);
+/// As for [`with_state`].
+unsafe fn add_value(program: *mut wf_program, body: impl FnOnce(&mut BuildState) -> Result<ValueId>) -> wf_value {
+    let add = |state: &mut BuildState| {
+        let ValueId(index) = body(state)?;
+        if index >= MAX_VALUES {
+            fail!(Plugin, "the network has more than {MAX_VALUES} values");
         }
-        let ValueId(place) = body(under)?;
-        if place >= MOST_VALUES {
-            fail!(Plugin, "the network has more than {MOST_VALUES} values");
-        }
-        Ok(place as wf_value)
+        Ok(index as wf_value)
     };
-    // SAFETY: as demanded of the caller.
-    unsafe { with(program, WF_NO_VALUE, given) }
+    // SAFETY: the contract is the same.
+    unsafe { with_state(program, add) }.unwrap_or(WF_NO_VALUE)
 }
 
-/// Numbers that a plugin passes.
+/// Borrows an array that a plugin passes.
 ///
 /// # Safety
-/// `data` is null or points to `count` of them.
-unsafe fn list<'a, T>(data: *const T, count: usize, most: usize, what: &str) -> Result<&'a [T]> {
+/// `data` is null or points to `count` elements.
+unsafe fn array<'a, T>(data: *const T, count: usize, most: usize, what: &str) -> Result<&'a [T]> {
     if count == 0 {
         return Ok(&[]);
     }
     if data.is_null() || !data.is_aligned() || count > most {
-        fail!(Plugin, "{count} {what} were passed, or none; allowed are at most {most}, aligned and not null");
+        fail!(Plugin, "{count} {what} were passed; allowed are at most {most}, by an aligned pointer that is not null");
     }
-    // SAFETY: not null, aligned and as many as it says, by the contract of this function.
+    // SAFETY: `data` is not null and aligned; the caller vouches for the length.
     Ok(unsafe { core::slice::from_raw_parts(data, count) })
 }
 
-unsafe extern "C" fn trailing(program: *mut wf_program, plane: wf_string, rows: usize) -> wf_value {
-    // SAFETY: the plugin passes what `build` was given, and text as the ABI demands.
-    unsafe { value(program, |under| under.trailing(&text(plane), rows)) }
-}
-
-unsafe extern "C" fn mask(program: *mut wf_program) -> wf_value {
-    // SAFETY: as in `trailing`.
-    unsafe { value(program, |under| under.input("mask", &[under.assets], InputSource::Mask)) }
-}
-
-unsafe extern "C" fn computed(
-    program: *mut wf_program,
-    name: wf_string,
-    shape: *const usize,
-    axes: usize,
-    normalise: i32,
-) -> wf_value {
-    // SAFETY: as in `trailing`; the shape has as many axes as are said.
-    unsafe {
-        value(program, |under| under.computed(&text(name), list(shape, axes, MOST_AXES, "axes")?, normalise != 0))
-    }
-}
-
-unsafe extern "C" fn parameter(
-    program: *mut wf_program,
-    name: wf_string,
-    shape: *const usize,
-    axes: usize,
-    bound: f32,
-    middle: f32,
-) -> wf_value {
-    let body = |under: &mut BuildState| {
-        // SAFETY: as in `computed`.
-        let (name, shape) = unsafe { (text(name), list(shape, axes, MOST_AXES, "axes")?) };
-        if !(bound.is_finite() && bound >= 0.0 && middle.is_finite()) || bound > 0.0 && middle != 0.0 {
-            fail!(
-                Plugin,
-                "parameter '{name}' begins within {bound} of {middle}; allowed is a bound above 0 around 0, or a bound of 0 \
-                 and a finite number"
-            );
+/// Defines functions of the service that add a value. `$state` names the state in the body.
+macro_rules! value_functions {
+    ($(fn $name:ident($state:ident $(, $argument:ident: $type:ty)*) $body:block)*) => {$(
+        unsafe extern "C" fn $name(program: *mut wf_program $(, $argument: $type)*) -> wf_value {
+            // SAFETY: the plugin keeps the contract of `with_state`, for the program and for all arguments in `$body`.
+            unsafe { add_value(program, |$state| $body) }
         }
-        let init = if bound > 0.0 { Init::Uniform(bound) } else { Init::Constant(middle) };
-        under.builder.parameter(&name, shape, init)
-    };
-    // SAFETY: as in `trailing`.
-    unsafe { value(program, body) }
+    )*};
 }
 
-unsafe extern "C" fn linear(program: *mut wf_program, name: wf_string, x: wf_value, outputs: usize) -> wf_value {
-    // SAFETY: as in `trailing`.
-    unsafe {
-        value(program, |under| {
-            let x = under.id(x)?;
-            under.builder.linear(&text(name), x, outputs)
-        })
+value_functions! {
+    fn trailing(state, plane: wf_string, rows: usize) {
+        state.trailing(&text(plane), rows)
     }
-}
 
-unsafe extern "C" fn lstm(program: *mut wf_program, name: wf_string, x: wf_value, hidden: usize) -> wf_value {
-    // SAFETY: as in `trailing`.
-    unsafe {
-        value(program, |under| {
-            let x = under.id(x)?;
-            under.builder.lstm(&text(name), x, hidden)
-        })
+    fn mask(state) {
+        state.input("mask", &[state.assets], InputSource::Mask)
     }
-}
 
-unsafe extern "C" fn layer_norm(program: *mut wf_program, name: wf_string, x: wf_value) -> wf_value {
-    // SAFETY: as in `trailing`.
-    unsafe {
-        value(program, |under| {
-            let x = under.id(x)?;
-            under.builder.layer_norm(&text(name), x)
-        })
+    fn computed(state, name: wf_string, shape: *const usize, axes: usize, normalise: i32) {
+        state.computed(&text(name), array(shape, axes, MOST_AXES, "axes")?, normalise != 0)
     }
-}
 
-unsafe extern "C" fn attention(program: *mut wf_program, name: wf_string, x: wf_value, heads: usize) -> wf_value {
-    // SAFETY: as in `trailing`.
-    unsafe {
-        value(program, |under| {
-            let x = under.id(x)?;
-            under.builder.attention(&text(name), x, heads)
-        })
+    fn parameter(state, name: wf_string, shape: *const usize, axes: usize, bound: f32, constant: f32) {
+        state.parameter(&text(name), array(shape, axes, MOST_AXES, "axes")?, bound, constant)
     }
-}
 
-unsafe extern "C" fn dropout(program: *mut wf_program, x: wf_value, share: f32) -> wf_value {
-    // SAFETY: as in `trailing`.
-    unsafe {
-        value(program, |under| {
-            let x = under.id(x)?;
-            under.builder.dropout(x, share)
-        })
+    fn linear(state, name: wf_string, x: wf_value, outputs: usize) {
+        let x = state.id(x)?;
+        state.builder.linear(&text(name), x, outputs)
     }
-}
 
-unsafe extern "C" fn op(
-    program: *mut wf_program,
-    name: wf_string,
-    operands: *const wf_value,
-    count: usize,
-    attributes: wf_string,
-) -> wf_value {
-    let body = |under: &mut BuildState| {
-        // SAFETY: as in `trailing`; there are as many operands as are said.
-        let (name, attributes, operands) =
-            unsafe { (text(name), text(attributes), list(operands, count, MOST_AXES, "operands")?) };
-        let operands = operands.iter().map(|operand| under.id(*operand)).collect::<Result<Vec<_>>>()?;
-        under.builder.op_by_name(&name, &attributes, &operands)
-    };
-    // SAFETY: as in `trailing`.
-    unsafe { value(program, body) }
+    fn lstm(state, name: wf_string, x: wf_value, hidden: usize) {
+        let x = state.id(x)?;
+        state.builder.lstm(&text(name), x, hidden)
+    }
+
+    fn layer_norm(state, name: wf_string, x: wf_value) {
+        let x = state.id(x)?;
+        state.builder.layer_norm(&text(name), x)
+    }
+
+    fn attention(state, name: wf_string, x: wf_value, heads: usize) {
+        let x = state.id(x)?;
+        state.builder.attention(&text(name), x, heads)
+    }
+
+    fn dropout(state, x: wf_value, share: f32) {
+        let x = state.id(x)?;
+        state.builder.dropout(x, share)
+    }
+
+    fn op(state, name: wf_string, operands: *const wf_value, count: usize, attributes: wf_string) {
+        let operands = array(operands, count, MOST_AXES, "operands")?;
+        let operands = operands.iter().map(|operand| state.id(*operand)).collect::<Result<Vec<_>>>()?;
+        state.builder.op_by_name(&text(name), &text(attributes), &operands)
+    }
 }
 
 unsafe extern "C" fn shape(program: *const wf_program, value: wf_value, axes: *mut usize, capacity: usize) -> usize {
-    // SAFETY: the plugin passes what `build` was given.
-    let Some(under) = (unsafe { program.cast::<BuildState>().as_ref() }) else { return 0 };
-    let Ok(value) = under.id(value) else { return 0 };
-    let shape = under.builder.shape(value);
+    // SAFETY: the program is null or the one that `build` received, by the plugin's contract.
+    let Some(state) = (unsafe { program.cast::<BuildState>().as_ref() }) else { return 0 };
+    let Ok(value) = state.id(value) else { return 0 };
+    let shape = state.builder.shape(value);
     if !axes.is_null() && axes.is_aligned() {
-        for (place, axis) in shape.iter().take(capacity).enumerate() {
-            // SAFETY: not null, aligned, and room for `capacity` numbers by the ABI.
-            unsafe { axes.add(place).write(*axis) };
+        for (index, axis) in shape.iter().take(capacity).enumerate() {
+            // SAFETY: `axes` is not null and aligned, and has `capacity` elements by the plugin's contract.
+            unsafe { axes.add(index).write(*axis) };
         }
     }
     shape.len()
 }
 
 unsafe extern "C" fn output_scores(program: *mut wf_program, value: wf_value) {
-    // SAFETY: as in `trailing`.
-    unsafe { output(program, value, Output::Scores) }
+    // SAFETY: the plugin keeps the contract of `with_state`.
+    unsafe { with_state(program, |state| state.set_output(value, Output::Scores)) };
 }
 
 unsafe extern "C" fn output_weights(program: *mut wf_program, value: wf_value) {
-    // SAFETY: as in `trailing`.
-    unsafe { output(program, value, Output::Weights) }
-}
-
-/// # Safety
-/// As for [`with`].
-unsafe fn output(program: *mut wf_program, value: wf_value, kind: Output) {
-    // SAFETY: as demanded of the caller.
-    unsafe {
-        with(program, (), |under| {
-            if under.failed.is_some() {
-                return Ok(());
-            }
-            let value = under.id(value)?;
-            under.output(value, kind)
-        });
-    }
+    // SAFETY: the plugin keeps the contract of `with_state`.
+    unsafe { with_state(program, |state| state.set_output(value, Output::Weights)) };
 }

@@ -1,4 +1,6 @@
-//! Services that compute for a plugin. What it passes is checked, and no panic leaves.
+//! Service `statistics`: covariance, correlation and distance matrices for a plugin.
+//!
+//! The arguments are checked, and no panic leaves.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,7 +13,7 @@ use crate::error::{Code, Result, fail, panic_message};
 use crate::statistics::{Coefficient, Missing, Sample, all_finite, distances_into, repair};
 
 /// Service `statistics`, version 1.
-pub(in crate::plugin) static STATISTICS: wf_statistics_service = wf_statistics_service {
+pub(super) static STATISTICS: wf_statistics_service = wf_statistics_service {
     struct_size: size_of::<wf_statistics_service>(),
     covariance,
     correlation,
@@ -19,67 +21,71 @@ pub(in crate::plugin) static STATISTICS: wf_statistics_service = wf_statistics_s
     distances: distances_between,
 };
 
-/// Runs `body`; gives the code of its error, or `Internal` for a caught panic.
+/// Runs `body` and returns the code of its error, or `Internal` for a caught panic.
 fn guard(body: impl FnOnce() -> Result<()>) -> i32 {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => WF_OK,
-        Ok(Err(failed)) => failed.code().as_i32(),
-        Err(panic) => {
-            panic_message(panic);
+        Ok(Err(error)) => error.code().as_i32(),
+        Err(payload) => {
+            // Drops the payload, which may panic too.
+            panic_message(payload);
             Code::Internal.as_i32()
         }
     }
 }
 
-/// The number of cells of a table that can lie in memory.
-fn cells(rows: usize, columns: usize) -> Result<usize> {
-    match rows.checked_mul(columns).filter(|cells| *cells <= isize::MAX as usize / size_of::<f64>()) {
-        Some(cells) if cells > 0 => Ok(cells),
-        _ => fail!(InvalidArgument, "a table of {rows} by {columns} numbers cannot be"),
+/// Returns the number of elements of a matrix; fails if it is empty or does not fit into memory.
+fn elements(rows: usize, columns: usize) -> Result<usize> {
+    match rows.checked_mul(columns).filter(|elements| *elements <= isize::MAX as usize / size_of::<f64>()) {
+        Some(elements) if elements > 0 => Ok(elements),
+        _ => fail!(InvalidArgument, "a matrix of {rows} by {columns} elements is not possible"),
     }
 }
 
-/// A plugin's table as a slice.
+/// Borrows a matrix that the plugin passes as input.
 ///
 /// # Safety
-/// `data` is null or points to `rows` × `columns` numbers that nobody writes while the slice lives.
-unsafe fn table<'a>(data: *const f64, rows: usize, columns: usize) -> Result<&'a [f64]> {
-    let cells = cells(rows, columns)?;
+/// `data` is null or points to `rows` × `columns` elements that nobody writes while the slice lives. The plugin's
+/// contract says so of every input of the service.
+unsafe fn input<'a>(data: *const f64, rows: usize, columns: usize) -> Result<&'a [f64]> {
+    let elements = elements(rows, columns)?;
     if data.is_null() || !data.is_aligned() {
         fail!(InvalidArgument, "the input is null or not aligned");
     }
-    // SAFETY: not null, aligned, and as large as it says by the contract of this function.
-    Ok(unsafe { core::slice::from_raw_parts(data, cells) })
+    // SAFETY: `data` is not null and aligned; the caller vouches for the length.
+    Ok(unsafe { core::slice::from_raw_parts(data, elements) })
 }
 
-/// The plugin's room for a square matrix of `count` rows, checked.
-struct Scratch {
+/// The plugin's output buffer for a square matrix, large enough and not null.
+struct OutputBuffer {
     out: *mut f64,
-    cells: usize,
+    elements: usize,
 }
 
-impl Scratch {
-    fn new(out: *mut f64, capacity: usize, count: usize) -> Result<Self> {
-        let cells = cells(count, count)?;
+impl OutputBuffer {
+    /// Checks a buffer of `capacity` elements for a matrix of `count` rows.
+    ///
+    /// # Safety
+    /// `out` is null or points to `capacity` writable elements that overlap no input and that nobody else uses during
+    /// the call. The plugin's contract says so of every output of the service.
+    unsafe fn new(out: *mut f64, capacity: usize, count: usize) -> Result<Self> {
+        let elements = elements(count, count)?;
         if out.is_null() || !out.is_aligned() {
             fail!(InvalidArgument, "the output is null or not aligned");
         }
-        if capacity < cells {
-            fail!(BufferTooSmall, "the output has room for {capacity} numbers; {cells} are needed");
+        if capacity < elements {
+            fail!(BufferTooSmall, "the output has {capacity} elements; {elements} are needed");
         }
-        Ok(Self { out, cells })
+        Ok(Self { out, elements })
     }
 
-    /// The room as a slice of zeros, for an answer that can no longer fail.
-    ///
-    /// # Safety
-    /// The room that [`Self::new`] was told of is there, and nobody else uses it while the slice lives.
-    unsafe fn zeros<'a>(self) -> &'a mut [f64] {
-        // SAFETY: not null, aligned and large enough as `new` found; the plugin may leave its memory unset, so it is
-        // written before it is a slice.
+    /// Fills the buffer with zeros and borrows it. Call it only when the result can no longer fail.
+    fn zeros(&mut self) -> &mut [f64] {
+        // SAFETY: `new` found the buffer not null, aligned and large enough. Its memory may be uninitialised, so it is
+        // written before it becomes a slice.
         unsafe {
-            self.out.write_bytes(0, self.cells);
-            core::slice::from_raw_parts_mut(self.out, self.cells)
+            self.out.write_bytes(0, self.elements);
+            core::slice::from_raw_parts_mut(self.out, self.elements)
         }
     }
 }
@@ -88,7 +94,7 @@ fn missing(value: i32) -> Result<Missing> {
     match value {
         WF_MISSING_COMPLETE => Ok(Missing::Complete),
         WF_MISSING_PAIRWISE => Ok(Missing::Pairwise),
-        other => fail!(InvalidArgument, "{other} is no way to treat missing returns; allowed are 0 and 1"),
+        other => fail!(InvalidArgument, "{other} is not a treatment of missing returns; allowed are 0 and 1"),
     }
 }
 
@@ -102,19 +108,17 @@ unsafe extern "C" fn covariance(
     capacity: usize,
 ) -> i32 {
     let body = || {
-        let room = Scratch::new(out, capacity, assets)?;
-        // SAFETY: the plugin passes rows x assets numbers, by the ABI, and leaves them alone during the call.
-        let returns = unsafe { table(returns, rows, assets) }?;
+        // SAFETY: the plugin keeps the contracts of `OutputBuffer::new` and `input`.
+        let (mut buffer, returns) =
+            unsafe { (OutputBuffer::new(out, capacity, assets)?, input(returns, rows, assets)?) };
         let sample = Sample::new(returns, assets, missing(missing_returns)?)?;
         match estimator {
-            // SAFETY: the room is there and overlaps no input, by the ABI.
-            WF_COVARIANCE_SAMPLE => sample.covariance_into(unsafe { room.zeros() }),
+            WF_COVARIANCE_SAMPLE => sample.covariance_into(buffer.zeros()),
             WF_COVARIANCE_LEDOIT_WOLF => {
                 sample.has_complete_rows()?;
-                // SAFETY: as above.
-                sample.ledoit_wolf_into(unsafe { room.zeros() }).map(|_| ())
+                sample.ledoit_wolf_into(buffer.zeros()).map(|_| ())
             }
-            other => fail!(InvalidArgument, "{other} is no covariance estimator; allowed are 0 and 1"),
+            other => fail!(InvalidArgument, "{other} is not a covariance estimator; allowed are 0 and 1"),
         }
     };
     guard(body)
@@ -130,18 +134,17 @@ unsafe extern "C" fn correlation(
     capacity: usize,
 ) -> i32 {
     let body = || {
-        let room = Scratch::new(out, capacity, assets)?;
+        // SAFETY: the plugin keeps the contracts of `OutputBuffer::new` and `input`.
+        let (mut buffer, returns) =
+            unsafe { (OutputBuffer::new(out, capacity, assets)?, input(returns, rows, assets)?) };
         let coefficient = match coefficient {
             WF_CORRELATION_PEARSON => Coefficient::Pearson,
             WF_CORRELATION_SPEARMAN => Coefficient::Spearman,
             WF_CORRELATION_KENDALL => Coefficient::Kendall,
-            other => fail!(InvalidArgument, "{other} is no correlation coefficient; allowed are 0, 1 and 2"),
+            other => fail!(InvalidArgument, "{other} is not a correlation coefficient; allowed are 0, 1 and 2"),
         };
-        // SAFETY: as in `covariance`.
-        let returns = unsafe { table(returns, rows, assets) }?;
         let matrix = Sample::new(returns, assets, missing(missing_returns)?)?.correlation(coefficient);
-        // SAFETY: as in `covariance`.
-        unsafe { room.zeros() }.copy_from_slice(&matrix);
+        buffer.zeros().copy_from_slice(&matrix);
         Ok(())
     };
     guard(body)
@@ -149,15 +152,15 @@ unsafe extern "C" fn correlation(
 
 unsafe extern "C" fn repair_in_place(matrix: *mut f64, count: usize, changed: *mut i32) -> i32 {
     let body = || {
-        // SAFETY: the plugin passes count x count numbers, by the ABI, and leaves them alone during the call.
-        let mut copy = unsafe { table(matrix, count, count) }?.to_vec();
+        // SAFETY: the plugin keeps the contract of `input`.
+        let mut copy = unsafe { input(matrix, count, count) }?.to_vec();
         let repaired = repair(&mut copy, count)?;
         if repaired {
-            // SAFETY: `table` found it not null; it is as large as the copy, which does not overlap it.
+            // SAFETY: `input` found `matrix` not null and aligned; it is as large as the copy and does not overlap it.
             unsafe { core::ptr::copy_nonoverlapping(copy.as_ptr(), matrix, copy.len()) };
         }
         if !changed.is_null() {
-            // SAFETY: not null, and room for one number by the ABI.
+            // SAFETY: `changed` is not null, so it is writable by the plugin's contract.
             unsafe { changed.write(i32::from(repaired)) };
         }
         Ok(())
@@ -173,12 +176,11 @@ unsafe extern "C" fn distances_between(
     capacity: usize,
 ) -> i32 {
     let body = || {
-        let room = Scratch::new(out, capacity, count)?;
-        // SAFETY: the plugin passes count x dimensions numbers, by the ABI, and leaves them alone during the call.
-        let points = unsafe { table(points, count, dimensions) }?;
+        // SAFETY: the plugin keeps the contracts of `OutputBuffer::new` and `input`.
+        let (mut buffer, points) =
+            unsafe { (OutputBuffer::new(out, capacity, count)?, input(points, count, dimensions)?) };
         all_finite(points)?;
-        // SAFETY: as in `covariance`.
-        distances_into(points, count, unsafe { room.zeros() })
+        distances_into(points, count, buffer.zeros())
     };
     guard(body)
 }
@@ -193,18 +195,19 @@ mod tests {
 
     const RETURNS: [f64; 8] = [1.0, 2.0, 2.0, 9.0, 3.0, 6.0, 2.0, 1.0];
 
-    /// Calls the covariance; gives its code and the output.
+    /// Calls `covariance` and returns its code and the output.
     fn covariance(
         returns: *const f64,
         rows: usize,
         assets: usize,
-        kinds: (i32, i32),
+        (estimator, missing): (i32, i32),
         capacity: usize,
     ) -> (i32, [f64; 4]) {
         let mut out = [-7.0; 4];
-        // SAFETY: what is wrong with the arguments is what the service must find; the output is as large as it says.
+        // SAFETY: the service must find what is wrong with the arguments before it uses them; `out` has `capacity`
+        // elements.
         let status =
-            unsafe { (STATISTICS.covariance)(returns, rows, assets, kinds.0, kinds.1, out.as_mut_ptr(), capacity) };
+            unsafe { (STATISTICS.covariance)(returns, rows, assets, estimator, missing, out.as_mut_ptr(), capacity) };
         (status, out)
     }
 
@@ -215,9 +218,9 @@ mod tests {
     }
 
     #[test]
-    fn bad_arguments_are_codes_and_leave_the_output_alone() {
+    fn invalid_arguments_return_codes_and_leave_the_output_untouched() {
         let (good, bad) = (RETURNS.as_ptr(), Code::InvalidArgument);
-        for (place, (case, code)) in [
+        for (index, (case, code)) in [
             (covariance(null(), 4, 2, (0, 0), 4), bad),
             (covariance(good.cast::<u8>().wrapping_add(1).cast(), 4, 2, (0, 0), 4), bad),
             (covariance(good, 0, 2, (0, 0), 4), bad),
@@ -232,10 +235,10 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            assert_eq!(case, (code.as_i32(), [-7.0; 4]), "case {place}");
+            assert_eq!(case, (code.as_i32(), [-7.0; 4]), "case {index}");
         }
         let mut out = [-7.0; 4];
-        // SAFETY: null and unknown constants are what the service must find.
+        // SAFETY: the service must refuse null and unknown constants; other arguments are valid.
         let codes = unsafe {
             [
                 (STATISTICS.distances)(good, 4, 2, null_mut(), 16),
@@ -248,10 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn a_repair_is_in_place_and_says_what_it_did() {
+    fn repair_works_in_place_and_reports_whether_it_changed_the_matrix() {
         let (mut matrix, mut changed) = ([1.0, -0.9, -0.9, -0.9, 1.0, -0.9, -0.9, -0.9, 1.0], -1);
         let mut refused = [1.0, f64::NAN, f64::NAN, 1.0];
-        // SAFETY: the matrices are as large as they are said to be.
+        // SAFETY: the matrices have 3 x 3 and 2 x 2 elements.
         unsafe {
             let status = (STATISTICS.repair)(matrix.as_mut_ptr(), 3, &raw mut changed);
             assert_eq!((status, changed), (WF_OK, 1));
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_inside_is_a_code() {
+    fn a_panic_becomes_a_code() {
         assert_eq!(guard(|| panic!("on purpose")), Code::Internal.as_i32());
     }
 }
