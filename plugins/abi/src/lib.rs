@@ -4,7 +4,7 @@
 //! same major version. Text is a pointer and a length in UTF-8. Every fallible function returns 0 or an error code, and
 //! leaves its out-parameters untouched on failure. Pointers that a call hands over are valid during that call only,
 //! unless said otherwise.
-#![allow(non_camel_case_types)]
+#![allow(non_camel_case_types, unsafe_code)]
 
 use core::ffi::{c_char, c_void};
 

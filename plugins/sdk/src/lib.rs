@@ -2,6 +2,7 @@
 //! [`Network`], which the host trains, and name it in [`export_network!`].
 //!
 //! Panics are caught on this side of the boundary and become errors.
+#![allow(unsafe_code)]
 
 mod boundary;
 mod network;
