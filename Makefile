@@ -1,9 +1,18 @@
-# make demo       the main job on real data, from a C++ engine
-# make test       everything that must hold
-# make install    library, headers, plugins, command, pkg-config and CMake files: PREFIX=/usr/local DESTDIR=
-# make tools      what make test needs beside Rust, gcc, g++, make and Python 3 (make test calls it)
-# make bench      ours beside its peers, tables to benches/results (installs the peers from PyPI below target/)
-# make miri, make sanitize-rust    the Rust side under Miri and ThreadSanitizer; both need nightly Rust
+# `make` prints the targets. PREFIX and DESTDIR say where `make install` puts things.
+.DEFAULT_GOAL := help
+.PHONY: help
+help:
+	@sed -n 's/^\([a-z-]*\):[^#=]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+.PHONY: check features
+check: ## formatting, lints and library tests: after each change
+	cargo fmt --all --check
+	cargo clippy --workspace --lib --bins -- -D warnings
+	cargo test --quiet --package walkforge --lib
+
+features: ## lints of the library without its optional features
+	cargo clippy --package walkforge --no-default-features --lib -- -D warnings
+
 .PHONY: demo test install tools bench miri sanitize-rust
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -12,7 +21,7 @@ PRICES := examples/data/sp500_20_prices.csv
 # The library, the command and every plugin.
 BUILD := cargo build --workspace --exclude xtask
 
-demo:
+demo: ## the main job on real data, from a C++ engine, then recomputed in Python
 	$(BUILD) --release
 	rm -rf $(TARGET)/demo
 	mkdir -p $(TARGET)/demo
@@ -23,10 +32,12 @@ demo:
 	$(TARGET)/demo/engine $(PRICES) $(TARGET)/release $(TARGET)/demo
 	python3 tests/recompute.py $(TARGET)/demo/costs $(PRICES) 10.0 1
 
-tools:
+tools: ## what make test needs beside Rust, gcc, g++, make and Python 3
 	sh tests/tools.sh
 
-test: tools
+test: tools features ## everything that must hold; continuous integration runs this
+	sh tests/tools_test.sh
+	python3 tests/compare_runs_test.py
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
@@ -52,7 +63,7 @@ test: tools
 		--set windows.step_months=36 --set portfolio.execution_lag=1 --set data.prices=$(abspath $(TARGET))/recompute/holes.csv
 	python3 tests/recompute.py $(TARGET)/recompute/lstm $(TARGET)/recompute/holes.csv 10.0 1
 
-install:
+install: ## library, headers, plugins, command, pkg-config and CMake files: PREFIX=/usr/local DESTDIR=
 	$(BUILD) --release
 	DESTDIR=$(DESTDIR) sh bindings/cpp/install.sh $(TARGET)/release $(TARGET)/release/walkforge $(PREFIX)
 
@@ -61,7 +72,7 @@ PEERS := $(TARGET)/peers
 TORCH := $(TARGET)/torch-env
 BENCH = $$(cargo bench --bench $(1) --no-run --message-format=json 2>/dev/null | sed -n 's/.*"kind":\["bench"\].*"executable":"\([^"]*\)".*/\1/p')
 
-bench: $(PEERS)/installed $(TORCH)/installed
+bench: $(PEERS)/installed $(TORCH)/installed ## ours beside its peers, tables to benches/results (installs the peers below target/)
 	cargo bench --no-run
 	$(BUILD) --release
 	$(PEERS)/bin/python benches/hrp.py $(call BENCH,hrp)
@@ -84,22 +95,21 @@ $(PEERS)/installed:
 NIGHTLY = { rustup toolchain list | grep -q '^nightly' && test -e "$$(rustc +nightly --print sysroot)/$(1)"; } 2>/dev/null || \
 	{ echo "this needs nightly Rust: rustup toolchain install nightly --component $(2)" >&2; exit 1; }
 
-miri:
+miri: ## the guard of the C ABI under Miri (nightly Rust)
 	@$(call NIGHTLY,bin/cargo-miri,miri)
 	cargo +nightly miri test -p walkforge --lib capi::guard
 
-sanitize-rust:
+sanitize-rust: ## the library tests under ThreadSanitizer (nightly Rust)
 	@$(call NIGHTLY,lib/rustlib/src/rust/library/Cargo.lock,rust-src)
 	RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std --target $$(rustc -vV | sed -n 's/^host: //p') -p walkforge --lib
 
-# A million damaged inputs; prints how many of each kind were read and refused. `make test` reads a share of them.
 .PHONY: hostile fuzz coverage
-hostile:
+hostile: ## a million damaged inputs; make test reads a share of them
 	HOSTILE_INPUTS=1000000 cargo test -p walkforge --test hostile -- --nocapture damaged_inputs
 
-# A minute of each fuzz target. Inputs that fail are kept in fuzz/artifacts.
+# Inputs that fail are kept in fuzz/artifacts.
 FUZZ_SECONDS = 60
-fuzz:
+fuzz: ## a minute of each fuzz target (nightly Rust and cargo-fuzz)
 	cargo check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
 	@if ! cargo +nightly --version >/dev/null 2>&1; then \
 	  echo "fuzz: the targets compile, but no nightly compiler is there to fuzz with: rustup toolchain install nightly"; \
@@ -114,6 +124,47 @@ fuzz:
 	  cargo +nightly fuzz run --target-dir target/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 || exit 1; \
 	done; fi
 
-# Lines that the tests reach, by file and in all.
-coverage:
+coverage: ## lines that the tests reach, by file and in all
 	python3 tests/coverage.py
+
+.PHONY: msrv deny headers goldens profile
+# The minimum Rust that Cargo.toml states.
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+msrv: ## everything but xtask, checked with the minimum Rust
+	@rustup run $(MSRV) rustc --version 2>/dev/null || { echo "this needs Rust $(MSRV): rustup toolchain install $(MSRV) --profile minimal" >&2; exit 1; }
+	cargo +$(MSRV) check --locked --target-dir $(TARGET)/msrv --workspace --exclude xtask
+
+deny: ## licences, sources, versions and advisories of dependencies
+	@cargo deny --version >/dev/null 2>&1 || { echo "this needs cargo-deny: cargo install cargo-deny --locked" >&2; exit 1; }
+	cargo deny --locked --workspace check --hide-inclusion-graph licenses sources bans
+	cargo deny --locked --workspace check advisories
+
+headers: ## C headers and docs/settings.md, written from the Rust declarations
+	cargo xtask headers
+	cargo xtask settings
+
+# Another kind of CPU changes train.json in the last bits; the other files come out the same to the byte.
+GOLDEN := $(TARGET)/golden-env
+goldens: $(GOLDEN)/installed ## golden files, made by the scripts beside them with pinned packages (below target/)
+	for script in tests/golden/*.py; do echo $$script && $(GOLDEN)/bin/python $$script || exit 1; done
+	git diff --stat -- tests/golden
+
+$(GOLDEN)/installed: tests/golden/requirements.txt
+	python3 -m venv $(GOLDEN)
+	$(GOLDEN)/bin/pip install --quiet -r $<
+	touch $@
+
+# EXPERIMENT runs under perf, or a short form of it under valgrind where perf is missing or may not record.
+EXPERIMENT = examples/experiments/lstm_quick.toml
+profile: ## where an experiment spends its time, by function: EXPERIMENT=FILE
+	$(BUILD) --profile profiling
+	rm -rf $(TARGET)/profile
+	mkdir -p $(TARGET)/profile
+	if perf record --quiet -o $(TARGET)/profile/perf.data true 2>/dev/null; then \
+	  perf record --quiet -o $(TARGET)/profile/perf.data $(TARGET)/profiling/walkforge run $(EXPERIMENT) --out $(TARGET)/profile/run && \
+	  perf report --stdio --percent-limit 1 -i $(TARGET)/profile/perf.data 2>/dev/null | grep -v '^#' | head -n 40; \
+	else \
+	  valgrind --quiet --tool=callgrind --callgrind-out-file=$(TARGET)/profile/callgrind.out $(TARGET)/profiling/walkforge run $(EXPERIMENT) \
+	    --out $(TARGET)/profile/run --set windows.step_months=48 --set threads=1 && \
+	  callgrind_annotate $(TARGET)/profile/callgrind.out | head -n 60; \
+	fi

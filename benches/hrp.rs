@@ -5,6 +5,7 @@
 //! numbers from a file, as `benches/hrp.py` writes them, and writes the weights to another. VARIANT may be settings as
 //! JSON instead, `{"correlation": "kendall"}`. Without arguments, every variant runs on made-up returns of 20, 100, 500
 //! and 1000 assets.
+#![allow(unsafe_code)]
 
 use std::path::Path;
 use std::time::Instant;

@@ -2,6 +2,7 @@
 //! assets, hidden, batch, the median and the least of the processor's seconds of a step, the operations a second of the layers' products
 //! alone at the median (2 for a multiplication and an addition, in 10⁹), and their share of what one core can do at most,
 //! which independent chains of fused multiply-add measure just before.
+#![allow(unsafe_code)]
 
 use std::sync::Arc;
 

@@ -34,9 +34,10 @@
 
 #![warn(missing_docs)]
 
-#[allow(non_camel_case_types)]
+#[allow(non_camel_case_types, unsafe_code)]
 pub mod capi;
 pub mod conformance;
+#[allow(unsafe_code)]
 pub mod device;
 pub mod error;
 pub mod evaluate;
@@ -46,6 +47,7 @@ pub mod model;
 pub mod network;
 pub mod ops;
 pub mod panel;
+#[allow(unsafe_code)]
 pub mod plugin;
 pub mod portfolio;
 pub mod program;

@@ -1,4 +1,5 @@
 //! A prediction takes no memory after the first one.
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

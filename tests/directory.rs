@@ -1,5 +1,6 @@
 //! The run directory: killed at any moment it can be completed and then equals an uninterrupted one, two processes never
 //! share it, a failed write leaves no half file, and what it cannot take is refused before anything is computed.
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! The guides keep their word: every block of code in them is compiled with warnings as errors, whole programs are run, whole
 //! plugins pass `walkforge plugin check` and agree with each other, and every check is explained.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -4,6 +4,7 @@
 //! The inputs are read by a process of its own under `ulimit -v`, so that an overflowing stack or a refused allocation
 //! ends it and not the tests. `HOSTILE_INPUTS` says how many inputs (`make hostile`: a million), `HOSTILE_FROM` which is
 //! the first, `HOSTILE_SEED` of which sequence: an input that failed is made again from the numbers printed.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
 
 #[path = "hostile/damage.rs"]
 mod damage;

@@ -1,5 +1,6 @@
 //! Raw plugins that do harm, each in its own way: `walkforge plugin check` names the fault, exits with 1, and neither hangs
 //! nor dies itself. What is no plugin at all has a clear outcome too.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! Networks that do harm, chosen by the setting `mode`, inside the process of their host: through the service `program` as C sees
 //! it, and on the Rust SDK. Each time there is a clean error that names model, window and plugin, and the host goes on working.
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::ffi::c_void;
 use std::sync::OnceLock;

@@ -1,5 +1,6 @@
 //! A plugin on the Rust SDK that does harm, chosen by its setting `mode`, inside the process of its host: each time there is
 //! a clean error that names plugin, model, window and date, and the host goes on working.
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::ffi::{c_char, c_void};
 use std::sync::{Mutex, OnceLock, PoisonError};

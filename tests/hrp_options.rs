@@ -1,5 +1,6 @@
 //! What a user of HRP may ask for and get wrong: contradictory and misspelt settings, assets that do not vary, missing
 //! returns, risks that cannot be inverted.
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use serde_json::{Value as Json, json};
 use walkforge::error::{Code, Error, Result};

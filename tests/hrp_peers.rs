@@ -1,5 +1,6 @@
 //! HRP equals its peers: every named variant, linkage, leaf order, correlation, covariance and risk against golden values
 //! that `tests/golden/hrp_peers.py` made with the peers themselves.
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

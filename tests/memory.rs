@@ -1,5 +1,6 @@
 //! The memory of training: what is planned is what is taken, a budget is kept or refused with the figure, and neither budget nor
 //! company changes what is learned.
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::sync::Arc;
 

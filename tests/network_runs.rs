@@ -1,5 +1,6 @@
 //! Runs with a network: the same bytes at any thread count, what `run.json` tells of training, the overfitting monitor
 //! recomputed from the scores, and the learning curves of the report.
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::mem::zeroed;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! Plugins: HRP through its plugin table equals an independent NumPy/SciPy implementation, and what a user gets wrong is
 //! told.
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

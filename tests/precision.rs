@@ -1,4 +1,5 @@
 //! Half precision: the loss scale moves as PyTorch's, an overflow takes no step, and what is learned is what single precision learns.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! Runs: the same bytes at any thread count, no look-ahead into changed rows, and a directory that is never overwritten.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::process::{Command, Output};

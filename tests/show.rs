@@ -1,4 +1,5 @@
 //! `walkforge plugin show`: what a plugin says of itself, the program of a network, and the memory that it takes.
+#![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -1,5 +1,6 @@
 //! Training equals PyTorch's: from the same weights and batches, in single precision, the output, every gradient, every loss
 //! and every weight after 50 steps of Adam (`tests/golden/train.py`).
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

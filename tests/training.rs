@@ -1,5 +1,6 @@
 //! Training through the whole pipeline: a planted signal is found and noise is not, nothing looks ahead, threads and interruptions
 //! change no bit, and memory is what was planned.
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::ops::Range;
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 //!
 //! The real file is sought under the path in `WALKFORGE_MEMBERSHIP`, then in `../shared/data` beside the repository.
 //! With `WALKFORGE_LONG=1` the run covers seven years instead of half a one.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

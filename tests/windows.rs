@@ -1,5 +1,6 @@
 //! Windows on random calendars: spans in order, no label across a boundary, every test date once; and on the example
 //! prices the number of windows that the README states.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 

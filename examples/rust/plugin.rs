@@ -1,5 +1,6 @@
 //! A plugin in Rust, linked into the program that uses it: inverse volatility. As a file of its own it would be a library of
 //! crate type `cdylib` with the same code.
+#![allow(unsafe_code)]
 
 use std::path::PathBuf;
 
@@ -36,7 +37,9 @@ impl Estimator for InverseVolatility {
             *weight = 1.0 / variance.sqrt().max(1e-12);
         }
         let sum: f64 = out.iter().sum();
-        out.iter_mut().for_each(|weight| *weight /= sum);
+        for weight in out {
+            *weight /= sum;
+        }
         Ok(())
     }
 }

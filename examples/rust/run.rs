@@ -2,6 +2,7 @@
 //! sought as files.
 //!
 //! usage: cargo run --example run [EXPERIMENT.toml [OUT]]
+#![allow(unsafe_code)]
 
 use std::path::Path;
 

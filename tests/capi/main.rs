@@ -1,5 +1,6 @@
 //! The gates of the C ABI: what C and C++ programs see of the library, and what it stands up to. Each gate compiles the
 //! sources beside it with gcc and clang and runs them against the library that cargo built for these tests.
+#![allow(clippy::unwrap_used)]
 
 mod abuse;
 mod headers;

@@ -1,4 +1,5 @@
 //! Harm that a network can do through the service `program`, as C sees it: each with the code and the words of its error.
+#![allow(clippy::undocumented_unsafe_blocks)] // Each block does on purpose what it may not.
 
 use std::ffi::c_char;
 

@@ -7,7 +7,7 @@
 //!
 //! Plugins in Rust use the crate `walkforge-plugin`, which wraps this ABI in safe code. `include/walkforge_plugin.h` is
 //! generated from this crate.
-#![allow(non_camel_case_types)]
+#![allow(non_camel_case_types, unsafe_code)]
 
 use core::ffi::{c_char, c_void};
 

@@ -72,6 +72,7 @@
 //! assert!((weights[0] - 0.75).abs() < 1e-12 && (weights[1] - 0.25).abs() < 1e-12);
 //! # Ok::<(), Error>(())
 //! ```
+#![allow(unsafe_code)]
 
 mod boundary;
 mod network;
