@@ -97,7 +97,7 @@ NIGHTLY = { rustup toolchain list | grep -q '^nightly' && test -e "$$(rustc +nig
 
 miri: ## the guard of the C ABI under Miri (nightly Rust)
 	@$(call NIGHTLY,bin/cargo-miri,miri)
-	cargo +nightly miri test -p walkforge --lib capi::guard
+	cargo +nightly miri test -p walkforge-capi --lib guard
 
 sanitize-rust: ## the library tests under ThreadSanitizer (nightly Rust)
 	@$(call NIGHTLY,lib/rustlib/src/rust/library/Cargo.lock,rust-src)

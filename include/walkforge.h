@@ -117,24 +117,6 @@ typedef struct wf_progress {
     size_t measured_bytes;
 } wf_progress;
 
-// Buffers for the out-of-sample path of a model, one entry a row; a null buffer is left out.
-typedef struct wf_path {
-    // Size of this struct in bytes.
-    size_t struct_size;
-    // Entries that each buffer has room for.
-    size_t capacity;
-    // Rows of the panel.
-    size_t *rows;
-    // Returns before costs; 0.01 is one percent.
-    double *gross;
-    // Cost charged on that row, as a share of wealth.
-    double *cost;
-    // Returns after costs.
-    double *net;
-    // Half of the sum of |w - w before| of the trade that is first held on that row, a share of wealth; 0 without one.
-    double *turnover;
-} wf_path;
-
 // What a look-ahead audit found.
 typedef struct wf_audit {
     // Size of this struct in bytes.
@@ -160,6 +142,24 @@ typedef struct wf_audit {
     // Largest |difference| of a weight; infinite where no weights came at all.
     double difference;
 } wf_audit;
+
+// Buffers for the out-of-sample path of a model, one entry a row; a null buffer is left out.
+typedef struct wf_path {
+    // Size of this struct in bytes.
+    size_t struct_size;
+    // Entries that each buffer has room for.
+    size_t capacity;
+    // Rows of the panel.
+    size_t *rows;
+    // Returns before costs; 0.01 is one percent.
+    double *gross;
+    // Cost charged on that row, as a share of wealth.
+    double *cost;
+    // Returns after costs.
+    double *net;
+    // Half of the sum of |w - w before| of the trade that is first held on that row, a share of wealth; 0 without one.
+    double *turnover;
+} wf_path;
 
 // Takes a message: `level` is one of `WF_LOG_*`, the text is valid during the call. Called from any thread, also from
 // several at once. It must let no exception through.
@@ -416,6 +416,23 @@ int32_t wf_run_progress(const struct wf_run *run, struct wf_progress *progress, 
 int32_t wf_run_cancel(const struct wf_run *run,
                       wf_error **error);
 
+// Frees a run; null is accepted.
+//
+// Contract:
+// `run` is null or one of ours, not used again.
+void wf_run_free(struct wf_run *run);
+
+// Changes the future at up to `dates` dates (0 for as many as the command line takes) and compares every decision up
+// to each: no weight may move. The run needs no step before, and its results stay as they are. That a weight moved is
+// told in `audit`, not by the code. `wf_run_cancel` stops it.
+//
+// Contract:
+// `run` is one of ours; `audit` is as large as its size says, `error` null or writable.
+int32_t wf_run_audit(const struct wf_run *run,
+                     size_t dates,
+                     struct wf_audit *audit,
+                     wf_error **error);
+
 // The number of models: equal weight, which is number 0, and those of the experiment in its order.
 //
 // Contract:
@@ -487,17 +504,6 @@ int32_t wf_run_metric(const struct wf_run *run,
                       wf_string *reason,
                       wf_error **error);
 
-// Changes the future at up to `dates` dates (0 for as many as the command line takes) and compares every decision up
-// to each: no weight may move. The run needs no step before, and its results stay as they are. That a weight moved is
-// told in `audit`, not by the code. `wf_run_cancel` stops it.
-//
-// Contract:
-// `run` is one of ours; `audit` is as large as its size says, `error` null or writable.
-int32_t wf_run_audit(const struct wf_run *run,
-                     size_t dates,
-                     struct wf_audit *audit,
-                     wf_error **error);
-
 // Writes the run directory of a finished run: `weights.csv`, `returns.csv`, `report.html` and `run.json`.
 // `WF_E_NOT_READY` where windows are still to be computed; `WF_E_EXISTS` where `folder` holds something else; a folder
 // that holds this run already is left as it is. `WF_E_IO` where the system refuses to write; what is there then does not
@@ -508,12 +514,6 @@ int32_t wf_run_audit(const struct wf_run *run,
 int32_t wf_run_save(const struct wf_run *run,
                     wf_string folder,
                     wf_error **error);
-
-// Frees a run; null is accepted.
-//
-// Contract:
-// `run` is null or one of ours, not used again.
-void wf_run_free(struct wf_run *run);
 
 // Makes a runtime; `options` may be null for the defaults. Its threads start here. The caller owns it and frees it with
 // `wf_runtime_free`. `WF_E_IO` where threads cannot be started; `WF_E_INVALID_SETTING` where `plugin_sha256` is no list of

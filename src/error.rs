@@ -203,7 +203,8 @@ impl std::error::Error for Error {}
 
 /// The message of a caught panic, or `no message` if its payload is not a string. Dropping the payload may panic; the
 /// payload of that second panic is leaked, because no panic may unwind into a caller in C.
-pub(crate) fn panic_message(panic: Box<dyn Any + Send>) -> String {
+#[doc(hidden)]
+pub fn panic_message(panic: Box<dyn Any + Send>) -> String {
     let text = panic
         .downcast_ref::<String>()
         .map(String::as_str)

@@ -34,8 +34,6 @@
 
 #![warn(missing_docs)]
 
-#[allow(non_camel_case_types, unsafe_code)]
-pub mod capi;
 pub mod conformance;
 #[allow(unsafe_code)]
 pub mod device;

@@ -1,4 +1,4 @@
-//! The allow-list of plugin files: what is not on it is refused before any of its code runs, in Rust, over the C ABI and on
+//! The allow-list of plugin files: what is not on it is refused before any of its code runs, in Rust and on
 //! the command line; what is linked in is not asked; and a run tells what it was made with.
 #![allow(clippy::unwrap_used, unsafe_code)]
 
@@ -6,14 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value as Json;
-use walkforge::capi::{
-    wf_error_free, wf_error_message, wf_plugin_free, wf_plugin_load, wf_runtime_free, wf_runtime_new,
-    wf_runtime_options,
-};
 use walkforge::error::Code;
 use walkforge::model::Factory;
 use walkforge::plugin::{PluginSearch, register};
-use walkforge_plugin::abi::wf_string;
 
 fn library() -> PathBuf {
     std::env::current_exe().unwrap().parent().unwrap().join("libwalkforge_hrp.so")
@@ -36,10 +31,6 @@ fn copies() -> (tempfile::TempDir, PathBuf, PathBuf) {
     bytes.push(0);
     std::fs::write(&changed, bytes).unwrap();
     (folder, honest, changed)
-}
-
-fn string(text: &str) -> wf_string {
-    wf_string { data: text.as_ptr().cast(), length: text.len() }
 }
 
 #[test]
@@ -88,50 +79,6 @@ fn what_is_linked_in_needs_no_digest() {
     let linked = unsafe { register(walkforge_hrp::wf_plugin_init_hrp, "hrp") }.unwrap();
     search.add("linked", linked).unwrap();
     assert_eq!(search.load("linked").unwrap().sha256(), None);
-}
-
-#[test]
-fn the_c_abi_takes_the_list() {
-    let (folder, honest, changed) = copies();
-    let changed = changed.to_str().unwrap();
-    let path = folder.path().to_str().unwrap().to_owned();
-    let load = |sha256: &str, name: &str| -> (i32, String) {
-        let (mut runtime, mut plugin, mut error) = (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
-        let options = wf_runtime_options {
-            struct_size: size_of::<wf_runtime_options>(),
-            threads: 1,
-            plugin_path: string(&path),
-            log: None,
-            log_data: std::ptr::null_mut(),
-            parallel_for: None,
-            parallel_data: std::ptr::null_mut(),
-            plugin_sha256: string(sha256),
-        };
-        // SAFETY: everything lives during the calls, and is freed once.
-        unsafe {
-            let mut status = wf_runtime_new(&raw const options, &raw mut runtime, &raw mut error);
-            if status == 0 {
-                status = wf_plugin_load(runtime, string(name), &raw mut plugin, &raw mut error);
-            }
-            let message = wf_error_message(error);
-            let text = if message.length == 0 {
-                String::new()
-            } else {
-                let bytes = std::slice::from_raw_parts(message.data.cast::<u8>(), message.length);
-                String::from_utf8(bytes.to_vec()).unwrap()
-            };
-            wf_error_free(error);
-            wf_plugin_free(plugin);
-            wf_runtime_free(runtime);
-            (status, text)
-        }
-    };
-    assert_eq!(load("", changed).0, 0);
-    assert_eq!(load(&digest(&honest), "hrp").0, 0);
-    let (status, text) = load(&digest(&honest), changed);
-    assert_eq!((status, text.contains("none of the 1 that are allowed")), (Code::PluginAbi.as_i32(), true), "{text}");
-    let (status, text) = load("abc", "hrp");
-    assert_eq!((status, text.contains("the list of allowed plugins has \"abc\"")), (2, true), "{text}");
 }
 
 fn walkforge(folder: &Path, list: Option<&str>, arguments: &[&str]) -> Output {

@@ -69,7 +69,7 @@ def main():
     for file in report["data"][0]["files"]:
         path = Path(file["filename"])
         name = str(path.relative_to(here)) if path.is_relative_to(here) else None
-        if name is None or not re.match(r"src/|plugins/\w+/src/", name):
+        if name is None or not re.match(r"src/|bindings/c/src/|plugins/\w+/src/", name):
             continue
         lines = file["summary"]["lines"]
         print(f"{lines['covered'] / max(lines['count'], 1):7.1%} {lines['covered']:6} of {lines['count']:6}  {name}")

@@ -2,23 +2,16 @@
 //! recomputed from the scores, and the learning curves of the report.
 #![allow(clippy::unwrap_used, unsafe_code)]
 
-use std::mem::zeroed;
 use std::path::Path;
-use std::ptr::{null, null_mut};
 
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 use serde_json::Value as Json;
-use walkforge::capi::{
-    WF_TOML, wf_progress, wf_run_free, wf_run_new, wf_run_progress, wf_run_step, wf_runtime_free, wf_runtime_new,
-    wf_runtime_register,
-};
 use walkforge::experiment::Experiment;
 use walkforge::job::Runtime;
 use walkforge::panel::{Panel, PanelKind};
 use walkforge::plugin::{PluginSearch, register};
 use walkforge::run::{Run, write_directory};
-use walkforge_plugin_abi::wf_string;
 
 const EXPERIMENT: &str = "
 [windows]
@@ -246,40 +239,4 @@ fn what_is_under_training_is_told_epoch_by_epoch() {
     assert!(learning[0].seconds_left.unwrap() > 0.0);
     while run.step().unwrap().done < run.windows.len() {}
     assert!(run.training().is_empty());
-}
-
-#[test]
-fn progress_of_the_c_abi_tells_what_is_being_trained() {
-    let text = |from: &str| wf_string { data: from.as_ptr().cast(), length: from.len() };
-    let data = format!("threads = 1\n[data]\nprices = \"examples/data/sp500_20_prices.csv\"\n{EXPERIMENT}");
-    let (mut runtime, mut run) = (null_mut(), null_mut());
-    let none = null_mut();
-    // SAFETY: handles and structs are used as the functions demand, and freed once.
-    unsafe {
-        let mut progress: wf_progress = zeroed();
-        progress.struct_size = size_of::<wf_progress>();
-        assert_eq!(wf_runtime_new(null(), &raw mut runtime, none), 0);
-        assert_eq!(wf_runtime_register(runtime, text("lstm"), Some(walkforge_lstm::wf_plugin_init_lstm), none), 0);
-        assert_eq!(wf_run_new(runtime, text(&data), WF_TOML, text(""), null(), &raw mut run, none), 0);
-        wf_runtime_free(runtime);
-        assert_eq!(wf_run_progress(run, &raw mut progress, none), 0);
-        assert_eq!((progress.training, progress.epoch, progress.max_epochs), (0, 0, 0));
-        for epoch in 1..4 {
-            assert_eq!(wf_run_step(run, &raw mut progress, none), 0);
-            assert_eq!((progress.done, progress.finished, progress.training), (0, 0, 1));
-            assert_eq!((progress.window, progress.model), (0, 1));
-            assert_eq!((progress.epoch, progress.max_epochs), (epoch, 4));
-            assert!(progress.loss.is_finite() && progress.validation_sharpe.is_finite());
-            assert!(progress.learning_rate == 1e-3 && progress.seconds_left > 0.0);
-            assert_eq!((progress.micro_batch, progress.stack, progress.recompute), (32, 1, 0));
-            assert!(progress.planned_bytes > 0 && progress.planned_bytes == progress.measured_bytes);
-        }
-        // The last epoch closes the window; the next step begins the one after it.
-        assert_eq!(wf_run_step(run, &raw mut progress, none), 0);
-        assert_eq!((progress.done, progress.training), (1, 0));
-        assert!(progress.loss.is_nan() && progress.validation_sharpe.is_nan() && progress.learning_rate.is_nan());
-        assert_eq!(wf_run_step(run, &raw mut progress, none), 0);
-        assert_eq!((progress.done, progress.training, progress.window, progress.epoch), (1, 1, 1, 1));
-        wf_run_free(run);
-    }
 }

@@ -8,7 +8,7 @@ use walkforge_plugin_abi::{WF_OK, wf_error, wf_string};
 use crate::error::{Code, Error, Result};
 
 /// Converts an error into a pointer that the receiver owns.
-pub(crate) fn into_c(error: Error) -> *mut wf_error {
+pub fn into_c(error: Error) -> *mut wf_error {
     Box::into_raw(Box::new(error)).cast()
 }
 
@@ -16,13 +16,13 @@ pub(crate) fn into_c(error: Error) -> *mut wf_error {
 ///
 /// # Safety
 /// `error` is null or came from [`into_c`] and is not used afterwards.
-pub(crate) unsafe fn from_c(error: *mut wf_error) -> Option<Error> {
+pub unsafe fn from_c(error: *mut wf_error) -> Option<Error> {
     // SAFETY: `into_c` made it from a box, and the caller gives it up.
     (!error.is_null()).then(|| *unsafe { Box::from_raw(error.cast::<Error>()) })
 }
 
 /// Converts a string for C. The result is valid as long as `text`.
-pub(crate) fn string(text: &str) -> wf_string {
+pub fn string(text: &str) -> wf_string {
     wf_string { data: text.as_ptr().cast(), length: text.len() }
 }
 

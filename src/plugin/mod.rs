@@ -14,4 +14,8 @@ pub(crate) mod service;
 pub use adapter::Plugin;
 pub use checking::call_trace::CallTrace;
 pub use checking::probe::{Negotiation, Probe};
+#[doc(hidden)]
+pub use error::{from_c, into_c, string};
 pub use load::{PluginSearch, register};
+#[doc(hidden)]
+pub use service::level_code;

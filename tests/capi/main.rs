@@ -4,7 +4,6 @@
 
 mod abuse;
 mod headers;
-mod layout;
 mod package;
 mod plugins;
 mod previous;

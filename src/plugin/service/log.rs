@@ -30,7 +30,7 @@ fn level(code: i32) -> LogLevel {
 }
 
 /// Converts a level to its code, one of `WF_LOG_*`.
-pub(crate) fn level_code(level: LogLevel) -> i32 {
+pub fn level_code(level: LogLevel) -> i32 {
     match level {
         LogLevel::Error => WF_LOG_ERROR,
         LogLevel::Warn => WF_LOG_WARN,

@@ -18,7 +18,7 @@ use walkforge_plugin_abi::{WF_ABI_MAJOR, WF_ABI_MINOR, wf_context, wf_host, wf_s
 use crate::model::Context;
 use crate::plugin::error::{error_new, text};
 
-pub(crate) use log::level_code;
+pub use log::level_code;
 pub(in crate::plugin) use settings::settings_handle;
 
 /// The host table of this library. It holds functions only, no state.

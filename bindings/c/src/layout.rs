@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::mem::{align_of, offset_of, size_of};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use walkforge::capi::{wf_audit, wf_panel_arrays, wf_path, wf_progress, wf_runtime_options, wf_window};
 use walkforge_plugin_abi::{
     wf_cancel_service, wf_feature, wf_host, wf_log_service, wf_network_shape, wf_past, wf_plugin_api,
     wf_program_service, wf_requirements, wf_settings_service, wf_statistics_service, wf_string,
 };
 
-use crate::tools::{COMPILERS, compiler, folder, generate, header, run, text};
+use crate::{wf_audit, wf_panel_arrays, wf_path, wf_progress, wf_runtime_options, wf_window};
 
 /// Size of a field's type, found without a value.
 const fn width<S, F>(_: fn(&S) -> &F) -> usize {
@@ -70,31 +70,48 @@ fn ours() -> BTreeMap<String, (usize, usize)> {
     }
 }
 
+/// What a command prints; it must succeed.
+fn printed(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("{command:?} cannot be started: {error}; `make tools` installs what the tests need")
+    });
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn every_struct_has_the_same_layout_in_c_and_cpp_as_in_rust() {
-    let folder = folder("layout");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let headers: Vec<PathBuf> =
+        ["walkforge.h", "walkforge_plugin.h"].map(|name| root.join("include").join(name)).into();
+    let folder = tempfile::tempdir().unwrap();
+    let mut script = Command::new("python3");
+    let program = printed(script.arg("-B").arg(root.join("tests/capi/layout.py")).args(&headers));
     let ours = ours();
-    for (ending, standard) in [("c", "-std=c11"), ("cpp", "-std=c++17")] {
-        let source = folder.join(format!("layout.{ending}"));
-        generate("layout.py", &[header("walkforge.h"), header("walkforge_plugin.h")], &source);
-        for compilers in COMPILERS {
-            let name = if ending == "c" { compilers.c } else { compilers.cpp };
-            let program = folder.join(name);
-            // C++ knows offsetof of plain structs only, which ours are.
-            run(compiler(name).arg(standard).arg(&source).arg("-o").arg(&program));
-            let printed = text(&run(&mut Command::new(&program)));
-            let theirs: BTreeMap<String, (usize, usize)> = printed
-                .lines()
-                .map(|line| {
-                    let cells: Vec<&str> = line.split(' ').collect();
-                    (cells[0].to_owned(), (cells[1].parse().unwrap(), cells[2].parse().unwrap()))
-                })
-                .collect();
-            for (what, layout) in &theirs {
-                assert_eq!(ours.get(what), Some(layout), "{what} with {name}; the table of this test may lack it");
-            }
-            assert_eq!(ours.len(), theirs.len(), "the table of this test has what the headers lack");
+    for (compiler, standard, ending) in [
+        ("gcc", "-std=c11", "c"),
+        ("clang", "-std=c11", "c"),
+        ("g++", "-std=c++17", "cpp"),
+        ("clang++", "-std=c++17", "cpp"),
+    ] {
+        let (source, out) = (folder.path().join(format!("layout.{ending}")), folder.path().join(compiler));
+        std::fs::write(&source, &program).unwrap();
+        let mut command = Command::new(compiler);
+        command.args([standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"]).arg(root.join("include"));
+        // C++ defines offsetof for standard-layout types only, which these structs are.
+        printed(command.arg(&source).arg("-o").arg(&out));
+        let table = printed(&mut Command::new(&out));
+        let theirs: BTreeMap<String, (usize, usize)> = table
+            .lines()
+            .map(|line| {
+                let cells: Vec<&str> = line.split(' ').collect();
+                (cells[0].to_owned(), (cells[1].parse().unwrap(), cells[2].parse().unwrap()))
+            })
+            .collect();
+        for (what, layout) in &theirs {
+            assert_eq!(ours.get(what), Some(layout), "{what} with {compiler}; the table of this test may lack it");
         }
+        assert_eq!(ours.len(), theirs.len(), "the table of this test has entries that the headers lack");
     }
     let structs = ours.keys().filter(|what| !what.contains('.')).count();
     println!("{structs} structs, {} fields, in C and C++ of two compilers", ours.len() - structs);

@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use walkforge_plugin_abi::{wf_error, wf_host, wf_plugin_api, wf_string};
 
-use super::guard::{Handle, HandleType, guard, options, put, string, utf8, wanted};
-use crate::device::Parallel;
-use crate::error::{Result, fail};
-use crate::job::Runtime;
-use crate::plugin::service::level_code;
-use crate::plugin::{PluginSearch, register};
+use super::guard::{Handle, HandleType, fail, guard, options, put, string, utf8, wanted};
+use walkforge::device::Parallel;
+use walkforge::error::Result;
+use walkforge::job::Runtime;
+use walkforge::plugin::{PluginSearch, level_code, register};
 
 /// Threads, plugin folders and messages, shared by runs.
 pub enum wf_runtime {}

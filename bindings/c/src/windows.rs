@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use walkforge_plugin_abi::{wf_error, wf_string};
 
-use super::guard::{Handle, HandleType, answer, guard, put, utf8, wanted};
+use super::guard::{Handle, HandleType, answer, fail, guard, put, utf8, wanted};
 use super::panel::{read, wf_panel};
-use crate::error::fail;
-use crate::experiment::Experiment;
-use crate::windows::{Window, windows};
+use walkforge::error::Result;
+use walkforge::experiment::Experiment;
+use walkforge::windows::{Window, windows};
 
 /// The walk-forward windows of a panel.
 pub enum wf_windows {}
@@ -67,7 +67,7 @@ impl From<&Window> for wf_window {
 ///
 /// # Safety
 /// `out` is null or starts with its size and is as large as it says.
-pub(super) unsafe fn write(window: &Window, out: *mut wf_window) -> crate::error::Result<()> {
+pub(super) unsafe fn write(window: &Window, out: *mut wf_window) -> Result<()> {
     // SAFETY: as demanded of the caller.
     unsafe { answer("window", out, FIRST, &wf_window::from(window)) }
 }

@@ -11,8 +11,12 @@
 //! - Every public struct starts with its size, which the caller sets to `sizeof`; fields may be added at its end.
 //! - Assets are always in the order of the caller's data. Rows count from 0; dates are days since 1970-01-01.
 
+#![allow(non_camel_case_types, unsafe_code)]
+
 mod error;
 mod guard;
+#[cfg(test)]
+mod layout;
 mod metrics;
 mod panel;
 mod plugin;

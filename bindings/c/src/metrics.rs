@@ -3,7 +3,7 @@
 use walkforge_plugin_abi::wf_string;
 
 use super::guard::{catch_panic_or, string};
-use crate::evaluate::METRICS;
+use walkforge::evaluate::METRICS;
 
 /// The number of metrics, each of which `wf_run_metric` knows by its name.
 #[unsafe(no_mangle)]

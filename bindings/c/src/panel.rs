@@ -5,9 +5,9 @@ use std::path::Path;
 
 use walkforge_plugin_abi::{wf_error, wf_string};
 
-use super::guard::{Handle, HandleType, fill, guard, options, put, slice, string, utf8, wanted};
-use crate::error::{Code, Error, Result, fail};
-use crate::panel::{Panel, PanelKind, date_of, days_of};
+use super::guard::{Handle, HandleType, fail, fill, guard, options, put, slice, string, utf8, wanted};
+use walkforge::error::{Code, Error, Result};
+use walkforge::panel::{Panel, PanelKind, date_of, days_of};
 
 /// Dated returns of named assets.
 pub enum wf_panel {}

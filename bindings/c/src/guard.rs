@@ -6,12 +6,20 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use walkforge_plugin_abi::{WF_OK, wf_error, wf_string};
 
-use crate::error::{Code, Error, Result, fail, panic_message};
-use crate::plugin::error::into_c;
-pub(super) use crate::plugin::error::string;
+use walkforge::error::{Code, Error, Result, panic_message};
+use walkforge::plugin::into_c;
+pub(crate) use walkforge::plugin::string;
+
+/// Shorthand for `return Err(Error::new(code, format!(…)))`.
+macro_rules! fail {
+    ($code:ident, $($text:tt)*) => {
+        return Err(walkforge::error::Error::new(walkforge::error::Code::$code, format!($($text)*)))
+    };
+}
+pub(crate) use fail;
 
 /// Runs `body`. An error or a caught panic is written to `error` where that is not null; the code is returned.
-pub(super) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>) -> i32 {
+pub(crate) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>) -> i32 {
     let failed = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return WF_OK,
         Ok(Err(failed)) => failed,
@@ -26,7 +34,7 @@ pub(super) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>
 }
 
 /// The same for functions that return no code: destructors and look-ups that cannot fail.
-pub(super) fn catch_panic_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
+pub(crate) fn catch_panic_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         panic_message(panic);
         otherwise
@@ -34,7 +42,7 @@ pub(super) fn catch_panic_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
 }
 
 /// A type that crosses the boundary as an opaque handle.
-pub(super) trait HandleType: Sized + 'static {
+pub(crate) trait HandleType: Sized + 'static {
     /// The name of the handle in the header.
     const NAME: &'static str;
     /// What can be reached while another thread uses the value.
@@ -46,7 +54,7 @@ const TAKEN: i32 = -1;
 
 /// What a handle points to. The tag comes first in every one, so that a handle of another type is told.
 #[repr(C)]
-pub(super) struct Handle<T: HandleType> {
+pub(crate) struct Handle<T: HandleType> {
     tag: AtomicU64,
     process: u32,
     /// Readers inside, or `TAKEN` by one that changes the value.
@@ -92,7 +100,7 @@ impl Drop for BorrowGuard<'_> {
 
 impl<T: HandleType> Handle<T> {
     /// Makes a handle that the caller owns.
-    pub(super) fn give(value: T, shared: T::Shared) -> *mut Self {
+    pub(crate) fn give(value: T, shared: T::Shared) -> *mut Self {
         Box::into_raw(Box::new(Self {
             tag: AtomicU64::new(tag(T::NAME)),
             process: std::process::id(),
@@ -127,7 +135,7 @@ impl<T: HandleType> Handle<T> {
     ///
     /// # Safety
     /// As for [`Handle::checked`].
-    pub(super) unsafe fn read<R>(handle: *const Self, body: impl FnOnce(&T) -> Result<R>) -> Result<R> {
+    pub(crate) unsafe fn read<R>(handle: *const Self, body: impl FnOnce(&T) -> Result<R>) -> Result<R> {
         // SAFETY: as demanded of our caller.
         let handle = unsafe { Self::checked(handle)? };
         let enter = |users: i32| if users >= 0 { users.checked_add(1) } else { None };
@@ -142,7 +150,7 @@ impl<T: HandleType> Handle<T> {
     ///
     /// # Safety
     /// As for [`Handle::checked`].
-    pub(super) unsafe fn change<R>(handle: *mut Self, body: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
+    pub(crate) unsafe fn change<R>(handle: *mut Self, body: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
         // SAFETY: as demanded of our caller.
         let handle = unsafe { Self::checked(handle)? };
         if handle.users.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_err() {
@@ -172,7 +180,7 @@ impl<T: HandleType> Handle<T> {
     ///
     /// # Safety
     /// As for [`Handle::checked`].
-    pub(super) unsafe fn shared<'a>(handle: *const Self) -> Result<&'a T::Shared> {
+    pub(crate) unsafe fn shared<'a>(handle: *const Self) -> Result<&'a T::Shared> {
         // SAFETY: as demanded of our caller.
         let handle = unsafe { Self::checked(handle)? };
         handle.sound()?;
@@ -183,7 +191,7 @@ impl<T: HandleType> Handle<T> {
     ///
     /// # Safety
     /// As for [`Handle::checked`]; the handle is not used again.
-    pub(super) unsafe fn free(handle: *mut Self) {
+    pub(crate) unsafe fn free(handle: *mut Self) {
         catch_panic_or((), || {
             // SAFETY: as demanded of our caller.
             let ours = unsafe {
@@ -210,7 +218,7 @@ impl<T: HandleType> Handle<T> {
 ///
 /// # Safety
 /// `out` is null or writable.
-pub(super) unsafe fn put<T>(name: &str, out: *mut T, value: T) -> Result<()> {
+pub(crate) unsafe fn put<T>(name: &str, out: *mut T, value: T) -> Result<()> {
     wanted(name, out)?;
     // SAFETY: not null, aligned, writable by the contract of this function.
     unsafe { out.write(value) };
@@ -218,7 +226,7 @@ pub(super) unsafe fn put<T>(name: &str, out: *mut T, value: T) -> Result<()> {
 }
 
 /// Fails where a pointer of the caller's is null or not aligned, before anything is done that would be lost.
-pub(super) fn wanted<T>(name: &str, out: *const T) -> Result<()> {
+pub(crate) fn wanted<T>(name: &str, out: *const T) -> Result<()> {
     if out.is_null() || !out.is_aligned() {
         fail!(InvalidArgument, "'{name}' is null or not aligned");
     }
@@ -229,7 +237,7 @@ pub(super) fn wanted<T>(name: &str, out: *const T) -> Result<()> {
 ///
 /// # Safety
 /// `data` is null or points to `count` values.
-pub(super) unsafe fn slice<'a, T>(name: &str, data: *const T, count: usize) -> Result<&'a [T]> {
+pub(crate) unsafe fn slice<'a, T>(name: &str, data: *const T, count: usize) -> Result<&'a [T]> {
     if count == 0 {
         return Ok(&[]);
     }
@@ -244,7 +252,7 @@ pub(super) unsafe fn slice<'a, T>(name: &str, data: *const T, count: usize) -> R
 }
 
 /// Fails where a buffer of the caller's cannot take `needed` values.
-pub(super) fn room<T>(name: &str, out: *const T, capacity: usize, needed: usize) -> Result<()> {
+pub(crate) fn room<T>(name: &str, out: *const T, capacity: usize, needed: usize) -> Result<()> {
     if capacity < needed {
         fail!(BufferTooSmall, "'{name}' has room for {capacity} values; {needed} are needed");
     }
@@ -258,7 +266,7 @@ pub(super) fn room<T>(name: &str, out: *const T, capacity: usize, needed: usize)
 ///
 /// # Safety
 /// `out` is null or has room for `capacity` values.
-pub(super) unsafe fn fill<T: Copy>(name: &str, out: *mut T, capacity: usize, values: &[T]) -> Result<()> {
+pub(crate) unsafe fn fill<T: Copy>(name: &str, out: *mut T, capacity: usize, values: &[T]) -> Result<()> {
     room(name, out, capacity, values.len())?;
     if !values.is_empty() {
         // SAFETY: not null, aligned, room for `capacity` values, at least as many as are copied.
@@ -271,7 +279,7 @@ pub(super) unsafe fn fill<T: Copy>(name: &str, out: *mut T, capacity: usize, val
 ///
 /// # Safety
 /// `text.data` is null or points to `text.length` bytes.
-pub(super) unsafe fn utf8<'a>(name: &str, text: wf_string) -> Result<&'a str> {
+pub(crate) unsafe fn utf8<'a>(name: &str, text: wf_string) -> Result<&'a str> {
     // SAFETY: as demanded of our caller.
     let bytes = unsafe { slice(name, text.data.cast::<u8>(), text.length)? };
     core::str::from_utf8(bytes)
@@ -282,7 +290,7 @@ pub(super) unsafe fn utf8<'a>(name: &str, text: wf_string) -> Result<&'a str> {
 ///
 /// # Safety
 /// `given` is null or starts with its size and is as large as it says; every bit pattern of `T` after the size is valid.
-pub(super) unsafe fn options<T: Copy>(name: &str, given: *const T, first_version: usize, default: T) -> Result<T> {
+pub(crate) unsafe fn options<T: Copy>(name: &str, given: *const T, first_version: usize, default: T) -> Result<T> {
     if given.is_null() {
         return Ok(default);
     }
@@ -300,7 +308,7 @@ pub(super) unsafe fn options<T: Copy>(name: &str, given: *const T, first_version
 ///
 /// # Safety
 /// `given` is null or starts with its size.
-pub(super) unsafe fn sized<T>(name: &str, given: *const T, first_version: usize) -> Result<usize> {
+pub(crate) unsafe fn sized<T>(name: &str, given: *const T, first_version: usize) -> Result<usize> {
     wanted(name, given)?;
     // SAFETY: not null, and every public struct starts with its size.
     let size = unsafe { given.cast::<usize>().read_unaligned() };
@@ -314,7 +322,7 @@ pub(super) unsafe fn sized<T>(name: &str, given: *const T, first_version: usize)
 ///
 /// # Safety
 /// `out` is null or starts with its size and is as large as it says.
-pub(super) unsafe fn answer<T: Copy>(name: &str, out: *mut T, first_version: usize, value: &T) -> Result<()> {
+pub(crate) unsafe fn answer<T: Copy>(name: &str, out: *mut T, first_version: usize, value: &T) -> Result<()> {
     // SAFETY: as demanded of the caller; every public struct starts with its size, which is kept.
     unsafe {
         let size = sized(name, out, first_version)?;
@@ -331,8 +339,8 @@ mod tests {
     use std::sync::atomic::{AtomicI32, Ordering};
 
     use super::{Handle, HandleType, guard};
-    use crate::error::{Error, Result, fail};
-    use crate::plugin::error::from_c;
+    use walkforge::error::{Error, Result};
+    use walkforge::plugin::from_c;
     use walkforge_plugin_abi::{WF_E_BUSY, WF_E_INTERNAL, WF_E_INVALID_ARGUMENT, WF_E_POISONED, WF_OK, wf_error};
 
     /// Counts how many of it live.

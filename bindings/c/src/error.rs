@@ -3,8 +3,8 @@
 use walkforge_plugin_abi::{WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_error, wf_string};
 
 use super::guard::{catch_panic_or, string};
-use crate::error::{Code, Error};
-use crate::plugin::error::from_c;
+use walkforge::error::{Code, Error};
+use walkforge::plugin::from_c;
 
 /// # Safety
 /// `error` is null or one of ours that was not freed.

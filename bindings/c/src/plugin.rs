@@ -1,0 +1,136 @@
+//! `wf_plugin`: a plugin that was loaded, to be asked what it is. Experiments name plugins and need no handle.
+
+use walkforge_plugin_abi::{wf_error, wf_string};
+
+use super::guard::{Handle, HandleType, guard, put, string, utf8, wanted};
+use super::runtime::{runtime_of, wf_runtime};
+use walkforge::plugin::Plugin;
+
+/// A loaded plugin.
+pub enum wf_plugin {}
+
+impl HandleType for Plugin {
+    const NAME: &'static str = "wf_plugin";
+    type Shared = ();
+}
+
+/// Loads a plugin by name along the runtime's folders, by path (a name with a `/`, or with the ending `.so`), or as it was
+/// registered. It is never unloaded; the handle is the caller's, freed with `wf_plugin_free`. `WF_E_NOT_FOUND` with the
+/// folders that were searched; `WF_E_PLUGIN_ABI` where the file is no plugin of this ABI, or is not one of those that the
+/// runtime allows.
+///
+/// # Safety
+/// `runtime` is one of ours; `name` is text; `plugin` is writable, `error` null or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wf_plugin_load(
+    runtime: *const wf_runtime,
+    name: wf_string,
+    plugin: *mut *mut wf_plugin,
+    error: *mut *mut wf_error,
+) -> i32 {
+    guard(error, || {
+        wanted("plugin", plugin)?;
+        // SAFETY: as demanded of the caller.
+        unsafe {
+            let loaded = runtime_of(runtime)?.search.load(utf8("name", name)?)?;
+            put("plugin", plugin, Handle::give(loaded, ()).cast())
+        }
+    })
+}
+
+/// What the plugin says of itself, as JSON: name, version, kind, settings with types, ranges and defaults. Valid until
+/// the handle is freed.
+///
+/// # Safety
+/// `plugin` is one of ours; `description` is writable, `error` null or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wf_plugin_describe(
+    plugin: *const wf_plugin,
+    description: *mut wf_string,
+    error: *mut *mut wf_error,
+) -> i32 {
+    guard(error, || {
+        // SAFETY: as demanded of the caller.
+        unsafe {
+            Handle::read(plugin.cast::<Handle<Plugin>>(), |plugin| {
+                put("description", description, string(plugin.description()))
+            })
+        }
+    })
+}
+
+/// Frees the handle; the plugin's code stays loaded. Null is accepted.
+///
+/// # Safety
+/// `plugin` is null or one of ours, not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wf_plugin_free(plugin: *mut wf_plugin) {
+    // SAFETY: as demanded of the caller.
+    unsafe { Handle::free(plugin.cast::<Handle<Plugin>>()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+    use std::ptr::null_mut;
+
+    use walkforge::error::Code;
+
+    use super::{wf_plugin_free, wf_plugin_load};
+    use crate::error::{wf_error_free, wf_error_message};
+    use crate::guard::{string, utf8};
+    use crate::runtime::{wf_runtime_free, wf_runtime_new, wf_runtime_options};
+
+    /// Loads a plugin with an allow-list: the code, and the message of the error.
+    fn load(folder: &Path, sha256: &str, name: &str) -> (i32, String) {
+        let (mut runtime, mut plugin, mut error) = (null_mut(), null_mut(), null_mut());
+        let options = wf_runtime_options {
+            struct_size: size_of::<wf_runtime_options>(),
+            threads: 1,
+            plugin_path: string(folder.to_str().unwrap()),
+            log: None,
+            log_data: null_mut(),
+            parallel_for: None,
+            parallel_data: null_mut(),
+            plugin_sha256: string(sha256),
+        };
+        // SAFETY: everything lives during the calls, and is freed once.
+        unsafe {
+            let mut status = wf_runtime_new(&raw const options, &raw mut runtime, &raw mut error);
+            if status == 0 {
+                status = wf_plugin_load(runtime, string(name), &raw mut plugin, &raw mut error);
+            }
+            let message = utf8("message", wf_error_message(error)).unwrap().to_owned();
+            wf_error_free(error);
+            wf_plugin_free(plugin);
+            wf_runtime_free(runtime);
+            (status, message)
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_on_the_allow_list_is_refused() {
+        // Cargo leaves the plugin beside the test program, as it is one of its dependencies.
+        let plugin = std::env::current_exe().unwrap().with_file_name("libwalkforge_hrp.so");
+        let folder = tempfile::tempdir().unwrap();
+        let (honest, changed) = (folder.path().join("libwalkforge_hrp.so"), folder.path().join("changed.so"));
+        let mut bytes = std::fs::read(plugin).unwrap();
+        std::fs::write(&honest, &bytes).unwrap();
+        bytes.push(0);
+        std::fs::write(&changed, bytes).unwrap();
+        // The digest as another program computes it.
+        let output = Command::new("sha256sum").arg(&honest).output().unwrap();
+        let digest = String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned();
+        let load = |sha256: &str, name: &str| load(folder.path(), sha256, name);
+        let changed = changed.to_str().unwrap();
+        assert_eq!(load("", "hrp").0, 0);
+        assert_eq!(load(&digest, "hrp").0, 0);
+        let (status, message) = load(&digest, changed);
+        assert_eq!(status, Code::PluginAbi.as_i32(), "{message}");
+        assert!(message.contains("none of the 1 that are allowed"), "{message}");
+        let (status, message) = load("abc", "hrp");
+        assert_eq!(status, Code::InvalidSetting.as_i32(), "{message}");
+        assert!(message.contains("the list of allowed plugins has \"abc\""), "{message}");
+    }
+}
