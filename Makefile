@@ -18,11 +18,12 @@ features: ## lints of the library without its optional features
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= /usr/local
 PRICES := examples/data/sp500_20_prices.csv
-# The library, the command and every plugin.
-BUILD := cargo build --workspace --exclude xtask
+# The C libraries, the command and every plugin, each by itself: cargo would give all that it builds at once the features
+# of the others.
+BUILD = for package in walkforge-capi walkforge-cli walkforge-hrp walkforge-lstm; do cargo build -p $$package $(1) || exit 1; done
 
 demo: ## the main job on real data, from a C++ engine, then recomputed in Python
-	$(BUILD) --release
+	@$(call BUILD,--release)
 	rm -rf $(TARGET)/demo
 	mkdir -p $(TARGET)/demo
 	# A program looks for the library under its soname, which cargo does not write.
@@ -42,7 +43,7 @@ test: tools features ## everything that must hold; continuous integration runs t
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
 	cargo test --workspace -- --show-output
-	$(BUILD)
+	@$(call BUILD)
 	rm -rf $(TARGET)/recompute
 	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/now
 	python3 tests/recompute.py $(TARGET)/recompute/now $(PRICES) 10.0 0
@@ -64,7 +65,7 @@ test: tools features ## everything that must hold; continuous integration runs t
 	python3 tests/recompute.py $(TARGET)/recompute/lstm $(TARGET)/recompute/holes.csv 10.0 1
 
 install: ## library, headers, plugins, command, pkg-config and CMake files: PREFIX=/usr/local DESTDIR=
-	$(BUILD) --release
+	@$(call BUILD,--release)
 	DESTDIR=$(DESTDIR) sh bindings/cpp/install.sh $(TARGET)/release $(TARGET)/release/walkforge $(PREFIX)
 
 # The programs are found by what cargo says of them; PEERS and TORCH are kept and used again.
@@ -74,7 +75,7 @@ BENCH = $$(cargo bench --bench $(1) --no-run --message-format=json 2>/dev/null |
 
 bench: $(PEERS)/installed $(TORCH)/installed ## ours beside its peers, tables to benches/results (installs the peers below target/)
 	cargo bench --no-run
-	$(BUILD) --release
+	@$(call BUILD,--release)
 	$(PEERS)/bin/python benches/hrp.py $(call BENCH,hrp)
 	$(PEERS)/bin/python benches/walk_forward.py $(call BENCH,walk_forward)
 	$(TORCH)/bin/python benches/lstm_step.py $(call BENCH,lstm_step)
@@ -102,10 +103,11 @@ miri: ## the guard of the C ABI under Miri (nightly Rust)
 sanitize-rust: ## the library tests under ThreadSanitizer (nightly Rust)
 	@$(call NIGHTLY,lib/rustlib/src/rust/library/Cargo.lock,rust-src)
 	RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std --target $$(rustc -vV | sed -n 's/^host: //p') -p walkforge --lib
+	RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std --target $$(rustc -vV | sed -n 's/^host: //p') -p walkforge-capi --lib guard
 
 .PHONY: hostile fuzz coverage
 hostile: ## a million damaged inputs; make test reads a share of them
-	HOSTILE_INPUTS=1000000 cargo test -p walkforge --test hostile -- --nocapture damaged_inputs
+	HOSTILE_INPUTS=1000000 cargo test -p walkforge-cli --test main -- --nocapture hostile::damaged_inputs
 
 # Inputs that fail are kept in fuzz/artifacts.
 FUZZ_SECONDS = 60

@@ -1,6 +1,5 @@
 //! The allow-list of plugin files: what is not on it is refused before any of its code runs, in Rust and on
 //! the command line; what is linked in is not asked; and a run tells what it was made with.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,11 +7,10 @@ use std::process::{Command, Output};
 use serde_json::Value as Json;
 use walkforge::error::Code;
 use walkforge::model::Factory;
-use walkforge::plugin::{PluginSearch, register};
+use walkforge::plugin::PluginSearch;
 
-fn library() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().join("libwalkforge_hrp.so")
-}
+use crate::common::process::{self, stderr};
+use crate::common::{hrp, library};
 
 /// The digest as another program has it.
 fn digest(file: &Path) -> String {
@@ -26,7 +24,7 @@ fn copies() -> (tempfile::TempDir, PathBuf, PathBuf) {
     std::fs::create_dir(folder.path().join("changed")).unwrap();
     let name = "libwalkforge_hrp.so";
     let (honest, changed) = (folder.path().join(name), folder.path().join("changed").join(name));
-    std::fs::copy(library(), &honest).unwrap();
+    std::fs::copy(library("hrp"), &honest).unwrap();
     let mut bytes = std::fs::read(&honest).unwrap();
     bytes.push(0);
     std::fs::write(&changed, bytes).unwrap();
@@ -75,15 +73,13 @@ fn none_of_the_code_of_a_refused_file_runs() {
 #[test]
 fn what_is_linked_in_needs_no_digest() {
     let mut search = PluginSearch::folders(Vec::new()).allow_only(&"22".repeat(32)).unwrap();
-    // SAFETY: the function is the plugin's own entry, linked into this test.
-    let linked = unsafe { register(walkforge_hrp::wf_plugin_init_hrp, "hrp") }.unwrap();
-    search.add("linked", linked).unwrap();
+    search.add("linked", hrp()).unwrap();
     assert_eq!(search.load("linked").unwrap().sha256(), None);
 }
 
 fn walkforge(folder: &Path, list: Option<&str>, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_walkforge"));
-    command.env("WALKFORGE_PLUGIN_PATH", folder).env_remove("WALKFORGE_PLUGIN_SHA256").args(arguments);
+    let mut command = process::walkforge(arguments);
+    command.env("WALKFORGE_PLUGIN_PATH", folder);
     if let Some(list) = list {
         command.env("WALKFORGE_PLUGIN_SHA256", list);
     }
@@ -100,7 +96,7 @@ fn the_command_line_takes_the_list_from_the_environment_and_a_run_tells_the_dige
         (String::new(), "variable WALKFORGE_PLUGIN_SHA256: the list of allowed plugins has \"\""),
     ] {
         let output = walkforge(folder.path(), Some(&list), &arguments);
-        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        let message = stderr(&output);
         assert_eq!((output.status.code(), message.contains(expected)), (Some(2), true), "{message}");
         assert!(!out.exists());
     }

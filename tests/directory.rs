@@ -1,32 +1,26 @@
 //! The run directory: killed at any moment it can be completed and then equals an uninterrupted one, two processes never
 //! share it, a failed write leaves no half file, and what it cannot take is refused before anything is computed.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use walkforge::error::Code;
 use walkforge::experiment::Experiment;
 use walkforge::job::Runtime;
-use walkforge::plugin::PluginSearch;
 use walkforge::run::{Run, write_directory};
+
+use crate::common::process::{self, refused, stderr, walkforge};
+use crate::common::{finish, prices, search};
 
 const EXPERIMENT: &str = "examples/experiments/hrp.toml";
 const FILES: [&str; 4] = ["report.html", "returns.csv", "run.json", "weights.csv"];
 
-fn command(program: &str) -> Command {
-    let beside = std::env::current_exe().unwrap().parent().unwrap().to_owned();
-    let mut command = Command::new(program);
-    command.env("WALKFORGE_PLUGIN_PATH", beside).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
 /// `walkforge run` into `out`, one thread, with settings changed.
 fn run(out: &Path, set: &[&str]) -> Command {
-    let mut command = command(env!("CARGO_BIN_EXE_walkforge"));
-    command.args(["run", EXPERIMENT, "--out", out.to_str().unwrap(), "--set", "threads=1"]);
+    let mut command = walkforge(&["run", EXPERIMENT, "--out", out.to_str().unwrap(), "--set", "threads=1"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     for entry in set {
         command.args(["--set", entry]);
     }
@@ -35,16 +29,9 @@ fn run(out: &Path, set: &[&str]) -> Command {
 
 #[track_caller]
 fn good(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-#[track_caller]
-fn refused(output: &Output, expected: &str) {
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{message}");
-    assert!(message.contains(expected), "{message}");
+    let output = process::run(command);
+    assert!(output.stdout.is_empty(), "{output:?}");
+    stderr(&output)
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -121,7 +108,7 @@ fn two_processes_never_share_a_directory() {
     let out = scratch.path().join("run");
     let set = ["windows.step_months=1"];
     let first = started(&out, &set);
-    refused(&run(&out, &set).output().unwrap(), "is being written by another process");
+    refused(&mut run(&out, &set), "is being written by another process");
     let first = first.wait_with_output().unwrap();
     assert!(first.status.success(), "{first:?}");
     content(&out);
@@ -133,11 +120,11 @@ fn what_a_directory_cannot_take_is_refused_before_anything_is_computed() {
     let out = scratch.path().join("run");
     // Bounds that no decision can meet end a run as soon as it computes.
     let impossible = "portfolio.max_weight=0.01";
-    refused(&run(&out, &[impossible]).output().unwrap(), "cannot add up to 1");
+    refused(&mut run(&out, &[impossible]), "cannot add up to 1");
     assert!(!out.exists());
     good(&mut run(&out, &[]));
     let before = std::fs::read(out.join("run.json")).unwrap();
-    refused(&run(&out, &[impossible]).output().unwrap(), "holds another run (run.json differs in settings)");
+    refused(&mut run(&out, &[impossible]), "holds another run (run.json differs in settings)");
     let said = good(&mut run(&out, &[]));
     assert!(said.contains("holds this run already, finished; nothing was computed or changed"), "{said}");
     assert_eq!(std::fs::read(out.join("run.json")).unwrap(), before);
@@ -145,11 +132,11 @@ fn what_a_directory_cannot_take_is_refused_before_anything_is_computed() {
     let foreign = scratch.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
     std::fs::write(foreign.join("thesis.doc"), "").unwrap();
-    refused(&run(&foreign, &[impossible]).output().unwrap(), "holds thesis.doc, so it is not a run directory");
+    refused(&mut run(&foreign, &[impossible]), "holds thesis.doc, so it is not a run directory");
     assert_eq!(names(&foreign), ["thesis.doc"]);
     let file = scratch.path().join("file");
     std::fs::write(&file, "").unwrap();
-    refused(&run(&file, &[impossible]).output().unwrap(), "file");
+    refused(&mut run(&file, &[impossible]), "file");
 }
 
 #[test]
@@ -158,14 +145,14 @@ fn where_writing_fails_the_file_is_named_and_no_half_file_stays() {
     let out = scratch.path().join("run");
     // A limit of 1 MiB a file, as a full disk would be: weights.csv fits, returns.csv does not.
     let limited = |blocks: usize| {
-        let mut limited = command("sh");
+        let mut limited = process::command("sh");
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" run {EXPERIMENT} --out \"$1\"");
         limited.args(["-c", &script, env!("CARGO_BIN_EXE_walkforge"), out.to_str().unwrap()]);
-        limited.output().unwrap()
+        limited
     };
-    refused(&limited(2), "run/weights.csv: ");
+    refused(&mut limited(2), "run/weights.csv: ");
     assert!(!out.exists());
-    refused(&limited(2048), "run/returns.csv: ");
+    refused(&mut limited(2048), "run/returns.csv: ");
     assert_eq!(names(&out), ["weights.csv"]);
     good(&mut run(&out, &[]));
     content(&out);
@@ -175,16 +162,16 @@ fn where_writing_fails_the_file_is_named_and_no_half_file_stays() {
 fn a_run_that_is_not_stepped_to_its_end_is_not_written() {
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("run");
-    let text = "[data]\nprices = \"examples/data/sp500_20_prices.csv\"\n";
-    let experiment = Experiment::from_toml(text, "".into(), &[]).unwrap();
+    let text = format!("[data]\nprices = \"{}\"\n", prices().display());
+    let experiment = Experiment::from_toml(&text, "".into(), &[]).unwrap();
     let panel = experiment.panel().unwrap();
-    let mut run = Run::new(experiment, panel, &Runtime::new(PluginSearch::folders(Vec::new()), 1).unwrap()).unwrap();
+    let mut run = Run::new(experiment, panel, &Runtime::new(search([]), 1).unwrap()).unwrap();
     run.step().unwrap();
     let error = write_directory(&run, &out, 0.0).unwrap_err();
     assert_eq!(error.code(), Code::NotReady);
     assert!(error.to_string().contains("1 of 29 windows are computed"), "{error}");
     assert!(!out.exists());
-    while run.step().unwrap().done < 29 {}
+    finish(&mut run);
     write_directory(&run, &out, 0.0).unwrap();
     content(&out);
 }

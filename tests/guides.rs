@@ -1,16 +1,18 @@
 //! The guides keep their word: every block of code in them is compiled with warnings as errors, whole programs are run, whole
 //! plugins pass `walkforge plugin check` and agree with each other, and every check is explained.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+
+use crate::common::compilers::{self, libraries};
+use crate::common::process::{run, stdout, walkforge};
+use crate::common::{built, folder, prices, root};
 
 const PLUGIN_GUIDE: &str = "docs/plugin-guide.md";
 const EMBEDDING_GUIDE: &str = "docs/embedding-guide.md";
-const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
 /// A fenced block of a guide.
 struct Block {
@@ -21,8 +23,13 @@ struct Block {
     text: String,
 }
 
+/// A file of the repository.
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
 fn blocks(guide: &str) -> Vec<Block> {
-    let text = fs::read_to_string(guide).unwrap();
+    let text = read(guide);
     let mut out = Vec::new();
     let mut open: Option<Block> = None;
     for (place, line) in text.lines().enumerate() {
@@ -42,28 +49,10 @@ fn blocks(guide: &str) -> Vec<Block> {
     out
 }
 
-/// A folder of this test's own, empty.
-fn folder(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guides").join(name);
-    if path.exists() {
-        fs::remove_dir_all(&path).unwrap();
-    }
-    fs::create_dir_all(&path).unwrap();
-    path
-}
-
-#[track_caller]
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
-    output
-}
-
 fn compiler(language: &str) -> Command {
     let (name, standard) = if language == "c" { ("cc", "-std=c11") } else { ("c++", "-std=c++17") };
-    let mut command = Command::new(name);
-    command.arg(standard).args(STRICT).args(["-Iinclude", "-Ibindings/cpp/include"]);
+    let mut command = compilers::compiler(name);
+    command.arg(standard);
     command
 }
 
@@ -102,7 +91,7 @@ fn around(guide: &str, language: &str) -> (&'static str, &'static str, &'static 
 
 #[test]
 fn every_fragment_compiles() {
-    let folder = folder("fragments");
+    let folder = folder("guides/fragments");
     let mut count = 0;
     for guide in [PLUGIN_GUIDE, EMBEDDING_GUIDE] {
         let mut sources: BTreeMap<String, String> = BTreeMap::new();
@@ -132,28 +121,19 @@ fn every_fragment_compiles() {
     assert!(count >= 15, "{count} fragments");
 }
 
-/// Where cargo put what it built for these tests.
-fn built() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().to_owned()
-}
-
 #[test]
 fn every_program_of_the_embedding_guide_runs() {
-    let folder = folder("programs");
-    let soname = format!("libwalkforge.so.{}.{}", env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
-    for name in ["libwalkforge.so", soname.as_str()] {
-        std::os::unix::fs::symlink(built().join("libwalkforge.so"), folder.join(name)).unwrap();
-    }
+    let folder = folder("guides/programs");
     let mut said = BTreeMap::new();
     for Block { language, file, text, .. } in blocks(EMBEDDING_GUIDE) {
         let Some(file) = file else { continue };
         let (source, program) = (folder.join(&file), folder.join(Path::new(&file).with_extension("out")));
         fs::write(&source, text).unwrap();
         let mut command = compiler(&language);
-        command.arg(&source).arg("-o").arg(&program).arg("-L").arg(&folder);
-        run(command.arg(format!("-Wl,-rpath,{}", folder.display())).args(["-lwalkforge", "-pthread"]));
+        command.arg(&source).arg("-o").arg(&program).arg("-L").arg(libraries());
+        run(command.arg(format!("-Wl,-rpath,{}", libraries().display())).args(["-lwalkforge", "-pthread"]));
         let output = run(Command::new(&program).current_dir(&folder).arg(built()));
-        said.insert(file, String::from_utf8(output.stdout).unwrap());
+        said.insert(file, stdout(&output));
     }
     assert_eq!(said.len(), 3);
     assert!(said["walk.cpp"].contains("sharpe") && said["walk.cpp"].contains("rebalances"), "{said:?}");
@@ -163,7 +143,7 @@ fn every_program_of_the_embedding_guide_runs() {
 
 /// Builds the models of the plugin guide; gives the folder they are in, and their names.
 fn models() -> (PathBuf, [&'static str; 3]) {
-    let folder = folder("plugins");
+    let folder = folder("guides/plugins");
     let crate_folder = folder.join("rust");
     fs::create_dir_all(crate_folder.join("src")).unwrap();
     for Block { language, file, text, .. } in blocks(PLUGIN_GUIDE) {
@@ -174,14 +154,14 @@ fn models() -> (PathBuf, [&'static str; 3]) {
                 fs::write(&source, text).unwrap();
                 let name = source.file_stem().unwrap().to_string_lossy().into_owned();
                 let mut command = compiler(&language);
-                command
-                    .args(["-O2", "-shared", "-fPIC", "-Wl,--version-script=plugins/examples/plugin.map"])
-                    .arg(&source);
+                let map = root().join("plugins/examples/plugin.map");
+                command.args(["-O2", "-shared", "-fPIC"]).arg(format!("-Wl,--version-script={}", map.display()));
+                command.arg(&source);
                 run(command.arg("-o").arg(folder.join(format!("libwalkforge_{name}.so"))).arg("-lm"));
             }
             (_, Some(file)) => {
                 // Here the SDK is where this repository is, and the crate is a workspace of its own.
-                let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/sdk");
+                let sdk = root().join("plugins/sdk");
                 let text = text.replace("../walkforge/plugins/sdk", sdk.to_str().unwrap());
                 let text = if file == "Cargo.toml" { format!("{text}\n[workspace]\n") } else { text };
                 fs::write(crate_folder.join(file), text).unwrap();
@@ -201,19 +181,18 @@ fn the_three_models_of_the_plugin_guide_pass_every_check_and_agree() {
     let (folder, names) = models();
     let mut answers = Vec::new();
     for name in names {
-        let mut check = Command::new(env!("CARGO_BIN_EXE_walkforge"));
-        let output = run(check.args(["plugin", "check"]).arg(folder.join(format!("libwalkforge_{name}.so"))));
-        let report = String::from_utf8(output.stdout).unwrap();
+        let plugin = folder.join(format!("libwalkforge_{name}.so"));
+        let output = run(walkforge(&["plugin", "check"]).arg(plugin));
+        let report = stdout(&output);
         // They are no networks.
         let of_networks = ["program,", "gradient,", "compute,"];
         let skipped = report.lines().filter(|line| line.contains(",skipped,"));
         let skipped: Vec<&str> =
             skipped.filter(|line| !of_networks.iter().any(|name| line.starts_with(name))).collect();
         assert!(skipped.is_empty(), "{skipped:?}");
-        let mut weights = Command::new(env!("CARGO_BIN_EXE_walkforge"));
-        weights.env("WALKFORGE_PLUGIN_PATH", &folder).args(["weights", "--model", name]);
-        let output = run(weights.args(["--data", "examples/data/sp500_20_prices.csv", "--set", "model.lookback=250"]));
-        let table = String::from_utf8(output.stdout).unwrap();
+        let mut weights = walkforge(&["weights", "--model", name, "--set", "model.lookback=250", "--data"]);
+        let output = run(weights.arg(prices()).env("WALKFORGE_PLUGIN_PATH", &folder));
+        let table = stdout(&output);
         let cells = table.lines().skip(1).map(|line| line.split_once(',').unwrap().1.parse::<f64>().unwrap());
         answers.push(cells.collect::<Vec<f64>>());
     }
@@ -225,7 +204,7 @@ fn the_three_models_of_the_plugin_guide_pass_every_check_and_agree() {
 
 #[test]
 fn every_op_stands_in_the_table_with_attributes_that_can_be_read() {
-    let text = fs::read_to_string(PLUGIN_GUIDE).unwrap();
+    let text = read(PLUGIN_GUIDE);
     let (_, table) = text.split_once("| op | operands | attributes | result |\n").unwrap();
     let code = |cell: &str| cell.trim().trim_matches('`').to_owned();
     let mut told = Vec::new();
@@ -243,7 +222,7 @@ fn every_op_stands_in_the_table_with_attributes_that_can_be_read() {
 
 #[test]
 fn the_network_of_the_guide_is_that_of_the_example() {
-    let example = fs::read_to_string("plugins/examples/mlp.c").unwrap();
+    let example = read("plugins/examples/mlp.c");
     let lines: Vec<&str> = example.lines().map(str::trim).collect();
     let shown = blocks(PLUGIN_GUIDE).into_iter().find(|block| block.text.contains("output_scores")).unwrap();
     let strange: Vec<&str> = shown.text.lines().map(str::trim).filter(|line| !lines.contains(line)).collect();
@@ -252,7 +231,7 @@ fn the_network_of_the_guide_is_that_of_the_example() {
 
 #[test]
 fn every_check_is_explained_and_no_other() {
-    let text = fs::read_to_string(PLUGIN_GUIDE).unwrap();
+    let text = read(PLUGIN_GUIDE);
     let explained: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
     let checks: Vec<&str> = walkforge::conformance::CHECKS.iter().map(|check| check.name).collect();
     assert_eq!(explained, checks);
@@ -262,14 +241,14 @@ fn every_check_is_explained_and_no_other() {
 fn the_files_that_guides_name_are_there() {
     let mut links = 0;
     for guide in [PLUGIN_GUIDE, EMBEDDING_GUIDE] {
-        let text = fs::read_to_string(guide).unwrap();
+        let text = read(guide);
         let links_in = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
         for target in links_in.filter(|target| Path::new(target).extension().is_some_and(|ending| ending == "md")) {
-            assert!(Path::new("docs").join(target).is_file(), "{guide} links to {target}");
+            assert!(root().join("docs").join(target).is_file(), "{guide} links to {target}");
             links += 1;
         }
         for path in text.split('`').filter(|word| ["plugins/", "bindings/"].iter().any(|root| word.starts_with(root))) {
-            assert!(Path::new(path).is_file(), "{guide} names {path}");
+            assert!(root().join(path).is_file(), "{guide} names {path}");
             links += 1;
         }
     }

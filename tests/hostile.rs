@@ -4,17 +4,13 @@
 //! The inputs are read by a process of its own under `ulimit -v`, so that an overflowing stack or a refused allocation
 //! ends it and not the tests. `HOSTILE_INPUTS` says how many inputs (`make hostile`: a million), `HOSTILE_FROM` which is
 //! the first, `HOSTILE_SEED` of which sequence: an input that failed is made again from the numbers printed.
-#![allow(clippy::expect_used, clippy::unwrap_used)]
 
-#[path = "hostile/damage.rs"]
 mod damage;
-#[path = "hostile/feed.rs"]
 mod feed;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +18,9 @@ use std::time::{Duration, Instant};
 use damage::Draws;
 use feed::{Outcome, PANEL, panel};
 use walkforge::panel::{Panel, PanelKind};
+
+use crate::common::process::{alone, passed_alone, stderr, stdout};
+use crate::common::root;
 
 const SHARE: u64 = 60_000;
 /// Address space of the process that reads, in KiB.
@@ -72,7 +71,8 @@ struct Reader {
 impl Reader {
     fn new(folder: &Path) -> Self {
         let golden = ["pandas", "groups", "text", "undated", "flags", "nested"];
-        let parquet = golden.map(|name| std::fs::read(format!("tests/golden/panel_{name}.parquet")).unwrap());
+        let parquet =
+            golden.map(|name| std::fs::read(root().join(format!("tests/golden/panel_{name}.parquet"))).unwrap());
         Self {
             folder: folder.to_owned(),
             panel: panel(),
@@ -143,47 +143,38 @@ fn number_in(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().expect(variable))
 }
 
-/// Runs one of the tests below that are ignored, its memory limited; gives what it printed.
-fn limited(test: &str) -> String {
+/// Runs `body` as the calling test in a process of its own, with its memory limited; gives what it printed, or nothing in
+/// that process itself.
+fn limited<F: FnOnce(&Reader)>(body: F) -> Option<String> {
+    let mut command = alone(&format!("ulimit -v {MEMORY} || exit 1"), || {
+        body(&Reader::new(Path::new(&std::env::var_os("HOSTILE_FOLDER").expect("HOSTILE_FOLDER"))));
+    })?;
     // In memory where there is such a place: a million files are written.
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-    let output = Command::new("sh")
-        .args(["-c", &format!("ulimit -v {MEMORY} && exec \"$0\" --exact --ignored --nocapture {test}")])
-        .arg(std::env::current_exe().unwrap())
-        .env("HOSTILE_FOLDER", folder.path())
-        .output()
-        .unwrap();
-    let (told, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    println!("{told}");
-    if !output.status.success() {
+    let output = command.env("HOSTILE_FOLDER", folder.path()).output().unwrap();
+    println!("{}", stdout(&output));
+    if !passed_alone(&output) {
         let kept = folder.keep();
-        panic!("{}: the last input is in {}\n{complaints:.3000}", output.status, kept.display());
+        panic!("{}: the last input is in {}\n{:.3000}", output.status, kept.display(), stderr(&output));
     }
-    assert!(told.contains("1 passed"), "{told}\n{complaints:.3000}");
-    told.into_owned()
-}
-
-fn reader() -> Reader {
-    Reader::new(Path::new(&std::env::var_os("HOSTILE_FOLDER").expect("HOSTILE_FOLDER")))
+    Some(stdout(&output))
 }
 
 #[test]
 fn damaged_inputs_are_read_or_refused_and_nothing_else() {
-    assert!(limited("reads_the_damaged_inputs").contains("0 crashes"));
+    let printed = limited(read_the_damaged_inputs);
+    assert!(printed.is_none_or(|printed| printed.contains("0 crashes")));
 }
 
 #[test]
 fn what_once_failed_is_refused() {
-    limited("reads_what_once_failed");
+    limited(read_what_once_failed);
 }
 
-#[test]
-#[ignore = "started by a test above, with its memory limited"]
-fn reads_the_damaged_inputs() {
+fn read_the_damaged_inputs(reader: &Reader) {
     let (count, from) = (number_in("HOSTILE_INPUTS", SHARE), number_in("HOSTILE_FROM", 0));
     let seed = number_in("HOSTILE_SEED", 1);
-    let reader = reader();
     let now = Arc::new(AtomicU64::new(from));
     watch(&now);
     // The reader of Parquet files may panic on damage inside; that is caught, and not worth a line each.
@@ -239,7 +230,7 @@ fn watch(now: &Arc<AtomicU64>) {
 fn a_file_that_claims_too_many_rows_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("claim.parquet");
-    let good = std::fs::read("tests/golden/panel_text.parquet").unwrap();
+    let good = std::fs::read(root().join("tests/golden/panel_text.parquet")).unwrap();
     let footer = damage::footer(&good);
     let mut refused = 0;
     let mut places = Vec::new();
@@ -269,10 +260,7 @@ fn a_file_that_claims_too_many_rows_is_refused() {
 }
 
 /// Inputs that once ended in a panic, a stack that overflowed, a message without a place or one as long as the file.
-#[test]
-#[ignore = "started by a test above, with its memory limited"]
-fn reads_what_once_failed() {
-    let reader = reader();
+fn read_what_once_failed(reader: &Reader) {
     let deep = format!("{}=1", vec!["a"; 1_000_000].join("."));
     let long = "x".repeat(30_000_000);
     for (kind, input) in [
@@ -297,6 +285,6 @@ fn reads_what_once_failed() {
         assert_eq!(outcome, Outcome::Refused, "{kind}: {input:.60}");
     }
     // A kilobyte that had its reader ask for 8 GiB.
-    let input = std::fs::read("tests/hostile/inputs/children.parquet").unwrap();
+    let input = std::fs::read(root().join("tests/hostile/inputs/children.parquet")).unwrap();
     assert_eq!(reader.take("parquet", &input), Outcome::Refused);
 }

@@ -1,6 +1,5 @@
 //! Raw plugins that do harm, each in its own way: `walkforge plugin check` names the fault, exits with 1, and neither hangs
 //! nor dies itself. What is no plugin at all has a clear outcome too.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,35 +7,30 @@ use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::common::process::{command, run, stderr, stdout, walkforge};
+
 /// Compiles a source of `tests/hostile` to a plugin.
 fn built(folder: &Path, source: &str, fault: &str) -> PathBuf {
     let out = folder.join(format!("lib{}.so", fault.to_ascii_lowercase()));
     let (compiler, standard) = if source == "throws.cpp" { ("c++", "-std=c++17") } else { ("cc", "-std=gnu11") };
-    let mut command = Command::new(compiler);
+    let mut command = command(compiler);
     command.args([standard, "-O1", "-g", "-shared", "-fPIC", "-Iinclude", "-Itests/hostile"]);
     command.args(["-Wall", "-Wextra", "-Wno-infinite-recursion", "-Wno-unused-variable"]);
     if fault == "FAST_MATH" {
         command.arg("-ffast-math");
     }
     command.arg(format!("-DFAULT_{fault}")).arg(Path::new("tests/hostile").join(source)).arg("-o").arg(&out);
-    let output = command.args(["-pthread", "-lm"]).output().unwrap();
-    assert!(output.status.success(), "{fault}: {}", String::from_utf8_lossy(&output.stderr));
+    run(command.args(["-pthread", "-lm"]));
     out
 }
 
 fn check(file: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_walkforge"));
-    command.args(["plugin", "check"]).arg(file).args(arguments);
-    command.output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    walkforge(&["plugin", "check"]).arg(file).args(arguments).output().unwrap()
 }
 
 /// Outcome and detail of each check.
 fn findings(output: &Output) -> BTreeMap<String, (String, String)> {
-    let table = text(&output.stdout);
+    let table = stdout(output);
     let mut lines = table.lines();
     assert_eq!(lines.next(), Some("check,outcome,detail"));
     lines
@@ -105,7 +99,7 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
 /// Whether a fault was named by its check, and by an exit code of 1.
 fn named(output: &Output, check: &str, words: &[&str]) -> Result<(), String> {
     let findings = findings(output);
-    let told = || format!("{findings:#?}\n{}", text(&output.stderr));
+    let told = || format!("{findings:#?}\n{}", stderr(output));
     if output.status.code() != Some(1) {
         return Err(format!("ended with {}\n{}", output.status, told()));
     }
@@ -180,7 +174,7 @@ fn the_plugin_that_faults_are_planted_in_passes_and_is_told_with_its_digest() {
     let failed = findings.values().filter(|(outcome, _)| outcome == "failed").count();
     assert_eq!(failed, 0, "{findings:#?}");
     let sum = Command::new("sha256sum").arg(&file).output().unwrap();
-    assert!(findings["load"].1.contains(text(&sum.stdout).split(' ').next().unwrap()), "{findings:#?}");
+    assert!(findings["load"].1.contains(stdout(&sum).split(' ').next().unwrap()), "{findings:#?}");
 }
 
 #[test]
@@ -191,7 +185,7 @@ fn a_whole_report_goes_on_after_a_check_that_died() {
     let findings = findings(&output);
     assert_eq!(findings.len(), walkforge::conformance::CHECKS.len());
     assert_eq!((findings["load"].0.as_str(), findings["version"].0.as_str()), ("passed", "passed"));
-    let message = text(&output.stderr);
+    let message = stderr(&output);
     assert!(message.contains("checks failed; the first, 'host', demands: what belongs to the host"), "{message}");
 }
 
@@ -212,9 +206,9 @@ fn what_is_no_plugin_has_a_clear_outcome() {
     }
     for (name, code, words) in [("", 2, "is a folder; name the plugin's library"), ("nothing.so", 2, "cannot read")] {
         let output = check(&path(name), &[]);
-        assert_eq!((output.status.code(), text(&output.stderr).contains(words)), (Some(code), true), "{output:?}");
+        assert_eq!((output.status.code(), stderr(&output).contains(words)), (Some(code), true), "{output:?}");
     }
     let output = check(&path("empty.so"), &["--only", "wieghts"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("there is no check 'wieghts'; there are load, version"), "{output:?}");
+    assert!(stderr(&output).contains("there is no check 'wieghts'; there are load, version"), "{output:?}");
 }

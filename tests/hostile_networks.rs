@@ -1,17 +1,13 @@
 //! Networks that do harm, chosen by the setting `mode`, inside the process of their host: through the service `program` as C sees
 //! it, and on the Rust SDK. Each time there is a clean error that names model, window and plugin, and the host goes on working.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::ffi::c_void;
 use std::sync::OnceLock;
 
-use jiff::ToSpan;
-use jiff::civil::{Date, Weekday, date};
 use walkforge::error::{Code, Error};
 use walkforge::experiment::Experiment;
 use walkforge::job::Runtime;
-use walkforge::panel::{Panel, PanelKind};
-use walkforge::plugin::{PluginSearch, register};
+use walkforge::plugin::register;
 use walkforge::run::Run;
 use walkforge_plugin::abi::{
     WF_NO_VALUE, wf_error, wf_host, wf_network_shape, wf_past, wf_plugin_api, wf_program, wf_program_service,
@@ -21,7 +17,9 @@ use walkforge_plugin::{
     Axis, Context, Error as PluginError, Network, Past, Program, Requirements, Settings, Shape, export_network,
 };
 
-#[path = "hostile/harms.rs"]
+use crate::common::panels::five_assets;
+use crate::common::{hrp, search};
+
 mod harms;
 
 use harms::{HARMS, LOOKBACK, Net, string};
@@ -74,9 +72,7 @@ impl Network for Hostile {
     }
 }
 
-export_network!(wf_plugin_init_hostile, Hostile);
-
-const ASSETS: usize = 5;
+export_network!(wf_plugin_init_hostile_network, Hostile);
 
 /// The host's table, and the SDK's `build` and `requirements`.
 static HOST: OnceLock<usize> = OnceLock::new();
@@ -154,7 +150,7 @@ unsafe extern "C" fn raw_requirements(
 unsafe extern "C" fn raw_init(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32 {
     // SAFETY: passed on as they came.
     unsafe {
-        let status = wf_plugin_init_hostile(host, out, error);
+        let status = wf_plugin_init_hostile_network(host, out, error);
         HOST.get_or_init(|| host as usize);
         if let (Some(build), Some(requirements)) = ((*out).build, (*out).requirements) {
             SAFE.get_or_init(|| build);
@@ -190,16 +186,6 @@ unsafe extern "C" fn without_build(host: *const wf_host, out: *mut wf_plugin_api
     }
 }
 
-/// Five assets on weekdays of three years.
-fn panel() -> Panel {
-    let days: Vec<Date> = (0..1095)
-        .map(|day| date(2018, 1, 1).checked_add(day.days()).unwrap())
-        .filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday))
-        .collect();
-    let values: Vec<f64> = (0..days.len() * ASSETS).map(|cell| ((cell * 7919) % 1000) as f64 * 1e-5 - 0.005).collect();
-    Panel::from_arrays(PanelKind::Returns, days, &["A", "B", "C", "D", "E"].map(str::to_owned), &values).unwrap()
-}
-
 /// Runs an experiment with the network in a mode, and an honest model beside it, up to the first error.
 fn run(plugin: &str, mode: &str) -> (Run, Option<Error>) {
     let experiment = format!(
@@ -207,15 +193,12 @@ fn run(plugin: &str, mode: &str) -> (Run, Option<Error>) {
          [[models]]\nname = \"honest\"\nplugin = \"hrp\"\nsettings = {{ lookback = 60 }}\n\
          [[models]]\nname = \"m\"\nplugin = \"{plugin}\"\nsettings = {{ mode = \"{mode}\" }}\n"
     );
-    let mut search = PluginSearch::folders(Vec::new());
     // SAFETY: the functions are the plugins' own entries, linked into this test.
-    unsafe {
-        search.add("hostile", register(raw_init, "hostile").unwrap()).unwrap();
-        search.add("poor", register(without_compute, "poor").unwrap()).unwrap();
-        search.add("hrp", register(walkforge_hrp::wf_plugin_init_hrp, "hrp").unwrap()).unwrap();
-    }
+    let (hostile, poor) =
+        unsafe { (register(raw_init, "hostile").unwrap(), register(without_compute, "poor").unwrap()) };
+    let search = search([("hostile", hostile), ("poor", poor), ("hrp", hrp())]);
     let experiment = Experiment::from_toml(&experiment, "".into(), &[]).unwrap();
-    let mut run = Run::new(experiment, panel(), &Runtime::new(search, 2).unwrap()).unwrap();
+    let mut run = Run::new(experiment, five_assets(), &Runtime::new(search, 2).unwrap()).unwrap();
     while run.progress().done < run.windows.len() {
         if let Err(error) = run.step() {
             return (run, Some(error));

@@ -1,20 +1,19 @@
 //! A plugin on the Rust SDK that does harm, chosen by its setting `mode`, inside the process of its host: each time there is
 //! a clean error that names plugin, model, window and date, and the host goes on working.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::ffi::{c_char, c_void};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use jiff::ToSpan;
-use jiff::civil::{Date, Weekday, date};
 use walkforge::error::{Code, Error};
 use walkforge::experiment::Experiment;
 use walkforge::job::Runtime;
-use walkforge::panel::{Panel, PanelKind};
-use walkforge::plugin::{Plugin, PluginSearch, register};
+use walkforge::plugin::{Plugin, register};
 use walkforge::run::Run;
 use walkforge_plugin::abi::{wf_error, wf_host, wf_past, wf_plugin_api, wf_string};
 use walkforge_plugin::{Context, Error as PluginError, Estimator, Past, Requirements, Settings, export_estimator};
+
+use crate::common::panels::five_assets;
+use crate::common::{hrp, search};
 
 /// What panics carry that panics again when it is dropped.
 struct Spiteful;
@@ -141,26 +140,6 @@ unsafe extern "C" fn raw_init(host: *const wf_host, out: *mut wf_plugin_api, err
     }
 }
 
-/// Five assets on weekdays of three years.
-fn panel() -> Panel {
-    let days: Vec<Date> = (0..1095)
-        .map(|day| date(2018, 1, 1).checked_add(day.days()).unwrap())
-        .filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday))
-        .collect();
-    let values: Vec<f64> = (0..days.len() * 5).map(|cell| ((cell * 7919) % 1000) as f64 * 1e-5 - 0.005).collect();
-    Panel::from_arrays(PanelKind::Returns, days, &["A", "B", "C", "D", "E"].map(str::to_owned), &values).unwrap()
-}
-
-fn search() -> PluginSearch {
-    let mut search = PluginSearch::folders(Vec::new());
-    // SAFETY: both functions are the plugins' own entries, linked into this test.
-    unsafe {
-        search.add("hostile", register(raw_init, "hostile").unwrap()).unwrap();
-        search.add("hrp", register(walkforge_hrp::wf_plugin_init_hrp, "hrp").unwrap()).unwrap();
-    }
-    search
-}
-
 /// Runs an experiment with the plugin in a mode, and an honest model beside it.
 fn run(mode: &str) -> (Run, Option<Error>) {
     let experiment = format!(
@@ -169,7 +148,10 @@ fn run(mode: &str) -> (Run, Option<Error>) {
          [[models]]\nname = \"m\"\nplugin = \"hostile\"\nsettings = {{ mode = \"{mode}\" }}\n"
     );
     let experiment = Experiment::from_toml(&experiment, "".into(), &[]).unwrap();
-    let mut run = Run::new(experiment, panel(), &Runtime::new(search(), 2).unwrap()).unwrap();
+    // SAFETY: the function is the plugin's entry.
+    let hostile = unsafe { register(raw_init, "hostile") }.unwrap();
+    let search = search([("hostile", hostile), ("hrp", hrp())]);
+    let mut run = Run::new(experiment, five_assets(), &Runtime::new(search, 2).unwrap()).unwrap();
     while run.progress().done < run.windows.len() {
         if let Err(error) = run.step() {
             return (run, Some(error));

@@ -1,20 +1,16 @@
 //! What a user of HRP may ask for and get wrong: contradictory and misspelt settings, assets that do not vary, missing
 //! returns, risks that cannot be inverted.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
 use serde_json::{Value as Json, json};
 use walkforge::error::{Code, Error, Result};
 use walkforge::model::{Estimator, Factory};
 use walkforge::panel::{Panel, PanelKind, Past};
-use walkforge::plugin::{Plugin, register};
 use walkforge::settings::{SettingType, SettingValues};
 
-const NAN: f64 = f64::NAN;
+use crate::common::hrp;
+use crate::common::panels::{Noise, letters, weekdays};
 
-fn hrp() -> Plugin {
-    // SAFETY: the function is the plugin's own entry, linked into this test.
-    unsafe { register(walkforge_hrp::wf_plugin_init_hrp, "hrp") }.unwrap()
-}
+const NAN: f64 = f64::NAN;
 
 fn model(settings: &Json) -> Result<Box<dyn Estimator>> {
     let plugin = hrp();
@@ -29,20 +25,14 @@ fn refused(settings: &Json) -> Error {
 /// A past of all rows of returns `[rows, assets]`; assets are called A, B, C and so on.
 fn past(returns: &[f64], assets: usize) -> Past {
     let rows = returns.len() / assets;
-    let dates = (0..rows).map(|day| jiff::civil::date(2020, 1, 1).saturating_add(jiff::Span::new().days(day as i64)));
-    let names: Vec<String> = (0..assets).map(|asset| char::from(b'A' + asset as u8).to_string()).collect();
-    let panel = Panel::from_arrays(PanelKind::Returns, dates.collect(), &names, returns).unwrap();
+    let dates = weekdays(jiff::civil::date(2020, 1, 1)).take(rows).collect();
+    let panel = Panel::from_arrays(PanelKind::Returns, dates, &letters(assets), returns).unwrap();
     panel.past(0..rows, &(0..assets).collect::<Vec<_>>()).unwrap()
 }
 
 fn noise(rows: usize, assets: usize) -> Vec<f64> {
-    let mut state = 3_u64;
-    (0..rows * assets)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5) / 50.0
-        })
-        .collect()
+    let mut noise = Noise(3);
+    (0..rows * assets).map(|_| ((noise.next() >> 11) as f64 / (1_u64 << 53) as f64 - 0.5) / 50.0).collect()
 }
 
 #[test]

@@ -1,18 +1,19 @@
 //! HRP equals its peers: every named variant, linkage, leaf order, correlation, covariance and risk against golden values
 //! that `tests/golden/hrp_peers.py` made with the peers themselves.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::{Value as Json, json};
 use walkforge::model::Factory;
 use walkforge::panel::{Panel, PanelKind, Past};
-use walkforge::plugin::{Plugin, register};
+use walkforge::plugin::Plugin;
 use walkforge::settings::SettingValues;
 use walkforge::statistics::{Coefficient, Missing, Sample};
 use walkforge_hrp::leaf_order::optimal_leaf_order;
 use walkforge_hrp::linkage::{Linkage, cluster, leaf_order};
+
+use crate::common::panels::{Noise, stocks};
+use crate::common::{self, hrp};
 
 const LOOKBACK: usize = 756;
 /// No case needs an optimiser, so all agree but for the order of sums.
@@ -23,7 +24,7 @@ type Golden = BTreeMap<String, BTreeMap<String, Vec<(String, f64)>>>;
 
 fn golden() -> Golden {
     let mut out = Golden::new();
-    for line in std::fs::read_to_string("tests/golden/hrp_peers.csv").unwrap().lines().skip(2) {
+    for line in common::golden("hrp_peers.csv").lines().skip(2) {
         let cells: Vec<&str> = line.split(',').collect();
         let keys = out.entry(cells[0].to_owned()).or_default();
         keys.entry(cells[1].to_owned()).or_default().push((cells[2].to_owned(), cells[3].parse().unwrap()));
@@ -31,18 +32,9 @@ fn golden() -> Golden {
     out
 }
 
-/// The generator of the Python script: 31 bits a step.
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.0 >> 33
-    }
-}
-
-fn prices() -> Panel {
-    Panel::from_csv(PanelKind::Prices, Path::new("examples/data/sp500_20_prices.csv")).unwrap()
+/// A draw of the generator of the Python script: 31 bits.
+fn draw(noise: &mut Noise) -> u64 {
+    noise.next() >> 33
 }
 
 /// The lookback that ends at a date.
@@ -55,7 +47,7 @@ fn past(panel: &Panel, date: &str) -> Past {
 /// The returns of a past with one in eight left out.
 fn holed(past: &Past) -> Vec<f64> {
     let mut noise = Noise(99);
-    past.returns().iter().map(|value| if noise.next().is_multiple_of(8) { f64::NAN } else { *value }).collect()
+    past.returns().iter().map(|value| if draw(&mut noise).is_multiple_of(8) { f64::NAN } else { *value }).collect()
 }
 
 fn weights(plugin: &Plugin, past: &Past, settings: &Json) -> Vec<f64> {
@@ -88,9 +80,7 @@ fn settings(case: &str) -> Json {
 
 #[test]
 fn weights_equal_those_of_every_peer() {
-    // SAFETY: the function is the plugin's own entry, linked into this test.
-    let plugin = unsafe { register(walkforge_hrp::wf_plugin_init_hrp, "hrp") }.unwrap();
-    let (panel, mut cases) = (prices(), 0);
+    let (plugin, panel, mut cases) = (hrp(), stocks(), 0);
     for (case, dates) in golden() {
         let peer = case.split(' ').next().unwrap();
         if !["pyportfolioopt", "skfolio", "riskfolio", "scipy"].contains(&peer) {
@@ -128,7 +118,7 @@ fn weights_equal_those_of_every_peer() {
 
 #[test]
 fn matrices_equal_those_of_pandas_and_scikit_learn() {
-    let (panel, mut cases) = (prices(), 0);
+    let (panel, mut cases) = (stocks(), 0);
     for (case, dates) in golden() {
         let coefficient = match case.split(' ').next_back().unwrap() {
             "pearson" => Some(Coefficient::Pearson),
@@ -186,14 +176,14 @@ fn square(name: &str) -> (usize, Vec<f64>) {
     if let Some(kinds) = kinds {
         for i in 0..n {
             for j in 0..i {
-                let distance = (noise.next() % kinds + 1) as f64;
+                let distance = (draw(&mut noise) % kinds + 1) as f64;
                 out[i * n + j] = distance;
                 out[j * n + i] = distance;
             }
         }
     } else {
         let points: Vec<[f64; 2]> =
-            (0..n).map(|_| [0; 2].map(|_: i32| noise.next() as f64 / f64::from(1 << 30) / 2.0)).collect();
+            (0..n).map(|_| [0; 2].map(|_: i32| draw(&mut noise) as f64 / f64::from(1 << 30) / 2.0)).collect();
         for (i, left) in points.iter().enumerate() {
             for (j, right) in points.iter().enumerate() {
                 let (across, up) = (left[0] - right[0], left[1] - right[1]);

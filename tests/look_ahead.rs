@@ -1,38 +1,23 @@
 //! The look-ahead audit: four planted leaks are caught, with the right date; honest pipelines and plugins pass.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::sync::Mutex;
 
-use jiff::ToSpan;
-use jiff::civil::{Date, Weekday, date};
+use jiff::civil::{Date, date};
 use walkforge::experiment::Experiment;
 use walkforge::job::Runtime;
 use walkforge::panel::{Membership, Panel, PanelKind};
-use walkforge::plugin::{PluginSearch, register};
+use walkforge::plugin::register;
 use walkforge::portfolio::Decision;
 use walkforge::run::{Audit, Pipeline, Run, WindowDecisions};
 use walkforge::windows::{Rebalance, Window, decisions, windows};
 
+use crate::common::panels::{letters, random_walks, weekdays_before};
+use crate::common::{hrp, search};
+
 /// Five assets on weekdays of four years; members come and go.
 fn panel() -> Panel {
-    let days: Vec<Date> = (0..1460)
-        .map(|day| date(2018, 1, 1).checked_add(day.days()).unwrap())
-        .filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday))
-        .collect();
-    let mut state = 17_u64;
-    let mut draw = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f64 / (1_u64 << 24) as f64 - 0.5
-    };
-    let mut prices = [100.0; 5];
-    let mut values = Vec::new();
-    for _ in &days {
-        for (place, price) in prices.iter_mut().enumerate() {
-            *price *= 1.0 + draw() * 0.02 * (place + 1) as f64 / 3.0;
-            values.push(*price);
-        }
-    }
-    let names: Vec<String> = ["A", "B", "C", "D", "E"].iter().map(|&name| name.to_owned()).collect();
+    let (days, names) = (weekdays_before(date(2021, 12, 31)), letters(5));
+    let values = random_walks(17, 1.0, days.len(), names.len());
     let mut membership = Membership::default();
     for name in &names {
         membership.add(name, date(2018, 1, 1), if name == "E" { date(2021, 3, 31) } else { Date::MAX });
@@ -199,12 +184,9 @@ fn run(panel: &Panel, model: &str) -> Run {
 }
 
 fn run_with(panel: &Panel, model: &str, overrides: &[&str]) -> Run {
-    let mut search = PluginSearch::folders(Vec::new());
-    // SAFETY: both functions are the plugins' own entries, linked into this test.
-    unsafe {
-        search.add("peeking", register(peeking::wf_plugin_init_peeking, "peeking").unwrap()).unwrap();
-        search.add("hrp", register(walkforge_hrp::wf_plugin_init_hrp, "hrp").unwrap()).unwrap();
-    }
+    // SAFETY: the function is the plugin's entry.
+    let peeking = unsafe { register(peeking::wf_plugin_init_peeking, "peeking") }.unwrap();
+    let search = search([("peeking", peeking), ("hrp", hrp())]);
     let text = format!("{EXPERIMENT}[portfolio]\nmax_turnover = 0.3\n[[models]]\nname = \"{model}\"\n");
     let text = if model == "hrp" { format!("{text}[models.settings]\nlookback = 120\n") } else { text };
     let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();

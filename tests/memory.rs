@@ -1,6 +1,5 @@
 //! The memory of training: what is planned is what is taken, a budget is kept or refused with the figure, and neither budget nor
 //! company changes what is learned.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::sync::Arc;
 
@@ -11,12 +10,13 @@ use walkforge::error::Result;
 use walkforge::model::{Context, Estimator, Factory, Model, Network};
 use walkforge::network::{BoundNetwork, Head, TrainedNetwork};
 use walkforge::panel::{Panel, PanelKind};
-use walkforge::plugin::register;
 use walkforge::portfolio::{Constraints, ExecutionModel};
 use walkforge::program::{Precision, Purpose};
 use walkforge::random::Random;
 use walkforge::settings::SettingValues;
 use walkforge::train::{TrainSettings, Trainer, TrainingHistory, TrainingSpan};
+
+use crate::common;
 
 const ROWS: usize = 420;
 const TRAIN: usize = 360;
@@ -30,8 +30,7 @@ fn panel(assets: usize) -> Panel {
 }
 
 fn lstm(settings: &Json) -> Arc<dyn Network> {
-    // SAFETY: the plugin's own entry, linked into this test.
-    let plugin = unsafe { register(walkforge_lstm::wf_plugin_init_lstm, "lstm") }.unwrap();
+    let plugin = common::lstm();
     let settings = SettingValues::check("", plugin.settings(), settings.as_object().unwrap()).unwrap();
     let Model::Network(network) = plugin.create(&settings, &Context::default()).unwrap() else { panic!() };
     network

@@ -1,17 +1,17 @@
 //! Runs with a network: the same bytes at any thread count, what `run.json` tells of training, the overfitting monitor
 //! recomputed from the scores, and the learning curves of the report.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::path::Path;
 
-use jiff::ToSpan;
-use jiff::civil::{Date, Weekday, date};
+use jiff::civil::date;
 use serde_json::Value as Json;
 use walkforge::experiment::Experiment;
 use walkforge::job::Runtime;
 use walkforge::panel::{Panel, PanelKind};
-use walkforge::plugin::{PluginSearch, register};
 use walkforge::run::{Run, write_directory};
+
+use crate::common::panels::{letters, random_walks, weekdays_before};
+use crate::common::{finish, lstm, search};
 
 const EXPERIMENT: &str = "
 [windows]
@@ -36,40 +36,21 @@ dropout = 0.0
 
 /// Three assets on weekdays of three years.
 fn panel() -> Panel {
-    let days: Vec<Date> = (0..1096)
-        .map(|day| date(2018, 1, 1).checked_add(day.days()).unwrap())
-        .filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday))
-        .collect();
-    let mut state = 29_u64;
-    let mut draw = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f64 / (1_u64 << 24) as f64 - 0.5
-    };
-    let mut prices = [100.0; 3];
-    let mut values = Vec::new();
-    for _ in &days {
-        for (place, price) in prices.iter_mut().enumerate() {
-            *price *= 1.0006 + draw() * 0.02 * (place + 1) as f64 / 3.0;
-            values.push(*price);
-        }
-    }
-    let names = ["A", "B", "C"].map(str::to_owned);
+    let (days, names) = (weekdays_before(date(2021, 1, 1)), letters(3));
+    let values = random_walks(29, 1.0006, days.len(), names.len());
     Panel::from_arrays(PanelKind::Prices, days, &names, &values).unwrap()
 }
 
 fn prepared(threads: usize, overrides: &[&str]) -> Run {
-    let mut search = PluginSearch::folders(Vec::new());
-    // SAFETY: the function is the plugin's own entry, linked into this test.
-    unsafe { search.add("lstm", register(walkforge_lstm::wf_plugin_init_lstm, "lstm").unwrap()).unwrap() };
     let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
     let experiment = Experiment::from_toml(EXPERIMENT, "".into(), &overrides).unwrap();
-    Run::new(experiment, panel(), &Runtime::new(search, threads).unwrap()).unwrap()
+    Run::new(experiment, panel(), &Runtime::new(search([("lstm", lstm())]), threads).unwrap()).unwrap()
 }
 
 /// Runs to the end and writes the directory.
 fn written(folder: &Path, threads: usize, overrides: &[&str]) {
     let mut run = prepared(threads, overrides);
-    while run.step().unwrap().done < run.windows.len() {}
+    finish(&mut run);
     write_directory(&run, folder, 1.5).unwrap();
 }
 
@@ -237,6 +218,6 @@ fn what_is_under_training_is_told_epoch_by_epoch() {
     let last = learning[0].last.unwrap();
     assert!(last.loss.is_finite() && last.validation.is_some() && last.learning_rate == 1e-3);
     assert!(learning[0].seconds_left.unwrap() > 0.0);
-    while run.step().unwrap().done < run.windows.len() {}
+    finish(&mut run);
     assert!(run.training().is_empty());
 }

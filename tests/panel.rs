@@ -1,13 +1,12 @@
 //! Panels from Parquet files as pandas and others write them, and what is refused of them.
-#![cfg(feature = "parquet")]
-
-use std::path::Path;
 
 use walkforge::error::Code;
 use walkforge::panel::{Panel, PanelKind};
 
+use crate::common::root;
+
 fn read(name: &str) -> walkforge::error::Result<Panel> {
-    Panel::from_file(PanelKind::Prices, Path::new(&format!("tests/golden/{name}.parquet")))
+    Panel::from_file(PanelKind::Prices, &root().join(format!("tests/golden/{name}.parquet")))
 }
 
 #[test]
@@ -42,7 +41,7 @@ fn what_is_no_panel_is_told_with_its_file() {
 fn a_damaged_file_is_an_error_at_every_length_and_with_every_byte_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("damaged.parquet");
-    let whole = std::fs::read("tests/golden/panel_groups.parquet").unwrap();
+    let whole = std::fs::read(root().join("tests/golden/panel_groups.parquet")).unwrap();
     let (mut refused, mut read) = (0, 0);
     let mut attempt = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();

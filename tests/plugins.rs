@@ -1,25 +1,17 @@
 //! Plugins: HRP through its plugin table equals an independent NumPy/SciPy implementation, and what a user gets wrong is
 //! told.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::{Map, json};
 use walkforge::error::Code;
 use walkforge::model::{Context, Factory};
 use walkforge::panel::{Panel, PanelKind};
-use walkforge::plugin::{Plugin, PluginSearch, register};
+use walkforge::plugin::{Plugin, PluginSearch};
 use walkforge::settings::SettingValues;
 
-fn hrp() -> Plugin {
-    // SAFETY: the function is the plugin's own entry, linked into this test.
-    unsafe { register(walkforge_hrp::wf_plugin_init_hrp, "hrp") }.unwrap()
-}
-
-fn prices() -> Panel {
-    Panel::from_csv(PanelKind::Prices, Path::new("examples/data/sp500_20_prices.csv")).unwrap()
-}
+use crate::common::panels::{Noise, stocks};
+use crate::common::{self, built, hrp, library, prices, root};
 
 fn weights(plugin: &Plugin, panel: &Panel, row: usize) -> BTreeMap<String, f64> {
     let settings = SettingValues::check("models.hrp.settings", plugin.settings(), &Map::new()).unwrap();
@@ -34,8 +26,8 @@ fn weights(plugin: &Plugin, panel: &Panel, row: usize) -> BTreeMap<String, f64> 
 
 #[test]
 fn hrp_equals_numpy_and_scipy_on_twenty_dates() {
-    let (plugin, panel) = (hrp(), prices());
-    let golden = std::fs::read_to_string("tests/golden/hrp.csv").unwrap();
+    let (plugin, panel) = (hrp(), stocks());
+    let golden = common::golden("hrp.csv");
     let mut expected: BTreeMap<&str, Vec<(&str, f64)>> = BTreeMap::new();
     for line in golden.lines().skip(1) {
         let cells: Vec<&str> = line.split(',').collect();
@@ -57,18 +49,17 @@ fn hrp_equals_numpy_and_scipy_on_twenty_dates() {
 
 #[test]
 fn a_hundred_column_orders_give_the_same_bytes() {
-    let (plugin, panel) = (hrp(), prices());
-    let text = std::fs::read_to_string("examples/data/sp500_20_prices.csv").unwrap();
+    let (plugin, panel) = (hrp(), stocks());
+    let text = std::fs::read_to_string(prices()).unwrap();
     let table: Vec<Vec<&str>> = text.lines().take(1000).map(|line| line.split(',').collect()).collect();
     let dates = panel.dates()[..table.len() - 1].to_vec();
     let reference = weights(&plugin, &panel, dates.len() - 1);
     let columns = table[0].len() - 1;
     let mut order: Vec<usize> = (1..=columns).collect();
-    let mut state = 12_345_u64;
+    let mut noise = Noise(12_345);
     for _ in 0..100 {
         for place in (1..columns).rev() {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            order.swap(place, (state >> 33) as usize % (place + 1));
+            order.swap(place, (noise.next() >> 33) as usize % (place + 1));
         }
         let names: Vec<String> = order.iter().map(|&column| table[0][column].to_owned()).collect();
         let values: Vec<f64> =
@@ -111,24 +102,22 @@ fn a_plugins_settings_are_checked_and_its_own_refusal_is_passed_on() {
 
 #[test]
 fn a_plugin_that_is_not_there_or_is_none_is_told() {
-    let search = PluginSearch::folders(vec!["tests".into()]);
+    let tests = root().join("tests");
+    let search = PluginSearch::folders(vec![tests.clone()]);
     let error = search.load("hrp").err().unwrap();
     assert_eq!(error.code(), Code::NotFound);
-    assert!(error.to_string().contains("no libwalkforge_hrp.so, libhrp.so, hrp.so in tests"), "{error}");
-    let error = search.load("tests/plugins.rs").err().unwrap();
+    assert!(error.to_string().contains("no libwalkforge_hrp.so, libhrp.so, hrp.so in "), "{error}");
+    assert!(error.to_string().contains(tests.to_str().unwrap()), "{error}");
+    let error = search.load(tests.join("plugins.rs").to_str().unwrap()).err().unwrap();
     assert_eq!(error.code(), Code::PluginAbi);
     assert!(error.to_string().contains("is not a shared library"), "{error}");
 }
 
 #[test]
 fn the_built_plugin_loads_by_path_and_by_name() {
-    // Cargo leaves the plugin beside the test program, where it built it as a dependency.
-    let program = std::env::current_exe().unwrap();
-    let beside = program.parent().unwrap();
-    let plugin = PluginSearch::folders(vec![beside.to_owned()]).load("hrp").unwrap();
+    let plugin = PluginSearch::folders(vec![built()]).load("hrp").unwrap();
     assert_eq!(plugin.name(), "hrp");
-    let path = beside.join("libwalkforge_hrp.so");
-    let again = PluginSearch::folders(Vec::new()).load(path.to_str().unwrap()).unwrap();
-    let panel = prices();
+    let again = PluginSearch::folders(Vec::new()).load(library("hrp").to_str().unwrap()).unwrap();
+    let panel = stocks();
     assert_eq!(weights(&plugin, &panel, 1000), weights(&again, &panel, 1000));
 }

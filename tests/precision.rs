@@ -1,5 +1,4 @@
 //! Half precision: the loss scale moves as PyTorch's, an overflow takes no step, and what is learned is what single precision learns.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 
@@ -8,9 +7,11 @@ use walkforge::program::{Builder, Precision, Program};
 use walkforge::random::Random;
 use walkforge::train::{LossScale, StepSettings, Stepper};
 
+use crate::common;
+
 #[test]
 fn the_loss_scale_moves_as_pytorchs_step_by_step() {
-    let golden: Json = serde_json::from_str(&std::fs::read_to_string("tests/golden/scaler.json").unwrap()).unwrap();
+    let golden: Json = serde_json::from_str(&common::golden("scaler.json")).unwrap();
     let (mut compared, cases) = (0, golden["cases"].as_array().unwrap());
     for case in cases {
         let mut ours = LossScale::new(case["interval"].as_u64().unwrap() as u32);

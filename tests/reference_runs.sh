@@ -22,7 +22,8 @@ prices=examples/data/sp500_20_prices.csv
 run() {
     experiment=$1 name=$2
     shift 2
-    "$build/walkforge" run "examples/experiments/$experiment.toml" --out "$out/$name" "$@"
+    # The files of BUILD and not the plugins inside the command: run.json has the digest of a file.
+    WALKFORGE_PLUGIN_PATH=$build "$build/walkforge" run "examples/experiments/$experiment.toml" --out "$out/$name" "$@"
 }
 
 run hrp now

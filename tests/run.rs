@@ -1,19 +1,13 @@
 //! Runs: the same bytes at any thread count, no look-ahead into changed rows, and a directory that is never overwritten.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
-use std::process::{Command, Output};
 
-fn walkforge(arguments: &[&str]) -> Output {
-    let beside = std::env::current_exe().unwrap().parent().unwrap().to_owned();
-    Command::new(env!("CARGO_BIN_EXE_walkforge")).args(arguments).env("WALKFORGE_PLUGIN_PATH", beside).output().unwrap()
-}
+use crate::common::prices;
+use crate::common::process::{refused, run, stdout, walkforge};
 
 #[track_caller]
 fn good(arguments: &[&str]) -> String {
-    let output = walkforge(arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    stdout(&run(&mut walkforge(arguments)))
 }
 
 fn read(folder: &Path, file: &str) -> String {
@@ -42,15 +36,15 @@ fn one_thread_and_three_give_the_same_directory() {
     let before = read(&one, "run.json");
     good(&["run", EXPERIMENT, "--out", one.to_str().unwrap()]);
     assert_eq!(read(&one, "run.json"), before);
-    let refused = walkforge(&["run", EXPERIMENT, "--out", one.to_str().unwrap(), "--set", "portfolio.cost_bps=3"]);
-    assert_eq!(refused.status.code(), Some(2));
+    let other = ["run", EXPERIMENT, "--out", one.to_str().unwrap(), "--set", "portfolio.cost_bps=3"];
+    refused(&mut walkforge(&other), "holds another run");
     assert_eq!(read(&one, "run.json"), before);
 }
 
 #[test]
 fn weights_do_not_move_when_later_prices_do() {
     let scratch = tempfile::tempdir().unwrap();
-    let prices = std::fs::read_to_string("examples/data/sp500_20_prices.csv").unwrap();
+    let prices = std::fs::read_to_string(prices()).unwrap();
     let cut = "2005-06-30";
     let changed: Vec<String> = prices
         .lines()
@@ -111,9 +105,6 @@ fn bad_input_exits_with_2_and_names_its_place() {
             "no asset can be held",
         ),
     ] {
-        let output = walkforge(&arguments);
-        let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{message}");
-        assert!(message.contains(expected) && output.stdout.is_empty(), "{message}");
+        refused(&mut walkforge(&arguments), expected);
     }
 }

@@ -1,8 +1,6 @@
 //! `walkforge plugin show`: what a plugin says of itself, the program of a network, and the memory that it takes.
-#![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use walkforge::model::{Context, Factory, Model};
 use walkforge::network::{BoundNetwork, Head};
@@ -11,23 +9,18 @@ use walkforge::program::Precision;
 use walkforge::settings::SettingValues;
 use walkforge::train::{StepSettings, Stepper};
 
-fn library(name: &str) -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().join(format!("libwalkforge_{name}.so"))
-}
+use crate::common::process::{stderr, stdout, walkforge};
+use crate::common::{library, root};
 
 fn show(file: &str, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_walkforge")).args(["plugin", "show", file]).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    walkforge(&["plugin", "show", file]).args(arguments).output().unwrap()
 }
 
 /// What is shown, of a call that succeeds and says nothing else.
 fn shown(name: &str, arguments: &[&str]) -> String {
     let output = show(library(name).to_str().unwrap(), arguments);
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
-    text(&output.stdout)
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+    stdout(&output)
 }
 
 #[test]
@@ -79,11 +72,11 @@ fn an_estimator_is_shown_with_its_settings() {
 #[test]
 fn what_cannot_be_shown_ends_with_2_and_the_reason() {
     let lstm = library("lstm");
-    let lstm = lstm.to_str().unwrap();
+    let (lstm, manifest) = (lstm.to_str().unwrap(), root().join("Cargo.toml"));
     for (file, arguments, words) in [
         ("tests/no_such_file.so", &[][..], "no_such_file.so"),
         ("Cargo.toml", &[], "Cargo.toml"),
-        (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), &[], "is not a shared library"),
+        (manifest.to_str().unwrap(), &[], "is not a shared library"),
         ("tests", &[], "plugin 'tests' was not found"),
         (lstm, &["--set", "hiden_size=3"], "did you mean 'hidden_size'?"),
         (lstm, &["--set", "hidden_size"], "setting 'hidden_size' needs a value: hidden_size=value"),
@@ -96,7 +89,7 @@ fn what_cannot_be_shown_ends_with_2_and_the_reason() {
         ),
     ] {
         let output = show(file, arguments);
-        let told = text(&output.stderr);
+        let told = stderr(&output);
         assert_eq!((output.status.code(), told.contains(words)), (Some(2), true), "{file} {arguments:?}: {told}");
         assert!(output.stdout.is_empty());
     }

@@ -1,6 +1,5 @@
 //! Rules of the source tree that no lint can hold: who may use whom and where `unsafe` is allowed, both read from
 //! ARCHITECTURE.md; lengths, headers and names of files; words that the prose has given up.
-#![allow(clippy::unwrap_used)]
 
 #[path = "tidy/source.rs"]
 mod source;

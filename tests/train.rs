@@ -1,6 +1,5 @@
 //! Training equals PyTorch's: from the same weights and batches, in single precision, the output, every gradient, every loss
 //! and every weight after 50 steps of Adam (`tests/golden/train.py`).
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 
@@ -9,13 +8,15 @@ use walkforge::ops::{Reshape, Transpose};
 use walkforge::program::{Builder, Program};
 use walkforge::train::{LearningRate, Loss, Schedule, StepSettings, Stepper};
 
+use crate::common;
+
 const BATCH: usize = 16;
 const STEPS: usize = 8;
 const ASSETS: usize = 4;
 const HIDDEN: usize = 6;
 
 fn golden() -> Json {
-    serde_json::from_str(&std::fs::read_to_string("tests/golden/train.json").unwrap()).unwrap()
+    serde_json::from_str(&common::golden("train.json")).unwrap()
 }
 
 fn numbers(value: &Json) -> Vec<f32> {

@@ -1,31 +1,27 @@
 //! Training through the whole pipeline: a planted signal is found and noise is not, nothing looks ahead, threads and interruptions
 //! change no bit, and memory is what was planned.
-#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use jiff::ToSpan;
-use jiff::civil::{Date, Weekday, date};
+use jiff::civil::date;
 use walkforge::error::Code;
 use walkforge::experiment::Experiment;
 use walkforge::job::Runtime;
 use walkforge::model::{Context, Factory, Model};
 use walkforge::panel::{Panel, PanelKind};
-use walkforge::plugin::{PluginSearch, register};
+use walkforge::plugin::register;
 use walkforge::portfolio::{Constraints, ExecutionModel};
 use walkforge::random::Random;
 use walkforge::run::{Run, scores};
 use walkforge::settings::SettingValues;
 use walkforge::train::{StopReason, TrainSettings, Trainer, TrainingHistory, TrainingSpan};
 
-const ASSETS: usize = 5;
+use crate::common::panels::weekdays;
+use crate::common::{finish, lstm, search};
 
-fn weekdays(count: usize) -> Vec<Date> {
-    let days = (0..).map(|day| date(2012, 1, 2).saturating_add(i64::from(day).days()));
-    days.filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday)).take(count).collect()
-}
+const ASSETS: usize = 5;
 
 fn names() -> Vec<String> {
     (0..ASSETS).map(|asset| format!("A{asset}")).collect()
@@ -43,7 +39,8 @@ fn returns(seed: u64, rows: usize, echo: f64) -> Vec<f64> {
 }
 
 fn panel(values: &[f64]) -> Panel {
-    Panel::from_arrays(PanelKind::Returns, weekdays(values.len() / ASSETS), &names(), values).unwrap()
+    let dates = weekdays(date(2012, 1, 2)).take(values.len() / ASSETS).collect();
+    Panel::from_arrays(PanelKind::Returns, dates, &names(), values).unwrap()
 }
 
 const EXPERIMENT: &str = "
@@ -71,9 +68,6 @@ min_history = 4
 ";
 
 fn prepared(panel: &Panel, overrides: &[&str], threads: usize) -> Run {
-    let mut search = PluginSearch::folders(Vec::new());
-    // SAFETY: the plugin's own entry, linked into this test.
-    unsafe { search.add("lstm", register(walkforge_lstm::wf_plugin_init_lstm, "lstm").unwrap()).unwrap() };
     // Overrides of the model go into its tables, those of sections on the command line's way.
     let (own, rest): (Vec<&str>, Vec<&str>) = overrides.iter().partition(|entry| entry.starts_with("model."));
     let own: Vec<String> = own.iter().map(|entry| entry["model.".len()..].replacen('=', " = ", 1)).collect();
@@ -82,13 +76,11 @@ fn prepared(panel: &Panel, overrides: &[&str], threads: usize) -> Run {
     let text = kept.chain(own.iter().map(String::as_str)).collect::<Vec<_>>().join("\n");
     let rest: Vec<String> = rest.iter().map(|&entry| entry.to_owned()).collect();
     let experiment = Experiment::from_toml(&text, PathBuf::new(), &rest).unwrap();
-    Run::new(experiment, panel.clone(), &Runtime::new(search, threads).unwrap()).unwrap()
+    Run::new(experiment, panel.clone(), &Runtime::new(search([("lstm", lstm())]), threads).unwrap()).unwrap()
 }
 
 fn done(mut run: Run) -> Run {
-    while run.progress().done < run.windows.len() {
-        run.step().unwrap();
-    }
+    finish(&mut run);
     run
 }
 
@@ -200,8 +192,7 @@ fn a_run_that_was_cancelled_goes_on_to_the_same_bits() {
 
 /// A trainer of its own, without a run around it.
 fn trainer() -> Trainer {
-    // SAFETY: the plugin's own entry, linked into this test.
-    let plugin = unsafe { register(walkforge_lstm::wf_plugin_init_lstm, "lstm") }.unwrap();
+    let plugin = lstm();
     let settings = serde_json::json!({"hidden_size": 8, "lookback": 8});
     let settings = SettingValues::check("", plugin.settings(), settings.as_object().unwrap()).unwrap();
     let Model::Network(network) = plugin.create(&settings, &Context::default()).unwrap() else { panic!() };
@@ -477,12 +468,11 @@ mod overflow {
 
 #[test]
 fn a_number_that_is_none_ends_training_with_epoch_batch_and_op() {
-    let mut search = PluginSearch::folders(Vec::new());
-    // SAFETY: the plugin's own entry, part of this test.
-    unsafe { search.add("overflow", register(overflow::wf_plugin_init_overflow, "overflow").unwrap()).unwrap() };
+    // SAFETY: the function is the plugin's entry.
+    let plugin = unsafe { register(overflow::wf_plugin_init_overflow, "overflow") }.unwrap();
     let text = EXPERIMENT.split("[[models]]").next().unwrap().to_owned() + "[[models]]\nname = \"overflow\"\n";
     let experiment = Experiment::from_toml(&text, PathBuf::new(), &[]).unwrap();
-    let runtime = Runtime::new(search, 1).unwrap();
+    let runtime = Runtime::new(search([("overflow", plugin)]), 1).unwrap();
     let mut run = Run::new(experiment, panel(&returns(9, 480, 0.0)), &runtime).unwrap();
     let message = run.step().unwrap_err().to_string();
     println!("{message}");

@@ -4,16 +4,17 @@
 //!
 //! The real file is sought under the path in `WALKFORGE_MEMBERSHIP`, then in `../shared/data` beside the repository.
 //! With `WALKFORGE_LONG=1` the run covers seven years instead of half a one.
-#![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
+
+use crate::common::process::{command, run, stderr, stdout, walkforge};
+use crate::common::root;
 
 struct Draws(u64);
 
@@ -42,7 +43,7 @@ type Intervals = BTreeMap<String, Vec<(Date, Date)>>;
 /// The real membership, and the file that it is from.
 fn real() -> Option<(Intervals, PathBuf)> {
     let named = std::env::var_os("WALKFORGE_MEMBERSHIP").map(PathBuf::from);
-    let path = named.unwrap_or_else(|| "../shared/data/sp400_membership.csv".into());
+    let path = named.unwrap_or_else(|| root().join("../shared/data/sp400_membership.csv"));
     let text = std::fs::read_to_string(&path).ok()?;
     let mut out = Intervals::new();
     for line in text.lines().skip(1) {
@@ -176,18 +177,6 @@ impl ExecutionModel {
     }
 }
 
-fn walkforge(arguments: &[&str]) -> Output {
-    let beside = std::env::current_exe().unwrap().parent().unwrap().to_owned();
-    Command::new(env!("CARGO_BIN_EXE_walkforge")).args(arguments).env("WALKFORGE_PLUGIN_PATH", beside).output().unwrap()
-}
-
-#[track_caller]
-fn good(output: &Output) -> (String, String) {
-    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{out}{error}");
-    (out.into_owned(), error.into_owned())
-}
-
 #[test]
 fn four_hundred_members_come_and_go_and_every_figure_is_found_again() {
     recomputed("generated intervals", &generated(), 370..=402);
@@ -246,20 +235,18 @@ fn recomputed(source: &str, intervals: &Intervals, members: RangeInclusive<usize
         std::fs::write(at(&format!("{name}.toml")), text).unwrap();
         let (file, out) = (at(&format!("{name}.toml")), at(name));
         let started = std::time::Instant::now();
-        let (_, told) = good(&walkforge(&["run", &file, "--out", &out]));
+        let told = stderr(&run(&mut walkforge(&["run", &file, "--out", &out])));
         assert!(told.contains("of the membership's assets have no column in the data and are never held"), "{told}");
         println!("{name}: {:?}", started.elapsed());
-        let checked = Command::new("python3")
-            .args(["tests/universe.py", &out, &at("prices.csv"), &at("members.csv")])
-            .args([least, *members.end()].map(|bound| bound.to_string()))
-            .output()
-            .expect("python3 is needed");
-        println!("{}", good(&checked).0);
+        let mut script = command("python3");
+        script.args(["tests/universe.py", &out, &at("prices.csv"), &at("members.csv")]);
+        script.args([least, *members.end()].map(|bound| bound.to_string()));
+        println!("{}", stdout(&run(&mut script)));
         let report = std::fs::read_to_string(folder.path().join(name).join("report.html")).unwrap();
         assert!(report.contains(&format!("of {} assets in {count} intervals", intervals.len())));
     }
     let started = std::time::Instant::now();
-    let (_, told) = good(&walkforge(&["audit", &at("late.toml"), "--dates", "2"]));
+    let told = stderr(&run(&mut walkforge(&["audit", &at("late.toml"), "--dates", "2"])));
     assert!(told.contains("no weight moved"), "{told}");
     println!("audit: {:?}, {}", started.elapsed(), told.lines().last().unwrap());
 }

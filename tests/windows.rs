@@ -1,16 +1,14 @@
 //! Windows on random calendars: spans in order, no label across a boundary, every test date once; and on the example
 //! prices the number of windows that the README states.
-#![allow(clippy::unwrap_used)]
-
-use std::path::Path;
 
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 use proptest::prelude::*;
-use walkforge::panel::{Panel, PanelKind};
 use walkforge::windows::{
     Rebalance, SampleRule, Scheme, WindowSettings, decisions, stitch, train_samples, validation_rows, windows,
 };
+
+use crate::common::panels::stocks;
 
 fn settings(train: u32, validation: u32, test: u32, step: u32) -> WindowSettings {
     WindowSettings {
@@ -141,7 +139,7 @@ proptest! {
 
 #[test]
 fn the_example_prices_give_29_windows_and_337_monthly_ones() {
-    let panel = Panel::from_csv(PanelKind::Prices, Path::new("examples/data/sp500_20_prices.csv")).unwrap();
+    let panel = stocks();
     let yearly = windows(panel.dates(), &settings(36, 12, 12, 12)).unwrap();
     assert_eq!(yearly.len(), 29);
     assert_eq!(yearly[0].train.start, date(1990, 1, 1));

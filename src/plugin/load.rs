@@ -26,11 +26,14 @@ const ALLOW_VARIABLE: &str = "WALKFORGE_PLUGIN_SHA256";
 
 /// Where plugins are searched for, and which files may be loaded.
 ///
-/// Plugins that were registered with [`PluginSearch::add`] come first, then the folders in their order.
+/// In this order: plugins registered with [`PluginSearch::add`], the folders that the user or the program names, the
+/// program's built-in plugins ([`PluginSearch::add_built_in`]), and the folders beside the program and this library.
 #[derive(Clone, Default)]
 pub struct PluginSearch {
     folders: Vec<PathBuf>,
+    beside: Vec<PathBuf>,
     registered: BTreeMap<String, Plugin>,
+    built_in: BTreeMap<String, Plugin>,
     allowed: Option<AllowList>,
 }
 
@@ -45,15 +48,16 @@ impl PluginSearch {
     pub fn standard() -> Self {
         let mut folders: Vec<PathBuf> =
             std::env::var_os(PATH_VARIABLE).map(|list| std::env::split_paths(&list).collect()).unwrap_or_default();
+        folders.retain(|folder| !folder.as_os_str().is_empty());
         let own_folders: BTreeSet<PathBuf> = [std::env::current_exe().ok(), this_library()]
             .into_iter()
             .flatten()
             .filter_map(|path| path.parent().map(Path::to_owned))
             .collect();
-        folders.extend(own_folders.iter().cloned());
-        folders.extend(own_folders.iter().map(|folder| folder.join("../lib/walkforge/plugins")));
-        folders.retain(|folder| !folder.as_os_str().is_empty());
-        Self::folders(folders)
+        let mut beside: Vec<PathBuf> = own_folders.iter().cloned().collect();
+        beside.extend(own_folders.iter().map(|folder| folder.join("../lib/walkforge/plugins")));
+        beside.retain(|folder| !folder.as_os_str().is_empty());
+        Self { folders, beside, ..Self::default() }
     }
 
     /// Allows only plugin files with one of these SHA-256 digests: 64 hexadecimal digits each, separated by `,`.
@@ -86,13 +90,26 @@ impl PluginSearch {
     /// # Errors
     /// `InvalidArgument` if the name is empty, looks like a path or is taken.
     pub fn add(&mut self, name: &str, plugin: Plugin) -> Result<()> {
+        Self::insert(&mut self.registered, name, plugin)
+    }
+
+    /// Registers a built-in plugin of the program under `name`. It is found after a file of that name in a folder that
+    /// the user or the program names, and before one beside the program.
+    ///
+    /// # Errors
+    /// As for [`PluginSearch::add`].
+    pub fn add_built_in(&mut self, name: &str, plugin: Plugin) -> Result<()> {
+        Self::insert(&mut self.built_in, name, plugin)
+    }
+
+    fn insert(plugins: &mut BTreeMap<String, Plugin>, name: &str, plugin: Plugin) -> Result<()> {
         if name.is_empty() || is_path(name) {
             fail!(InvalidArgument, "a plugin cannot be registered as \"{name}\"; allowed is a name that is not a path");
         }
-        if self.registered.contains_key(name) {
+        if plugins.contains_key(name) {
             fail!(InvalidArgument, "a plugin is already registered as \"{name}\"");
         }
-        self.registered.insert(name.to_owned(), plugin);
+        plugins.insert(name.to_owned(), plugin);
         Ok(())
     }
 
@@ -110,11 +127,20 @@ impl PluginSearch {
             return Ok(plugin.clone());
         }
         let names = [format!("libwalkforge_{name}.so"), format!("lib{name}.so"), format!("{name}.so")];
-        let found = self.folders.iter().flat_map(|folder| names.iter().map(|file| folder.join(file)));
-        if let Some(path) = found.into_iter().find(|path| path.is_file()) {
+        let file_in = |folders: &[PathBuf]| {
+            folders.iter().flat_map(|folder| names.iter().map(|file| folder.join(file))).find(|path| path.is_file())
+        };
+        if let Some(path) = file_in(&self.folders) {
             return self.load_file(&path);
         }
-        let folders: Vec<String> = self.folders.iter().map(|folder| folder.display().to_string()).collect();
+        if let Some(plugin) = self.built_in.get(name) {
+            return Ok(plugin.clone());
+        }
+        if let Some(path) = file_in(&self.beside) {
+            return self.load_file(&path);
+        }
+        let folders = self.folders.iter().chain(&self.beside);
+        let folders: Vec<String> = folders.map(|folder| folder.display().to_string()).collect();
         fail!(
             NotFound,
             "plugin '{name}' was not found: no {} in {}; {PATH_VARIABLE} can name further folders",

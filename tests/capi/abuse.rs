@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::tools::{COMPILERS, SANITIZE, build, folder, generate, header, last_line, run};
+use crate::common::compilers::{COMPILERS, SANITIZE, build, generate, header};
+use crate::common::folder;
+use crate::common::process::{last_line, run};
 
 /// Random calls of the long run; those under the sanitizers are fewer.
 const CALLS: &str = "120000";
@@ -24,7 +26,7 @@ fn abuse(program: &Path, folder: &Path, calls: &str) -> String {
 
 #[test]
 fn no_argument_crashes_a_function_or_gets_past_it_unchecked() {
-    let folder = folder("abuse");
+    let folder = folder("capi/abuse");
     let program = folder.join("abuse");
     build("gcc", &["-std=c11", "-O1", "-D_POSIX_C_SOURCE=200809L"], source(&folder), &program);
     println!("abuse: {}", abuse(&program, &folder, CALLS));
@@ -33,7 +35,7 @@ fn no_argument_crashes_a_function_or_gets_past_it_unchecked() {
 #[test]
 fn abuse_writes_and_reads_nothing_that_it_was_not_given() {
     for compilers in COMPILERS {
-        let folder = folder(&format!("abuse-{}", compilers.c));
+        let folder = folder(&format!("capi/abuse-{}", compilers.c));
         let program = folder.join("abuse");
         let flags = [&["-std=c11", "-D_POSIX_C_SOURCE=200809L"], SANITIZE.as_slice()].concat();
         build(compilers.c, &flags, source(&folder), &program);

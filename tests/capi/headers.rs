@@ -1,10 +1,12 @@
 //! Each header compiles alone and twice included, as every language it promises to be, without a warning.
 
-use crate::tools::{COMPILERS, compiler, folder, run};
+use crate::common::compilers::{COMPILERS, compiler};
+use crate::common::folder;
+use crate::common::process::run;
 
 #[test]
 fn each_header_compiles_alone_and_twice_included_with_gcc_and_clang() {
-    let folder = folder("headers");
+    let folder = folder("capi/headers");
     let mut compiled = 0;
     let hpp: [&[&str]; 4] = [
         &["-std=c++17"],

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::tools::{built, last_line, root, run, soname, text};
+use crate::common::compilers::{COMPILERS, examples, soname};
+use crate::common::process::{copy_program, last_line, run, stdout};
+use crate::common::{built, prices, root};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -15,7 +17,7 @@ fn installed(folder: &Path) -> PathBuf {
     let mut command = Command::new("sh");
     command.arg(root().join("bindings/cpp/install.sh")).arg(built()).arg(env!("CARGO_BIN_EXE_walkforge"));
     let output = run(command.arg("/opt/walkforge").env("DESTDIR", &stage));
-    assert!(text(&output).contains(&format!("installed walkforge {VERSION} with ")), "{}", text(&output));
+    assert!(stdout(&output).contains(&format!("installed walkforge {VERSION} with ")), "{}", stdout(&output));
     let prefix = folder.join("moved");
     fs::rename(stage.join("opt/walkforge"), &prefix).unwrap();
     assert_eq!(fs::read_dir(stage.join("opt")).unwrap().count(), 0, "something was installed beside the prefix");
@@ -33,7 +35,7 @@ fn alone(program: &Path, folder: &Path, said: &str) {
 
 /// The file of the shared library that a program is going to load; none for one that was linked statically.
 fn loads(program: &Path) -> Option<String> {
-    let output = text(&run(Command::new("ldd").arg(program).env_clear().env("PATH", "/usr/bin:/bin")));
+    let output = stdout(&run(Command::new("ldd").arg(program).env_clear().env("PATH", "/usr/bin:/bin")));
     let line = output.lines().find(|line| line.contains("libwalkforge"))?.to_owned();
     line.split(" => ").nth(1).map(|rest| rest.split(" (").next().unwrap_or_default().to_owned())
 }
@@ -64,7 +66,7 @@ fn projects_outside_of_the_tree_build_and_run_with_cmake_and_pkg_config() {
     alone(&build.join("cmake_c"), &outside, &format!("walkforge {VERSION} from C, plugins in {}", prefix.display()));
     // A program that has the library inside looks for plugins from where it stands itself.
     let inside = prefix.join("bin/cmake_static");
-    fs::copy(build.join("cmake_static"), &inside).unwrap();
+    copy_program(&build.join("cmake_static"), &inside);
     assert_eq!(loads(&inside), None);
     alone(&inside, &outside, &said);
 
@@ -86,7 +88,7 @@ fn projects_outside_of_the_tree_build_and_run_with_cmake_and_pkg_config() {
         let ask = |what: &str| {
             let mut command = Command::new("pkg-config");
             command.env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig")).arg(what).arg(package);
-            text(&run(&mut command)).trim().to_owned()
+            stdout(&run(&mut command)).trim().to_owned()
         };
         assert_eq!(ask("--modversion"), VERSION);
         assert!(Path::new(&ask("--variable=plugindir")).join("libwalkforge_hrp.so").is_file());
@@ -102,9 +104,10 @@ fn projects_outside_of_the_tree_build_and_run_with_cmake_and_pkg_config() {
         alone(&program, &outside, &said);
     }
 
-    // The command finds the plugins of its own tree too.
+    // The command finds the plugins of its own tree too; this one is not part of the command.
+    examples(COMPILERS[0], &[], &prefix.join("lib/walkforge/plugins"));
     let mut command = Command::new(prefix.join("bin/walkforge"));
-    command.env_clear().current_dir(&outside).args(["weights", "--model", "hrp", "--data"]);
-    let output = run(command.arg(root().join("examples/data/sp500_20_prices.csv")));
-    assert_eq!(text(&output).lines().count(), 21);
+    command.env_clear().current_dir(&outside).args(["weights", "--model", "momentum", "--data"]);
+    let output = run(command.arg(prices()));
+    assert_eq!(stdout(&output).lines().count(), 21);
 }

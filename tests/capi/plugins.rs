@@ -6,34 +6,16 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::tools::{COMPILERS, Compilers, STRICT, folder, root, run, symbols};
-
-/// Builds all of them into `folder`, from the plugin header and nothing else.
-pub fn examples(compilers: Compilers, flags: &[&str], folder: &Path) {
-    let include = folder.join("include");
-    fs::create_dir_all(&include).unwrap();
-    fs::copy(root().join("include/walkforge_plugin.h"), include.join("walkforge_plugin.h")).unwrap();
-    for (name, file, compiler, standard) in [
-        ("momentum", "momentum.c", compilers.c, "-std=c11"),
-        ("min_variance", "min_variance.cpp", compilers.cpp, "-std=c++17"),
-        ("mlp", "mlp.c", compilers.c, "-std=c11"),
-    ] {
-        let plugin = folder.join(format!("libwalkforge_{name}.so"));
-        let mut command = Command::new(compiler);
-        command.args([standard, "-O2", "-shared", "-fPIC"]).args(STRICT).args(flags);
-        command.arg(format!("-Wl,--version-script={}", root().join("plugins/examples/plugin.map").display()));
-        command.arg("-I").arg(&include).arg(root().join("plugins/examples").join(file));
-        run(command.arg("-o").arg(&plugin).arg("-lm"));
-        assert_eq!(symbols(&["-D", "--defined-only"], &plugin), [format!("wf_plugin_init_{name}")]);
-    }
-}
+use crate::common::compilers::{COMPILERS, examples};
+use crate::common::process::{self, run, stderr};
+use crate::common::{folder, golden, prices};
 
 const EXPERIMENT: &str = "[portfolio]\nrebalance = \"monthly\"\n[[models]]\nname = \"momentum\"\n\
                           [[models]]\nname = \"min_variance\"\n";
 
 fn walkforge(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_walkforge"));
-    command.env("WALKFORGE_PLUGIN_PATH", folder).current_dir(folder).args(arguments);
+    let mut command = process::walkforge(arguments);
+    command.env("WALKFORGE_PLUGIN_PATH", folder).current_dir(folder);
     command
 }
 
@@ -50,13 +32,11 @@ fn cells(text: &str, columns: [usize; 4]) -> BTreeMap<[String; 3], f64> {
 
 #[test]
 fn the_examples_in_c_and_cpp_weigh_as_python_does() {
-    let prices = root().join("examples/data/sp500_20_prices.csv");
-    let golden = fs::read_to_string(root().join("tests/golden/example_plugins.csv")).unwrap();
-    let golden = cells(&golden, [0, 1, 2, 3]);
+    let golden = cells(&golden("example_plugins.csv"), [0, 1, 2, 3]);
     for compilers in COMPILERS {
-        let folder = folder(&format!("plugins-{}", compilers.c));
+        let folder = folder(&format!("capi/plugins-{}", compilers.c));
         examples(compilers, &[], &folder);
-        let experiment = format!("[data]\nprices = \"{}\"\n{EXPERIMENT}", prices.display());
+        let experiment = format!("[data]\nprices = \"{}\"\n{EXPERIMENT}", prices().display());
         fs::write(folder.join("experiment.toml"), experiment).unwrap();
         run(&mut walkforge(&folder, &["run", "experiment.toml", "--out", "out"]));
         // weights.csv has date, window, model, asset, weight.
@@ -77,12 +57,11 @@ const TRAINED: &str = "[windows]\ntrain_months = 24\nvalidation_months = 6\ntest
 
 #[test]
 fn the_network_in_c_is_trained_and_weighs_in_every_window() {
-    let prices = root().join("examples/data/sp500_20_prices.csv");
     let mut all = Vec::new();
     for compilers in COMPILERS {
-        let folder = folder(&format!("network-{}", compilers.c));
+        let folder = folder(&format!("capi/network-{}", compilers.c));
         examples(compilers, &[], &folder);
-        let experiment = format!("[data]\nprices = \"{}\"\n{TRAINED}", prices.display());
+        let experiment = format!("[data]\nprices = \"{}\"\n{TRAINED}", prices().display());
         fs::write(folder.join("experiment.toml"), experiment).unwrap();
         run(&mut walkforge(&folder, &["run", "experiment.toml", "--out", "out"]));
         let weights = cells(&fs::read_to_string(folder.join("out/weights.csv")).unwrap(), [0, 2, 3, 4]);
@@ -105,7 +84,7 @@ fn the_network_in_c_is_trained_and_weighs_in_every_window() {
 
 #[test]
 fn the_examples_refuse_in_their_own_words() {
-    let folder = folder("plugins-refuse");
+    let folder = folder("capi/plugins-refuse");
     examples(COMPILERS[0], &[], &folder);
     fs::write(folder.join("flat.csv"), "date,A,B\n2020-01-01,1,1\n2020-01-02,1,1\n2020-01-03,1,1\n").unwrap();
     for (model, set, message) in [
@@ -121,8 +100,8 @@ fn the_examples_refuse_in_their_own_words() {
             command.args(["--set", set]);
         }
         let output = command.output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{model} {set}: {told}");
-        assert!(told.contains(message), "{model} {set}: {told}");
+        let found = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{model} {set}: {found}");
+        assert!(found.contains(message), "{model} {set}: {found}");
     }
 }

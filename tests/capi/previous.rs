@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::tools::{COMPILERS, STRICT, folder, last_line, libraries, root, run};
+use crate::common::compilers::{COMPILERS, STRICT, libraries};
+use crate::common::process::{last_line, run};
+use crate::common::{folder, prices, root};
 
 fn versions() -> Vec<PathBuf> {
     let mut out: Vec<PathBuf> = std::fs::read_dir(root().join("tests/abi"))
@@ -25,11 +27,10 @@ fn compiler(name: &str, version: &Path) -> Command {
 
 #[test]
 fn old_hosts_and_old_plugins_work_with_the_library_of_today() {
-    let prices = root().join("examples/data/sp500_20_prices.csv");
     for version in versions() {
         let name = version.file_name().unwrap().to_str().unwrap().to_owned();
         for compilers in COMPILERS {
-            let folder = folder(&format!("previous-{name}-{}", compilers.c));
+            let folder = folder(&format!("capi/previous-{name}-{}", compilers.c));
             let plugin = folder.join("libwalkforge_old.so");
             let mut command = compiler(compilers.c, &version);
             command.args(["-shared", "-fPIC", "-fvisibility=hidden"]).arg(version.join("plugin.c"));
@@ -40,7 +41,7 @@ fn old_hosts_and_old_plugins_work_with_the_library_of_today() {
             run(command.arg(format!("-Wl,-rpath,{}", libraries().display())).args(["-lwalkforge", "-lm"]));
             // The old host with the old plugin, and with a plugin of today.
             let plugins = format!("{}:{}", folder.display(), libraries().display());
-            let output = run(Command::new(&host).arg(&prices).arg(&plugins).args(["old", "hrp"]));
+            let output = run(Command::new(&host).arg(prices()).arg(&plugins).args(["old", "hrp"]));
             println!("{name}, {}: {}", compilers.c, last_line(&output));
         }
     }

@@ -5,12 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::plugins::examples;
-use crate::tools::{COMPILERS, Compilers, SANITIZE, build, folder, generate, header, last_line, libraries, root, run};
+use crate::common::compilers::{COMPILERS, Compilers, SANITIZE, build, examples, generate, header, libraries};
+use crate::common::process::{last_line, run};
+use crate::common::{folder, prices, root};
 
 /// Six years of six assets: two windows, so that it stays fast under valgrind.
 fn short_prices(folder: &Path) -> PathBuf {
-    let text = std::fs::read_to_string(root().join("examples/data/sp500_20_prices.csv")).unwrap();
+    let text = std::fs::read_to_string(prices()).unwrap();
     let short: Vec<String> =
         text.lines().take(1560).map(|line| line.split(',').take(7).collect::<Vec<_>>().join(",")).collect();
     let path = folder.join("short.csv");
@@ -34,7 +35,7 @@ fn programs(compilers: Compilers, flags: &[&str], folder: &Path, epochs: &str) -
             compilers.cpp,
             &cpp,
             root().join("bindings/cpp/examples/engine.cpp"),
-            vec![prices.clone(), libraries(), folder.join("engine-out"), epochs.into()],
+            vec![prices.clone(), libraries().to_owned(), folder.join("engine-out"), epochs.into()],
         ),
         (
             compilers.c,
@@ -58,7 +59,7 @@ fn programs(compilers: Compilers, flags: &[&str], folder: &Path, epochs: &str) -
 #[test]
 fn nothing_is_lost_or_misused_under_asan_and_ubsan() {
     for compilers in COMPILERS {
-        let folder = folder(&format!("sanitizers-{}", compilers.c));
+        let folder = folder(&format!("capi/sanitizers-{}", compilers.c));
         // Another check of clang's whose run-time part is for C++ programs only; a plugin is loaded with all its symbols.
         let own: &[&str] = if compilers.c == "clang" { &["-fno-sanitize=function"] } else { &[] };
         for (program, arguments) in programs(compilers, &[&SANITIZE, own].concat(), &folder, "1") {
@@ -72,7 +73,7 @@ fn nothing_is_lost_or_misused_under_asan_and_ubsan() {
 #[test]
 fn nothing_is_lost_or_misused_under_valgrind() {
     for compilers in COMPILERS {
-        let folder = folder(&format!("valgrind-{}", compilers.c));
+        let folder = folder(&format!("capi/valgrind-{}", compilers.c));
         // Without the LSTM, which takes minutes here; the network of the programs of ABI 1.1 is trained.
         for (program, arguments) in programs(compilers, &["-g", "-O1"], &folder, "0") {
             let mut command = Command::new("valgrind");

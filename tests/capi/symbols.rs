@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::tools::{COMPILERS, build, built, compiler, folder, header, last_line, root, run, symbols};
+use crate::common::compilers::{COMPILERS, build, compiler, header, soname, symbols};
+use crate::common::process::{last_line, run, stdout};
+use crate::common::{built, folder, library, root};
 
 /// `include/symbols.txt`, which `cargo xtask headers` takes from `walkforge.h`.
 fn listed() -> Vec<String> {
@@ -20,7 +22,7 @@ fn the_shared_library_exports_the_committed_list() {
 
 #[test]
 fn a_plugin_exports_its_init_function_alone() {
-    let exported = symbols(&["-D", "--defined-only"], &built().join("libwalkforge_hrp.so"));
+    let exported = symbols(&["-D", "--defined-only"], &library("hrp"));
     assert_eq!(exported, ["wf_plugin_init_hrp"]);
 }
 
@@ -35,7 +37,7 @@ fn archive(folder: &Path) -> std::path::PathBuf {
 
 #[test]
 fn the_static_library_shows_the_same_list_and_runs_in_c_and_beside_other_rust_code() {
-    let folder = folder("static");
+    let folder = folder("capi/static");
     let archive = archive(&folder);
     assert_eq!(symbols(&["-g", "--defined-only"], &archive), listed());
 
@@ -45,7 +47,7 @@ fn the_static_library_shows_the_same_list_and_runs_in_c_and_beside_other_rust_co
         command.args(["-std=c11", "-D_POSIX_C_SOURCE=200809L"]).arg(root().join("tests/capi/exercise.c")).arg(&archive);
         run(command.args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-o"]).arg(&program));
         let needed = run(Command::new("readelf").arg("-d").arg(&program));
-        assert!(!String::from_utf8_lossy(&needed.stdout).contains("libwalkforge"));
+        assert!(!stdout(&needed).contains("libwalkforge"));
         println!("static, {}: {}", compilers.c, last_line(&run(Command::new(&program).current_dir(&folder))));
     }
 
@@ -60,13 +62,13 @@ fn the_static_library_shows_the_same_list_and_runs_in_c_and_beside_other_rust_co
 
 #[test]
 fn a_program_needs_the_library_under_its_soname() {
-    let folder = folder("soname");
+    let folder = folder("capi/soname");
     let source = folder.join("version.c");
     fs::write(&source, "#include \"walkforge.h\"\nint main(void) { return wf_abi_version() >> 16 != WF_ABI_MAJOR; }\n")
         .unwrap();
     let program = folder.join("version");
     build("gcc", &["-std=c11"], &source, &program);
     let needed = run(Command::new("readelf").arg("-d").arg(&program));
-    assert!(String::from_utf8_lossy(&needed.stdout).contains(&format!("[{}]", crate::tools::soname())));
+    assert!(stdout(&needed).contains(&format!("[{}]", soname())));
     run(&mut Command::new(&program));
 }

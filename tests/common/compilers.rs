@@ -1,10 +1,13 @@
-//! Compilers, folders and processes for the gates.
+//! Compilers for C and C++, and programs and plugins that they build.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::Once;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::process::{run, stdout};
+use super::{built, folder, root};
 
 /// A pair of compilers of one vendor.
 #[derive(Clone, Copy)]
@@ -23,66 +26,27 @@ pub const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 pub const SANITIZE: [&str; 5] =
     ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=all"];
 
-pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// An empty folder of this gate's own.
-pub fn folder(gate: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi").join(gate);
-    if path.exists() {
-        fs::remove_dir_all(&path).unwrap();
-    }
-    fs::create_dir_all(&path).unwrap();
-    path
-}
-
-/// Where cargo put the libraries and plugins that it built for these tests.
-pub fn built() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().to_owned()
-}
-
 /// The name under which programs look for the shared library when they start.
 pub fn soname() -> String {
     format!("libwalkforge.so.{}.{}", env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"))
 }
 
 /// A folder with the shared library under its own name and its soname, and the plugins that ship.
-pub fn libraries() -> PathBuf {
-    static ONCE: Once = Once::new();
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi/lib");
-    ONCE.call_once(|| {
-        let path = folder("lib");
+pub fn libraries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let path = folder("libraries");
         for name in ["libwalkforge.so".to_owned(), soname()] {
             std::os::unix::fs::symlink(built().join("libwalkforge.so"), path.join(name)).unwrap();
         }
         for plugin in ["libwalkforge_hrp.so", "libwalkforge_lstm.so"] {
             std::os::unix::fs::symlink(built().join(plugin), path.join(plugin)).unwrap();
         }
-    });
-    path
+        path
+    })
 }
 
-/// A command that must succeed; its output.
-pub fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap_or_else(|error| {
-        panic!("{command:?} cannot be started: {error}; `make tools` installs what the tests need")
-    });
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
-    output
-}
-
-pub fn text(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// The last line that a program printed, where the gates' programs put their counts.
-pub fn last_line(output: &Output) -> String {
-    text(output).lines().last().unwrap_or_default().to_owned()
-}
-
-/// Writes what a generator of this folder prints.
+/// Writes what a script of `tests/capi` prints.
 pub fn generate(script: &str, arguments: &[PathBuf], to: &Path) {
     let mut command = Command::new("python3");
     command.arg("-B").arg(root().join("tests/capi").join(script)).args(arguments);
@@ -93,7 +57,7 @@ pub fn header(name: &str) -> PathBuf {
     root().join("include").join(name)
 }
 
-/// A compiler with warnings as errors, the headers and this folder to include from.
+/// A compiler with warnings as errors, and the headers and `tests/capi` to include from.
 pub fn compiler(name: &str) -> Command {
     let mut command = Command::new(name);
     command.args(STRICT).arg("-I").arg(root().join("include")).arg("-I").arg(root().join("bindings/cpp/include"));
@@ -113,7 +77,27 @@ pub fn build(name: &str, flags: &[&str], source: impl AsRef<OsStr>, program: &Pa
 pub fn symbols(options: &[&str], file: &Path) -> Vec<String> {
     let output = run(Command::new("nm").args(options).arg(file));
     let mut out: Vec<String> =
-        text(&output).lines().filter_map(|line| line.split(' ').nth(2).map(str::to_owned)).collect();
+        stdout(&output).lines().filter_map(|line| line.split(' ').nth(2).map(str::to_owned)).collect();
     out.sort();
     out
+}
+
+/// Builds the example plugins into `folder`, from the plugin header and nothing else.
+pub fn examples(compilers: Compilers, flags: &[&str], folder: &Path) {
+    let include = folder.join("include");
+    fs::create_dir_all(&include).unwrap();
+    fs::copy(header("walkforge_plugin.h"), include.join("walkforge_plugin.h")).unwrap();
+    for (name, file, compiler, standard) in [
+        ("momentum", "momentum.c", compilers.c, "-std=c11"),
+        ("min_variance", "min_variance.cpp", compilers.cpp, "-std=c++17"),
+        ("mlp", "mlp.c", compilers.c, "-std=c11"),
+    ] {
+        let plugin = folder.join(format!("libwalkforge_{name}.so"));
+        let mut command = Command::new(compiler);
+        command.args([standard, "-O2", "-shared", "-fPIC"]).args(STRICT).args(flags);
+        command.arg(format!("-Wl,--version-script={}", root().join("plugins/examples/plugin.map").display()));
+        command.arg("-I").arg(&include).arg(root().join("plugins/examples").join(file));
+        run(command.arg("-o").arg(&plugin).arg("-lm"));
+        assert_eq!(symbols(&["-D", "--defined-only"], &plugin), [format!("wf_plugin_init_{name}")]);
+    }
 }

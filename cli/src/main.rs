@@ -21,7 +21,8 @@ use walkforge::run::{DEFAULT_DATES, Run, RunDirectory};
 use walkforge::settings::{Choice as _, SettingValues};
 use walkforge::windows::{Span, windows};
 
-#[path = "walkforge/show.rs"]
+#[allow(unsafe_code)]
+mod built_in;
 mod show;
 
 /// Walk-forward training and validation of portfolio models, without look-ahead.
@@ -159,7 +160,9 @@ fn main() -> ExitCode {
 
 /// Where plugins are sought, and which files may be loaded.
 fn search() -> Result<PluginSearch> {
-    PluginSearch::standard().allow_by_environment()
+    let mut search = PluginSearch::standard().allow_by_environment()?;
+    built_in::add(&mut search)?;
+    Ok(search)
 }
 
 fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> Result<()> {

@@ -1,6 +1,5 @@
 //! The gates of the C ABI: what C and C++ programs see of the library, and what it stands up to. Each gate compiles the
 //! sources beside it with gcc and clang and runs them against the library that cargo built for these tests.
-#![allow(clippy::unwrap_used)]
 
 mod abuse;
 mod headers;
@@ -10,4 +9,3 @@ mod previous;
 mod sanitizers;
 mod symbols;
 mod threads;
-mod tools;

@@ -1,0 +1,85 @@
+//! Processes: the command, other programs, and a test in a process of its own.
+
+use std::any::type_name;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::{built, root};
+
+/// A program that is started in the root of the repository and finds the plugins that ship.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(root()).env("WALKFORGE_PLUGIN_PATH", built()).env_remove("WALKFORGE_PLUGIN_SHA256");
+    command
+}
+
+/// The walkforge command.
+pub fn walkforge(arguments: &[&str]) -> Command {
+    let mut command = command(env!("CARGO_BIN_EXE_walkforge"));
+    command.args(arguments);
+    command
+}
+
+/// Runs a command that must succeed.
+#[track_caller]
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("{command:?} cannot be started: {error}; `make tools` installs what the tests need")
+    });
+    assert!(output.status.success(), "{command:?}: {}\n{}\n{}", output.status, stdout(&output), stderr(&output));
+    output
+}
+
+/// Copies a program. Written by this process it could not be started while a child of another test has the file open.
+pub fn copy_program(from: &Path, to: &Path) {
+    run(Command::new("cp").args([from, to]));
+}
+
+/// Runs a command that must be refused with exit code 2 and a message that contains `expected`, and prints
+/// no result.
+#[track_caller]
+pub fn refused(command: &mut Command, expected: &str) {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{command:?}: {}", stderr(&output));
+    assert!(stderr(&output).contains(expected), "{command:?}: {}", stderr(&output));
+    assert!(output.stdout.is_empty(), "{command:?}: {}", stdout(&output));
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The last line that a program printed, where the programs of these tests put their counts.
+pub fn last_line(output: &Output) -> String {
+    stdout(output).lines().last().unwrap_or_default().to_owned()
+}
+
+/// Set in the process of a test that runs alone.
+const ALONE: &str = "WALKFORGE_TEST_ALONE";
+
+/// Lets the calling test run in a process of its own: for a test that limits its memory, replaces the panic hook or may
+/// not survive. In the test's first process this returns the command that starts the second one, after the lines
+/// `setup` of a shell; there it runs `body` and returns nothing. Call it from the test function itself.
+pub fn alone<F: FnOnce()>(setup: &str, body: F) -> Option<Command> {
+    if std::env::var_os(ALONE).is_some() {
+        body();
+        return None;
+    }
+    // The name of the closure's type is that of the test with the crate before it.
+    let path = type_name::<F>().trim_end_matches("::{{closure}}");
+    let (_, test) = path.split_once("::").unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{setup}\nexec \"$0\" --exact --nocapture {test}")]);
+    shell.arg(std::env::current_exe().unwrap()).env(ALONE, "1");
+    Some(shell)
+}
+
+/// Whether a test that ran alone passed. One that was not found has not.
+pub fn passed_alone(output: &Output) -> bool {
+    output.status.success() && stdout(output).contains("test result: ok. 1 passed")
+}
