@@ -4,16 +4,32 @@
 /*
  * walkforge: walk-forward training and validation of portfolio models, without look-ahead.
  *
- * A fallible function returns WF_OK or a WF_E_* code and takes a last `wf_error **error`, which may be null. On
- * failure it leaves every out-parameter untouched, and stores an error in `*error` that the caller frees with
- * wf_error_free. There is no last error and no state of a thread. The one list that the process keeps is that of
- * loaded plugin files, which the system's loader keeps as well: a plugin is never unloaded.
+ * Conventions
  *
- * A function that takes a const handle may be called by many threads at once; one that takes a mutable handle is
- * alone, and a second user gets WF_E_BUSY. A handle in which a call failed inside is poisoned, and can only be freed.
- * Numbers go into the caller's buffer. Text is a pointer and a length in UTF-8, not terminated, valid as long as the
- * handle it came from. Destructors accept null. Set `struct_size` of every struct to its sizeof before a call.
- * Assets are in the order of the caller's data, rows count from 0, dates are days since 1970-01-01.
+ * A function that can fail returns WF_OK or a WF_E_* code, and its last parameter is a `wf_error **error`, which may
+ * be null. On failure it leaves every out-parameter unchanged and stores an error in `*error`, which the caller frees
+ * with wf_error_free. There is no global or thread-local last error. The only global state is the list of loaded
+ * plugin files; plugins are never unloaded.
+ *
+ * Functions that take a const handle may run concurrently. Functions that take a mutable handle need exclusive access;
+ * a concurrent call returns WF_E_BUSY. If a call fails inside, its handle is poisoned: later calls return
+ * WF_E_POISONED, and it can only be freed.
+ *
+ * Arrays are copied into the caller's buffer. Text is UTF-8 with a length and without a terminator, and stays valid as
+ * long as the handle it came from. Functions that free a handle accept null. Set the `struct_size` of every struct to
+ * its sizeof before a call. Assets are in the order of the caller's data, rows count from 0, dates are days since
+ * 1970-01-01.
+ *
+ * What every function requires of its arguments
+ *
+ * - A handle is null, or this library returned it as a handle of that type and it has not been freed.
+ * - A wf_string points to `length` readable bytes, or its `data` is null.
+ * - A pointer to a struct is null or points to `struct_size` readable (for results: writable) bytes. An out-parameter
+ *   is null or writable, a buffer has `capacity` elements, and an input array has as many elements as its count says.
+ * - No other thread writes to this memory during the call.
+ *
+ * Null, misaligned pointers, handles of another type, text that is not UTF-8 and sizes that are too small are errors
+ * where the argument is required, not undefined behaviour.
  */
 
 #ifndef WALKFORGE_H
@@ -35,22 +51,22 @@
 // The experiment is JSON with the same keys.
 #define WF_JSON 1
 
-// Dated returns of named assets.
+// A panel: prices or returns by date and asset.
 typedef struct wf_panel wf_panel;
 
 // A loaded plugin.
 typedef struct wf_plugin wf_plugin;
 
-// An experiment under way.
+// A run of an experiment.
 typedef struct wf_run wf_run;
 
-// Threads, plugin folders and messages, shared by runs.
+// Threads, plugin folders and the log callback, shared by runs.
 typedef struct wf_runtime wf_runtime;
 
 // The walk-forward windows of a panel.
 typedef struct wf_windows wf_windows;
 
-// Data of the caller's, copied by `wf_panel_new`.
+// The caller's data, which `wf_panel_new` copies.
 typedef struct wf_panel_arrays {
     // Size of this struct in bytes.
     size_t struct_size;
@@ -64,154 +80,158 @@ typedef struct wf_panel_arrays {
     const int32_t *dates;
     // Asset names, unique and not empty, `[assets]`.
     const wf_string *names;
-    // Values, NaN where missing: that of a row and an asset is at `row * row_stride + asset * asset_stride`.
+    // Values, NaN if missing. The value of a row and an asset is at `row * row_stride + asset * asset_stride`.
     const double *values;
-    // Values from one row to the next; 0 for `assets`.
+    // Distance between rows, in elements; 0 for `assets`.
     size_t row_stride;
-    // Values from one asset to the next; 0 for 1. `row_stride` 1 and `asset_stride` `rows` is column by column.
+    // Distance between assets, in elements; 0 for 1. For column-major data set `row_stride` to 1 and `asset_stride` to
+    // `rows`.
     size_t asset_stride;
-    // 1 where an asset may be held after a decision at that row, else 0, laid out as `values`. Null: every asset may.
+    // 1 if the asset is in the universe at that row, so that a decision there may hold it, else 0; laid out like
+    // `values`. Null: every asset always is.
     const uint8_t *members;
-    // Rows after its last value for which an asset may still be held; 0 to hold only what has a value.
+    // Number of rows after its last value for which an asset may still be held; 0 to require a value.
     size_t stale_rows;
 } wf_panel_arrays;
 
-// How far a run is.
+// The progress of a run.
 typedef struct wf_progress {
     // Size of this struct in bytes.
     size_t struct_size;
-    // Windows that are finished for every model.
+    // Number of windows that every model has completed.
     size_t done;
-    // Windows in all.
+    // Number of windows.
     size_t windows;
-    // 1 when nothing is left to do, else 0.
+    // 1 if the run is finished, else 0.
     int32_t finished;
-    // Networks that are being trained, each on a window. The fields below tell of the one whose window comes first, and
-    // are 0 and NaN without one.
+    // Number of networks in training, one per model and window. The fields below describe the one in the first window;
+    // without one they are 0 or NaN.
     size_t training;
-    // Its window.
+    // Index of the window.
     size_t window;
-    // Its model.
+    // Index of the model.
     size_t model;
-    // Epochs that are done.
+    // Number of completed epochs.
     size_t epoch;
-    // Most epochs.
+    // Maximum number of epochs.
     size_t max_epochs;
-    // Mean loss of the batches of the last epoch; NaN before the first is done.
+    // Mean loss over the batches of the last epoch; NaN before the first is complete.
     double loss;
-    // Net Sharpe ratio of the last epoch on the validation span, a year; NaN where there is none.
+    // Annualised net Sharpe ratio on the validation span after the last epoch; NaN if undefined.
     double validation_sharpe;
-    // Learning rate of the last epoch; NaN before the first is done.
+    // Learning rate of the last epoch; NaN before the first is complete.
     double learning_rate;
-    // Seconds that this training takes at most from here; NaN where that is unknown.
+    // Upper estimate of the remaining seconds of this training; NaN if unknown.
     double seconds_left;
-    // Samples that it goes through at a time.
+    // Number of samples per micro-batch.
     size_t micro_batch;
-    // Networks (seeds) of it that are trained at a time.
+    // Number of seeds that are trained together.
     size_t stack;
-    // 1 where what could be kept for the backward pass is computed again, to save memory, else 0.
+    // 1 if activations are recomputed in the backward pass to save memory, else 0.
     int32_t recompute;
-    // Bytes that were planned for it before its first step.
+    // Bytes that were planned before the first step.
     size_t planned_bytes;
-    // Most bytes that it held so far.
+    // Largest number of bytes held so far.
     size_t measured_bytes;
 } wf_progress;
 
-// What a look-ahead audit found.
+// The result of a look-ahead audit.
 typedef struct wf_audit {
     // Size of this struct in bytes.
     size_t struct_size;
-    // Dates at which the data were cut.
+    // Number of dates after which the data were changed.
     size_t dates;
-    // Decisions that were compared.
+    // Number of decisions that were compared.
     size_t compared;
-    // 1 where a weight moved, else 0; the fields below then say which one first, and are 0 else.
+    // 1 if a weight differs, else 0. The fields below describe the first decision that differs, and are 0 without one.
     int32_t moved;
-    // The date of its decision, days since 1970-01-01.
+    // Date of the decision, as days since 1970-01-01.
     int32_t date;
-    // The row of its decision.
+    // Row of the decision.
     size_t row;
-    // The window.
+    // Index of the window.
     size_t window;
-    // The model.
+    // Index of the model.
     size_t model;
-    // The last date that was left as it was, days since 1970-01-01.
+    // The last date whose data were not changed, as days since 1970-01-01.
     int32_t changed_after;
-    // What was done: `altered`, `removed`, or `order` where the windows were walked in reverse. Valid for ever.
+    // What was done to later data: `altered`, `removed`, or `order` if the windows were run in reverse order. Valid
+    // forever.
     wf_string change;
-    // Largest |difference| of a weight; infinite where no weights came at all.
+    // Largest absolute difference of a weight; infinite if there is no decision to compare with.
     double difference;
 } wf_audit;
 
-// Buffers for the out-of-sample path of a model, one entry a row; a null buffer is left out.
+// Buffers for the out-of-sample path of a model, one element per row. Null buffers are skipped.
 typedef struct wf_path {
     // Size of this struct in bytes.
     size_t struct_size;
-    // Entries that each buffer has room for.
+    // Number of elements of each buffer.
     size_t capacity;
-    // Rows of the panel.
+    // Rows in the panel.
     size_t *rows;
-    // Returns before costs; 0.01 is one percent.
+    // Returns before costs; 0.01 is 1 %.
     double *gross;
-    // Cost charged on that row, as a share of wealth.
+    // Transaction costs as a fraction of wealth.
     double *cost;
     // Returns after costs.
     double *net;
-    // Half of the sum of |w - w before| of the trade that is first held on that row, a share of wealth; 0 without one.
+    // Turnover of the trade whose weights are first held on this row, 0 without one: half the sum of the absolute
+    // changes of weights.
     double *turnover;
 } wf_path;
 
-// Takes a message: `level` is one of `WF_LOG_*`, the text is valid during the call. Called from any thread, also from
-// several at once. It must let no exception through.
+// Receives a log message. `level` is one of `WF_LOG_*`; the text is valid during the call. May be called on any thread
+// and concurrently. Must not throw.
 typedef void (*wf_log_callback)(void *user_data, int32_t level, wf_string message);
 
-// A task of ours, to be called once with each index.
+// A task of the library, to be called once per index.
 typedef void (*wf_task)(void *task_data, size_t index);
 
-// The caller's own parallel loop: calls `task(task_data, index)` once for each index from 0 to `count` - 1, on as many
-// threads as it likes, and returns when all calls have returned. It must let no exception through.
+// A parallel loop of the caller: calls `task(task_data, index)` once for each index from 0 to `count` - 1, on any
+// threads, and returns when all calls have returned. Must not throw.
 typedef void (*wf_parallel_for)(void *user_data, size_t count, wf_task task, void *task_data);
 
-// How a runtime is made; zero for every field but the size gives the defaults.
+// Options of a runtime. All fields but `struct_size` set to zero give the defaults.
 typedef struct wf_runtime_options {
     // Size of this struct in bytes.
     size_t struct_size;
-    // Threads to compute with, at most 1024; 0 for one a core. With `parallel_for`: how many tasks it runs at once,
-    // at least 1.
+    // Number of threads to compute with, at most 1024; 0 for one per core. With `parallel_for`: the number of tasks
+    // that it runs concurrently, at least 1.
     size_t threads;
-    // Folders in which plugins are sought, `:` between them. Empty: those of `WALKFORGE_PLUGIN_PATH`, then the folder
-    // of the executable and of the library, then `../lib/walkforge/plugins` from each.
+    // Plugin folders, separated by `:`. Empty: the folders of the environment variable `WALKFORGE_PLUGIN_PATH`, then
+    // the folders of the executable and of the library, then `../lib/walkforge/plugins` relative to each.
     wf_string plugin_path;
-    // Takes messages; may be null.
+    // Receives log messages; may be null.
     wf_log_callback log;
-    // Handed to `log`.
+    // Passed to `log`.
     void *log_data;
-    // The caller's own parallel loop; null for a thread pool of the runtime.
+    // A parallel loop of the caller; null for a thread pool of the runtime.
     wf_parallel_for parallel_for;
-    // Handed to `parallel_for`.
+    // Passed to `parallel_for`.
     void *parallel_data;
-    // SHA-256 digests of the plugin files that may be loaded: 64 hexadecimal digits each, `,` between them. Empty: any.
-    // The file that was hashed is the one that is loaded. Plugins that are linked in are not asked for a digest.
+    // SHA-256 digests of the plugin files that may be loaded: 64 hexadecimal digits each, separated by `,`. Empty: any
+    // file. The file that is loaded is the one that was hashed. Plugins linked into the program need no digest.
     wf_string plugin_sha256;
 } wf_runtime_options;
 
-// One window: rows of its three spans, half-open.
+// A window: three spans of rows. Each ends before its `end` row.
 typedef struct wf_window {
     // Size of this struct in bytes.
     size_t struct_size;
-    // Its number, from 0.
+    // Index of the window, from 0.
     size_t index;
     // First row of the train span.
     size_t train_start;
-    // The row after its last.
+    // One past its last row.
     size_t train_end;
     // First row of the validation span.
     size_t validation_start;
-    // The row after its last; equal to the first where there is no validation.
+    // One past its last row; equal to `validation_start` if there is no validation span.
     size_t validation_end;
     // First row of the test span.
     size_t test_start;
-    // The row after its last.
+    // One past its last row.
     size_t test_end;
 } wf_window;
 
@@ -219,76 +239,59 @@ typedef struct wf_window {
 extern "C" {
 #endif // __cplusplus
 
-// The code of an error, one of `WF_E_*`; `WF_OK` for null.
-//
-// Contract:
-// `error` is null or an error of this library that was not freed.
+// Returns the code of an error, one of `WF_E_*`, or `WF_OK` for null.
 int32_t wf_error_code(const wf_error *error);
 
-// What went wrong, without its causes; valid until the error is freed. Empty for null.
-//
-// Contract:
-// As for `wf_error_code`.
+// Returns the message of an error without its causes, valid until the error is freed. Empty for null.
 wf_string wf_error_message(const wf_error *error);
 
-// The error that caused this one, which stays its owner: do not free it. Null where there is none.
-//
-// Contract:
-// As for `wf_error_code`.
+// Returns the error that caused this one, or null. It belongs to this error: do not free it.
 const wf_error *wf_error_cause(const wf_error *error);
 
-// Frees an error and its causes, however many; null is accepted. Texts that were read from it end with it.
-//
-// Contract:
-// `error` is null or an error that the caller owns, not used again.
+// Frees an error and all its causes; null is accepted. Messages read from it become invalid.
 void wf_error_free(wf_error *error);
 
-// A few words for a code, such as "look ahead"; empty for a number that is no code. Valid for ever.
+// Returns a short name for a code, such as "look ahead". Empty for an unknown code. Valid forever.
 wf_string wf_code_name(int32_t code);
 
-// The version of the library, such as "0.1.0"; valid for ever.
+// Returns the version of the library, such as "0.1.0". Valid forever.
 wf_string wf_version(void);
 
-// The version of the ABI that the library was built with: major × 65536 + minor. Compare with `WF_ABI_MAJOR`.
+// Returns the version of the ABI that the library was built with, as major * 65536 + minor. Compare its major number
+// with `WF_ABI_MAJOR`.
 uint32_t wf_abi_version(void);
 
-// The number of metrics, each of which `wf_run_metric` knows by its name.
+// Returns the number of metrics. `wf_run_metric` computes each of them by name.
 size_t wf_metric_count(void);
 
-// The name of a metric, such as "sharpe"; valid for ever, empty beyond the table.
+// Returns the name of a metric by index, such as "sharpe". Empty if the index is out of range. Valid forever.
 wf_string wf_metric_name(size_t metric);
 
-// The definition of a metric, in a line; valid for ever, empty beyond the table.
+// Returns the one-line definition of a metric by index. Empty if the index is out of range. Valid forever.
 wf_string wf_metric_doc(size_t metric);
 
-// Makes a panel from arrays, which are copied. The handle is the caller's, freed with `wf_panel_free`.
-// `WF_E_INVALID_DATA`, naming row or asset, for dates that do not increase, names that are empty or given twice, a price of
-// 0 or less, a return below -1, or a value that is infinite.
+// Makes a panel from arrays, which are copied. The caller frees the handle with `wf_panel_free`.
 //
-// Contract:
-// `arrays` is as large as its size says, and its arrays are as large as it says; `panel` is writable, `error` null or
-// writable.
+// Errors: `WF_E_INVALID_DATA`, naming the row or asset, for dates that do not increase, names that are empty or not
+// unique, a price of 0 or less, a return below -1, or an infinite value.
 int32_t wf_panel_new(const struct wf_panel_arrays *arrays,
                      struct wf_panel **panel,
                      wf_error **error);
 
-// Reads a panel from a file: a date column first, then one column an asset. Parquet where the name ends in `.parquet`
-// or `.pq`, else CSV with dates as YYYY-MM-DD. `kind` is `WF_PRICES` or `WF_RETURNS`. `WF_E_NOT_FOUND`, `WF_E_IO`, and
-// `WF_E_INVALID_DATA` that names the row.
+// Reads a panel from a file: Parquet if the path ends in `.parquet` or `.pq`, else CSV. The first column holds dates
+// (in CSV as YYYY-MM-DD), every other column an asset. `kind` is `WF_PRICES` or `WF_RETURNS`.
 //
-// Contract:
-// `path` is text; `panel` is writable, `error` null or writable.
+// Errors: `WF_E_NOT_FOUND`, `WF_E_IO`, or `WF_E_INVALID_DATA`, naming the row.
 int32_t wf_panel_read(wf_string path,
                       int32_t kind,
                       struct wf_panel **panel,
                       wf_error **error);
 
-// Adds a feature plane, which is copied: numbers that models may look at beside returns, such as volume, NaN where
-// missing. Strides as in `wf_panel_arrays`. Runs that were made from the panel before do not see it.
-// `WF_E_INVALID_DATA` where the name is taken or has other than letters, digits and _, or a value is infinite.
+// Adds a feature, `[rows, assets]`, which is copied: further input for models, such as volume; NaN if missing. Strides
+// are as in `wf_panel_arrays`. Existing runs made from the panel do not see it.
 //
-// Contract:
-// `panel` is one of ours; `name` is text; `values` is as large as panel and strides say; `error` is null or writable.
+// Errors: `WF_E_INVALID_DATA` if the name is taken or has characters other than letters, digits and _, or a value is
+// infinite.
 int32_t wf_panel_add_feature(struct wf_panel *panel,
                              wf_string name,
                              const double *values,
@@ -296,83 +299,60 @@ int32_t wf_panel_add_feature(struct wf_panel *panel,
                              size_t asset_stride,
                              wf_error **error);
 
-// The number of rows (dates) and of assets.
-//
-// Contract:
-// `panel` is one of ours; `rows` and `assets` are writable, `error` null or writable.
+// Gets the number of rows (dates) and of assets.
 int32_t wf_panel_shape(const struct wf_panel *panel,
                        size_t *rows,
                        size_t *assets,
                        wf_error **error);
 
-// Copies the dates, days since 1970-01-01, `[rows]`. `WF_E_BUFFER_TOO_SMALL` where `capacity` is below the number of rows.
+// Copies the dates, `[rows]`, as days since 1970-01-01.
 //
-// Contract:
-// `panel` is one of ours; `out` has room for `capacity` values; `error` is null or writable.
+// Errors: `WF_E_BUFFER_TOO_SMALL` if `capacity` is less than the number of rows.
 int32_t wf_panel_dates(const struct wf_panel *panel,
                        int32_t *out,
                        size_t capacity,
                        wf_error **error);
 
-// The name of an asset, counted from 0 in the caller's order; valid until the panel is freed.
-//
-// Contract:
-// `panel` is one of ours; `name` is writable, `error` null or writable.
+// Gets the name of an asset by its index in the caller's order. Valid until the panel is freed.
 int32_t wf_panel_asset(const struct wf_panel *panel,
                        size_t asset,
                        wf_string *name,
                        wf_error **error);
 
-// SHA-256 of the data as 64 hexadecimal digits, whatever the order of the assets; valid until the panel is
-// changed or freed.
-//
-// Contract:
-// `panel` is one of ours; `fingerprint` is writable, `error` null or writable.
+// Gets the SHA-256 of the data as 64 hexadecimal digits; it does not depend on the order of the assets. Valid until
+// the panel is changed or freed.
 int32_t wf_panel_fingerprint(const struct wf_panel *panel,
                              wf_string *fingerprint,
                              wf_error **error);
 
 // Frees a panel; null is accepted.
-//
-// Contract:
-// `panel` is null or one of ours, not used again.
 void wf_panel_free(struct wf_panel *panel);
 
-// Loads a plugin by name along the runtime's folders, by path (a name with a `/`, or with the ending `.so`), or as it was
-// registered. It is never unloaded; the handle is the caller's, freed with `wf_plugin_free`. `WF_E_NOT_FOUND` with the
-// folders that were searched; `WF_E_PLUGIN_ABI` where the file is no plugin of this ABI, or is not one of those that the
-// runtime allows.
+// Loads a plugin: a registered one by name, a file by path (`name` contains a `/` or ends in `.so`), or a file by name
+// in the runtime's plugin folders. The plugin is never unloaded; the caller frees the handle with `wf_plugin_free`.
 //
-// Contract:
-// `runtime` is one of ours; `name` is text; `plugin` is writable, `error` null or writable.
+// Errors: `WF_E_NOT_FOUND` with the folders that were searched; `WF_E_PLUGIN_ABI` if the file is not a plugin for this
+// ABI, or the runtime does not allow it.
 int32_t wf_plugin_load(const struct wf_runtime *runtime,
                        wf_string name,
                        struct wf_plugin **plugin,
                        wf_error **error);
 
-// What the plugin says of itself, as JSON: name, version, kind, settings with types, ranges and defaults. Valid until
-// the handle is freed.
-//
-// Contract:
-// `plugin` is one of ours; `description` is writable, `error` null or writable.
+// Gets the plugin's description as JSON: name, version, kind, and settings with types, ranges and defaults. Valid
+// until the handle is freed.
 int32_t wf_plugin_describe(const struct wf_plugin *plugin,
                            wf_string *description,
                            wf_error **error);
 
-// Frees the handle; the plugin's code stays loaded. Null is accepted.
-//
-// Contract:
-// `plugin` is null or one of ours, not used again.
+// Frees a plugin handle; null is accepted. The plugin's code stays loaded.
 void wf_plugin_free(struct wf_plugin *plugin);
 
-// Prepares a run: settings checked, plugins loaded, windows cut. Nothing is computed yet. `format` is `WF_TOML` or
-// `WF_JSON`; paths in the experiment are relative to `folder` (empty: the current one). With a `panel`, which is copied,
-// the experiment has no `[data]`; with null the file is read that it names. The handle is the caller's, freed with
-// `wf_run_free`; runtime and panel may be freed before it. `WF_E_INVALID_SETTING` that names the setting, and what reading
-// data and loading plugins give.
+// Makes a run: checks the settings, loads the plugins and cuts the windows, and computes nothing yet. `format` is
+// `WF_TOML` or `WF_JSON`; paths in the experiment are relative to `folder` (empty: the working directory). The data
+// come from `panel`, which is copied, or, if that is null, from the experiment's section `data`; one of the two must
+// be left out. The caller frees the handle with `wf_run_free`; runtime and panel may be freed before it.
 //
-// Contract:
-// `runtime` is one of ours; `panel` is null or one of ours; texts are text; `run` is writable, `error` null or writable.
+// Errors: `WF_E_INVALID_SETTING`, naming the setting, and the errors of `wf_panel_read` and `wf_plugin_load`.
 int32_t wf_run_new(const struct wf_runtime *runtime,
                    wf_string experiment,
                    int32_t format,
@@ -381,92 +361,64 @@ int32_t wf_run_new(const struct wf_runtime *runtime,
                    struct wf_run **run,
                    wf_error **error);
 
-// The same from an experiment file (TOML); data paths are relative to it.
-//
-// Contract:
-// As for `wf_run_new`.
+// Makes a run from an experiment file (TOML), like `wf_run_new`. Paths in the experiment are relative to the file.
 int32_t wf_run_read(const struct wf_runtime *runtime,
                     wf_string file,
                     struct wf_run **run,
                     wf_error **error);
 
-// Goes on with the next windows, one a thread, and says how far the run is; `progress` may be null. A step takes a model
-// that trains itself through a whole window, and a network through one epoch; a window counts as done once every model is
-// through it. On an error what the step had not finished is tried again by the next one. A finished run does nothing.
-// Errors name model, window and date: `WF_E_PLUGIN` for what a plugin did, `WF_E_INVALID_DATA` for data that it cannot use, `WF_E_INFEASIBLE` where
-// no portfolio keeps the constraints, `WF_E_CANCELLED` after `wf_run_cancel`.
+// Advances the run: per thread, one window of an estimator or one epoch of a network. Writes the progress to
+// `progress`, which may be null. A window is done when every model has completed it. After an error the next step
+// repeats the work that was not completed. A step of a finished run does nothing.
 //
-// Contract:
-// `run` is one of ours; `progress` is null or as large as its size says, `error` null or writable.
+// Errors, naming model, window and date: `WF_E_PLUGIN` if a plugin failed; `WF_E_INVALID_DATA` for data that a model
+// cannot use; `WF_E_INFEASIBLE` if no portfolio satisfies the constraints; `WF_E_CANCELLED` after `wf_run_cancel`.
 int32_t wf_run_step(struct wf_run *run,
                     struct wf_progress *progress,
                     wf_error **error);
 
-// How far the run is.
-//
-// Contract:
-// `run` is one of ours; `progress` is as large as its size says, `error` null or writable.
+// Gets the progress of the run.
 int32_t wf_run_progress(const struct wf_run *run, struct wf_progress *progress, wf_error **error);
 
-// Makes the step that is under way, or the next one, return `WF_E_CANCELLED`; further steps go on with the run. May be
-// called by any thread, also while another one steps.
-//
-// Contract:
-// `run` is one of ours; `error` is null or writable.
+// Cancels the current step, or the next one if there is none: it returns `WF_E_CANCELLED`. Later steps continue the
+// run. May be called on any thread, also during a step.
 int32_t wf_run_cancel(const struct wf_run *run,
                       wf_error **error);
 
 // Frees a run; null is accepted.
-//
-// Contract:
-// `run` is null or one of ours, not used again.
 void wf_run_free(struct wf_run *run);
 
-// Changes the future at up to `dates` dates (0 for as many as the command line takes) and compares every decision up
-// to each: no weight may move. The run needs no step before, and its results stay as they are. That a weight moved is
-// told in `audit`, not by the code. `wf_run_cancel` stops it.
-//
-// Contract:
-// `run` is one of ours; `audit` is as large as its size says, `error` null or writable.
+// Checks for look-ahead: changes the data after up to `dates` dates (0 for the default of the command line) and
+// compares all decisions up to each date, whose weights must not differ. A look-ahead is reported in `audit`; the
+// function still returns `WF_OK`. The run need not be stepped before, and its results stay unchanged. `wf_run_cancel`
+// cancels the audit.
 int32_t wf_run_audit(const struct wf_run *run,
                      size_t dates,
                      struct wf_audit *audit,
                      wf_error **error);
 
-// The number of models: equal weight, which is number 0, and those of the experiment in its order.
-//
-// Contract:
-// `run` is one of ours; `count` is writable, `error` null or writable.
-int32_t wf_run_model_count(const struct wf_run *run, size_t *count, wf_error **error);
+// Gets the number of models: equal weight, which has index 0, and the models of the experiment in its order.
+int32_t wf_run_model_count(const struct wf_run *run,
+                           size_t *count,
+                           wf_error **error);
 
-// The name of a model; valid until the run is freed.
-//
-// Contract:
-// `run` is one of ours; `name` is writable, `error` null or writable.
+// Gets the name of a model by index. Valid until the run is freed.
 int32_t wf_run_model_name(const struct wf_run *run,
                           size_t model,
                           wf_string *name,
                           wf_error **error);
 
-// The panel of a run, as a handle of its own that the caller frees.
-//
-// Contract:
-// `run` is one of ours; `panel` is writable, `error` null or writable.
+// Gets the panel of a run as a new handle, which the caller frees with `wf_panel_free`.
 int32_t wf_run_panel(const struct wf_run *run, struct wf_panel **panel, wf_error **error);
 
-// The windows of a run, as a handle of its own that the caller frees.
-//
-// Contract:
-// `run` is one of ours; `windows` is writable, `error` null or writable.
+// Gets the windows of a run as a new handle, which the caller frees with `wf_windows_free`.
 int32_t wf_run_windows(const struct wf_run *run, struct wf_windows **windows, wf_error **error);
 
-// The target of a model that was decided at the close of `row`, constraints applied, `[assets]` in the order of the
-// data. `due` becomes 1 where a rebalance is due there, and 0 where none is, which leaves `weights` as it was.
-// `WF_E_NOT_READY` where the window that decides at `row` is still to be computed: step the run, and ask again. Weights
-// are shares of wealth; they are held from row `row + 1 + execution_lag` on.
+// Gets the target weights, `[assets]`, that a model decided at the close of `row`, with constraints applied, as
+// fractions of wealth. They are held from row `row + 1 + execution_lag` on. `due` becomes 1 if a rebalance is due at
+// `row`, else 0; then `weights` is left unchanged.
 //
-// Contract:
-// `run` is one of ours; `weights` has room for `capacity` values; `due` is writable, `error` null or writable.
+// Errors: `WF_E_NOT_READY` if the window that decides at `row` is not computed yet: step the run and call again.
 int32_t wf_run_weights(const struct wf_run *run,
                        size_t model,
                        size_t row,
@@ -475,28 +427,23 @@ int32_t wf_run_weights(const struct wf_run *run,
                        int32_t *due,
                        wf_error **error);
 
-// The number of out-of-sample rows that are computed so far, the same for every model.
-//
-// Contract:
-// `run` is one of ours; `length` is writable, `error` null or writable.
+// Gets the number of out-of-sample rows that are computed so far; it is the same for all models.
 int32_t wf_run_path_length(const struct wf_run *run, size_t *length, wf_error **error);
 
-// Copies the out-of-sample path of a model, as far as it is computed, into the buffers of `path`.
+// Copies the out-of-sample path of a model, as far as it is computed, to the buffers of `path`.
 //
-// Contract:
-// `run` is one of ours; `path` is as large as its size says, and each buffer that is not null has room for its
-// capacity; `error` is null or writable.
+// Errors: `WF_E_BUFFER_TOO_SMALL` if `path->capacity` is less than the number of rows, `wf_run_path_length`.
 int32_t wf_run_path(const struct wf_run *run,
                     size_t model,
                     const struct wf_path *path,
                     wf_error **error);
 
-// A metric of a model's out-of-sample path, as far as it is computed, against equal weight; a date is given as days
-// since 1970-01-01. Names and definitions are those of `wf_metric_name` and `wf_metric_doc`. Undefined is NaN, and
-// `reason`, which may be null, then says why (valid for ever; else empty). `WF_E_INVALID_ARGUMENT` for another name.
+// Computes a metric of a model's out-of-sample path, as far as it is computed, with equal weight as the benchmark.
+// Names and definitions are those of `wf_metric_name` and `wf_metric_doc`; dates are days since 1970-01-01. If the
+// metric is undefined, `value` is NaN and `reason`, which may be null, says why; else `reason` is empty. Reasons are
+// valid forever.
 //
-// Contract:
-// `run` is one of ours; `name` is text; `value` is writable, `reason` and `error` null or writable.
+// Errors: `WF_E_INVALID_ARGUMENT` for an unknown name.
 int32_t wf_run_metric(const struct wf_run *run,
                       size_t model,
                       wf_string name,
@@ -504,35 +451,28 @@ int32_t wf_run_metric(const struct wf_run *run,
                       wf_string *reason,
                       wf_error **error);
 
-// Writes the run directory of a finished run: `weights.csv`, `returns.csv`, `report.html` and `run.json`.
-// `WF_E_NOT_READY` where windows are still to be computed; `WF_E_EXISTS` where `folder` holds something else; a folder
-// that holds this run already is left as it is. `WF_E_IO` where the system refuses to write; what is there then does not
-// look like a finished run.
+// Writes the run directory of a finished run: `weights.csv`, `returns.csv`, `report.html` and `run.json`. A directory
+// that already holds this run is left unchanged.
 //
-// Contract:
-// `run` is one of ours; `folder` is text; `error` is null or writable.
+// Errors: `WF_E_NOT_READY` if the run is not finished; `WF_E_EXISTS` if `folder` holds anything else; `WF_E_IO` if a
+// file cannot be written, in which case the directory is not recognised as a finished run.
 int32_t wf_run_save(const struct wf_run *run,
                     wf_string folder,
                     wf_error **error);
 
-// Makes a runtime; `options` may be null for the defaults. Its threads start here. The caller owns it and frees it with
-// `wf_runtime_free`. `WF_E_IO` where threads cannot be started; `WF_E_INVALID_SETTING` where `plugin_sha256` is no list of
-// digests.
+// Makes a runtime and starts its threads; `options` may be null for the defaults. The callbacks and their data must
+// stay valid as long as the runtime and its runs. The caller frees the handle with `wf_runtime_free`.
 //
-// Contract:
-// `options` is null or as large as its size says, its functions may be called from any thread as long as the runtime
-// and its runs live; `runtime` and `error` are writable, `error` may be null.
+// Errors: `WF_E_IO` if threads cannot be started; `WF_E_INVALID_SETTING` if `plugin_sha256` is not a list of digests.
 int32_t wf_runtime_new(const struct wf_runtime_options *options,
                        struct wf_runtime **runtime,
                        wf_error **error);
 
-// Registers a plugin that is linked into the program, so that experiments of runs made from now on can name it. It comes
-// before any file of that name. `WF_E_INVALID_ARGUMENT` where the name is empty, looks like a path or is taken;
-// `WF_E_PLUGIN_ABI` where the plugin cannot be used.
+// Registers a plugin that is linked into the program, by its init function, for experiments of later runs. It takes
+// precedence over files of that name.
 //
-// Contract:
-// `runtime` is one of ours; `init` is the init function of a plugin and lives as long as the process; `name` is text;
-// `error` is null or writable.
+// Errors: `WF_E_INVALID_ARGUMENT` if the name is empty, looks like a path or is taken; `WF_E_PLUGIN_ABI` if the plugin
+// cannot be used.
 int32_t wf_runtime_register(struct wf_runtime *runtime,
                             wf_string name,
                             int32_t (*init)(const wf_host *host,
@@ -540,43 +480,32 @@ int32_t wf_runtime_register(struct wf_runtime *runtime,
                                             wf_error **error),
                             wf_error **error);
 
-// Frees a runtime; null is accepted. Runs made from it keep what they need, its threads among that; the data of its
-// callbacks must live until the last of them is freed.
-//
-// Contract:
-// `runtime` is null or one of ours, not used again.
+// Frees a runtime; null is accepted. Runs made from it keep its threads and callbacks, so the data of the callbacks
+// must stay valid until the last of these runs is freed.
 void wf_runtime_free(struct wf_runtime *runtime);
 
-// Cuts windows. `experiment` is TOML, of which `[windows]` is read; empty for 36 months of training, 12 of validation,
-// 12 of test and a step of 12. The handle is the caller's and does not need the panel any more. `WF_E_INVALID_SETTING`
-// where the experiment cannot be used, or where the panel is too short for one window.
+// Cuts a panel into windows. `experiment` is TOML, of which only `[windows]` is used; empty for the defaults: 36
+// months of training, 12 of validation, 12 of test, in steps of 12. The caller frees the handle, which does not depend
+// on the panel, with `wf_windows_free`.
 //
-// Contract:
-// `panel` is one of ours; `experiment` is text; `windows` is writable, `error` null or writable.
+// Errors: `WF_E_INVALID_SETTING` if the experiment is invalid or the panel is too short for one window.
 int32_t wf_windows_new(const struct wf_panel *panel,
                        wf_string experiment,
                        struct wf_windows **windows,
                        wf_error **error);
 
-// The number of windows.
-//
-// Contract:
-// `windows` is one of ours; `count` is writable, `error` null or writable.
+// Gets the number of windows.
 int32_t wf_windows_count(const struct wf_windows *windows, size_t *count, wf_error **error);
 
-// One window, by its number from 0. Set `struct_size` before the call. `WF_E_INVALID_ARGUMENT` beyond the last one.
+// Gets a window by index. Set `window->struct_size` before the call.
 //
-// Contract:
-// `windows` is one of ours; `window` is as large as its size says, `error` null or writable.
+// Errors: `WF_E_INVALID_ARGUMENT` if the index is out of range.
 int32_t wf_windows_get(const struct wf_windows *windows,
                        size_t index,
                        struct wf_window *window,
                        wf_error **error);
 
 // Frees windows; null is accepted.
-//
-// Contract:
-// `windows` is null or one of ours, not used again.
 void wf_windows_free(struct wf_windows *windows);
 
 #ifdef __cplusplus

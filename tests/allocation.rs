@@ -1,4 +1,4 @@
-//! A prediction takes no memory after the first one.
+//! Predictions allocate no memory after the first.
 #![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -10,22 +10,22 @@ use walkforge::program::{Builder, MicroBatch, Precision, Program, Purpose, Repli
 use walkforge::random::Random;
 
 thread_local! {
-    static TAKEN: Cell<usize> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The system's memory, with a count of how often this thread takes some.
+/// The system allocator, which counts the allocations of each thread.
 struct Counting;
 
-// SAFETY: all is passed on to the system's allocator.
+// SAFETY: all calls are passed on to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        TAKEN.with(|taken| taken.set(taken.get() + 1));
-        // SAFETY: as the caller promised.
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the contract of this function is that of the system allocator.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised.
+        // SAFETY: the contract of this function is that of the system allocator.
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -36,7 +36,7 @@ static ALLOCATOR: Counting = Counting;
 const STEPS: usize = 20;
 const ASSETS: usize = 6;
 
-/// Two layers over all assets, with what stands around them in networks.
+/// Two LSTM layers over all assets, with the ops that usually surround them.
 fn joint() -> Program {
     let mut builder = Builder::new();
     let (x, mask) = (builder.input("x", &[STEPS, ASSETS]).unwrap(), builder.input("mask", &[ASSETS]).unwrap());
@@ -51,7 +51,7 @@ fn joint() -> Program {
     builder.finish(weights).unwrap()
 }
 
-/// A sequence an asset.
+/// One sequence per asset.
 fn per_asset() -> Program {
     let mut builder = Builder::new();
     let (x, mask) = (builder.input("x", &[STEPS, 2]).unwrap(), builder.input("mask", &[2]).unwrap());
@@ -67,7 +67,7 @@ fn per_asset() -> Program {
 }
 
 #[test]
-fn predictions_take_no_memory_after_the_first() {
+fn predictions_allocate_nothing_after_the_first() {
     for (name, program) in [("joint", joint as fn() -> Program), ("per asset", per_asset)] {
         for precision in [Precision::Fp32, Precision::Fp16] {
             let program = Arc::new(program().with_precision(precision));
@@ -79,26 +79,26 @@ fn predictions_take_no_memory_after_the_first() {
             let packed = program.pack(&parameters);
             let step = MicroBatch { size: 1, offset: 0, training: false, step: 0 };
             let random = Random::new(1, 0, 0);
-            let mut taken = [0; 5];
+            let mut allocations = [0; 5];
             let mut sum = 0.0;
-            for (call, taken) in taken.iter_mut().enumerate() {
-                let before = TAKEN.get();
-                for (place, number) in replica.input(0, 1).iter_mut().enumerate() {
-                    *number = random.uniform((1000 * call + place) as u64) - 0.5;
+            for (call, allocations) in allocations.iter_mut().enumerate() {
+                let before = ALLOCATIONS.get();
+                for (index, value) in replica.input(0, 1).iter_mut().enumerate() {
+                    *value = random.uniform((1000 * call + index) as u64) - 0.5;
                 }
                 replica.input(1, 1).fill(1.0);
                 sum += replica.predict(&parameters, &packed, step).iter().sum::<f32>();
-                *taken = TAKEN.get() - before;
+                *allocations = ALLOCATIONS.get() - before;
             }
             assert!((sum - 5.0).abs() < 1e-4, "{name}: {sum}");
-            assert_eq!(taken[1..], [0; 4], "{name}, {precision:?}");
+            assert_eq!(allocations[1..], [0; 4], "{name}, {precision:?}");
         }
     }
 }
 
 #[test]
-fn what_is_taken_is_counted() {
-    let before = TAKEN.get();
+fn allocations_are_counted() {
+    let before = ALLOCATIONS.get();
     std::hint::black_box(vec![0_u8; 100]);
-    assert!(TAKEN.get() > before);
+    assert!(ALLOCATIONS.get() > before);
 }

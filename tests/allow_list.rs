@@ -1,5 +1,5 @@
-//! The allow-list of plugin files: what is not on it is refused before any of its code runs, in Rust and on
-//! the command line; what is linked in is not asked; and a run tells what it was made with.
+//! The allow-list of plugin files: other files are refused before any of their code runs, in Rust and on the command
+//! line; plugins linked into the program need no digest; and a run records the digests of its plugins.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,13 +12,13 @@ use walkforge::plugin::PluginSearch;
 use crate::common::process::{self, stderr};
 use crate::common::{hrp, library};
 
-/// The digest as another program has it.
+/// The digest as another program computes it.
 fn digest(file: &Path) -> String {
     let output = Command::new("sha256sum").arg(file).output().unwrap();
     String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
 }
 
-/// A folder with a copy of the HRP plugin and one that was changed by a byte at its end.
+/// A folder with a copy of the HRP plugin, and a copy with one more byte.
 fn copies() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("changed")).unwrap();
@@ -32,7 +32,7 @@ fn copies() -> (tempfile::TempDir, PathBuf, PathBuf) {
 }
 
 #[test]
-fn what_is_not_on_the_list_is_refused_with_its_digest() {
+fn a_file_that_is_not_on_the_list_is_refused_with_its_digest() {
     let (folder, honest, changed) = copies();
     let other = "00".repeat(32);
     let list = format!("{}, {other}", digest(&honest).to_ascii_uppercase());
@@ -46,7 +46,7 @@ fn what_is_not_on_the_list_is_refused_with_its_digest() {
         digest(&changed)
     );
     assert_eq!((error.code(), error.to_string()), (Code::PluginAbi, expected));
-    // Swapped after it was loaded and allowed: the new file is judged by itself.
+    // A file that replaces a loaded and allowed one is checked too.
     std::fs::rename(&changed, &honest).unwrap();
     assert!(search.load("hrp").err().unwrap().to_string().contains("may not be loaded"));
     assert!(PluginSearch::folders(vec![folder.path().to_owned()]).load("hrp").is_ok());
@@ -66,12 +66,12 @@ fn none_of_the_code_of_a_refused_file_runs() {
     assert!(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&file).arg(&source).status().unwrap().success());
     let search = PluginSearch::folders(vec![folder.path().to_owned()]);
     assert!(search.clone().allow_only(&"11".repeat(32)).unwrap().load("mark").is_err() && !mark.exists());
-    // The test can fail: without a list the code runs.
+    // Without a list the code runs, so this test can fail.
     assert!(search.load("mark").is_err() && mark.exists());
 }
 
 #[test]
-fn what_is_linked_in_needs_no_digest() {
+fn a_plugin_linked_into_the_program_needs_no_digest() {
     let mut search = PluginSearch::folders(Vec::new()).allow_only(&"22".repeat(32)).unwrap();
     search.add("linked", hrp()).unwrap();
     assert_eq!(search.load("linked").unwrap().sha256(), None);
@@ -87,7 +87,7 @@ fn walkforge(folder: &Path, list: Option<&str>, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_command_line_takes_the_list_from_the_environment_and_a_run_tells_the_digest() {
+fn the_command_takes_the_list_from_the_environment_and_a_run_records_the_digest() {
     let (folder, honest, changed) = copies();
     let out = folder.path().join("out");
     let arguments = ["run", "examples/experiments/hrp.toml", "--out", out.to_str().unwrap()];
@@ -105,9 +105,9 @@ fn the_command_line_takes_the_list_from_the_environment_and_a_run_tells_the_dige
         serde_json::from_str::<Json>(&text).unwrap()["models"].clone()
     };
     assert!(walkforge(folder.path(), Some(&digest(&honest)), &arguments).status.success());
-    let told = models(&out);
-    assert_eq!((&told[0]["sha256"], &told[1]["sha256"]), (&Json::Null, &digest(&honest).into()));
-    // Of the same version, but another file: not the same run.
+    let models = models(&out);
+    assert_eq!((&models[0]["sha256"], &models[1]["sha256"]), (&Json::Null, &digest(&honest).into()));
+    // Another file of the same version makes another run.
     std::fs::rename(&changed, &honest).unwrap();
     let output = walkforge(folder.path(), None, &arguments);
     assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -7,7 +7,7 @@ use crate::common::library;
 use crate::common::process::{stdout, walkforge};
 
 #[test]
-fn our_own_plugins_pass() {
+fn the_plugins_of_this_repository_pass() {
     let scratch = tempfile::tempdir().unwrap();
     examples(COMPILERS[0], &[], scratch.path());
     let example = |name: &str| scratch.path().join(format!("libwalkforge_{name}.so"));

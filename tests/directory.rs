@@ -1,5 +1,6 @@
-//! The run directory: killed at any moment it can be completed and then equals an uninterrupted one, two processes never
-//! share it, a failed write leaves no half file, and what it cannot take is refused before anything is computed.
+//! The run directory: a run killed at any time can be completed and then equals an uninterrupted one, two processes
+//! never share a directory, a failed write leaves no partial file, and an unusable directory is refused before
+//! computing.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -17,7 +18,7 @@ use crate::common::{finish, prices, search};
 const EXPERIMENT: &str = "examples/experiments/hrp.toml";
 const FILES: [&str; 4] = ["report.html", "returns.csv", "run.json", "weights.csv"];
 
-/// `walkforge run` into `out`, one thread, with settings changed.
+/// `walkforge run` into `out` with one thread and changed settings.
 fn run(out: &Path, set: &[&str]) -> Command {
     let mut command = walkforge(&["run", EXPERIMENT, "--out", out.to_str().unwrap(), "--set", "threads=1"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -42,7 +43,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// All files of a finished directory, less what `machine` says.
+/// All files of a finished directory, without the section `machine`.
 fn content(folder: &Path) -> Vec<String> {
     assert_eq!(names(folder), FILES);
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
@@ -57,9 +58,8 @@ fn content(folder: &Path) -> Vec<String> {
 /// Starts a run and waits until it has claimed its directory.
 fn started(out: &Path, set: &[&str]) -> Child {
     let mut command = run(out, set);
-    // A shell that starts a job in the background makes it ignore SIGINT, and whoever runs these tests may be such a
-    // job; the program is then to be as it is in a terminal.
-    // SAFETY: signal() may be called between fork and exec.
+    // A shell makes background jobs ignore SIGINT, and these tests may run in such a job; the program shall behave as
+    // in a terminal. SAFETY: signal() is async-signal-safe, as functions between fork and exec must be.
     unsafe {
         command.pre_exec(|| {
             libc::signal(libc::SIGINT, libc::SIG_DFL);
@@ -81,7 +81,7 @@ fn a_run_that_was_killed_is_completed_and_equals_one_that_was_not() {
     let (whole, cut) = (scratch.path().join("whole"), scratch.path().join("cut"));
     let set = ["windows.step_months=1"];
     good(&mut run(&whole, &set));
-    // Ctrl-C, then the death that nobody can catch, each in the middle of the walk.
+    // Ctrl-C, then the signal that cannot be caught, each in the middle of the run.
     for signal in ["INT", "KILL"] {
         let mut child = started(&cut, &set);
         std::thread::sleep(Duration::from_millis(10));
@@ -89,10 +89,10 @@ fn a_run_that_was_killed_is_completed_and_equals_one_that_was_not() {
         assert_eq!(child.wait().unwrap().code(), None, "ended before it was killed");
         assert_eq!(names(&cut), [".lock"]);
     }
-    let said = good(&mut run(&cut, &set));
-    assert!(said.contains("net Sharpe") && said.contains("report.html"), "{said}");
+    let messages = good(&mut run(&cut, &set));
+    assert!(messages.contains("net Sharpe") && messages.contains("report.html"), "{messages}");
     assert!(content(&cut) == content(&whole));
-    // Killed while it wrote: some files whole, one half under its temporary name.
+    // Killed while writing: some files are complete, one is partial under its temporary name.
     std::fs::remove_file(cut.join("run.json")).unwrap();
     std::fs::remove_file(cut.join("report.html")).unwrap();
     std::fs::write(cut.join("report.html.partial"), "<!doctype html>").unwrap();
@@ -115,18 +115,18 @@ fn two_processes_never_share_a_directory() {
 }
 
 #[test]
-fn what_a_directory_cannot_take_is_refused_before_anything_is_computed() {
+fn an_unusable_directory_is_refused_before_anything_is_computed() {
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("run");
-    // Bounds that no decision can meet end a run as soon as it computes.
+    // With bounds that no decision can meet a run fails as soon as it computes.
     let impossible = "portfolio.max_weight=0.01";
     refused(&mut run(&out, &[impossible]), "cannot add up to 1");
     assert!(!out.exists());
     good(&mut run(&out, &[]));
     let before = std::fs::read(out.join("run.json")).unwrap();
     refused(&mut run(&out, &[impossible]), "holds another run (run.json differs in settings)");
-    let said = good(&mut run(&out, &[]));
-    assert!(said.contains("holds this run already, finished; nothing was computed or changed"), "{said}");
+    let messages = good(&mut run(&out, &[]));
+    assert!(messages.contains("already holds this run; nothing was computed or changed"), "{messages}");
     assert_eq!(std::fs::read(out.join("run.json")).unwrap(), before);
     assert_eq!(names(&out), FILES);
     let foreign = scratch.path().join("foreign");
@@ -140,10 +140,10 @@ fn what_a_directory_cannot_take_is_refused_before_anything_is_computed() {
 }
 
 #[test]
-fn where_writing_fails_the_file_is_named_and_no_half_file_stays() {
+fn a_failed_write_names_the_file_and_leaves_no_partial_file() {
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("run");
-    // A limit of 1 MiB a file, as a full disk would be: weights.csv fits, returns.csv does not.
+    // A limit of 1 MiB per file, like a full disk: weights.csv fits, returns.csv does not.
     let limited = |blocks: usize| {
         let mut limited = process::command("sh");
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" run {EXPERIMENT} --out \"$1\"");
@@ -159,7 +159,7 @@ fn where_writing_fails_the_file_is_named_and_no_half_file_stays() {
 }
 
 #[test]
-fn a_run_that_is_not_stepped_to_its_end_is_not_written() {
+fn an_unfinished_run_is_not_written() {
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("run");
     let text = format!("[data]\nprices = \"{}\"\n", prices().display());

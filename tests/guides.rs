@@ -1,4 +1,4 @@
-//! The guides keep their word: every block of code in them is compiled with warnings as errors, whole programs are run, whole
+//! The code in the guides works: every block is compiled with warnings as errors, complete programs are run, complete
 //! plugins pass `walkforge plugin check` and agree with each other, and every check is explained.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ const EMBEDDING_GUIDE: &str = "docs/embedding-guide.md";
 /// A fenced block of a guide.
 struct Block {
     language: String,
-    /// The name of the file that it is the whole of; none for a fragment.
+    /// The file name of a complete file; none for a fragment.
     file: Option<String>,
     line: usize,
     text: String,
@@ -32,7 +32,7 @@ fn blocks(guide: &str) -> Vec<Block> {
     let text = read(guide);
     let mut out = Vec::new();
     let mut open: Option<Block> = None;
-    for (place, line) in text.lines().enumerate() {
+    for (index, line) in text.lines().enumerate() {
         match (&mut open, line.strip_prefix("```")) {
             (Some(block), None) => block.text.extend([line, "\n"]),
             (Some(_), Some(_)) => out.extend(open.take()),
@@ -40,7 +40,7 @@ fn blocks(guide: &str) -> Vec<Block> {
                 let mut words = info.split(' ');
                 let language = words.next().unwrap_or_default().to_owned();
                 let file = words.next().map(|word| word.strip_prefix("file=").unwrap().to_owned());
-                open = Some(Block { language, file, line: place + 1, text: String::new() });
+                open = Some(Block { language, file, line: index + 1, text: String::new() });
             }
             (None, None) => (),
         }
@@ -56,7 +56,7 @@ fn compiler(language: &str) -> Command {
     command
 }
 
-/// What stands around the fragments of a guide in a language: before all of them, and the head and tail of each.
+/// The code around the fragments of a guide in a language: before all of them, and the head and tail of each.
 fn around(guide: &str, language: &str) -> (&'static str, &'static str, &'static str) {
     match (guide, language) {
         (PLUGIN_GUIDE, "c") => (
@@ -102,7 +102,7 @@ fn every_fragment_compiles() {
             let (before, head, tail) = around(guide, &block.language);
             let source = sources.entry(block.language.clone()).or_insert_with(|| before.to_owned());
             let Block { line, text, .. } = block;
-            // A line directive, so that what the compiler says points into the guide.
+            // A line directive, so that messages of the compiler point into the guide.
             let name = format!("fragment_{line}");
             let parameters = head.split(") {").next().unwrap();
             let _ = write!(
@@ -141,7 +141,7 @@ fn every_program_of_the_embedding_guide_runs() {
     assert!(said["throwing.cpp"].contains("cannot read no such file.csv"), "{said:?}");
 }
 
-/// Builds the models of the plugin guide; gives the folder they are in, and their names.
+/// Builds the models of the plugin guide; returns their folder and names.
 fn models() -> (PathBuf, [&'static str; 3]) {
     let folder = folder("guides/plugins");
     let crate_folder = folder.join("rust");
@@ -160,7 +160,7 @@ fn models() -> (PathBuf, [&'static str; 3]) {
                 run(command.arg("-o").arg(folder.join(format!("libwalkforge_{name}.so"))).arg("-lm"));
             }
             (_, Some(file)) => {
-                // Here the SDK is where this repository is, and the crate is a workspace of its own.
+                // Here the SDK is in this repository, and the crate is a workspace of its own.
                 let sdk = root().join("plugins/sdk");
                 let text = text.replace("../walkforge/plugins/sdk", sdk.to_str().unwrap());
                 let text = if file == "Cargo.toml" { format!("{text}\n[workspace]\n") } else { text };
@@ -184,7 +184,7 @@ fn the_three_models_of_the_plugin_guide_pass_every_check_and_agree() {
         let plugin = folder.join(format!("libwalkforge_{name}.so"));
         let output = run(walkforge(&["plugin", "check"]).arg(plugin));
         let report = stdout(&output);
-        // They are no networks.
+        // They are not networks.
         let of_networks = ["program,", "gradient,", "compute,"];
         let skipped = report.lines().filter(|line| line.contains(",skipped,"));
         let skipped: Vec<&str> =
@@ -203,21 +203,21 @@ fn the_three_models_of_the_plugin_guide_pass_every_check_and_agree() {
 }
 
 #[test]
-fn every_op_stands_in_the_table_with_attributes_that_can_be_read() {
+fn every_op_is_in_the_table_with_valid_attributes() {
     let text = read(PLUGIN_GUIDE);
     let (_, table) = text.split_once("| op | operands | attributes | result |\n").unwrap();
     let code = |cell: &str| cell.trim().trim_matches('`').to_owned();
-    let mut told = Vec::new();
+    let mut documented = Vec::new();
     for line in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
         let cells: Vec<&str> = line.split('|').collect();
         let (name, attributes) = (code(cells[1]), code(cells[3]));
         let op = walkforge::ops::from_name(&name, &attributes).unwrap_or_else(|error| panic!("op '{name}' {error}"));
-        // Written out the attributes are the same, but for how a number is put, so none is missing.
+        // No attribute is missing; values may be formatted in another way.
         assert_eq!(op.attributes().matches('=').count(), attributes.matches('=').count(), "{name}");
-        told.push(name);
+        documented.push(name);
     }
-    told.sort();
-    assert_eq!(told, walkforge::ops::NAMES);
+    documented.sort();
+    assert_eq!(documented, walkforge::ops::NAMES);
 }
 
 #[test]

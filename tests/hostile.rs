@@ -1,9 +1,10 @@
-//! Hostile input: a million damaged CSV, TOML, JSON and Parquet inputs end in a panel, settings or an error that says
-//! where the fault is; never in a panic, a hang or more memory than a good file of that size could need.
+//! Hostile input: a million damaged CSV, TOML, JSON and Parquet inputs give a panel, settings or an error that locates
+//! the fault; never a panic, a hang or more memory than a good file of that size could need.
 //!
-//! The inputs are read by a process of its own under `ulimit -v`, so that an overflowing stack or a refused allocation
-//! ends it and not the tests. `HOSTILE_INPUTS` says how many inputs (`make hostile`: a million), `HOSTILE_FROM` which is
-//! the first, `HOSTILE_SEED` of which sequence: an input that failed is made again from the numbers printed.
+//! The inputs are read in a process of its own under `ulimit -v`, so that a stack overflow or a failed allocation ends
+//! that process and not the tests. `HOSTILE_INPUTS` is the number of inputs (`make hostile`: a million), `HOSTILE_FROM`
+//! the index of the first, `HOSTILE_SEED` the seed of the sequence: with them an input that failed is generated a
+//! second time.
 
 mod damage;
 mod feed;
@@ -23,9 +24,9 @@ use crate::common::process::{alone, passed_alone, stderr, stdout};
 use crate::common::root;
 
 const SHARE: u64 = 60_000;
-/// Address space of the process that reads, in KiB.
+/// Address space of the process that reads the inputs, in KiB.
 const MEMORY: u64 = 3 << 20;
-/// An input that takes longer is a hang; on a loaded machine a good one takes milliseconds.
+/// An input that takes longer counts as a hang; even on a loaded machine a good one takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const MEMBERSHIP: &str = "ticker,start,end,index_name\nAAA,2020-01-02,2020-01-06,X\nBBB,2020-01-02,2020-01-02,X\n\
@@ -49,7 +50,7 @@ const OVERRIDES: [&str; 6] = [
     "models=[{name = \"hrp\"}]",
 ];
 
-/// What an input is, and its share of 20.
+/// The kinds of inputs, and of 20 inputs how many are of each.
 const KINDS: [(&str, usize); 8] = [
     ("prices", 4),
     ("returns", 1),
@@ -81,9 +82,10 @@ impl Reader {
         }
     }
 
-    /// Makes input `number` and has it read; the input is left in the folder as `input` with the ending of its kind.
-    fn read(&self, seed: u64, number: u64) -> (&'static str, Outcome) {
-        let mut draws = Draws::new(seed, number);
+    /// Generates the input with this index and reads it. It stays in the folder as `input` with the extension of its
+    /// kind.
+    fn read(&self, seed: u64, index: u64) -> (&'static str, Outcome) {
+        let mut draws = Draws::new(seed, index);
         let mut ticket = draws.below(20);
         let kind = KINDS
             .iter()
@@ -102,7 +104,7 @@ impl Reader {
             "json" => texts[4],
             "set" => draws.of(&OVERRIDES).as_bytes(),
             _ => {
-                // Mostly one of those that are good.
+                // Mostly one of the valid files.
                 let count = if draws.below(4) > 0 { 3 } else { self.parquet.len() };
                 &self.parquet[draws.below(count)]
             }
@@ -131,7 +133,7 @@ impl Reader {
             "prices" | "parquet" => feed::values(PanelKind::Prices, &path),
             "membership" => feed::membership(&path, &self.panel),
             "feature" => feed::feature("volume", &path, &self.panel),
-            // A file that is no UTF-8 is refused by the read that comes before.
+            // A file that is not UTF-8 is already refused when it is read.
             "toml" => feed::experiment(&String::from_utf8_lossy(bytes), &[], &self.panel),
             "json" => feed::experiment_json(bytes, &self.panel),
             _ => feed::experiment(TOML, &[String::from_utf8_lossy(bytes).into_owned()], &self.panel),
@@ -139,17 +141,17 @@ impl Reader {
     }
 }
 
-fn number_in(variable: &str, default: u64) -> u64 {
+fn integer_in(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().expect(variable))
 }
 
-/// Runs `body` as the calling test in a process of its own, with its memory limited; gives what it printed, or nothing in
-/// that process itself.
-fn limited<F: FnOnce(&Reader)>(body: F) -> Option<String> {
-    let mut command = alone(&format!("ulimit -v {MEMORY} || exit 1"), || {
+/// Runs `body` as `test` in a process of its own with limited memory, and returns what it printed; in that process
+/// returns nothing.
+fn limited(test: &str, body: impl FnOnce(&Reader)) -> Option<String> {
+    let mut command = alone(test, &format!("ulimit -v {MEMORY} || exit 1"), || {
         body(&Reader::new(Path::new(&std::env::var_os("HOSTILE_FOLDER").expect("HOSTILE_FOLDER"))));
     })?;
-    // In memory where there is such a place: a million files are written.
+    // In memory if possible: a million files are written.
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
     let output = command.env("HOSTILE_FOLDER", folder.path()).output().unwrap();
@@ -163,45 +165,46 @@ fn limited<F: FnOnce(&Reader)>(body: F) -> Option<String> {
 
 #[test]
 fn damaged_inputs_are_read_or_refused_and_nothing_else() {
-    let printed = limited(read_the_damaged_inputs);
+    let test = "hostile::damaged_inputs_are_read_or_refused_and_nothing_else";
+    let printed = limited(test, read_the_damaged_inputs);
     assert!(printed.is_none_or(|printed| printed.contains("0 crashes")));
 }
 
 #[test]
-fn what_once_failed_is_refused() {
-    limited(read_what_once_failed);
+fn inputs_that_once_failed_are_refused() {
+    limited("hostile::inputs_that_once_failed_are_refused", read_inputs_that_once_failed);
 }
 
 fn read_the_damaged_inputs(reader: &Reader) {
-    let (count, from) = (number_in("HOSTILE_INPUTS", SHARE), number_in("HOSTILE_FROM", 0));
-    let seed = number_in("HOSTILE_SEED", 1);
+    let (count, from) = (integer_in("HOSTILE_INPUTS", SHARE), integer_in("HOSTILE_FROM", 0));
+    let seed = integer_in("HOSTILE_SEED", 1);
     let now = Arc::new(AtomicU64::new(from));
     watch(&now);
-    // The reader of Parquet files may panic on damage inside; that is caught, and not worth a line each.
+    // The Parquet reader may panic on damaged files. That is caught; do not print each panic.
     std::panic::set_hook(Box::new(|_| ()));
     let mut counts: BTreeMap<(&str, Outcome), u64> = BTreeMap::new();
     let (mut crashes, mut slowest) = (Vec::new(), (Duration::ZERO, 0));
     let started = Instant::now();
-    for number in from..from + count {
-        now.store(number, Ordering::Relaxed);
+    for index in from..from + count {
+        now.store(index, Ordering::Relaxed);
         let began = Instant::now();
-        match catch_unwind(AssertUnwindSafe(|| reader.read(seed, number))) {
+        match catch_unwind(AssertUnwindSafe(|| reader.read(seed, index))) {
             Ok(read) => *counts.entry(read).or_default() += 1,
             Err(reason) => {
                 let reason = reason.downcast_ref::<String>().cloned().unwrap_or_default();
-                crashes.push(format!("input {number} of seed {seed}: {reason:.600}"));
+                crashes.push(format!("input {index} of seed {seed}: {reason:.600}"));
             }
         }
-        slowest = slowest.max((began.elapsed(), number));
+        slowest = slowest.max((began.elapsed(), index));
     }
     for (kind, _) in KINDS {
         let of = |outcome| counts.get(&(kind, outcome)).copied().unwrap_or(0);
         let (read, refused, not_ours) = (of(Outcome::Read), of(Outcome::Refused), of(Outcome::NotOurs));
-        println!("{kind}: {} inputs, {read} read, {refused} refused, {not_ours} no JSON", read + refused + not_ours);
+        println!("{kind}: {} inputs, {read} read, {refused} refused, {not_ours} not JSON", read + refused + not_ours);
         assert!(count < 5_000 || (read > 0 && refused > 0), "{kind}: the damage is too weak or too strong");
     }
-    let (time, number) = slowest;
-    println!("slowest: {time:?}, input {number}; {count} inputs of seed {seed} in {:?}", started.elapsed());
+    let (time, index) = slowest;
+    println!("slowest: {time:?}, input {index}; {count} inputs of seed {seed} in {:?}", started.elapsed());
     for crash in crashes.iter().take(10) {
         println!("{crash}");
     }
@@ -209,7 +212,7 @@ fn read_the_damaged_inputs(reader: &Reader) {
     assert!(crashes.is_empty(), "{}", crashes[0]);
 }
 
-/// Ends the process where an input takes too long.
+/// Ends the process if an input takes too long.
 fn watch(now: &Arc<AtomicU64>) {
     let now = Arc::clone(now);
     std::thread::spawn(move || {
@@ -224,7 +227,7 @@ fn watch(now: &Arc<AtomicU64>) {
     });
 }
 
-/// A file that reads well, and then claims 2^40 rows, or too few, where its footer counts them.
+/// A valid file whose footer is changed to claim 2^40 rows, or too few.
 #[test]
 #[cfg(feature = "parquet")]
 fn a_file_that_claims_too_many_rows_is_refused() {
@@ -233,34 +236,35 @@ fn a_file_that_claims_too_many_rows_is_refused() {
     let good = std::fs::read(root().join("tests/golden/panel_text.parquet")).unwrap();
     let footer = damage::footer(&good);
     let mut refused = 0;
-    let mut places = Vec::new();
+    let mut messages = Vec::new();
     for claim in [1 << 40, 1 << 33, 1 << 24, 1 << 62, 2] {
-        // Four rows are written as an i64 (6) a field on (1), zigzag: of the file, of each chunk and of the row group.
-        for place in (footer..good.len() - 9).filter(|&place| good[place..place + 2] == [0x16, 8]) {
+        // Four rows are encoded as an i64 (6) one field further (1), zigzag: of the file, each chunk and the row group.
+        for at in (footer..good.len() - 9).filter(|&at| good[at..at + 2] == [0x16, 8]) {
             let mut bytes = good.clone();
-            bytes.splice(place + 1..=place + 1, damage::varint(claim << 1));
+            bytes.splice(at + 1..=at + 1, damage::varint(claim << 1));
             let (end, length) = (bytes.len() - 8, (bytes.len() - 8 - footer) as u32);
             bytes[end..end + 4].copy_from_slice(&length.to_le_bytes());
             std::fs::write(&path, &bytes).unwrap();
             match feed::values(PanelKind::Prices, &path) {
                 Outcome::Refused => {
                     refused += 1;
-                    places.push((claim, Panel::from_file(PanelKind::Prices, &path).unwrap_err().to_string()));
+                    messages.push((claim, Panel::from_file(PanelKind::Prices, &path).unwrap_err().to_string()));
                 }
-                // A chunk's own count of values is not what is gone by.
+                // The reader does not rely on the value count of a chunk.
                 outcome => assert_eq!(outcome, Outcome::Read),
             }
         }
     }
     assert!(refused >= 8, "{refused}");
-    let told = |claim: u64, text: &str| places.iter().any(|(of, message)| *of == claim && message.contains(text));
-    assert!(told(1 << 40, "the file declares 1099511627776 rows; the calendar has"), "{places:?}");
-    // Else a small file could count two rows and hold as many as it likes.
-    assert!(told(2, "the file declares 2 rows, and 4 of them in a row group"), "{places:?}");
+    let refused_with =
+        |claim: u64, text: &str| messages.iter().any(|(of, message)| *of == claim && message.contains(text));
+    assert!(refused_with(1 << 40, "the file declares 1099511627776 rows; the calendar has"), "{messages:?}");
+    // Else a small file could claim two rows and contain any number of them.
+    assert!(refused_with(2, "the file declares 2 rows, and 4 of them in a row group"), "{messages:?}");
 }
 
-/// Inputs that once ended in a panic, a stack that overflowed, a message without a place or one as long as the file.
-fn read_what_once_failed(reader: &Reader) {
+/// Inputs that once gave a panic, a stack overflow, a message that did not locate the fault or one as long as the file.
+fn read_inputs_that_once_failed(reader: &Reader) {
     let deep = format!("{}=1", vec!["a"; 1_000_000].join("."));
     let long = "x".repeat(30_000_000);
     for (kind, input) in [
@@ -284,7 +288,7 @@ fn read_what_once_failed(reader: &Reader) {
         let outcome = reader.take(kind, input.as_bytes());
         assert_eq!(outcome, Outcome::Refused, "{kind}: {input:.60}");
     }
-    // A kilobyte that had its reader ask for 8 GiB.
+    // A file of one kilobyte that made the reader allocate 8 GiB.
     let input = std::fs::read(root().join("tests/hostile/inputs/children.parquet")).unwrap();
     assert_eq!(reader.take("parquet", &input), Outcome::Refused);
 }

@@ -1,5 +1,5 @@
-//! Raw plugins that do harm, each in its own way: `walkforge plugin check` names the fault, exits with 1, and neither hangs
-//! nor dies itself. What is no plugin at all has a clear outcome too.
+//! Faulty plugins in C and C++, with one fault each: `walkforge plugin check` names the fault, exits with 1, and
+//! neither hangs nor crashes. A file that is not a plugin has a clear outcome too.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,10 +42,10 @@ fn findings(output: &Output) -> BTreeMap<String, (String, String)> {
         .collect()
 }
 
-/// Seconds after which a check of these tests is stopped.
+/// Time limit of a check, in seconds.
 const PATIENCE: &str = "20";
 
-/// A fault, the check that must find it, and words that it must say.
+/// A fault, the check that must find it, and parts of its message.
 const FAULTS: &[(&str, &str, &[&str])] = &[
     ("ABORT", "weights", &["SIGABRT (6) in its weights", "or it called abort"]),
     ("EXIT", "weights", &["exited with code 0 in its weights", "may not call exit"]),
@@ -96,19 +96,19 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ("FREES_TWICE", "weights", &["SIGABRT (6) in its destroy", "it said: ", "double free"]),
 ];
 
-/// Whether a fault was named by its check, and by an exit code of 1.
+/// Checks that a fault was named by its check, and by an exit code of 1.
 fn named(output: &Output, check: &str, words: &[&str]) -> Result<(), String> {
     let findings = findings(output);
-    let told = || format!("{findings:#?}\n{}", stderr(output));
+    let details = || format!("{findings:#?}\n{}", stderr(output));
     if output.status.code() != Some(1) {
-        return Err(format!("ended with {}\n{}", output.status, told()));
+        return Err(format!("ended with {}\n{}", output.status, details()));
     }
     let (outcome, detail) = &findings[check];
     if outcome != "failed" {
-        return Err(format!("'{check}' {outcome}\n{}", told()));
+        return Err(format!("'{check}' {outcome}\n{}", details()));
     }
     match words.iter().find(|word| !detail.contains(**word)) {
-        Some(word) => Err(format!("'{check}' does not say \"{word}\"\n{}", told())),
+        Some(word) => Err(format!("'{check}' does not say \"{word}\"\n{}", details())),
         None => Ok(()),
     }
 }
@@ -134,8 +134,8 @@ fn each_fault_is_named() {
                     let Some((source, fault, name, words)) = left.lock().unwrap().next() else { break };
                     let file = built(scratch.path(), source, fault);
                     let output = check(&file, &["--seconds", PATIENCE, "--only", name]);
-                    if let Err(told) = named(&output, name, words) {
-                        wrong.lock().unwrap().push(format!("{fault}: {told}"));
+                    if let Err(details) = named(&output, name, words) {
+                        wrong.lock().unwrap().push(format!("{fault}: {details}"));
                     }
                 }
             });
@@ -146,7 +146,7 @@ fn each_fault_is_named() {
 }
 
 #[test]
-fn what_ignores_a_cancelled_caller_is_stopped() {
+fn a_plugin_that_ignores_cancellation_is_stopped() {
     let scratch = tempfile::tempdir().unwrap();
     let started = Instant::now();
     let output = check(&built(scratch.path(), "faults.c", "LOOP"), &["--seconds", "3", "--only", "cancel"]);
@@ -156,7 +156,7 @@ fn what_ignores_a_cancelled_caller_is_stopped() {
 }
 
 #[test]
-fn the_network_that_faults_are_planted_in_passes_every_check() {
+fn the_network_without_a_fault_passes_every_check() {
     let scratch = tempfile::tempdir().unwrap();
     let findings = findings(&check(&built(scratch.path(), "faults.c", "NET_NONE"), &[]));
     assert_eq!(findings.len(), walkforge::conformance::CHECKS.len());
@@ -164,7 +164,7 @@ fn the_network_that_faults_are_planted_in_passes_every_check() {
 }
 
 #[test]
-fn the_plugin_that_faults_are_planted_in_passes_and_is_told_with_its_digest() {
+fn the_plugin_without_a_fault_passes_and_its_digest_is_reported() {
     let scratch = tempfile::tempdir().unwrap();
     let file = built(scratch.path(), "faults.c", "NONE");
     let output = check(&file, &[]);
@@ -178,7 +178,7 @@ fn the_plugin_that_faults_are_planted_in_passes_and_is_told_with_its_digest() {
 }
 
 #[test]
-fn a_whole_report_goes_on_after_a_check_that_died() {
+fn the_report_continues_after_a_check_that_crashed() {
     let scratch = tempfile::tempdir().unwrap();
     let output = check(&built(scratch.path(), "faults.c", "DIVIDES"), &["--seconds", PATIENCE]);
     named(&output, "weights", &["SIGFPE"]).unwrap();
@@ -186,11 +186,11 @@ fn a_whole_report_goes_on_after_a_check_that_died() {
     assert_eq!(findings.len(), walkforge::conformance::CHECKS.len());
     assert_eq!((findings["load"].0.as_str(), findings["version"].0.as_str()), ("passed", "passed"));
     let message = stderr(&output);
-    assert!(message.contains("checks failed; the first, 'host', demands: what belongs to the host"), "{message}");
+    assert!(message.contains("checks failed; the first, 'host', requires: what belongs to the host"), "{message}");
 }
 
 #[test]
-fn what_is_no_plugin_has_a_clear_outcome() {
+fn a_file_that_is_not_a_plugin_has_a_clear_outcome() {
     let scratch = tempfile::tempdir().unwrap();
     let path = |name: &str| scratch.path().join(name);
     std::fs::write(path("empty.so"), "").unwrap();

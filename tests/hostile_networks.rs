@@ -1,5 +1,6 @@
-//! Networks that do harm, chosen by the setting `mode`, inside the process of their host: through the service `program` as C sees
-//! it, and on the Rust SDK. Each time there is a clean error that names model, window and plugin, and the host goes on working.
+//! Hostile networks in the process of their host: through the service `program` as C sees it, and with the Rust SDK.
+//! Whatever they do (the setting `mode`), the result is a clean error that names model, window and plugin, and the host
+//! keeps working.
 
 use std::ffi::c_void;
 use std::sync::OnceLock;
@@ -124,7 +125,7 @@ unsafe extern "C" fn raw_build(
                     ask(WF_NO_VALUE, axes.as_mut_ptr().wrapping_add(2), 2),
                 ];
                 let expected = ([2, 2, 2, 0, 0], [net.assets, LOOKBACK, 7, 7]);
-                net.scores(net.number(rows));
+                net.scores(net.score(rows));
                 if (counts, axes) == expected { 0 } else { 6 }
             }
             _ => SAFE.get().unwrap()(model, shape, program, error),
@@ -137,7 +138,7 @@ unsafe extern "C" fn raw_requirements(
     out: *mut wf_requirements,
     error: *mut *mut wf_error,
 ) -> i32 {
-    // SAFETY: passed on as they came.
+    // SAFETY: the arguments are passed on unchanged.
     unsafe {
         let status = ASKED.get().unwrap()(model, out, error);
         if (*model.cast::<Hostile>()).mode == "a universe that is none" {
@@ -148,7 +149,7 @@ unsafe extern "C" fn raw_requirements(
 }
 
 unsafe extern "C" fn raw_init(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32 {
-    // SAFETY: passed on as they came.
+    // SAFETY: the arguments are passed on unchanged.
     unsafe {
         let status = wf_plugin_init_hostile_network(host, out, error);
         HOST.get_or_init(|| host as usize);
@@ -163,7 +164,7 @@ unsafe extern "C" fn raw_init(host: *const wf_host, out: *mut wf_plugin_api, err
 }
 
 unsafe extern "C" fn without_compute(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32 {
-    // SAFETY: passed on as they came.
+    // SAFETY: the arguments are passed on unchanged.
     unsafe {
         let status = raw_init(host, out, error);
         (*out).compute = None;
@@ -176,17 +177,17 @@ unsafe extern "C" fn weigh(_: *const c_void, _: *const wf_past, _: *mut f64, _: 
 }
 
 unsafe extern "C" fn without_build(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32 {
-    // SAFETY: passed on as they came.
+    // SAFETY: the arguments are passed on unchanged.
     unsafe {
         let status = raw_init(host, out, error);
-        // An estimator's function is of no use to a network.
+        // A function of estimators does not help a network.
         (*out).build = None;
         (*out).weights = Some(weigh);
         status
     }
 }
 
-/// Runs an experiment with the network in a mode, and an honest model beside it, up to the first error.
+/// Runs an experiment with the network in a mode and an honest model up to the first error.
 fn run(plugin: &str, mode: &str) -> (Run, Option<Error>) {
     let experiment = format!(
         "[windows]\ntrain_months = 12\nvalidation_months = 3\ntest_months = 3\nstep_months = 12\n[train]\nmax_epochs = 1\n\
@@ -207,8 +208,8 @@ fn run(plugin: &str, mode: &str) -> (Run, Option<Error>) {
     (run, None)
 }
 
-/// Holds the error of a mode to its code and words, and to naming model and window; the run is as it was.
-fn told(plugin: &str, mode: &str, code: Code, words: &str) {
+/// Checks the code and the message of a mode's error, and that it names model and window and leaves the run unchanged.
+fn fails(plugin: &str, mode: &str, code: Code, words: &str) {
     let (mut run, error) = run(plugin, mode);
     let error = error.unwrap_or_else(|| panic!("'{mode}' went unseen"));
     let text = error.to_string();
@@ -220,14 +221,14 @@ fn told(plugin: &str, mode: &str, code: Code, words: &str) {
 }
 
 #[test]
-fn each_harm_done_through_the_builder_is_a_clean_error() {
+fn each_misuse_of_the_builder_is_a_clean_error() {
     for (mode, _, code, words) in HARMS {
-        told("hostile", mode, *code, words);
+        fails("hostile", mode, *code, words);
     }
 }
 
 #[test]
-fn each_harm_done_in_the_plugins_own_functions_is_a_clean_error() {
+fn each_fault_in_the_functions_of_the_plugin_is_a_clean_error() {
     let used = "the network of plugin 'hostile' cannot be used: ";
     for (mode, code, words) in [
         ("panic in build", Code::Plugin, "plugin 'hostile' failed in build: the plugin panicked: assertion".to_owned()),
@@ -270,16 +271,16 @@ fn each_harm_done_in_the_plugins_own_functions_is_a_clean_error() {
             "plugin 'hostile' failed in compute: the plugin panicked: index".to_owned(),
         ),
     ] {
-        told("hostile", mode, code, &words);
+        fails("hostile", mode, code, &words);
     }
-    told("poor", "none", Code::PluginAbi, "plugin 'hostile' declares a computed input and has no function compute");
-    // SAFETY: it keeps the promises of an entry.
+    fails("poor", "none", Code::PluginAbi, "plugin 'hostile' declares a computed input and has no function compute");
+    // SAFETY: the function is a plugin entry.
     let error = unsafe { register(without_build, "bare") }.err().unwrap();
     assert_eq!(error.to_string(), "plugin bare leaves required functions null: build");
 }
 
 #[test]
-fn what_is_odd_and_allowed_is_no_error() {
+fn unusual_but_valid_modes_are_accepted() {
     for mode in ["none", "compute cannot tell", "an error and success", "looks at shapes"] {
         let (run, error) = run("hostile", mode);
         assert!(error.is_none(), "{mode}: {error:?}");

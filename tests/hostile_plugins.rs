@@ -1,5 +1,5 @@
-//! A plugin on the Rust SDK that does harm, chosen by its setting `mode`, inside the process of its host: each time there is
-//! a clean error that names plugin, model, window and date, and the host goes on working.
+//! A hostile plugin that uses the Rust SDK, in the process of its host. Whatever it does (its setting `mode`), the
+//! result is a clean error that names plugin, model, window and date, and the host keeps working.
 
 use std::ffi::{c_char, c_void};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -15,7 +15,7 @@ use walkforge_plugin::{Context, Error as PluginError, Estimator, Past, Requireme
 use crate::common::panels::five_assets;
 use crate::common::{hrp, search};
 
-/// What panics carry that panics again when it is dropped.
+/// The payload of a panic that panics when it is dropped.
 struct Spiteful;
 
 impl Drop for Spiteful {
@@ -93,7 +93,7 @@ impl Estimator for Hostile {
 
 export_estimator!(wf_plugin_init_hostile, Hostile);
 
-/// The host's table and the SDK's `weights`, for modes that the SDK has no words for.
+/// The host's table and the SDK's `weights`, for modes that the SDK cannot express.
 static HOST: OnceLock<usize> = OnceLock::new();
 static SAFE: OnceLock<Weights> = OnceLock::new();
 type Weights = unsafe extern "C" fn(*const c_void, *const wf_past, *mut f64, usize, *mut *mut wf_error) -> i32;
@@ -128,7 +128,7 @@ unsafe extern "C" fn raw_weights(
 }
 
 unsafe extern "C" fn raw_init(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32 {
-    // SAFETY: passed on as they came.
+    // SAFETY: the arguments are passed on unchanged.
     unsafe {
         let status = wf_plugin_init_hostile(host, out, error);
         HOST.get_or_init(|| host as usize);
@@ -140,7 +140,7 @@ unsafe extern "C" fn raw_init(host: *const wf_host, out: *mut wf_plugin_api, err
     }
 }
 
-/// Runs an experiment with the plugin in a mode, and an honest model beside it.
+/// Runs an experiment with the plugin in a mode and an honest model.
 fn run(mode: &str) -> (Run, Option<Error>) {
     let experiment = format!(
         "[windows]\ntrain_months = 12\nvalidation_months = 3\ntest_months = 3\nstep_months = 3\n\
@@ -160,13 +160,14 @@ fn run(mode: &str) -> (Run, Option<Error>) {
     (run, None)
 }
 
-const PLACE: &str = "model 'm', window 0: ";
+const WINDOW: &str = "model 'm', window 0: ";
 const DECISION: &str = "model 'm', window 0: the decision of 2018-01-31: ";
 const TRAINED: &str = "model 'm', window 0: the model trained from 2018-01-01: ";
 
 #[test]
-fn each_harm_is_a_clean_error_and_the_host_goes_on() {
-    let failed_in = |place: &str, call: &str, words: &str| format!("{place}plugin 'hostile' failed in {call}: {words}");
+fn each_mode_is_a_clean_error_and_the_host_keeps_working() {
+    let failed_in =
+        |context: &str, call: &str, words: &str| format!("{context}plugin 'hostile' failed in {call}: {words}");
     let panicked = "the plugin panicked: on purpose";
     let cases = [
         ("panic in create", Code::Plugin, failed_in(TRAINED, "create", panicked)),
@@ -185,7 +186,7 @@ fn each_harm_is_a_clean_error_and_the_host_goes_on() {
         (
             "more history than there is",
             Code::InvalidData,
-            format!("{PLACE}no asset can be held on 2018-12-31: none is a member with {} finite returns", usize::MAX),
+            format!("{WINDOW}no asset can be held on 2018-12-31: none is a member with {} finite returns", usize::MAX),
         ),
         ("panic in fit", Code::Plugin, failed_in(TRAINED, "fit", "the plugin panicked: assertion")),
         ("error in fit", Code::InvalidData, failed_in(TRAINED, "fit", "these data will not do")),
@@ -231,7 +232,7 @@ fn each_harm_is_a_clean_error_and_the_host_goes_on() {
             (code, true),
             "{mode}: {error}\n{expected}"
         );
-        // The run is as it was, and says the same again.
+        // The run is unchanged, and the next step fails in the same way.
         assert_eq!(run.progress().done, 0, "{mode}");
         assert_eq!(run.step().unwrap_err().to_string(), error.to_string(), "{mode}");
     }
@@ -241,7 +242,7 @@ fn each_harm_is_a_clean_error_and_the_host_goes_on() {
 }
 
 #[test]
-fn what_is_odd_and_allowed_is_no_error() {
+fn unusual_but_valid_modes_are_accepted() {
     for mode in ["all history there is", "panic in drop"] {
         let (run, error) = run(mode);
         assert!(error.is_none(), "{mode}: {error:?}");
@@ -250,7 +251,7 @@ fn what_is_odd_and_allowed_is_no_error() {
 }
 
 #[test]
-fn negative_weights_are_held_to_long_only_and_that_is_told() {
+fn negative_weights_are_made_long_only_and_the_change_is_recorded() {
     let (run, error) = run("short");
     assert!(error.is_none(), "{error:?}");
     assert!(run.targets[2].iter().all(|target| target.weights.iter().all(|weight| *weight >= 0.0)));
@@ -259,7 +260,7 @@ fn negative_weights_are_held_to_long_only_and_that_is_told() {
 }
 
 #[test]
-fn a_message_of_any_length_and_a_chain_of_any_depth_are_cut_and_told() {
+fn long_messages_and_deep_chains_of_causes_are_truncated() {
     let (_, error) = run("huge message");
     let message = error.unwrap().to_string();
     assert!(message.len() < 70_000 && message.ends_with(" ... (10000000 bytes)"), "{}", message.len());
@@ -268,8 +269,8 @@ fn a_message_of_any_length_and_a_chain_of_any_depth_are_cut_and_told() {
     assert!(message.len() < 1_000 && message.ends_with("because: the \u{fffd}\u{fffd} root"), "{message}");
 }
 
-/// The description that the next plugin gives, and the state of its table.
-static TOLD: Mutex<(&[u8], Table)> = Mutex::new((b"", Table::Filled));
+/// The description of the next plugin, and the state of its table.
+static NEXT: Mutex<(&[u8], Table)> = Mutex::new((b"", Table::Filled));
 
 #[derive(Clone, Copy, PartialEq)]
 enum Table {
@@ -280,15 +281,15 @@ enum Table {
 }
 
 unsafe extern "C" fn describe(out: *mut wf_string, _error: *mut *mut wf_error) -> i32 {
-    let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner).0;
-    // SAFETY: the host passes room for a string; the text is static.
-    unsafe { *out = string(told) };
+    let description = NEXT.lock().unwrap_or_else(PoisonError::into_inner).0;
+    // SAFETY: the host passes a writable string; the text is static.
+    unsafe { *out = string(description) };
     0
 }
 
 unsafe extern "C" fn odd_init(host: *const wf_host, out: *mut wf_plugin_api, error: *mut *mut wf_error) -> i32 {
-    let table = TOLD.lock().unwrap().1;
-    // SAFETY: passed on as they came; the host's functions are there.
+    let table = NEXT.lock().unwrap().1;
+    // SAFETY: the arguments are passed on unchanged; the host's functions are set.
     unsafe {
         match table {
             Table::Untouched => return 0,
@@ -308,13 +309,13 @@ unsafe extern "C" fn odd_init(host: *const wf_host, out: *mut wf_plugin_api, err
 }
 
 fn odd(description: Vec<u8>, table: Table) -> Result<Plugin, Error> {
-    *TOLD.lock().unwrap() = (description.leak(), table);
-    // SAFETY: it keeps the promises of an entry, odd as its answers are.
+    *NEXT.lock().unwrap() = (description.leak(), table);
+    // SAFETY: the function is a plugin entry, however odd its results.
     unsafe { register(odd_init, "odd") }
 }
 
 #[test]
-fn a_plugin_that_cannot_be_understood_is_refused_with_the_reason() {
+fn an_invalid_description_or_table_is_refused_with_the_reason() {
     let whole = |settings: &str| {
         format!(r#"{{"name": "odd", "version": "1", "kind": "estimator", "doc": "", "settings": {settings}}}"#)
     };
@@ -338,9 +339,9 @@ fn a_plugin_that_cannot_be_understood_is_refused_with_the_reason() {
         (" ".repeat(50_000_000), "has a description of 50000000 bytes; allowed are at most 1048576"),
     ] {
         let error = odd(description.into_bytes(), Table::Filled).err().unwrap();
-        let told = error.to_string();
-        assert_eq!((error.code(), told.contains(expected)), (Code::PluginAbi, true), "{told:.300}\n{expected}");
-        assert!(told.contains("odd") && told.len() < 1000, "{told:.300}");
+        let message = error.to_string();
+        assert_eq!((error.code(), message.contains(expected)), (Code::PluginAbi, true), "{message:.300}\n{expected}");
+        assert!(message.contains("odd") && message.len() < 1000, "{message:.300}");
     }
     let error = odd(b"{\"name\": \"\xff\"}".to_vec(), Table::Filled).err().unwrap();
     assert_eq!(error.code(), Code::PluginAbi);

@@ -1,5 +1,5 @@
-//! What a user of HRP may ask for and get wrong: contradictory and misspelt settings, assets that do not vary, missing
-//! returns, risks that cannot be inverted.
+//! Options of HRP and mistakes in them: contradictory and misspelt settings, assets that do not vary, missing returns,
+//! risks that cannot be inverted.
 
 use serde_json::{Value as Json, json};
 use walkforge::error::{Code, Error, Result};
@@ -36,7 +36,7 @@ fn noise(rows: usize, assets: usize) -> Vec<f64> {
 }
 
 #[test]
-fn settings_that_contradict_each_other_are_told_by_name() {
+fn contradictory_settings_are_refused_by_name() {
     for (settings, expected) in [
         (
             json!({"covariance": "ledoit_wolf", "missing": "pairwise"}),
@@ -63,7 +63,7 @@ fn settings_that_contradict_each_other_are_told_by_name() {
 }
 
 #[test]
-fn a_misspelt_word_or_name_is_told_with_what_is_allowed() {
+fn a_misspelt_choice_or_name_is_refused_with_what_is_allowed() {
     let error = refused(&json!({"linkage": "wards"}));
     assert_eq!(
         error.to_string(),
@@ -76,7 +76,7 @@ fn a_misspelt_word_or_name_is_told_with_what_is_allowed() {
 }
 
 #[test]
-fn every_declared_word_makes_a_model_that_weighs() {
+fn every_declared_choice_gives_a_working_model() {
     let shown = past(&noise(60, 6), 6);
     let mut words = 0;
     for setting in hrp().settings() {
@@ -91,7 +91,7 @@ fn every_declared_word_makes_a_model_that_weighs() {
 }
 
 #[test]
-fn an_explicit_option_wins_over_the_variant() {
+fn an_explicit_option_overrides_the_variant() {
     let shown = past(&noise(80, 12), 12);
     let weights = |settings: Json| model(&settings).unwrap().weights(&shown).unwrap();
     let spelt =
@@ -101,7 +101,7 @@ fn an_explicit_option_wins_over_the_variant() {
 }
 
 #[test]
-fn an_asset_that_does_not_vary_is_refused_or_gets_no_weight_as_asked() {
+fn an_asset_that_does_not_vary_is_refused_or_excluded() {
     let (rows, assets) = (40, 5);
     let mut returns = noise(rows, assets);
     let without: Vec<f64> =
@@ -115,7 +115,7 @@ fn an_asset_that_does_not_vary_is_refused_or_gets_no_weight_as_asked() {
     let mut weights = exclude.weights(&shown).unwrap();
     assert_eq!(weights.remove(2), 0.0);
     assert_eq!(weights, model(&json!({})).unwrap().weights(&past(&without, assets - 1)).unwrap());
-    // One that is left takes all; none is an error.
+    // A single remaining asset gets all weight; none is an error.
     let one = past(&[0.0, 1.0, 0.0, 2.0, 0.0, 4.0], 2);
     assert_eq!(exclude.weights(&one).unwrap(), [0.0, 1.0]);
     let none = exclude.weights(&past(&[0.0; 6], 2)).unwrap_err();
@@ -123,7 +123,7 @@ fn an_asset_that_does_not_vary_is_refused_or_gets_no_weight_as_asked() {
 }
 
 #[test]
-fn missing_returns_are_left_out_by_row_or_by_pair_as_asked() {
+fn missing_returns_are_left_out_by_row_or_by_pair() {
     let (rows, assets) = (60, 4);
     let mut returns = noise(rows, assets);
     let whole = past(&returns, assets);
@@ -136,7 +136,7 @@ fn missing_returns_are_left_out_by_row_or_by_pair_as_asked() {
     let later = past(&returns[10 * assets..], assets);
     assert_eq!(complete.weights(&holed).unwrap(), complete.weights(&later).unwrap());
     assert_ne!(pairwise.weights(&holed).unwrap(), pairwise.weights(&later).unwrap());
-    // A and B are never seen together.
+    // A and B have no date in common.
     for row in 0..rows {
         returns[row * assets + row % 2] = NAN;
     }
@@ -157,9 +157,9 @@ fn a_risk_that_cannot_be_inverted_names_its_asset() {
 }
 
 #[test]
-fn returns_too_large_to_be_squared_are_told() {
+fn returns_too_large_to_be_squared_are_refused() {
     let mut returns = noise(20, 3);
-    for (_, value) in returns.iter_mut().enumerate().filter(|(place, _)| place % 3 > 0) {
+    for (_, value) in returns.iter_mut().enumerate().filter(|(index, _)| index % 3 > 0) {
         *value = value.abs() * 1e200;
     }
     for variant in ["lopez_de_prado", "skfolio"] {

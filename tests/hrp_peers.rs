@@ -1,5 +1,5 @@
-//! HRP equals its peers: every named variant, linkage, leaf order, correlation, covariance and risk against golden values
-//! that `tests/golden/hrp_peers.py` made with the peers themselves.
+//! HRP equals its peers: every named variant, linkage, leaf order, correlation, covariance and risk against golden
+//! values that `tests/golden/hrp_peers.py` made with the peers themselves.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::common::panels::{Noise, stocks};
 use crate::common::{self, hrp};
 
 const LOOKBACK: usize = 756;
-/// No case needs an optimiser, so all agree but for the order of sums.
+/// No case needs an optimiser, so that differences come from the order of sums only.
 const TOLERANCE: f64 = 1e-10;
 
-/// Case, key, place, value.
+/// Case, key, label, value.
 type Golden = BTreeMap<String, BTreeMap<String, Vec<(String, f64)>>>;
 
 fn golden() -> Golden {
@@ -44,8 +44,8 @@ fn past(panel: &Panel, date: &str) -> Past {
     panel.past(row + 1 - LOOKBACK..row + 1, &assets).unwrap()
 }
 
-/// The returns of a past with one in eight left out.
-fn holed(past: &Past) -> Vec<f64> {
+/// The returns of a past with one in eight missing.
+fn with_gaps(past: &Past) -> Vec<f64> {
     let mut noise = Noise(99);
     past.returns().iter().map(|value| if draw(&mut noise).is_multiple_of(8) { f64::NAN } else { *value }).collect()
 }
@@ -93,15 +93,15 @@ fn weights_equal_those_of_every_peer() {
             let mut shown = past(&panel, &date);
             if case.contains("pairwise") {
                 let rows = if case.ends_with("short") { 30 } else { LOOKBACK };
-                let returns = holed(&shown);
+                let returns = with_gaps(&shown);
                 let returns = &returns[(LOOKBACK - rows) * shown.names().len()..];
-                let holed = Panel::from_arrays(
+                let gaps = Panel::from_arrays(
                     PanelKind::Returns,
                     shown.dates()[LOOKBACK - rows..].to_vec(),
                     shown.names(),
                     returns,
                 );
-                shown = holed.unwrap().past(0..rows, shown.assets()).unwrap();
+                shown = gaps.unwrap().past(0..rows, shown.assets()).unwrap();
             }
             let ours = weights(&plugin, &shown, &settings(&case));
             assert_eq!(ours.len(), expected.len());
@@ -134,7 +134,7 @@ fn matrices_equal_those_of_pandas_and_scikit_learn() {
         let (date, expected) = dates.first_key_value().unwrap();
         let shown = past(&panel, date);
         let pairwise = case.starts_with("pairwise");
-        let mut returns = if pairwise { holed(&shown) } else { shown.returns().to_vec() };
+        let mut returns = if pairwise { with_gaps(&shown) } else { shown.returns().to_vec() };
         if case.contains("tied") {
             for value in &mut returns {
                 *value = (*value * 100.0).round_ties_even() / 100.0;
@@ -151,10 +151,10 @@ fn matrices_equal_those_of_pandas_and_scikit_learn() {
         };
         assert_eq!(expected.len(), assets * (assets + 1) / 2);
         let mut worst = 0.0_f64;
-        for (place, value) in expected {
-            let (i, j) = place.split_once(' ').unwrap();
-            let place = i.parse::<usize>().unwrap() * assets + j.parse::<usize>().unwrap();
-            worst = worst.max((ours[place] - value).abs());
+        for (label, value) in expected {
+            let (i, j) = label.split_once(' ').unwrap();
+            let index = i.parse::<usize>().unwrap() * assets + j.parse::<usize>().unwrap();
+            worst = worst.max((ours[index] - value).abs());
         }
         println!("{case}: largest difference {worst:.1e}");
         assert!(worst <= tolerance, "{case}: {worst:e}");
@@ -162,7 +162,7 @@ fn matrices_equal_those_of_pandas_and_scikit_learn() {
     assert_eq!(cases, 11);
 }
 
-/// The distances of a case, as the Python script makes them.
+/// The distances of a case, as in the Python script.
 fn square(name: &str) -> (usize, Vec<f64>) {
     let (n, kinds, seed) = match name {
         "tied 12" => (12, Some(3), 1),

@@ -14,7 +14,7 @@ use walkforge::windows::{Rebalance, Window, decisions, windows};
 use crate::common::panels::{letters, random_walks, weekdays_before};
 use crate::common::{hrp, search};
 
-/// Five assets on weekdays of four years; members come and go.
+/// Prices of five assets on the weekdays of four years; one asset leaves the universe.
 fn panel() -> Panel {
     let (days, names) = (weekdays_before(date(2021, 12, 31)), letters(5));
     let values = random_walks(17, 1.0, days.len(), names.len());
@@ -38,7 +38,7 @@ fn test_rows(panel: &Panel, window: &Window) -> Vec<usize> {
     decisions(window.test.rows.clone(), 0, due).unwrap()
 }
 
-/// Audits something that gives a weight an asset at each test decision of a window.
+/// Audits a function that gives weights, `[assets]`, for each test decision of a window.
 fn audited(panel: &Panel, weigh: &dyn Fn(&Panel, &Window, usize) -> Vec<f64>) -> Audit {
     let windows = cut(panel);
     let decide = |panel: &Panel, _model: usize, window: usize| {
@@ -113,7 +113,7 @@ fn a_label_across_the_boundary_is_caught_in_the_window_that_has_it() {
     let moved = audited(&panel, &weigh).moved.unwrap();
     let first = test_rows(&panel, &windows[leaky])[0];
     assert_eq!((moved.row, moved.window, moved.date), (first, leaky, panel.dates()[first]));
-    // The row that leaked is the one after the decision, so cutting there is what shows it.
+    // The row that leaked is the one after the decision, so that a change after the decision reveals it.
     assert_eq!(moved.after, panel.dates()[first]);
 }
 
@@ -130,7 +130,7 @@ fn membership_from_the_future_is_caught_where_it_first_matters() {
     assert_eq!((moved.row, moved.window), (first, 0));
 }
 
-/// A plugin that remembers, in a static of its library, the newest return it was ever shown of each date.
+/// A plugin that remembers, in a static variable, the last return it was shown for each date.
 mod peeking {
     use std::collections::BTreeMap;
 
@@ -162,14 +162,14 @@ mod peeking {
                 let named = past.names.iter().map(|&name| name.to_owned());
                 seen.insert(day, named.zip(returns.copied()).collect());
             }
-            // Tomorrow's best asset gets everything, where tomorrow is known from another call.
+            // If tomorrow is known from another call, its best asset gets all weight.
             out.fill(1.0 / assets as f64);
             let today = past.dates[past.dates.len() - 1];
             if let Some((_, tomorrow)) = seen.range(today + 1..today + 5).next() {
                 let best = tomorrow.iter().filter(|(_, value)| value.is_finite()).max_by(|a, b| a.1.total_cmp(&b.1));
-                if let Some(place) = best.and_then(|(name, _)| past.names.iter().position(|known| known == name)) {
+                if let Some(index) = best.and_then(|(name, _)| past.names.iter().position(|known| known == name)) {
                     out.fill(0.0);
-                    out[place] = 1.0;
+                    out[index] = 1.0;
                 }
             }
             Ok(())
@@ -199,8 +199,8 @@ fn a_plugin_that_peeks_through_a_static_is_caught() {
     let panel = panel();
     let run = run(&panel, "peeking");
     let moved = run.audit(1000).unwrap().moved.unwrap();
-    // In order a window's validation decisions come first, and before the first window nothing was seen: with
-    // the windows reversed, the very first decision knows tomorrow.
+    // In order, the first window's validation decisions come before anything else was seen. With the windows reversed,
+    // the very first decision knows tomorrow.
     let first = run.windows[0].validation.rows.start - 1;
     assert_eq!((moved.row, moved.window, moved.model), (first, 0, 1));
     assert_eq!((moved.date, moved.change), (panel.dates()[first], "order"));
@@ -215,7 +215,7 @@ fn equal_weight_and_hrp_pass_with_members_that_come_and_go() {
 }
 
 #[test]
-fn with_a_lag_the_first_decision_of_a_window_lies_before_the_row_that_weighs_it_and_passes() {
+fn with_an_execution_lag_honest_models_pass() {
     for lag in ["portfolio.execution_lag=1", "portfolio.execution_lag=3"] {
         let audit = run_with(&panel(), "hrp", &[lag]).audit(1000).unwrap();
         assert_eq!(audit.moved, None, "{lag}");

@@ -1,5 +1,5 @@
-//! The memory of training: what is planned is what is taken, a budget is kept or refused with the figure, and neither budget nor
-//! company changes what is learned.
+//! The memory of training: as much is allocated as was planned, a budget is kept or refused with the least that would
+//! do, and neither the budget nor the number of seeds changes what a seed learns.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ fn with(base: &Json, key: &str, value: impl Into<Json>) -> Json {
     out
 }
 
-/// Ten networks that differ in what they keep.
+/// Ten networks with different activations.
 fn shapes() -> Vec<Json> {
     let base = json!({"hidden_size": 8, "lookback": 6, "layers": 2});
     vec![
@@ -81,8 +81,8 @@ fn shapes() -> Vec<Json> {
 }
 
 #[test]
-fn planned_is_taken_for_every_program_and_budget_and_one_byte_less_than_the_least_is_refused() {
-    let (mut compared, mut again, mut smaller) = (0, 0, 0);
+fn measured_bytes_equal_planned_bytes_and_a_budget_one_byte_below_the_least_is_refused() {
+    let (mut compared, mut recomputed, mut smaller) = (0, 0, 0);
     for precision in ["fp32", "fp16"] {
         for model in shapes() {
             let base = json!({"max_epochs": 1, "batch_size": 64, "accumulation_steps": 4, "precision": precision});
@@ -91,7 +91,7 @@ fn planned_is_taken_for_every_program_and_budget_and_one_byte_less_than_the_leas
             assert_eq!((whole.batch, whole.micro_batch, whole.recompute), (256, 256, false));
             let refused = budgeted(1000).err().unwrap().to_string();
             let least: usize = refused.split("at least ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-            // The whole, one byte less, half way down, the least.
+            // All that is planned without a budget, one byte less, half way down, the least.
             for budget in
                 [whole.planned_bytes, whole.planned_bytes - 1, usize::midpoint(whole.planned_bytes, least), least]
             {
@@ -99,7 +99,7 @@ fn planned_is_taken_for_every_program_and_budget_and_one_byte_less_than_the_leas
                 assert_eq!(training.planned_bytes, training.measured_bytes, "{model} {budget}");
                 assert!(training.planned_bytes <= budget, "{model} {budget}");
                 compared += 1;
-                again += usize::from(training.recompute);
+                recomputed += usize::from(training.recompute);
                 smaller += usize::from(training.micro_batch < 256);
             }
             let message = budgeted(least - 1).err().unwrap().to_string();
@@ -107,8 +107,8 @@ fn planned_is_taken_for_every_program_and_budget_and_one_byte_less_than_the_leas
             assert!(message.contains(&format!("memory_budget = \"{least}B\"")), "{message}");
         }
     }
-    println!("{compared} trainings: {smaller} with smaller micro-batches, {again} computing again");
-    assert!(compared == 80 && smaller >= 20 && again >= 10);
+    println!("{compared} trainings: {smaller} with smaller micro-batches, {recomputed} with recomputation");
+    assert!(compared == 80 && smaller >= 20 && recomputed >= 10);
 }
 
 fn bits(trained: &TrainedNetwork) -> Vec<Vec<u32>> {
@@ -116,37 +116,37 @@ fn bits(trained: &TrainedNetwork) -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn a_seed_learns_the_same_alone_and_among_eight() {
+fn a_seed_learns_the_same_alone_and_together_with_seven_others() {
     let model = json!({"hidden_size": 8, "lookback": 6, "dropout": 0.4});
     let base = json!({"max_epochs": 4, "early_stop_epochs": 2, "batch_size": 32});
     let (together, training) = trained(trainer(&model, &with(&base, "seeds", 8), 7).unwrap());
     assert_eq!((training.stack, training.seeds.len()), (8, 8));
-    // Seeds end at different epochs: those that are through make room, and the others go on.
+    // Seeds stop at different epochs.
     let ended: std::collections::BTreeSet<u32> = training.seeds.iter().map(|seed| seed.epochs).collect();
     assert!(ended.len() > 1, "{:?}", training.seeds);
     let together = bits(&together);
-    for (place, seed) in together.iter().enumerate() {
-        let (alone, told) = trained(trainer(&model, &base, Trainer::seed(7, place)).unwrap());
-        assert!(bits(&alone)[0] == *seed, "seed {place}");
-        assert_eq!(told.seeds[0], training.seeds[place]);
+    for (index, seed) in together.iter().enumerate() {
+        let (alone, alone_training) = trained(trainer(&model, &base, Trainer::seed(7, index)).unwrap());
+        assert!(bits(&alone)[0] == *seed, "seed {index}");
+        assert_eq!(alone_training.seeds[0], training.seeds[index]);
     }
-    // Where not all fit at a time they take turns, and learn the same.
-    let room = training.planned_bytes * 2 / 5;
-    let budget = with(&with(&base, "seeds", 8), "memory_budget", format!("{room}B"));
-    let (in_turns, told) = trained(trainer(&model, &budget, 7).unwrap());
-    assert!((1..8).contains(&told.stack) && told.planned_bytes <= room && told.micro_batch == 128, "{told:?}");
-    assert_eq!(told.planned_bytes, told.measured_bytes);
-    assert!(bits(&in_turns) == together);
+    // If not all fit into the budget, they are trained in groups and learn the same.
+    let budget = training.planned_bytes * 2 / 5;
+    let settings = with(&with(&base, "seeds", 8), "memory_budget", format!("{budget}B"));
+    let (in_groups, training) = trained(trainer(&model, &settings, 7).unwrap());
+    assert!((1..8).contains(&training.stack) && training.micro_batch == 128, "{training:?}");
+    assert!(training.planned_bytes <= budget && training.planned_bytes == training.measured_bytes, "{training:?}");
+    assert!(bits(&in_groups) == together);
 }
 
 #[test]
-fn an_ensemble_holds_the_mean_of_its_seeds() {
+fn the_weights_of_an_ensemble_are_the_mean_over_its_seeds() {
     let model = json!({"hidden_size": 8, "lookback": 6});
     let base = json!({"max_epochs": 3, "batch_size": 32, "learning_rate": 0.02});
     let past = panel(6).past(350..400, &(0..6).collect::<Vec<_>>()).unwrap();
     let whole = trained(trainer(&model, &with(&base, "seeds", 3), 7).unwrap()).0;
     let seeds: Vec<TrainedNetwork> =
-        (0..3).map(|place| trained(trainer(&model, &base, Trainer::seed(7, place)).unwrap()).0).collect();
+        (0..3).map(|index| trained(trainer(&model, &base, Trainer::seed(7, index)).unwrap()).0).collect();
     let each: Vec<Vec<f64>> = seeds.iter().map(|seed| seed.weights(&past).unwrap()).collect();
     assert_ne!(each[0], each[1]);
     for (asset, weight) in whole.weights(&past).unwrap().iter().enumerate() {
@@ -157,7 +157,7 @@ fn an_ensemble_holds_the_mean_of_its_seeds() {
 
 #[test]
 fn twenty_four_mebibytes_and_a_gibibyte_give_the_same_weights_to_rounding() {
-    // The smaller budget takes smaller micro-batches of this network.
+    // With the smaller budget this network is trained in smaller micro-batches.
     let model = json!({"hidden_size": 64, "lookback": 60, "dropout": 0.3});
     let base = json!({"max_epochs": 2, "batch_size": 32, "accumulation_steps": 4});
     let past = panel(6).past(300..400, &(0..6).collect::<Vec<_>>()).unwrap();
@@ -165,13 +165,13 @@ fn twenty_four_mebibytes_and_a_gibibyte_give_the_same_weights_to_rounding() {
         let (model, training) = trained(trainer(&model, &with(&base, "memory_budget", budget), 3).unwrap());
         (model.weights(&past).unwrap(), training)
     };
-    let ((small, told), (large, plenty)) = (weights("24MiB"), weights("1GiB"));
+    let ((small, tight), (large, plenty)) = (weights("24MiB"), weights("1GiB"));
     println!(
-        "24 MiB: micro-batch {}, computing again {}, {} bytes; 1 GiB: micro-batch {}, {} bytes",
-        told.micro_batch, told.recompute, told.planned_bytes, plenty.micro_batch, plenty.planned_bytes
+        "24 MiB: micro-batch {}, recomputing {}, {} bytes; 1 GiB: micro-batch {}, {} bytes",
+        tight.micro_batch, tight.recompute, tight.planned_bytes, plenty.micro_batch, plenty.planned_bytes
     );
-    assert!(told.planned_bytes <= 24 << 20 && plenty.planned_bytes > 24 << 20);
-    assert!(told.micro_batch < plenty.micro_batch || told.recompute);
+    assert!(tight.planned_bytes <= 24 << 20 && plenty.planned_bytes > 24 << 20);
+    assert!(tight.micro_batch < plenty.micro_batch || tight.recompute);
     let worst = small.iter().zip(&large).map(|(one, two)| (one - two).abs()).fold(0.0, f64::max);
     assert!(worst < 1e-3, "{worst}");
 }

@@ -1,4 +1,4 @@
-//! Runs with a network: the same bytes at any thread count, what `run.json` tells of training, the overfitting monitor
+//! Runs with a network: the same bytes at any thread count, the training section of `run.json`, the overfitting monitor
 //! recomputed from the scores, and the learning curves of the report.
 
 use std::path::Path;
@@ -34,7 +34,7 @@ lookback = 10
 dropout = 0.0
 ";
 
-/// Three assets on weekdays of three years.
+/// Prices of three assets on the weekdays of three years.
 fn panel() -> Panel {
     let (days, names) = (weekdays_before(date(2021, 1, 1)), letters(3));
     let values = random_walks(29, 1.0006, days.len(), names.len());
@@ -62,7 +62,7 @@ fn document(folder: &Path) -> Json {
     serde_json::from_str(&read(folder, "run.json")).unwrap()
 }
 
-fn numbers(list: &Json) -> Vec<Option<f64>> {
+fn floats(list: &Json) -> Vec<Option<f64>> {
     list.as_array().unwrap().iter().map(Json::as_f64).collect()
 }
 
@@ -78,7 +78,7 @@ fn pearson(one: &[f64], two: &[f64]) -> f64 {
     sum(&|one, two| one * two) / (sum(&|one, _| one * one) * sum(&|_, two| two * two)).sqrt()
 }
 
-/// Ranks of values that all differ.
+/// Ranks of distinct values.
 fn ranks(values: &[f64]) -> Vec<f64> {
     values.iter().map(|value| values.iter().filter(|other| *other < value).count() as f64).collect()
 }
@@ -92,20 +92,20 @@ fn a_network_gives_the_same_directory_at_one_thread_and_at_three() {
     for file in ["weights.csv", "returns.csv", "report.html"] {
         assert!(read(&one, file) == read(&three, file), "{file} differs");
     }
-    // `machine` is the last key; all before it are the same bytes.
+    // `machine` is the last key; everything before it is the same, byte for byte.
     let before = |folder: &Path| read(folder, "run.json").split("\"machine\"").next().unwrap().to_owned();
     assert!(before(&one) == before(&three) && before(&one).contains("\"training\""), "run.json differs");
     for (folder, threads) in [(one, 1), (three, 3)] {
         let machine = document(&folder)["machine"].clone();
         assert_eq!((&machine["threads"], &machine["seconds"]), (&threads.into(), &1.5.into()));
-        let seconds = numbers(&machine["training_seconds"]["net"]);
+        let seconds = floats(&machine["training_seconds"]["net"]);
         assert!(seconds.len() == 9 && seconds.iter().all(|seconds| seconds.unwrap() > 0.0), "{machine}");
         assert!(machine["training_seconds"].get("equal_weight").is_none());
     }
 }
 
 #[test]
-fn run_json_tells_how_each_window_was_trained_and_what_the_monitor_makes_of_it() {
+fn run_json_records_the_training_of_each_window_and_the_overfitting_monitor() {
     let scratch = tempfile::tempdir().unwrap();
     written(scratch.path(), 2, &[]);
     let document = document(scratch.path());
@@ -118,10 +118,10 @@ fn run_json_tells_how_each_window_was_trained_and_what_the_monitor_makes_of_it()
         let of = &window["models"]["net"];
         let training = &of["training"];
         let epochs = training["epochs_run"].as_u64().unwrap() as usize;
-        let curves = ["loss", "validation_sharpe", "learning_rate"].map(|name| numbers(&training["epochs"][name]));
+        let curves = ["loss", "validation_sharpe", "learning_rate"].map(|name| floats(&training["epochs"][name]));
         assert!(curves.iter().all(|curve| curve.len() == epochs && curve.iter().all(Option::is_some)), "{training}");
         assert!(curves[2].iter().all(|rate| *rate == Some(1e-3)));
-        // The kept epoch is the one whose validation score is the highest, and it is that of the kept weights.
+        // The weights of the epoch with the highest validation score are kept, and their score is that of the epoch.
         let best = training["best_epoch"].as_u64().unwrap() as usize;
         let score = curves[1][best - 1].unwrap();
         assert!(curves[1].iter().all(|other| other.unwrap() <= score));
@@ -130,7 +130,8 @@ fn run_json_tells_how_each_window_was_trained_and_what_the_monitor_makes_of_it()
         assert!(if ended == "early_stop" { best + 2 == epochs && epochs < 4 } else { epochs == 4 }, "{training}");
         ends.push(ended);
         peaks.push(best);
-        // One LSTM layer of 4 over 3 assets, each with its return and whether it is known, and a linear layer to 3.
+        // An LSTM layer of 4 with two inputs for each of 3 assets (the return, and whether it is known), a linear layer
+        // to 3.
         assert_eq!(training["parameters"], 4 * 4 * (6 + 4 + 2) + 3 * (4 + 1));
         assert_eq!((&training["batch"], &training["micro_batch"]), (&32.into(), &32.into()));
         let samples = training["samples"].as_u64().unwrap();
@@ -147,7 +148,7 @@ fn run_json_tells_how_each_window_was_trained_and_what_the_monitor_makes_of_it()
     assert!(document["summary"]["equal_weight"].get("overfitting").is_none());
     let found = &document["summary"]["net"]["overfitting"];
     let listed = |name: &str| -> Vec<f64> {
-        numbers(&found["windows"][name]).into_iter().map(|number| number.unwrap_or(f64::NAN)).collect()
+        floats(&found["windows"][name]).into_iter().map(|value| value.unwrap_or(f64::NAN)).collect()
     };
     assert_eq!((listed("train_sharpe"), listed("validation_sharpe"), listed("test_sharpe")), {
         (train.clone(), validation.clone(), test.clone())
@@ -168,8 +169,8 @@ fn run_json_tells_how_each_window_was_trained_and_what_the_monitor_makes_of_it()
         ("kept", mean(&test) / mean(&train)),
         ("generalisation", pearson(&ranks(&validation), &ranks(&test))),
     ] {
-        let told = found[name].as_f64().unwrap();
-        assert!((told - expected).abs() < 1e-12, "{name}: {told}, expected {expected}");
+        let value = found[name].as_f64().unwrap();
+        assert!((value - expected).abs() < 1e-12, "{name}: {value}, expected {expected}");
     }
     let verdict = match (mean(&train) > 0.0, mean(&gaps) > 2.0 * error, mean(&test) < 0.5 * mean(&train)) {
         (false, ..) => "nothing_learned",
@@ -182,13 +183,13 @@ fn run_json_tells_how_each_window_was_trained_and_what_the_monitor_makes_of_it()
 }
 
 #[test]
-fn the_report_shows_curves_and_monitor_and_says_where_the_clock_decided() {
+fn the_report_shows_learning_curves_the_monitor_and_dependence_on_the_clock() {
     let scratch = tempfile::tempdir().unwrap();
     let (panels, rows) = (scratch.path().join("panels"), scratch.path().join("rows"));
     written(&panels, 2, &[]);
     let page = read(&panels, "report.html");
     assert!(page.contains("<h2>Learning curves of net</h2>") && page.contains("<h2>Overfitting</h2>"));
-    // Two curves a window, each with its kept epoch, and a rod in the chart of the scores.
+    // Two curves per window, each with its kept epoch, and a rod in the chart of the scores.
     assert_eq!(page.matches("<figure class=\"panel\">").count(), 9);
     assert_eq!((page.matches("class=\"plot small\"").count(), page.matches("class=\"rod s1\"").count()), (18, 9));
     let reason = document(&panels)["summary"]["net"]["overfitting"]["reason"].as_str().unwrap().replace('-', "−");
@@ -196,7 +197,7 @@ fn the_report_shows_curves_and_monitor_and_says_where_the_clock_decided() {
     for forbidden in ["<script", "http:", "https:", "url(", "@import", " src="] {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
-    // Monthly windows are many and have rows; a millisecond is over after the first epoch.
+    // Many windows are shown as rows of a table; a millisecond is over after the first epoch.
     written(&rows, 2, &["windows.step_months=1", "train.max_seconds=0.001"]);
     let (page, document) = (read(&rows, "report.html"), document(&rows));
     let windows = document["windows"].as_array().unwrap();
@@ -207,7 +208,7 @@ fn the_report_shows_curves_and_monitor_and_says_where_the_clock_decided() {
 }
 
 #[test]
-fn what_is_under_training_is_told_epoch_by_epoch() {
+fn the_training_progress_is_reported_epoch_by_epoch() {
     let mut run = prepared(1, &[]);
     assert!(run.training().is_empty());
     run.step().unwrap();

@@ -1,4 +1,4 @@
-//! Panels from Parquet files as pandas and others write them, and what is refused of them.
+//! Panels from Parquet files as pandas and others write them, and files that are refused.
 
 use walkforge::error::Code;
 use walkforge::panel::{Panel, PanelKind};
@@ -24,7 +24,7 @@ fn a_parquet_file_gives_the_panel_of_the_same_csv_file() {
 }
 
 #[test]
-fn what_is_no_panel_is_told_with_its_file() {
+fn files_that_are_not_panels_are_refused_with_their_name() {
     for (name, expected) in [
         ("panel_undated", "the file has no date column"),
         ("panel_flags", "column A is of type BOOLEAN; allowed are numeric types"),
@@ -56,12 +56,12 @@ fn a_damaged_file_is_an_error_at_every_length_and_with_every_byte_changed() {
     for length in 0..whole.len() {
         attempt(&whole[..length]);
     }
-    for place in 0..whole.len() {
+    for index in 0..whole.len() {
         let mut bytes = whole.clone();
-        bytes[place] ^= 0x55;
+        bytes[index] ^= 0x55;
         attempt(&bytes);
     }
-    // A changed price or a changed name is still a panel: Parquet pages carry no sums here.
+    // A file with a changed price or name is still a panel: these Parquet pages have no checksums.
     println!("{refused} damaged files refused, {read} read as other panels");
     assert!(refused > whole.len());
 }

@@ -1,5 +1,5 @@
-//! Plugins: HRP through its plugin table equals an independent NumPy/SciPy implementation, and what a user gets wrong is
-//! told.
+//! Plugins: HRP through its plugin table equals an independent NumPy/SciPy implementation, and mistakes of a user are
+//! clear errors.
 
 use std::collections::BTreeMap;
 
@@ -58,8 +58,8 @@ fn a_hundred_column_orders_give_the_same_bytes() {
     let mut order: Vec<usize> = (1..=columns).collect();
     let mut noise = Noise(12_345);
     for _ in 0..100 {
-        for place in (1..columns).rev() {
-            order.swap(place, (noise.next() >> 33) as usize % (place + 1));
+        for index in (1..columns).rev() {
+            order.swap(index, (noise.next() >> 33) as usize % (index + 1));
         }
         let names: Vec<String> = order.iter().map(|&column| table[0][column].to_owned()).collect();
         let values: Vec<f64> =
@@ -88,7 +88,7 @@ fn an_asset_that_does_not_move_is_named() {
 }
 
 #[test]
-fn a_plugins_settings_are_checked_and_its_own_refusal_is_passed_on() {
+fn settings_of_a_plugin_are_checked_and_its_own_errors_are_passed_on() {
     let plugin = hrp();
     let typo = json!({"lookbak": 3});
     let error = SettingValues::check("models.hrp.settings", plugin.settings(), typo.as_object().unwrap()).unwrap_err();
@@ -101,7 +101,7 @@ fn a_plugins_settings_are_checked_and_its_own_refusal_is_passed_on() {
 }
 
 #[test]
-fn a_plugin_that_is_not_there_or_is_none_is_told() {
+fn a_missing_plugin_and_a_file_that_is_not_a_plugin_are_errors() {
     let tests = root().join("tests");
     let search = PluginSearch::folders(vec![tests.clone()]);
     let error = search.load("hrp").err().unwrap();
@@ -117,7 +117,7 @@ fn a_plugin_that_is_not_there_or_is_none_is_told() {
 fn the_built_plugin_loads_by_path_and_by_name() {
     let plugin = PluginSearch::folders(vec![built()]).load("hrp").unwrap();
     assert_eq!(plugin.name(), "hrp");
-    let again = PluginSearch::folders(Vec::new()).load(library("hrp").to_str().unwrap()).unwrap();
+    let by_path = PluginSearch::folders(Vec::new()).load(library("hrp").to_str().unwrap()).unwrap();
     let panel = stocks();
-    assert_eq!(weights(&plugin, &panel, 1000), weights(&again, &panel, 1000));
+    assert_eq!(weights(&plugin, &panel, 1000), weights(&by_path, &panel, 1000));
 }

@@ -1,4 +1,5 @@
-//! Half precision: the loss scale moves as PyTorch's, an overflow takes no step, and what is learned is what single precision learns.
+//! Half precision: the loss scale follows PyTorch's, an overflow skips the step, and training learns what it learns in
+//! single precision.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use walkforge::train::{LossScale, StepSettings, Stepper};
 use crate::common;
 
 #[test]
-fn the_loss_scale_moves_as_pytorchs_step_by_step() {
+fn the_loss_scale_equals_pytorchs_step_by_step() {
     let golden: Json = serde_json::from_str(&common::golden("scaler.json")).unwrap();
     let (mut compared, cases) = (0, golden["cases"].as_array().unwrap());
     for case in cases {
@@ -18,7 +19,7 @@ fn the_loss_scale_moves_as_pytorchs_step_by_step() {
         let steps = case["overflows"].as_array().unwrap().iter().zip(case["scales"].as_array().unwrap());
         for (overflowed, theirs) in steps {
             let theirs = theirs.as_f64().unwrap();
-            // Ours goes no lower than 1, and no higher than single precision.
+            // This one stays between 1 and the largest single-precision value.
             if !(1.0..1e38).contains(&theirs) {
                 break;
             }
@@ -53,13 +54,13 @@ struct Data {
     labels: Vec<f32>,
 }
 
-/// Tomorrow's return of an asset is half of today's, the rest noise.
+/// Tomorrow's return of an asset is half of today's plus noise.
 fn data(stream: u32) -> Data {
     let (random, noise) = (Random::new(9, stream, 0), Random::new(9, stream, 1));
-    let x: Vec<f32> = (0..(BATCH * STEPS * ASSETS) as u64).map(|place| random.normal(place) as f32).collect();
-    let label = |place: usize| {
-        let today = x[(place / ASSETS * STEPS + STEPS - 1) * ASSETS + place % ASSETS];
-        (0.01 * (0.5 * f64::from(today) + noise.normal(place as u64))) as f32
+    let x: Vec<f32> = (0..(BATCH * STEPS * ASSETS) as u64).map(|index| random.normal(index) as f32).collect();
+    let label = |index: usize| {
+        let today = x[(index / ASSETS * STEPS + STEPS - 1) * ASSETS + index % ASSETS];
+        (0.01 * (0.5 * f64::from(today) + noise.normal(index as u64))) as f32
     };
     let labels = (0..BATCH * ASSETS).map(label).collect();
     Data { mask: vec![1.0; BATCH * ASSETS], labels, x }
@@ -75,7 +76,7 @@ fn step(stepper: &mut Stepper, stream: u32) -> walkforge::train::StepOutcome {
 }
 
 #[test]
-fn an_overflow_takes_no_step_and_halves_the_scale() {
+fn an_overflow_skips_the_step_and_halves_the_scale() {
     let mut stepper = stepper(Precision::Fp16, 1);
     let mut large = LossScale::new(1);
     while large.scale() < 2.0_f64.powi(40) {
@@ -93,20 +94,20 @@ fn an_overflow_takes_no_step_and_halves_the_scale() {
     }
     println!("{skipped} steps skipped, down to a scale of {}", stepper.loss_scale().unwrap().scale() / 2.0);
     assert!(skipped > 3 && stepper.parameters() != before);
-    // The first step that was taken is Adam's first: it moves every weight by the learning rate, whatever was skipped.
+    // Skipped steps do not count: the first step taken is Adam's first, which moves every weight by the learning rate.
     let moved = before.iter().zip(stepper.parameters()).map(|(one, two)| (one - two).abs()).fold(0.0, f32::max);
     assert!((moved - 1e-2).abs() < 1e-4, "{moved}");
 }
 
 #[test]
-fn halved_numbers_are_rounded_and_master_weights_are_not() {
+fn activations_are_rounded_to_half_precision_and_master_weights_are_not() {
     let (mut half, mut single) = (stepper(Precision::Fp16, 1), stepper(Precision::Fp32, 1));
     assert_eq!(half.parameters(), single.parameters());
     let data = data(0);
     let inputs: [&[f32]; 2] = [&data.x, &data.mask];
     let (one, two) = (half.predict(&inputs, BATCH), single.predict(&inputs, BATCH));
     let apart = one.iter().zip(&two).map(|(one, two)| (one - two).abs()).fold(0.0, f32::max);
-    // Half precision has 11 bits: it is off by something, and not by much.
+    // Half precision has 11 bits: the difference is not zero, and small.
     assert!(apart > 1e-6 && apart < 5e-3, "{apart}");
     step(&mut half, 0);
     let coarse = |value: f32| {
@@ -119,7 +120,7 @@ fn halved_numbers_are_rounded_and_master_weights_are_not() {
 }
 
 #[test]
-fn an_overflow_that_no_scale_helps_is_an_error_that_names_the_op() {
+fn an_overflow_at_the_lowest_scale_is_an_error_that_names_the_op() {
     let mut builder = Builder::new();
     let x = builder.input("x", &[ASSETS]).unwrap();
     let scores = builder.linear("head", x, ASSETS).unwrap();
@@ -130,14 +131,14 @@ fn an_overflow_that_no_scale_helps_is_an_error_that_names_the_op() {
     let mut stepper = Stepper::new(Arc::new(program), StepSettings::default(), BATCH, BATCH, false, 1);
     let data = data(0);
     let x = &data.x[..BATCH * ASSETS];
-    let (skipped, told) = until_told(&mut stepper, x, &data.labels);
+    let (skipped, message) = until_error(&mut stepper, x, &data.labels);
     // From 65536 down to 1.
     assert_eq!(skipped, 16);
-    assert!(told.contains("op 'scale' (%1) gave"), "{told}");
+    assert!(message.contains("op 'scale' (%1) gave"), "{message}");
 }
 
-/// Steps until one fails: how many were skipped before, and what is told.
-fn until_told(stepper: &mut Stepper, x: &[f32], labels: &[f32]) -> (usize, String) {
+/// Steps until one fails; returns the number of skipped steps and the message.
+fn until_error(stepper: &mut Stepper, x: &[f32], labels: &[f32]) -> (usize, String) {
     let mut skipped = 0;
     loop {
         match stepper.step(&[x], labels, BATCH, 1e-2) {
@@ -150,7 +151,7 @@ fn until_told(stepper: &mut Stepper, x: &[f32], labels: &[f32]) -> (usize, Strin
     }
 }
 
-/// The Sharpe ratio, a step, of fresh data after training.
+/// The Sharpe ratio per step on fresh data after training.
 fn learned(precision: Precision, seed: u64) -> f64 {
     let mut stepper = stepper(precision, seed);
     for stream in 0..80 {
@@ -174,6 +175,6 @@ fn half_precision_learns_what_single_precision_learns() {
     let (single, half) = (of_seeds(Precision::Fp32), of_seeds(Precision::Fp16));
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let spread = single.iter().map(|value| (value - mean(&single)).abs()).fold(0.0, f64::max);
-    println!("Sharpe a step of five seeds: fp32 {single:.3?}, fp16 {half:.3?}");
+    println!("Sharpe ratio per step of five seeds: fp32 {single:.3?}, fp16 {half:.3?}");
     assert!(mean(&single) > 0.3 && (mean(&single) - mean(&half)).abs() <= spread, "{single:?} {half:?}");
 }

@@ -1,4 +1,5 @@
-//! Runs: the same bytes at any thread count, no look-ahead into changed rows, and a directory that is never overwritten.
+//! Runs: the same bytes at any thread count, no look-ahead into changed rows, and a run directory that is never
+//! overwritten.
 
 use std::path::Path;
 
@@ -32,7 +33,7 @@ fn one_thread_and_three_give_the_same_directory() {
         assert!(read(&one, file) == read(&three, file), "{file} differs");
     }
     assert_eq!(without_machine(&one), without_machine(&three));
-    // A finished directory of the same run stays as it is; another run is refused.
+    // A finished directory is left unchanged by the same run; another run is refused.
     let before = read(&one, "run.json");
     good(&["run", EXPERIMENT, "--out", one.to_str().unwrap()]);
     assert_eq!(read(&one, "run.json"), before);
@@ -42,23 +43,23 @@ fn one_thread_and_three_give_the_same_directory() {
 }
 
 #[test]
-fn weights_do_not_move_when_later_prices_do() {
+fn weights_do_not_depend_on_later_prices() {
     let scratch = tempfile::tempdir().unwrap();
     let prices = std::fs::read_to_string(prices()).unwrap();
     let cut = "2005-06-30";
     let changed: Vec<String> = prices
         .lines()
         .enumerate()
-        .map(|(place, line)| {
+        .map(|(index, line)| {
             let (date, rest) = line.split_once(',').unwrap();
-            if place == 0 || date <= cut {
+            if index == 0 || date <= cut {
                 return format!("{line}\n");
             }
             let cells: Vec<String> = rest
                 .split(',')
                 .enumerate()
                 .map(|(asset, cell)| {
-                    format!("{}", cell.parse::<f64>().unwrap() * (1.0 + (place * 7 + asset * 13) as f64 % 1.9))
+                    format!("{}", cell.parse::<f64>().unwrap() * (1.0 + (index * 7 + asset * 13) as f64 % 1.9))
                 })
                 .collect();
             format!("{date},{}\n", cells.join(","))
@@ -87,7 +88,7 @@ fn windows_are_printed_as_csv() {
 }
 
 #[test]
-fn bad_input_exits_with_2_and_names_its_place() {
+fn bad_input_exits_with_2_and_is_named() {
     for (arguments, expected) in [
         (vec!["run", "nope.toml", "--out", "out"], "nope.toml"),
         (vec!["run", EXPERIMENT, "--out", "out", "--set", "windows.train_month=3"], "did you mean 'train_months'?"),

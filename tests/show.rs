@@ -1,4 +1,4 @@
-//! `walkforge plugin show`: what a plugin says of itself, the program of a network, and the memory that it takes.
+//! `walkforge plugin show`: a plugin's description, and a network's program and memory.
 
 use std::process::Output;
 
@@ -16,7 +16,7 @@ fn show(file: &str, arguments: &[&str]) -> Output {
     walkforge(&["plugin", "show", file]).args(arguments).output().unwrap()
 }
 
-/// What is shown, of a call that succeeds and says nothing else.
+/// The output of a call that succeeds and prints no message.
 fn shown(name: &str, arguments: &[&str]) -> String {
     let output = show(library(name).to_str().unwrap(), arguments);
     assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
@@ -28,49 +28,46 @@ fn a_network_is_shown_with_its_program_and_its_memory() {
     let file = library("lstm");
     let arguments =
         ["--assets", "7", "--set", "hidden_size=16", "--set", "arrangement=per_asset", "--feature", "volume"];
-    let told = shown("lstm", &arguments);
+    let text = shown("lstm", &arguments);
     let plugin = PluginSearch::default().load(file.to_str().unwrap()).unwrap();
     let given = serde_json::json!({"hidden_size": 16, "arrangement": "per_asset"});
     let values = SettingValues::check("settings", plugin.settings(), given.as_object().unwrap()).unwrap();
     let Model::Network(network) = plugin.create(&values, &Context::default()).unwrap() else { panic!() };
-    let (features, wanted) = (["volume".to_owned()], Head::Weights);
-    let form = BoundNetwork::new(&*network, 7, &features, wanted, Precision::Fp32).unwrap().unwrap();
-    assert!(told.contains(&form.program.to_string()), "{told}");
-    let squeezed = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    for (micro, again, what) in [
-        (128, false, "128 at a time"),
-        (128, true, "128 at a time, gates computed again"),
-        (32, false, "32 at a time"),
-        (1, false, "1 at a time"),
-    ] {
-        let bytes = Stepper::planned_bytes(&form.program, &StepSettings::default(), 128, micro, again);
-        let expected = format!("training, batch of 128 dates, {what} {bytes} bytes");
-        assert!(squeezed.contains(&expected), "{expected}\n{told}");
+    let features = ["volume".to_owned()];
+    let bound = BoundNetwork::new(&*network, 7, &features, Head::Weights, Precision::Fp32).unwrap().unwrap();
+    assert!(text.contains(&bound.program.to_string()), "{text}");
+    let squeezed = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (micro_batch, recompute, label) in
+        [(128, false, "128"), (128, true, "128, gates recomputed"), (32, false, "32"), (1, false, "1")]
+    {
+        let bytes = Stepper::planned_bytes(&bound.program, &StepSettings::default(), 128, micro_batch, recompute);
+        let expected = format!("training, batch of 128 dates, micro-batch of {label} {bytes} bytes");
+        assert!(squeezed.contains(&expected), "{expected}\n{text}");
     }
     for expected in [
         "lstm 0.1.0, network",
         "hidden_size a whole number from 1 to 4096 16, default 128",
         "lookback a whole number from 2 to 10000 default 60",
         "min_history a whole number from 0 to 10000 default none",
-        "shown the last 60 rows, and assets with at least 30 returns",
-        "Its assets are those that may be weighed at each date. Network for 7 assets",
-        "4 inputs, 0 of them computed by the plugin; 10 parameters, 3537 trained numbers",
+        "A decision uses the last 60 rows and the assets with at least 30 returns in them.",
+        "Its assets are the eligible assets of each date. Network for 7 assets",
+        "4 inputs, 0 of them computed by the plugin; 3537 parameters in 10 tensors",
         "prediction, one date",
     ] {
-        assert!(squeezed.contains(expected), "{expected}\n{told}");
+        assert!(squeezed.contains(expected), "{expected}\n{text}");
     }
-    assert!(shown("lstm", &[]).contains("Its assets are the same throughout a window.\n\nNetwork for 20 assets"));
+    assert!(shown("lstm", &[]).contains("Its assets are the same for all dates of a window.\n\nNetwork for 20 assets"));
 }
 
 #[test]
 fn an_estimator_is_shown_with_its_settings() {
-    let told = shown("hrp", &[]);
-    assert!(told.starts_with("hrp 0.1.0, estimator\n") && told.contains("shown the last 756 rows"), "{told}");
-    assert!(told.contains("one of lopez_de_prado") && !told.contains("Network"), "{told}");
+    let text = shown("hrp", &[]);
+    assert!(text.starts_with("hrp 0.1.0, estimator\n") && text.contains("uses the last 756 rows"), "{text}");
+    assert!(text.contains("one of lopez_de_prado") && !text.contains("Network"), "{text}");
 }
 
 #[test]
-fn what_cannot_be_shown_ends_with_2_and_the_reason() {
+fn a_plugin_that_cannot_be_shown_is_refused_with_2_and_the_reason() {
     let lstm = library("lstm");
     let (lstm, manifest) = (lstm.to_str().unwrap(), root().join("Cargo.toml"));
     for (file, arguments, words) in [
@@ -89,8 +86,8 @@ fn what_cannot_be_shown_ends_with_2_and_the_reason() {
         ),
     ] {
         let output = show(file, arguments);
-        let told = stderr(&output);
-        assert_eq!((output.status.code(), told.contains(words)), (Some(2), true), "{file} {arguments:?}: {told}");
+        let message = stderr(&output);
+        assert_eq!((output.status.code(), message.contains(words)), (Some(2), true), "{file} {arguments:?}: {message}");
         assert!(output.stdout.is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! Training equals PyTorch's: from the same weights and batches, in single precision, the output, every gradient, every loss
-//! and every weight after 50 steps of Adam (`tests/golden/train.py`).
+//! Training equals PyTorch's: from the same weights and batches, in single precision, the output, all gradients, all
+//! losses and all weights after 50 steps of Adam (`tests/golden/train.py`).
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ fn golden() -> Json {
     serde_json::from_str(&common::golden("train.json")).unwrap()
 }
 
-fn numbers(value: &Json) -> Vec<f32> {
-    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
+fn floats(value: &Json) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32).collect()
 }
 
 fn network(case: &str) -> Program {
@@ -61,7 +61,7 @@ struct Worst {
     loss: f64,
     norm: f64,
     end: f32,
-    /// Weights whose gradients are rounding alone.
+    /// Weights whose gradients are rounding errors only.
     rounding: f32,
 }
 
@@ -71,29 +71,29 @@ fn compare(case: &str, golden: &Json) -> Worst {
     let settings = StepSettings { loss, clip_norm: 0.5, ..StepSettings::default() };
     let mut stepper = Stepper::new(Arc::clone(&program), settings, BATCH, BATCH, false, 0);
     for parameter in program.parameters() {
-        let start = numbers(&golden["start"][&parameter.name]);
+        let start = floats(&golden["start"][&parameter.name]);
         stepper.set_parameters(|all| all[parameter.offset..][..parameter.count()].copy_from_slice(&start));
     }
     let batches: Vec<[Vec<f32>; 3]> = golden["batches"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|batch| [numbers(&batch["x"]), numbers(&batch["mask"]), numbers(&batch["labels"])])
+        .map(|batch| [floats(&batch["x"]), floats(&batch["mask"]), floats(&batch["labels"])])
         .collect();
     let largest = |values: &[f32]| values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
     let difference = |ours: &[f32], theirs: &[f32]| {
         ours.iter().zip(theirs).fold(0.0_f32, |worst, (one, two)| worst.max((one - two).abs()))
     };
-    // Relative to the largest number of the same tensor.
+    // Relative to the largest element of the same tensor.
     let apart = |ours: &[f32], theirs: &[f32]| difference(ours, theirs) / largest(theirs);
-    // The largest gradient of all, to which others are relative.
-    let all = golden["gradients"].as_object().unwrap().values().map(|tensor| largest(&numbers(tensor)));
+    // The largest gradient of all parameters, to which others are relative.
+    let all = golden["gradients"].as_object().unwrap().values().map(|tensor| largest(&floats(tensor)));
     let most = all.fold(0.0, f32::max);
     let mut worst = Worst { output: 0.0, gradient: 0.0, loss: 0.0, norm: 0.0, end: 0.0, rounding: 0.0 };
     let given = |batch: &[Vec<f32>; 3]| -> Vec<Vec<f32>> { batch[..2].to_vec() };
     let first = given(&batches[0]);
     let views: Vec<&[f32]> = first.iter().map(Vec::as_slice).collect();
-    worst.output = apart(&stepper.predict(&views, BATCH), &numbers(&golden["output"]));
+    worst.output = apart(&stepper.predict(&views, BATCH), &floats(&golden["output"]));
     let (losses, norms) = (golden["losses"].as_array().unwrap(), golden["norms"].as_array().unwrap());
     for step in 0..losses.len() {
         let batch = &batches[step % batches.len()];
@@ -104,22 +104,22 @@ fn compare(case: &str, golden: &Json) -> Worst {
         worst.loss = worst.loss.max(relative(outcome.loss, &losses[step]));
         worst.norm = worst.norm.max(relative(outcome.norm, &norms[step]));
         if step == 0 {
-            // Gradients as they were before clipping.
+            // Gradients before clipping.
             let factor = (0.5 / (outcome.norm + 1e-6)).min(1.0) as f32;
             for parameter in program.parameters() {
                 let ours = &stepper.gradients()[parameter.offset..][..parameter.count()];
                 let ours: Vec<f32> = ours.iter().map(|value| value / factor).collect();
-                let theirs = numbers(&golden["gradients"][&parameter.name]);
+                let theirs = floats(&golden["gradients"][&parameter.name]);
                 worst.gradient = worst.gradient.max(difference(&ours, &theirs) / most);
             }
         }
     }
     for parameter in program.parameters() {
         let ours = &stepper.parameters()[parameter.offset..][..parameter.count()];
-        let apart = apart(ours, &numbers(&golden["end"][&parameter.name]));
-        // A bias that a softmax does not see has a gradient of rounding alone, which Adam scales to steps like any other:
-        // nobody's are right.
-        if largest(&numbers(&golden["gradients"][&parameter.name])) < 1e-6 * most {
+        let apart = apart(ours, &floats(&golden["end"][&parameter.name]));
+        // A bias that cancels in a softmax has a gradient of rounding errors only. Adam scales it to full steps, so
+        // that neither implementation's values mean anything.
+        if largest(&floats(&golden["gradients"][&parameter.name])) < 1e-6 * most {
             assert!(parameter.name == "attention.key.bias" || parameter.name == "head.bias");
             worst.rounding = worst.rounding.max(apart);
         } else {

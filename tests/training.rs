@@ -1,5 +1,5 @@
-//! Training through the whole pipeline: a planted signal is found and noise is not, nothing looks ahead, threads and interruptions
-//! change no bit, and memory is what was planned.
+//! Training in the whole pipeline: a planted signal is found, noise is not, nothing looks ahead, threads and
+//! interruptions do not change a bit, and as much memory is used as was planned.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ fn names() -> Vec<String> {
     (0..ASSETS).map(|asset| format!("A{asset}")).collect()
 }
 
-/// Daily returns of deviation 1 %, each `echo` times the asset's own of the day before, the rest noise.
+/// Daily returns with a standard deviation of 1 % and an autocorrelation of `echo`.
 fn returns(seed: u64, rows: usize, echo: f64) -> Vec<f64> {
     let random = Random::new(seed, 0, 0);
     let mut out: Vec<f64> = Vec::with_capacity(rows * ASSETS);
@@ -68,7 +68,7 @@ min_history = 4
 ";
 
 fn prepared(panel: &Panel, overrides: &[&str], threads: usize) -> Run {
-    // Overrides of the model go into its tables, those of sections on the command line's way.
+    // Overrides of the model are written into its table, the others are applied like those of the command line.
     let (own, rest): (Vec<&str>, Vec<&str>) = overrides.iter().partition(|entry| entry.starts_with("model."));
     let own: Vec<String> = own.iter().map(|entry| entry["model.".len()..].replacen('=', " = ", 1)).collect();
     let overridden = |line: &&str| own.iter().any(|entry| line.split(' ').next() == entry.split(' ').next());
@@ -97,12 +97,12 @@ fn deviation(values: &[f64]) -> f64 {
     (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
 }
 
-/// Mean over its standard error.
+/// The mean divided by its standard error.
 fn t_value(values: &[f64]) -> f64 {
     mean(values) / deviation(values) * (values.len() as f64).sqrt()
 }
 
-/// Ways a network can be set up, each with its own path from panel to weights.
+/// Settings of a network that take different code paths from the panel to the weights.
 const ARRANGEMENTS: [&[&str]; 4] = [
     &[],
     &["model.arrangement=\"per_asset\""],
@@ -112,14 +112,14 @@ const ARRANGEMENTS: [&[&str]; 4] = [
 
 #[test]
 fn a_planted_signal_is_found_out_of_sample() {
-    // What rose falls: whoever took the label of the wrong day would hold what falls tomorrow.
+    // Prices revert: with the label of the wrong day the model would hold what falls tomorrow.
     let panel = panel(&returns(1, 700, -0.5));
     for overrides in ARRANGEMENTS {
         let run = walked(&panel, overrides);
         let sharpe = mean(&run.paths[1].net) / deviation(&run.paths[1].net) * 252.0_f64.sqrt();
         let benchmark = mean(&run.paths[0].net) / deviation(&run.paths[0].net) * 252.0_f64.sqrt();
         println!("{overrides:?}: net Sharpe {sharpe:.2}, equal weight {benchmark:.2}");
-        // Holding the best of five of a correlation of 0.5 earns about 9 a year before costs; equal weight nothing.
+        // Always holding the best of five assets has a Sharpe ratio of about 9 before costs, equal weight of 0.
         assert!(sharpe > 3.0 && benchmark < 2.5, "{overrides:?}: {sharpe} {benchmark}");
     }
 }
@@ -139,7 +139,7 @@ fn without_the_order_of_the_days_nothing_is_found() {
 }
 
 #[test]
-fn noise_earns_minus_the_costs_to_sampling_error() {
+fn noise_earns_minus_the_costs_within_sampling_error() {
     let mut nets = Vec::new();
     for seed in 0..4 {
         let run = walked(&panel(&returns(100 + seed, 700, 0.0)), ARRANGEMENTS[(seed % 2) as usize]);
@@ -147,7 +147,7 @@ fn noise_earns_minus_the_costs_to_sampling_error() {
         assert!(mean(costs) > 0.0);
         nets.extend(run.paths[1].net.iter().zip(costs).map(|(net, cost)| net + cost));
     }
-    // The path earns what it costs, and nothing that would be known only from later rows.
+    // Before costs the path earns nothing, which it could only with data of later rows.
     let found = t_value(&nets);
     println!("t of the net return plus costs over {} days of noise: {found:.2}", nets.len());
     assert!(found.abs() < 3.0, "{found}");
@@ -176,7 +176,7 @@ fn one_to_four_threads_give_the_same_bits() {
 }
 
 #[test]
-fn a_run_that_was_cancelled_goes_on_to_the_same_bits() {
+fn a_cancelled_run_continues_to_the_same_bits() {
     let panel = panel(&returns(2, 600, 0.2));
     let overrides = ["train.max_epochs=4"];
     let expected = outcome(&walked(&panel, &overrides));
@@ -190,7 +190,7 @@ fn a_run_that_was_cancelled_goes_on_to_the_same_bits() {
     assert!(outcome(&done(run)) == expected);
 }
 
-/// A trainer of its own, without a run around it.
+/// A trainer without a run.
 fn trainer() -> Trainer {
     let plugin = lstm();
     let settings = serde_json::json!({"hidden_size": 8, "lookback": 8});
@@ -211,7 +211,7 @@ fn trainer() -> Trainer {
 }
 
 #[test]
-fn an_epoch_that_was_cancelled_between_two_batches_goes_on_there() {
+fn an_epoch_that_was_cancelled_between_two_batches_continues_there() {
     let (mut whole, mut parts, mut asked, mut cancelled) = (trainer(), trainer(), 0, 0);
     while !whole.is_done() {
         whole.epoch(&|| false).unwrap();
@@ -275,8 +275,8 @@ fn nothing_that_happens_later_moves_a_weight() {
 #[test]
 fn the_assets_of_a_joint_network_are_those_of_the_first_validation_decision() {
     let values = returns(3, 480, 0.3);
-    // Window 0: train rows 0 to 260, validation to 347, test to 435. A2 joins in the middle of the validation span, A4 is
-    // gone from the middle of the test span on.
+    // Window 0: train rows 0 to 260, validation to 347, test to 435. A2 joins in the middle of the validation span, A4
+    // is gone from the middle of the test span on.
     let mask: Vec<bool> = (0..values.len())
         .map(|cell| !(cell % ASSETS == 2 && cell / ASSETS < 300 || cell % ASSETS == 4 && cell / ASSETS > 400))
         .collect();
@@ -300,16 +300,17 @@ fn the_score_that_chose_the_epoch_is_that_of_the_report() {
         let overrides =
             [overrides, &["portfolio.rebalance=weekly", "portfolio.max_weight=0.4", "train.max_epochs=3"]].concat();
         let run = walked(&panel, &overrides);
-        let scored = scores(&run).unwrap();
+        let scores = scores(&run).unwrap();
         for (window, result) in run.results[1].iter().enumerate() {
             let training = result.training.as_ref().unwrap();
             let chosen = training.epochs[training.best_epoch as usize - 1].validation.unwrap();
             let best = training.epochs.iter().filter_map(|epoch| epoch.validation).fold(f64::MIN, f64::max);
             assert_eq!(chosen, best);
-            let walkforge::evaluate::MetricValue::Number(told) = scored.windows[1][window].validation.metrics[0] else {
+            let walkforge::evaluate::MetricValue::Number(reported) = scores.windows[1][window].validation.metrics[0]
+            else {
                 panic!()
             };
-            assert!((told - chosen).abs() < 1e-9, "{overrides:?}, window {window}: {told} {chosen}");
+            assert!((reported - chosen).abs() < 1e-9, "{overrides:?}, window {window}: {reported} {chosen}");
         }
     }
 }
@@ -331,14 +332,14 @@ fn half_precision_validates_as_single_precision_does() {
 }
 
 #[test]
-fn training_ends_for_the_reason_it_tells() {
+fn training_ends_for_the_reason_it_reports() {
     let panel = panel(&returns(6, 480, 0.0));
     let ended = |overrides: &[&str]| -> Vec<(StopReason, usize)> {
         let run = walked(&panel, overrides);
         let training = run.results[1].iter().map(|window| window.training.clone().unwrap());
         training.map(|training| (training.ended, training.epochs.len())).collect()
     };
-    assert!(ended(&["train.max_epochs=2"]).iter().all(|told| *told == (StopReason::MaxEpochs, 2)));
+    assert!(ended(&["train.max_epochs=2"]).iter().all(|end| *end == (StopReason::MaxEpochs, 2)));
     for (reason, epochs) in ended(&["train.max_epochs=400", "train.early_stop_epochs=3"]) {
         assert!(reason == StopReason::EarlyStop && (4..400).contains(&epochs), "{reason:?} {epochs}");
     }
@@ -357,7 +358,7 @@ fn training_ends_for_the_reason_it_tells() {
 }
 
 #[test]
-fn planned_bytes_are_those_that_are_taken() {
+fn measured_bytes_equal_planned_bytes() {
     let panel = panel(&returns(7, 480, 0.0)).with_feature("volume", &vec![1.0; 480 * ASSETS]).unwrap();
     let shapes: [&[&str]; 10] = [
         &[],
@@ -387,7 +388,7 @@ fn planned_bytes_are_those_that_are_taken() {
 }
 
 #[test]
-fn a_smaller_budget_takes_smaller_micro_batches_and_gives_the_same_to_rounding() {
+fn a_smaller_budget_uses_smaller_micro_batches_and_gives_the_same_weights_to_rounding() {
     let panel = panel(&returns(8, 480, 0.3));
     let weights = |budget: &str| -> (Vec<f64>, TrainingHistory) {
         let run = walked(&panel, &["train.max_epochs=2", &format!("train.memory_budget=\"{budget}\"")]);
@@ -415,20 +416,20 @@ fn a_smaller_budget_takes_smaller_micro_batches_and_gives_the_same_to_rounding()
 }
 
 #[test]
-fn what_a_network_cannot_use_is_named() {
+fn unusable_settings_of_a_network_are_named() {
     let panel = panel(&returns(9, 480, 0.0));
-    let told = |overrides: &[&str]| {
+    let error_of = |overrides: &[&str]| {
         let mut run = prepared(&panel, overrides, 1);
         loop {
             if let Err(error) = run.step() {
                 break error.to_string();
             }
-            assert!(run.progress().done < run.windows.len(), "{overrides:?} went through");
+            assert!(run.progress().done < run.windows.len(), "{overrides:?} was accepted");
         }
     };
-    let message = told(&["model.lookback=400"]);
+    let message = error_of(&["model.lookback=400"]);
     assert!(message.contains("has 0 samples, with a lookback of 400 rows"), "{message}");
-    let message = told(&["train.turnover_bps=5"]);
+    let message = error_of(&["train.turnover_bps=5"]);
     assert!(message.contains("'train.turnover_bps': found 5 with order = \"shuffled\""), "{message}");
 }
 
@@ -467,7 +468,7 @@ mod overflow {
 }
 
 #[test]
-fn a_number_that_is_none_ends_training_with_epoch_batch_and_op() {
+fn a_non_finite_value_ends_training_with_epoch_batch_and_op() {
     // SAFETY: the function is the plugin's entry.
     let plugin = unsafe { register(overflow::wf_plugin_init_overflow, "overflow") }.unwrap();
     let text = EXPERIMENT.split("[[models]]").next().unwrap().to_owned() + "[[models]]\nname = \"overflow\"\n";

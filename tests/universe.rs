@@ -1,9 +1,9 @@
-//! A universe of 400 members that come, go, halt and are delisted: generated intervals, and the real membership of an
-//! index where its file is there; prices are simulated. What a run makes of them is recomputed in
-//! Python from prices, membership and weights alone, and the look-ahead audit passes.
+//! A universe of 400 members that join, leave, halt and are delisted, with simulated prices: generated intervals, and
+//! the real membership of an index if its file is available. The results of a run are recomputed in Python from prices,
+//! membership and weights alone, and the look-ahead audit passes.
 //!
-//! The real file is sought under the path in `WALKFORGE_MEMBERSHIP`, then in `../shared/data` beside the repository.
-//! With `WALKFORGE_LONG=1` the run covers seven years instead of half a one.
+//! The real file is the one of `WALKFORGE_MEMBERSHIP`, else it is in `../shared/data` beside the repository. With
+//! `WALKFORGE_LONG=1` the run covers seven years instead of half a year.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -40,7 +40,7 @@ impl Draws {
 
 type Intervals = BTreeMap<String, Vec<(Date, Date)>>;
 
-/// The real membership, and the file that it is from.
+/// The real membership and its file.
 fn real() -> Option<(Intervals, PathBuf)> {
     let named = std::env::var_os("WALKFORGE_MEMBERSHIP").map(PathBuf::from);
     let path = named.unwrap_or_else(|| root().join("../shared/data/sp400_membership.csv"));
@@ -53,7 +53,7 @@ fn real() -> Option<(Intervals, PathBuf)> {
     Some((out, path))
 }
 
-/// 724 tickers, 400 of them members at a time from 2014 to 2024; some come back, some stay for a day.
+/// 724 tickers, of which 400 at a time are members from 2014 to 2024; some rejoin, some stay for a day.
 fn generated() -> Intervals {
     let mut draws = Draws(400);
     let mut out = Intervals::new();
@@ -63,7 +63,7 @@ fn generated() -> Intervals {
     let end = date(2024, 12, 31);
     let mut day = date(2014, 1, 10);
     while day < end {
-        // Who waits longest joins, so that everybody comes in at some time.
+        // The ticker that has waited longest joins, so that every one joins at some time.
         let (leaver, joiner) = (draws.below(inside.len()), outside.remove(0));
         out.entry(name(inside[leaver])).or_default().push((since[inside[leaver]], day));
         outside.push(std::mem::replace(&mut inside[leaver], joiner));
@@ -80,14 +80,14 @@ fn generated() -> Intervals {
     out
 }
 
-/// Prices by row and column, NaN where there is none: a market, five sectors and a noise of its own for each asset.
-struct ExecutionModel {
+/// Simulated prices, `[dates, assets]`, NaN if missing: a market factor, five sector factors and noise.
+struct Market {
     days: Vec<Date>,
     names: Vec<String>,
     prices: Vec<Vec<f64>>,
 }
 
-impl ExecutionModel {
+impl Market {
     fn new(intervals: &Intervals, first: Date, last: Date, decisions: &[Date]) -> Self {
         let mut draws = Draws(2014);
         let mut days = vec![first];
@@ -95,12 +95,13 @@ impl ExecutionModel {
             days.push(next);
         }
         days.retain(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday));
-        // A few tickers of the file have no prices, and a few columns are never members; not in order of their names.
+        // A few tickers of the file have no prices, a few columns are never members, and columns are not sorted by
+        // name.
         let mut names: Vec<String> =
             intervals.keys().enumerate().filter(|(at, _)| at % 97 != 5).map(|(_, name)| name.clone()).collect();
-        names.extend((0..10).map(|place| format!("EXTRA{place}")));
-        for place in (1..names.len()).rev() {
-            names.swap(place, draws.below(place + 1));
+        names.extend((0..10).map(|index| format!("EXTRA{index}")));
+        for index in (1..names.len()).rev() {
+            names.swap(index, draws.below(index + 1));
         }
         let factors: Vec<[f64; 6]> = days.iter().map(|_| std::array::from_fn(|_| draws.normal() * 0.006)).collect();
         let mut prices = vec![vec![f64::NAN; names.len()]; days.len()];
@@ -113,32 +114,33 @@ impl ExecutionModel {
             }
         }
         let mut out = Self { days, names, prices };
-        out.spoil(intervals, decisions, &mut draws);
+        out.remove_prices(intervals, decisions, &mut draws);
         out
     }
 
-    /// Halts, late listings, delistings inside and at the end of intervals; and on a decision's row and the first row held.
-    fn spoil(&mut self, intervals: &Intervals, decisions: &[Date], draws: &mut Draws) {
+    /// Removes prices: halts, late listings, delistings inside and at the end of intervals, on the row of a decision
+    /// and on the first row that is held.
+    fn remove_prices(&mut self, intervals: &Intervals, decisions: &[Date], draws: &mut Draws) {
         let rows = self.days.len();
         for column in 0..self.names.len() {
             let own = intervals.get(&self.names[column]).cloned().unwrap_or_default();
             if let Some((_, end)) = own.last().filter(|(_, end)| *end < self.days[rows - 1]) {
                 let end = self.days.partition_point(|day| day <= end);
                 match draws.below(3) {
-                    0 => self.lose(column, end.saturating_sub(draws.below(20))..rows),
-                    1 => self.lose(column, end..rows),
+                    0 => self.remove(column, end.saturating_sub(draws.below(20))..rows),
+                    1 => self.remove(column, end..rows),
                     _ => (),
                 }
             }
             if draws.below(25) == 0 {
-                self.lose(column, 0..draws.below(rows / 2));
+                self.remove(column, 0..draws.below(rows / 2));
             }
-            // Few in a year: by default correlations use the rows in which every member has a return.
+            // Few per year, because by default correlations use the rows in which every member has a return.
             if draws.below(25 * 260 / rows.min(260)) == 0 {
                 for _ in 0..rows.div_ceil(520) {
                     let (at, most) = (draws.below(rows), [30, 2][draws.below(2)]);
                     let length = 1 + draws.below(most);
-                    self.lose(column, at..(at + length).min(rows));
+                    self.remove(column, at..(at + length).min(rows));
                 }
             }
         }
@@ -148,17 +150,17 @@ impl ExecutionModel {
         };
         let stayers: Vec<usize> = (0..self.names.len()).filter(through).take(3 * decisions.len()).collect();
         assert!(stayers.len() == 3 * decisions.len(), "too few members stay");
-        for (place, day) in decisions.iter().enumerate() {
+        for (index, day) in decisions.iter().enumerate() {
             let row = self.days.partition_point(|known| known <= day) - 1;
-            self.lose(stayers[3 * place], row..row + 1);
-            self.lose(stayers[3 * place + 1], row + 1..row + 9);
-            if place == 0 {
-                self.lose(stayers[2], row + 1..rows);
+            self.remove(stayers[3 * index], row..row + 1);
+            self.remove(stayers[3 * index + 1], row + 1..row + 9);
+            if index == 0 {
+                self.remove(stayers[2], row + 1..rows);
             }
         }
     }
 
-    fn lose(&mut self, column: usize, rows: std::ops::Range<usize>) {
+    fn remove(&mut self, column: usize, rows: std::ops::Range<usize>) {
         for row in rows {
             self.prices[row][column] = f64::NAN;
         }
@@ -178,16 +180,16 @@ impl ExecutionModel {
 }
 
 #[test]
-fn four_hundred_members_come_and_go_and_every_figure_is_found_again() {
+fn runs_with_a_generated_membership_are_recomputed_in_python() {
     recomputed("generated intervals", &generated(), 370..=402);
 }
 
 #[test]
-fn the_members_of_a_real_index_come_and_go_and_every_figure_is_found_again() {
+fn runs_with_the_membership_of_a_real_index_are_recomputed_in_python() {
     match real() {
-        // The file knows those that joined since 2014: 276 of the 400 in the spring of 2024.
+        // The file has the members that joined since 2014: 276 of the 400 in the spring of 2024.
         Some((intervals, path)) => recomputed(&format!("the intervals of {}", path.display()), &intervals, 200..=300),
-        None => println!("there is no file of a real membership; the generated one is tested beside this"),
+        None => println!("no file with a real membership; another test uses a generated one"),
     }
 }
 
@@ -199,7 +201,7 @@ fn recomputed(source: &str, intervals: &Intervals, members: RangeInclusive<usize
     let last = date(2024, 7, 31);
     let decisions = [date(2024, 2, 29), date(2024, 4, 30)];
     let least = if long { 0 } else { *members.start() };
-    let market = ExecutionModel::new(intervals, first, last, &decisions);
+    let market = Market::new(intervals, first, last, &decisions);
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     market.write(Path::new(&at("prices.csv")));
@@ -210,7 +212,7 @@ fn recomputed(source: &str, intervals: &Intervals, members: RangeInclusive<usize
     std::fs::write(at("members.csv"), text).unwrap();
     let sorted: BTreeSet<&String> = market.names.iter().collect();
     let third = |rest: usize| -> Vec<&&String> {
-        sorted.iter().enumerate().filter(|(place, _)| place % 3 == rest).map(|(_, name)| name).collect()
+        sorted.iter().enumerate().filter(|(index, _)| index % 3 == rest).map(|(_, name)| name).collect()
     };
     let windows = format!(
         "[windows]\ntrain_months = 12\nvalidation_months = 1\ntest_months = {months}\nstep_months = {months}\n"
@@ -235,8 +237,11 @@ fn recomputed(source: &str, intervals: &Intervals, members: RangeInclusive<usize
         std::fs::write(at(&format!("{name}.toml")), text).unwrap();
         let (file, out) = (at(&format!("{name}.toml")), at(name));
         let started = std::time::Instant::now();
-        let told = stderr(&run(&mut walkforge(&["run", &file, "--out", &out])));
-        assert!(told.contains("of the membership's assets have no column in the data and are never held"), "{told}");
+        let messages = stderr(&run(&mut walkforge(&["run", &file, "--out", &out])));
+        assert!(
+            messages.contains("of the membership's assets have no column in the data and are never held"),
+            "{messages}"
+        );
         println!("{name}: {:?}", started.elapsed());
         let mut script = command("python3");
         script.args(["tests/universe.py", &out, &at("prices.csv"), &at("members.csv")]);
@@ -246,9 +251,9 @@ fn recomputed(source: &str, intervals: &Intervals, members: RangeInclusive<usize
         assert!(report.contains(&format!("of {} assets in {count} intervals", intervals.len())));
     }
     let started = std::time::Instant::now();
-    let told = stderr(&run(&mut walkforge(&["audit", &at("late.toml"), "--dates", "2"])));
-    assert!(told.contains("no weight moved"), "{told}");
-    println!("audit: {:?}, {}", started.elapsed(), told.lines().last().unwrap());
+    let messages = stderr(&run(&mut walkforge(&["audit", &at("late.toml"), "--dates", "2"])));
+    assert!(messages.contains("no look-ahead: "), "{messages}");
+    println!("audit: {:?}, {}", started.elapsed(), messages.lines().last().unwrap());
 }
 
 #[test]

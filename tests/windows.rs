@@ -1,5 +1,5 @@
-//! Windows on random calendars: spans in order, no label across a boundary, every test date once; and on the example
-//! prices the number of windows that the README states.
+//! Windows on random calendars: spans are in order, no label crosses a boundary, every test date comes once; and the
+//! example prices give the documented number of windows.
 
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
@@ -23,7 +23,7 @@ fn settings(train: u32, validation: u32, test: u32, step: u32) -> WindowSettings
     }
 }
 
-/// Weekdays from `start`, some holidays taken out at random, and one long gap.
+/// Weekdays, with random holidays and one long gap removed.
 fn calendar() -> impl Strategy<Value = Vec<Date>> {
     let holidays = proptest::collection::vec(0.0..1.0_f64, 2200);
     (0..4000_i64, holidays, 0..2200_usize, 0..12_usize).prop_map(|(offset, draws, gap_at, gap)| {
@@ -32,10 +32,10 @@ fn calendar() -> impl Strategy<Value = Vec<Date>> {
             .iter()
             .enumerate()
             .map(|(day, draw)| (start.checked_add((day as i64).days()).unwrap(), day, draw))
-            .filter(|(day, place, draw)| {
+            .filter(|(day, index, draw)| {
                 !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday)
                     && **draw > 0.05
-                    && !(gap_at..gap_at + gap).contains(place)
+                    && !(gap_at..gap_at + gap).contains(index)
             })
             .map(|(day, _, _)| day)
             .collect()
@@ -148,7 +148,7 @@ fn the_example_prices_give_29_windows_and_337_monthly_ones() {
 }
 
 #[test]
-fn a_short_calendar_is_told_what_it_lacks() {
+fn a_short_calendar_is_refused_with_what_it_lacks() {
     let dates = [date(2020, 1, 1), date(2021, 12, 31)];
     let message = windows(&dates, &settings(36, 12, 12, 12)).unwrap_err().to_string();
     assert!(message.contains("the data run from 2020-01-01 to 2021-12-31"), "{message}");

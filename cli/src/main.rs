@@ -1,4 +1,4 @@
-//! The command line: it parses, calls the library and prints. Results go to stdout, messages to stderr.
+//! The command line: parses arguments, calls the library and prints. Results go to stdout, messages to stderr.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -12,8 +12,7 @@ use walkforge::conformance::{CheckOptions, CheckOutcome, Finding, check, run_her
 use walkforge::error::{Code, Error, Result};
 use walkforge::evaluate::MetricValue;
 use walkforge::experiment::Experiment;
-use walkforge::job::Runtime;
-use walkforge::job::allocate;
+use walkforge::job::{Runtime, allocate};
 use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory, LogLevel};
 use walkforge::panel::PanelKind;
 use walkforge::plugin::PluginSearch;
@@ -35,54 +34,54 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Walk every model of an experiment forward and write a run directory.
+    /// Run an experiment: all its models through all windows, written to a run directory.
     Run {
         /// The experiment file (TOML).
         experiment: PathBuf,
         /// The run directory.
         #[arg(long)]
         out: PathBuf,
-        /// Change a setting: section.key=value.
+        /// Change a setting: KEY is section.key.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
-    /// Change the future and see that no weight moves; exits with 1 where one does.
+    /// Check for look-ahead: change later data and compare weights. Exits with 1 if a weight differs.
     Audit {
         /// The experiment file (TOML).
         experiment: PathBuf,
-        /// How many dates to cut the data at, at most.
+        /// Maximum number of dates after which to change the data.
         #[arg(long, default_value_t = DEFAULT_DATES)]
         dates: usize,
-        /// Change a setting: section.key=value.
+        /// Change a setting: KEY is section.key.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
     /// Print the walk-forward windows of a data file as CSV.
     Windows {
-        /// CSV file: a date column, then one column an asset.
+        /// Data file (CSV or Parquet): a date column, then one column per asset.
         #[arg(long)]
         data: PathBuf,
-        /// Change a setting: windows.key=value, or data.kind=returns.
+        /// Change a setting: KEY starts with windows., or is data.kind.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
-    /// Look at plugins.
+    /// Check or describe plugins.
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,
     },
     /// Fit a model once and print its weights as CSV.
     Weights {
-        /// The model: a plugin by name or path, or `equal_weight`.
+        /// A plugin, by name or path, or `equal_weight`.
         #[arg(long)]
         model: String,
-        /// CSV file: a date column, then one column an asset.
+        /// Data file (CSV or Parquet): a date column, then one column per asset.
         #[arg(long)]
         data: PathBuf,
-        /// The last date the model may know; the last of the file if left out.
+        /// Last date that the model may use; by default the last date of the file.
         #[arg(long, value_name = "DATE")]
         as_of: Option<String>,
-        /// Change a setting: model.key=value, portfolio.key=value, train.key=value, windows.key=value, or data.kind=returns.
+        /// Change a setting: KEY starts with model., portfolio., train. or windows., or is data.kind.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -90,32 +89,32 @@ enum Command {
 
 #[derive(Subcommand)]
 enum PluginCommand {
-    /// Run the conformance suite on a plugin file, each check in a process of its own; exits with 1 where one fails.
+    /// Run all conformance checks on a plugin file, each in its own process. Exits with 1 if one fails.
     Check {
         /// The plugin's library.
         file: PathBuf,
-        /// Run this check alone, after `load`; may be given again.
+        /// Run only this check (after `load`); may be repeated.
         #[arg(long, value_name = "CHECK")]
         only: Vec<String>,
-        /// Seconds that one check may take.
+        /// Time limit of a check in seconds.
         #[arg(long, default_value_t = 120)]
         seconds: u64,
     },
-    /// Print what a plugin says of itself: its settings, and of a network the program and the memory that it takes.
+    /// Print a plugin's description and settings, and for a network its program and memory.
     Show {
-        /// The plugin's library, or its name.
+        /// The plugin, by name or path.
         file: String,
-        /// Assets that a network is described for.
+        /// Number of assets to describe a network for.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         assets: u32,
-        /// A feature plane that the data have; may be given again.
+        /// A feature of the data; may be repeated.
         #[arg(long, value_name = "NAME")]
         feature: Vec<String>,
-        /// Change a setting of the model: key=value.
+        /// Change a setting of the plugin.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
-    /// One check in this process; what `check` starts.
+    /// Run one check in this process; `check` starts these.
     #[command(hide = true)]
     CheckHere { file: PathBuf, check: String, report: PathBuf },
 }
@@ -158,7 +157,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Where plugins are sought, and which files may be loaded.
+/// Where plugins are found and which files may be loaded.
 fn search() -> Result<PluginSearch> {
     let mut search = PluginSearch::standard().allow_by_environment()?;
     built_in::add(&mut search)?;
@@ -170,31 +169,31 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     let experiment = Experiment::from_file(experiment, set)?;
     let threads = experiment.threads;
     let bar = progress_bar();
-    bar.set_message("reading data and plugins");
+    bar.set_message("loading data and plugins");
     let panel = experiment.panel()?;
     let runtime = runtime(threads, &bar)?;
     let mut run = Run::new(experiment, panel, &runtime)?;
-    // Claimed before anything is computed, so that no work is done for a directory that cannot take it.
+    // Claimed first, so that nothing is computed for a directory that cannot be written.
     let Some(directory) = RunDirectory::claim(out, &run)? else {
         bar.finish_and_clear();
-        eprintln!("{} holds this run already, finished; nothing was computed or changed", out.display());
+        eprintln!("{} already holds this run; nothing was computed or changed", out.display());
         return Ok(());
     };
     let models = run.models.len();
     bar.set_length(run.windows.len() as u64);
     let networks = run.models.iter().any(|model| model.train_settings().is_some());
     show(&bar, &template(networks, false));
-    bar.set_message(format!("walking {models} models"));
+    bar.set_message(format!("running {models} models"));
     while run.progress().done < run.windows.len() {
         let done = run.step()?.done;
-        // Before the first window is done nothing says how long the others take.
+        // Until the first window is done the remaining time is unknown.
         if done > 0 && bar.position() == 0 {
             show(&bar, &template(networks, true));
         }
         bar.set_position(done as u64);
-        if let Some((place, scores)) = training_words(&run) {
-            bar.set_message(place);
-            bar.set_prefix(scores);
+        if let Some((position, details)) = training_status(&run) {
+            bar.set_message(position);
+            bar.set_prefix(details);
         }
     }
     bar.set_prefix("");
@@ -206,32 +205,33 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     Ok(())
 }
 
-/// How far the network is that is being trained on the first window, and the scores of its last epoch; `None` where none
-/// is. Windows count from 1, as the bar counts them.
-fn training_words(run: &Run) -> Option<(String, String)> {
-    let learning = run.training();
-    let first = learning.first()?;
+/// The position and the last scores of the first training in progress, if any. Windows count from 1, as in the bar.
+fn training_status(run: &Run) -> Option<(String, String)> {
+    let training = run.training();
+    let first = training.first()?;
     let name = &run.models[first.model].name;
-    let mut place = format!("{name}, window {}: epoch {}/{}", first.window + 1, first.epochs, first.max_epochs);
+    let mut position = format!("{name}, window {}: epoch {}/{}", first.window + 1, first.epochs, first.max_epochs);
     // Writing to a string cannot fail.
     if let Some(seconds) = first.seconds_left {
-        let _ = write!(place, ", at most {} left", span_words(seconds));
+        let _ = write!(position, ", at most {} left", duration_text(seconds));
     }
-    if learning.len() > 1 {
-        let _ = write!(place, "; {} more under training", learning.len() - 1);
+    if training.len() > 1 {
+        let _ = write!(position, "; {} more in training", training.len() - 1);
     }
-    let scores = first.last.map_or_else(String::new, |last| {
+    let details = first.last.map_or_else(String::new, |last| {
         let sharpe = last.validation.map_or_else(|| "-".to_owned(), |sharpe| format!("{sharpe:.2}"));
         format!("loss {:.4}, validation Sharpe {sharpe}, learning rate {:.1e}", last.loss, last.learning_rate)
     });
-    let (again, memory) = (if first.memory.recompute { " computed again" } else { "" }, first.measured_bytes >> 20);
-    let planned =
-        format!("micro-batch {}{again}, {} at a time, {memory} MiB", first.memory.micro_batch, first.memory.stack);
-    Some((place, if scores.is_empty() { planned } else { format!("{scores}; {planned}") }))
+    let memory = &first.memory;
+    let recompute = if memory.recompute { " recomputed" } else { "" };
+    let mebibytes = first.measured_bytes >> 20;
+    let plan =
+        format!("micro-batch {}{recompute}, {} seeds at a time, {mebibytes} MiB", memory.micro_batch, memory.stack);
+    Some((position, if details.is_empty() { plan } else { format!("{details}; {plan}") }))
 }
 
-/// A time as people say it.
-fn span_words(seconds: f64) -> String {
+/// A duration for people.
+fn duration_text(seconds: f64) -> String {
     let seconds = seconds.ceil() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),
@@ -240,7 +240,7 @@ fn span_words(seconds: f64) -> String {
     }
 }
 
-/// Prints the first weight that moved as CSV; the header alone where none did.
+/// Prints the first weight that differs as CSV, or only the header.
 fn audit(experiment: &std::path::Path, dates: usize, set: &[String]) -> Result<()> {
     let experiment = Experiment::from_file(experiment, set)?;
     let runtime = runtime(1, &indicatif::ProgressBar::hidden())?;
@@ -260,27 +260,27 @@ fn audit(experiment: &std::path::Path, dates: usize, set: &[String]) -> Result<(
     print(&text)?;
     match &audit.moved {
         None => {
-            eprintln!("no weight moved: {} decisions compared, data cut at {} dates", audit.compared, audit.dates);
+            eprintln!("no look-ahead: {} decisions compared, data changed after {} dates", audit.compared, audit.dates);
             Ok(())
         }
         Some(moved) => Err(Error::new(
             Code::LookAhead,
             format!(
-                "model '{}', window {}: the decision of {} moved by {} when {}",
+                "look-ahead: model '{}', window {}: the decision of {} differs by {} after {}",
                 run.models[moved.model].name,
                 moved.window,
                 moved.date,
                 moved.difference,
                 match moved.change {
-                    "order" => "the windows were walked in reverse".to_owned(),
-                    change => format!("the rows after {} were {change}", moved.after),
+                    "order" => "the windows were run in reverse order".to_owned(),
+                    change => format!("the data after {} were {change}", moved.after),
                 }
             ),
         )),
     }
 }
 
-/// A runtime whose warnings and errors go to stderr, above the bar where there is one.
+/// A runtime that prints warnings and errors to stderr, above the progress bar.
 fn runtime(threads: usize, bar: &indicatif::ProgressBar) -> Result<Runtime> {
     let bar = bar.clone();
     let mut runtime = Runtime::new(search()?, threads)?;
@@ -292,7 +292,7 @@ fn runtime(threads: usize, bar: &indicatif::ProgressBar) -> Result<Runtime> {
     Ok(runtime)
 }
 
-/// Windows done, time, and what is being done; nothing where nobody watches.
+/// The progress bar, hidden unless stderr is a terminal.
 fn progress_bar() -> indicatif::ProgressBar {
     if !std::io::stderr().is_terminal() {
         return indicatif::ProgressBar::hidden();
@@ -303,8 +303,7 @@ fn progress_bar() -> indicatif::ProgressBar {
     bar
 }
 
-/// The bar of a run, under what is being trained and its scores where networks are. A message that is too wide is cut, so
-/// that lines stay where they are.
+/// The bar of a run. With networks the training status stands above it, cut to one line.
 fn template(networks: bool, end_known: bool) -> String {
     let before = if networks { "{wide_msg}\n{prefix}\n" } else { "{msg} " };
     let after = if end_known { ", {eta} left" } else { "" };
@@ -317,7 +316,7 @@ fn show(bar: &indicatif::ProgressBar, template: &str) {
     }
 }
 
-/// One line a model on stderr.
+/// Prints one line per model to stderr.
 fn print_outcome(run: &Run) -> Result<()> {
     let width = run.models.iter().map(|model| model.name.len()).max().unwrap_or(0);
     for (model, entry) in run.models.iter().enumerate() {
@@ -339,7 +338,7 @@ fn print_outcome(run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Prints how each check ended as CSV.
+/// Prints the outcome of each check as CSV.
 fn check_plugin(file: &std::path::Path, only: Vec<String>, seconds: u64) -> Result<()> {
     let program =
         std::env::current_exe().map_err(|error| Error::io("find", std::path::Path::new("walkforge"), &error))?;
@@ -366,7 +365,7 @@ fn check_plugin(file: &std::path::Path, only: Vec<String>, seconds: u64) -> Resu
         return Ok(());
     };
     let message = format!(
-        "{}: {} of {} checks failed; the first, '{}', demands: {}",
+        "{}: {} of {} checks failed; the first, '{}', requires: {}",
         file.display(),
         failed.len(),
         findings.len(),
@@ -382,7 +381,7 @@ fn check_here(file: &std::path::Path, check: &str, report: &std::path::Path) -> 
         .map_err(|error| Error::io("write", report, &error))
 }
 
-/// An experiment of one data file; `data.kind=returns` among the settings says that it holds returns.
+/// An experiment with one data file, which holds prices unless the settings have `data.kind=returns`.
 fn experiment_of(data: &std::path::Path, set: &[String], models: Json) -> Result<Experiment> {
     let (kinds, rest): (Vec<&String>, Vec<&String>) = set.iter().partition(|entry| entry.starts_with("data.kind="));
     let name = kinds.last().map_or(PanelKind::Prices.name(), |entry| &entry["data.kind=".len()..]);
@@ -404,7 +403,7 @@ fn experiment_of(data: &std::path::Path, set: &[String], models: Json) -> Result
 fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever reads may stop reading.
+        // The reader, such as `head`, may close the pipe.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(|error| Error::new(Code::Io, format!("cannot write to stdout: {error}"))),
     }
@@ -414,7 +413,7 @@ fn print_windows(data: &std::path::Path, set: &[String]) -> Result<()> {
     let experiment = experiment_of(data, set, json!([]))?;
     let panel = experiment.panel()?;
     let dates = panel.dates();
-    let days = |span: &Span| match (dates.get(span.rows.start), span.rows.end.checked_sub(1)) {
+    let bounds = |span: &Span| match (dates.get(span.rows.start), span.rows.end.checked_sub(1)) {
         (Some(first), Some(last)) if !span.rows.is_empty() => format!("{first},{}", dates[last]),
         _ => ",".to_owned(),
     };
@@ -429,9 +428,9 @@ fn print_windows(data: &std::path::Path, set: &[String]) -> Result<()> {
             text,
             "{},{},{},{},{},{},{}",
             window.index,
-            days(train),
-            days(validation),
-            days(test),
+            bounds(train),
+            bounds(validation),
+            bounds(test),
             train.rows.len(),
             validation.rows.len(),
             test.rows.len()
@@ -453,7 +452,7 @@ fn print_weights(model: &str, data: &std::path::Path, as_of: Option<&str>, set: 
                 Error::new(Code::InvalidSetting, format!("--as-of: found '{text}', allowed is a date as YYYY-MM-DD"))
             })?;
             dates.partition_point(|date| *date <= day).checked_sub(1).ok_or_else(|| {
-                Error::new(Code::InvalidSetting, format!("--as-of: found {day}, the data begin on {}", dates[0]))
+                Error::new(Code::InvalidSetting, format!("--as-of: found {day}, but the data begin on {}", dates[0]))
             })?
         }
     };

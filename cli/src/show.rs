@@ -1,4 +1,4 @@
-//! `walkforge plugin show`: what a plugin says of itself, and a network's program with the memory that it takes.
+//! `walkforge plugin show`: a plugin's description, and a network's program and memory.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use walkforge::program::{Parameter, Precision, Purpose};
 use walkforge::settings::{Setting, SettingValues};
 use walkforge::train::{StepSettings, Stepper, TrainSettings};
 
-/// Settings of a model as `key=value`; a value is read as TOML where it is that, else as text.
+/// Parses settings given as `key=value`. A value that is not TOML is taken as text.
 pub fn settings_of<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Map<String, Json>> {
     let mut out = Map::new();
     for entry in entries {
@@ -27,7 +27,7 @@ pub fn settings_of<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Map<Str
     Ok(out)
 }
 
-/// All that is told of a plugin, with these of its settings, for so many assets.
+/// The text for a plugin with the given settings; a network is described for `assets` assets.
 pub fn text(plugin: &Plugin, assets: usize, features: &[String], given: &[String]) -> Result<String> {
     let values = SettingValues::check("settings", plugin.settings(), &settings_of(given.iter().map(String::as_str))?)?;
     let model = plugin.create(&values, &Context::default())?;
@@ -48,7 +48,7 @@ pub fn text(plugin: &Plugin, assets: usize, features: &[String], given: &[String
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "\nAt a decision it is shown {}, and assets with at least {} returns in them.",
+        "\nA decision uses {} and the assets with at least {} returns in them.",
         if needs.lookback == usize::MAX { "all rows".to_owned() } else { format!("the last {} rows", needs.lookback) },
         needs.min_history
     );
@@ -64,13 +64,14 @@ fn settings(out: &mut String, declared: &[Setting], values: &SettingValues) {
         return;
     }
     out.push_str("\nSettings\n");
-    let none = |value: Option<&Json>| value.filter(|value| !value.is_null()).map_or("none".to_owned(), Json::to_string);
+    let text = |value: Option<&Json>| value.filter(|value| !value.is_null()).map_or("none".to_owned(), Json::to_string);
     let rows: Vec<[String; 3]> = declared
         .iter()
         .map(|setting| {
-            let (default, now) = (none(Some(&setting.default)), none(values.get(&setting.name)));
-            let shown = if now == default { format!("default {default}") } else { format!("{now}, default {default}") };
-            [setting.name.clone(), setting.kind.to_string(), shown]
+            let (default, current) = (text(Some(&setting.default)), text(values.get(&setting.name)));
+            let value =
+                if current == default { format!("default {default}") } else { format!("{current}, default {default}") };
+            [setting.name.clone(), setting.kind.to_string(), value]
         })
         .collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -89,34 +90,34 @@ fn settings(out: &mut String, declared: &[Setting], values: &SettingValues) {
 }
 
 fn network_of(out: &mut String, network: &Arc<dyn Network>, assets: usize, features: &[String]) -> Result<()> {
-    let Some(form) = BoundNetwork::new(&**network, assets, features, Head::Weights, Precision::Fp32)? else {
-        return Err(Error::new(Code::Internal, "a form for training is always one"));
+    let Some(bound) = BoundNetwork::new(&**network, assets, features, Head::Weights, Precision::Fp32)? else {
+        return Err(Error::new(Code::Internal, "the network was not bound for training"));
     };
-    let universe = match network.asset_set() {
-        AssetSet::ByDate => "those that may be weighed at each date",
-        AssetSet::Fixed => "the same throughout a window",
+    let asset_set = match network.asset_set() {
+        AssetSet::ByDate => "the eligible assets of each date",
+        AssetSet::Fixed => "the same for all dates of a window",
     };
-    let program = &form.program;
+    let program = &bound.program;
     // Writing to a string cannot fail.
     let _ = write!(
         out,
-        "Its assets are {universe}.\n\nNetwork for {assets} assets, with the head that it is trained with\n\n{program}"
+        "Its assets are {asset_set}.\n\nNetwork for {assets} assets, with the head for training\n\n{program}"
     );
-    let computed = form.inputs.iter().filter(|source| matches!(source, InputSource::Computed { .. })).count();
+    let computed = bound.inputs.iter().filter(|source| matches!(source, InputSource::Computed { .. })).count();
     let batch = TrainSettings::from_sections(&Map::new(), None)?.batch;
     let parameters: usize = program.parameters().iter().map(Parameter::count).sum();
     let _ = write!(
         out,
-        "\n{} inputs, {computed} of them computed by the plugin; {} parameters, {parameters} trained numbers\n\n\
-         Memory of one network, beside the tables of the data\n",
+        "\n{} inputs, {computed} of them computed by the plugin; {parameters} parameters in {} tensors\n\n\
+         Memory of one network, without the data\n",
         program.inputs().len(),
         program.parameters().len()
     );
-    for (micro, again) in [(batch, false), (batch, true), (32, false), (1, false)] {
-        let bytes = Stepper::planned_bytes(program, &StepSettings::default(), batch, micro, again);
-        let again = if again { ", gates computed again" } else { "" };
-        let what = format!("training, batch of {batch} dates, {micro} at a time{again}");
-        let _ = writeln!(out, "  {what:66}  {bytes:>12} bytes");
+    for (micro_batch, recompute) in [(batch, false), (batch, true), (32, false), (1, false)] {
+        let bytes = Stepper::planned_bytes(program, &StepSettings::default(), batch, micro_batch, recompute);
+        let recompute = if recompute { ", gates recomputed" } else { "" };
+        let label = format!("training, batch of {batch} dates, micro-batch of {micro_batch}{recompute}");
+        let _ = writeln!(out, "  {label:66}  {bytes:>12} bytes");
     }
     let bytes = program.plan(Purpose::Predict, 1).bytes(1);
     let _ = writeln!(out, "  {:66}  {bytes:>12} bytes", "prediction, one date");

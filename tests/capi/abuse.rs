@@ -1,4 +1,4 @@
-//! Every function of the header with every kind of unusable argument, one at a time and mixed at random.
+//! All functions of the header are called with all kinds of unusable arguments, one at a time and in random mixtures.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use crate::common::compilers::{COMPILERS, SANITIZE, build, generate, header};
 use crate::common::folder;
 use crate::common::process::{last_line, run};
 
-/// Random calls of the long run; those under the sanitizers are fewer.
+/// Number of random calls; fewer under the sanitizers.
 const CALLS: &str = "120000";
 const SANITIZED_CALLS: &str = "5000";
 const SEED: &str = "20261124";
@@ -20,12 +20,12 @@ fn source(folder: &Path) -> PathBuf {
 
 fn abuse(program: &Path, folder: &Path, calls: &str) -> String {
     let mut command = Command::new(program);
-    // A panic inside would be an error of code WF_E_INTERNAL, which the program does not let pass.
+    // A panic inside would be an error with code WF_E_INTERNAL, with which the program fails.
     last_line(&run(command.args([calls, SEED]).current_dir(folder)))
 }
 
 #[test]
-fn no_argument_crashes_a_function_or_gets_past_it_unchecked() {
+fn no_argument_crashes_a_function_or_is_left_unchecked() {
     let folder = folder("capi/abuse");
     let program = folder.join("abuse");
     build("gcc", &["-std=c11", "-O1", "-D_POSIX_C_SOURCE=200809L"], source(&folder), &program);
@@ -33,7 +33,7 @@ fn no_argument_crashes_a_function_or_gets_past_it_unchecked() {
 }
 
 #[test]
-fn abuse_writes_and_reads_nothing_that_it_was_not_given() {
+fn no_argument_makes_a_function_access_other_memory() {
     for compilers in COMPILERS {
         let folder = folder(&format!("capi/abuse-{}", compilers.c));
         let program = folder.join("abuse");

@@ -1,4 +1,4 @@
-//! Each header compiles alone and twice included, as every language it promises to be, without a warning.
+//! Each header compiles without warnings in all its languages, included once and twice.
 
 use crate::common::compilers::{COMPILERS, compiler};
 use crate::common::folder;

@@ -1,5 +1,5 @@
-//! The gates of the C ABI: what C and C++ programs see of the library, and what it stands up to. Each gate compiles the
-//! sources beside it with gcc and clang and runs them against the library that cargo built for these tests.
+//! The C ABI as C and C++ programs see it. Most tests compile sources with gcc and clang and run them with the C
+//! libraries that cargo built for these tests.
 
 mod abuse;
 mod headers;

@@ -1,5 +1,5 @@
-//! What `make install` lays down serves projects outside of the tree, with `CMake` and with pkg-config, shared and static,
-//! also after the tree was moved.
+//! The files of `make install` work for projects outside of the tree, with `CMake` and with pkg-config, shared and
+//! static, also after the tree was moved.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::common::{built, prices, root};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Installs into a stage for one prefix, then moves the tree to another place.
+/// Installs for one prefix, then moves the tree to another.
 fn installed(folder: &Path) -> PathBuf {
     let stage = folder.join("stage");
     let mut command = Command::new("sh");
@@ -24,17 +24,17 @@ fn installed(folder: &Path) -> PathBuf {
     prefix
 }
 
-/// Runs a program that sees nothing of this repository: no variables, another folder.
-fn alone(program: &Path, folder: &Path, said: &str) {
+/// Runs a program outside of this repository without environment variables; its last line must start with `expected`.
+fn run_outside(program: &Path, folder: &Path, expected: &str) {
     let mut command = Command::new(program);
     let output = run(command.env_clear().current_dir(folder));
     let line = last_line(&output);
-    assert!(line.starts_with(said), "{}: {line}", program.display());
+    assert!(line.starts_with(expected), "{}: {line}", program.display());
     println!("{}: {line}", program.file_name().unwrap().display());
 }
 
-/// The file of the shared library that a program is going to load; none for one that was linked statically.
-fn loads(program: &Path) -> Option<String> {
+/// The shared library that a program loads; none if it is linked statically.
+fn loaded_library(program: &Path) -> Option<String> {
     let output = stdout(&run(Command::new("ldd").arg(program).env_clear().env("PATH", "/usr/bin:/bin")));
     let line = output.lines().find(|line| line.contains("libwalkforge"))?.to_owned();
     line.split(" => ").nth(1).map(|rest| rest.split(" (").next().unwrap_or_default().to_owned())
@@ -50,7 +50,7 @@ fn projects_outside_of_the_tree_build_and_run_with_cmake_and_pkg_config() {
     for file in ["CMakeLists.txt", "main.cpp", "version.c"] {
         fs::copy(root().join("tests/package").join(file), project.join(file)).unwrap();
     }
-    let said = format!("walkforge {VERSION}: ");
+    let greeting = format!("walkforge {VERSION}: ");
     let library = prefix.join("lib").join(soname()).display().to_string();
     let exact = prefix.join(format!("lib/libwalkforge.so.{VERSION}")).display().to_string();
 
@@ -60,17 +60,21 @@ fn projects_outside_of_the_tree_build_and_run_with_cmake_and_pkg_config() {
     run(&mut command);
     run(Command::new("cmake").arg("--build").arg(&build));
     let shared = build.join("cmake_shared");
-    let loaded = loads(&shared).unwrap();
+    let loaded = loaded_library(&shared).unwrap();
     assert!(loaded == library || loaded == exact, "{loaded}");
-    alone(&shared, &outside, &said);
-    alone(&build.join("cmake_c"), &outside, &format!("walkforge {VERSION} from C, plugins in {}", prefix.display()));
-    // A program that has the library inside looks for plugins from where it stands itself.
+    run_outside(&shared, &outside, &greeting);
+    run_outside(
+        &build.join("cmake_c"),
+        &outside,
+        &format!("walkforge {VERSION} from C, plugins in {}", prefix.display()),
+    );
+    // A statically linked program finds plugins relative to its own folder.
     let inside = prefix.join("bin/cmake_static");
     copy_program(&build.join("cmake_static"), &inside);
-    assert_eq!(loads(&inside), None);
-    alone(&inside, &outside, &said);
+    assert_eq!(loaded_library(&inside), None);
+    run_outside(&inside, &outside, &greeting);
 
-    // Versions that do not fit are refused.
+    // Incompatible versions are refused.
     for wrong in ["0.2", "1.0", "0.0"] {
         let project = outside.join(format!("wrong-{wrong}"));
         fs::create_dir(&project).unwrap();
@@ -80,7 +84,7 @@ fn projects_outside_of_the_tree_build_and_run_with_cmake_and_pkg_config() {
         let mut command = Command::new("cmake");
         command.arg("-S").arg(&project).arg("-B").arg(project.join("build"));
         let output = command.arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display())).output().unwrap();
-        assert!(!output.status.success(), "version {wrong} was taken");
+        assert!(!output.status.success(), "version {wrong} was accepted");
         assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("version: {VERSION}")));
     }
 
@@ -100,8 +104,8 @@ fn projects_outside_of_the_tree_build_and_run_with_cmake_and_pkg_config() {
             command.arg(format!("-Wl,-rpath,{}", fs::canonicalize(ask("--variable=libdir")).unwrap().display()));
         }
         run(&mut command);
-        assert_eq!(loads(&program).is_some(), package == "walkforge");
-        alone(&program, &outside, &said);
+        assert_eq!(loaded_library(&program).is_some(), package == "walkforge");
+        run_outside(&program, &outside, &greeting);
     }
 
     // The command finds the plugins of its own tree too; this one is not part of the command.

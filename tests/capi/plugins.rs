@@ -1,4 +1,4 @@
-//! The example plugins in C and C++: built from the header alone, run through a whole experiment, and compared with an
+//! The example plugins in C and C++: built with the plugin header only, run in a whole experiment, and compared with an
 //! independent computation in Python; the network among them is trained.
 
 use std::collections::BTreeMap;
@@ -19,19 +19,19 @@ fn walkforge(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Cells of a CSV file by all of its columns but the last.
+/// The last of four columns of a CSV file by the other three.
 fn cells(text: &str, columns: [usize; 4]) -> BTreeMap<[String; 3], f64> {
     let mut out = BTreeMap::new();
     for line in text.lines().skip(1) {
         let cells: Vec<&str> = line.split(',').collect();
-        let key = [0, 1, 2].map(|place| cells[columns[place]].to_owned());
+        let key = [0, 1, 2].map(|index| cells[columns[index]].to_owned());
         out.insert(key, cells[columns[3]].parse().unwrap());
     }
     out
 }
 
 #[test]
-fn the_examples_in_c_and_cpp_weigh_as_python_does() {
+fn the_weights_of_the_examples_equal_those_of_python() {
     let golden = cells(&golden("example_plugins.csv"), [0, 1, 2, 3]);
     for compilers in COMPILERS {
         let folder = folder(&format!("capi/plugins-{}", compilers.c));
@@ -56,7 +56,7 @@ const TRAINED: &str = "[windows]\ntrain_months = 24\nvalidation_months = 6\ntest
                        [train]\nmax_epochs = 3\n[[models]]\nname = \"mlp\"\n";
 
 #[test]
-fn the_network_in_c_is_trained_and_weighs_in_every_window() {
+fn the_network_in_c_is_trained_and_decides_in_every_window() {
     let mut all = Vec::new();
     for compilers in COMPILERS {
         let folder = folder(&format!("capi/network-{}", compilers.c));
@@ -77,13 +77,13 @@ fn the_network_in_c_is_trained_and_weighs_in_every_window() {
         assert!(uneven > 1e-3, "{uneven}");
         all.push(weights);
     }
-    // Neither compiler's arithmetic moves a weight.
+    // The weights do not depend on the compiler.
     let apart = all[0].iter().map(|(key, weight)| (weight - all[1][key]).abs()).fold(0.0, f64::max);
     assert!(apart < 1e-6, "{apart:e}");
 }
 
 #[test]
-fn the_examples_refuse_in_their_own_words() {
+fn the_examples_return_errors_with_messages_of_their_own() {
     let folder = folder("capi/plugins-refuse");
     examples(COMPILERS[0], &[], &folder);
     fs::write(folder.join("flat.csv"), "date,A,B\n2020-01-01,1,1\n2020-01-02,1,1\n2020-01-03,1,1\n").unwrap();

@@ -1,4 +1,4 @@
-//! Plugins and host programs that were built against an earlier header of the same major version still work.
+//! Plugins and host programs built with earlier headers of the same major version still work.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! The example engine, the example plugins, HRP and the C test programs under `AddressSanitizer` with
-//! `UndefinedBehaviorSanitizer`, and under valgrind. The sanitizers do not instrument the Rust side, which takes nightly Rust
-//! (`make sanitize-rust`), but its allocations are theirs; valgrind sees every instruction of both.
+//! `UndefinedBehaviorSanitizer`, and under valgrind. The sanitizers do not instrument the Rust side, for which nightly
+//! Rust is needed (`make sanitize-rust`), but they track its allocations; valgrind sees every instruction of both.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,8 +19,8 @@ fn short_prices(folder: &Path) -> PathBuf {
     path
 }
 
-/// Builds every program of the gate, and the example plugins; each with what it is called with. The engine trains its LSTM for so
-/// many epochs.
+/// Builds all programs and the example plugins; returns each program with its arguments. The engine trains its LSTM for
+/// `epochs` epochs.
 fn programs(compilers: Compilers, flags: &[&str], folder: &Path, epochs: &str) -> Vec<(PathBuf, Vec<PathBuf>)> {
     let prices = short_prices(folder);
     let c = [&["-std=c11", "-D_POSIX_C_SOURCE=200809L"], flags].concat();
@@ -48,8 +48,8 @@ fn programs(compilers: Compilers, flags: &[&str], folder: &Path, epochs: &str) -
     ];
     made.into_iter()
         .enumerate()
-        .map(|(place, (compiler, flags, source, arguments))| {
-            let program = folder.join(format!("{}-{place}", source.file_stem().unwrap().display()));
+        .map(|(index, (compiler, flags, source, arguments))| {
+            let program = folder.join(format!("{}-{index}", source.file_stem().unwrap().display()));
             build(compiler, flags, &source, &program);
             (program, arguments)
         })
@@ -60,7 +60,8 @@ fn programs(compilers: Compilers, flags: &[&str], folder: &Path, epochs: &str) -
 fn nothing_is_lost_or_misused_under_asan_and_ubsan() {
     for compilers in COMPILERS {
         let folder = folder(&format!("capi/sanitizers-{}", compilers.c));
-        // Another check of clang's whose run-time part is for C++ programs only; a plugin is loaded with all its symbols.
+        // A check of clang whose runtime library is for C++ programs only; a plugin is loaded with all symbols
+        // resolved.
         let own: &[&str] = if compilers.c == "clang" { &["-fno-sanitize=function"] } else { &[] };
         for (program, arguments) in programs(compilers, &[&SANITIZE, own].concat(), &folder, "1") {
             let mut command = Command::new(&program);
@@ -74,7 +75,7 @@ fn nothing_is_lost_or_misused_under_asan_and_ubsan() {
 fn nothing_is_lost_or_misused_under_valgrind() {
     for compilers in COMPILERS {
         let folder = folder(&format!("capi/valgrind-{}", compilers.c));
-        // Without the LSTM, which takes minutes here; the network of the programs of ABI 1.1 is trained.
+        // Without the LSTM, which takes minutes here; the programs of ABI 1.1 train a network.
         for (program, arguments) in programs(compilers, &["-g", "-O1"], &folder, "0") {
             let mut command = Command::new("valgrind");
             command.args(["--quiet", "--error-exitcode=99", "--leak-check=full"]);

@@ -1,4 +1,4 @@
-//! What the libraries show to a linker: the committed list and nothing else.
+//! The libraries export the committed list of symbols and nothing else.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::common::compilers::{COMPILERS, build, compiler, header, soname, symbo
 use crate::common::process::{last_line, run, stdout};
 use crate::common::{built, folder, library, root};
 
-/// `include/symbols.txt`, which `cargo xtask headers` takes from `walkforge.h`.
+/// `include/symbols.txt`, which `cargo xtask headers` generates.
 fn listed() -> Vec<String> {
     fs::read_to_string(header("symbols.txt")).unwrap().lines().map(str::to_owned).collect()
 }
@@ -36,7 +36,7 @@ fn archive(folder: &Path) -> std::path::PathBuf {
 }
 
 #[test]
-fn the_static_library_shows_the_same_list_and_runs_in_c_and_beside_other_rust_code() {
+fn the_static_library_exports_the_same_list_and_works_in_c_and_with_other_rust_code() {
     let folder = folder("capi/static");
     let archive = archive(&folder);
     assert_eq!(symbols(&["-g", "--defined-only"], &archive), listed());
@@ -51,7 +51,7 @@ fn the_static_library_shows_the_same_list_and_runs_in_c_and_beside_other_rust_co
         println!("static, {}: {}", compilers.c, last_line(&run(Command::new(&program).current_dir(&folder))));
     }
 
-    // A Rust program has its own copy of the standard library and of crates that are inside the archive too.
+    // A Rust program has its own copies of the standard library and of crates that the archive contains too.
     let program = folder.join("guest");
     let mut command = Command::new("rustc");
     command.args(["--edition", "2024", "-O"]).arg(root().join("tests/capi/guest.rs")).arg("-o").arg(&program);

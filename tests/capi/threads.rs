@@ -1,4 +1,4 @@
-//! Handles between threads and across a fork, loops of the host program, cancelling: see `threads.cpp`.
+//! Handles shared by threads and across a fork, parallel loops of the host program, cancellation: see `threads.cpp`.
 
 use std::process::Command;
 

@@ -21,8 +21,8 @@ pub const COMPILERS: [Compilers; 2] = [Compilers { c: "gcc", cpp: "g++" }, Compi
 
 pub const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
-/// What `ASan` and `UBSan` are asked for: the first fault ends the program. Checks of virtual tables need a C++ run-time
-/// library, which a plugin in C++ would miss in a host program in C.
+/// What `ASan` and `UBSan` are asked for: the first fault ends the program. Checks of virtual tables need a C++
+/// run-time library, which a plugin in C++ would miss in a host program in C.
 pub const SANITIZE: [&str; 5] =
     ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=all"];
 

@@ -1,6 +1,5 @@
 //! Processes: the command, other programs, and a test in a process of its own.
 
-use std::any::type_name;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -62,24 +61,21 @@ pub fn last_line(output: &Output) -> String {
 /// Set in the process of a test that runs alone.
 const ALONE: &str = "WALKFORGE_TEST_ALONE";
 
-/// Lets the calling test run in a process of its own: for a test that limits its memory, replaces the panic hook or may
-/// not survive. In the test's first process this returns the command that starts the second one, after the lines
-/// `setup` of a shell; there it runs `body` and returns nothing. Call it from the test function itself.
-pub fn alone<F: FnOnce()>(setup: &str, body: F) -> Option<Command> {
+/// Runs a test in a process of its own: for a test that limits its memory, replaces the panic hook or may crash. The
+/// test calls this with its own name. It returns the command that starts the test program a second time for this test
+/// alone, after the shell command `setup`. In that process it runs `body` and returns nothing.
+pub fn alone(test: &str, setup: &str, body: impl FnOnce()) -> Option<Command> {
     if std::env::var_os(ALONE).is_some() {
         body();
         return None;
     }
-    // The name of the closure's type is that of the test with the crate before it.
-    let path = type_name::<F>().trim_end_matches("::{{closure}}");
-    let (_, test) = path.split_once("::").unwrap();
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("{setup}\nexec \"$0\" --exact --nocapture {test}")]);
     shell.arg(std::env::current_exe().unwrap()).env(ALONE, "1");
     Some(shell)
 }
 
-/// Whether a test that ran alone passed. One that was not found has not.
+/// Whether a test that ran alone was found and passed.
 pub fn passed_alone(output: &Output) -> bool {
     output.status.success() && stdout(output).contains("test result: ok. 1 passed")
 }

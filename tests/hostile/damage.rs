@@ -1,4 +1,4 @@
-//! Damage: a good input, broken in ways that files are broken by accident or on purpose. The same seed and number give
+//! Damage: a good input, broken in ways that files are broken by accident or on purpose. The same seed and index give
 //! the same bytes on every machine.
 
 use serde_json::{Map, Value as Json, json};
@@ -7,14 +7,14 @@ use serde_json::{Map, Value as Json, json};
 pub struct Draws(u64);
 
 impl Draws {
-    /// The draws of input `number`.
-    pub fn new(seed: u64, number: u64) -> Self {
-        let mut draws = Self(seed ^ number.wrapping_mul(0xd134_2543_de82_ef95));
+    /// The draws of the input with this index.
+    pub fn new(seed: u64, index: u64) -> Self {
+        let mut draws = Self(seed ^ index.wrapping_mul(0xd134_2543_de82_ef95));
         draws.next();
         draws
     }
 
-    /// Any number.
+    /// Any integer.
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -23,7 +23,7 @@ impl Draws {
         z ^ (z >> 31)
     }
 
-    /// A number below `limit`; 0 where that is 0.
+    /// An integer below `limit`, or 0 if that is 0.
     pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }
@@ -34,7 +34,7 @@ impl Draws {
     }
 }
 
-/// Cells that a reader of numbers, dates and names may trip over.
+/// Cells that a parser of numbers, dates and names may trip over.
 const CELLS: [&str; 58] = [
     "",
     " ",
@@ -96,7 +96,7 @@ const CELLS: [&str; 58] = [
     "𝔸\u{301}",
 ];
 
-/// Pieces of TOML and JSON that stand anywhere.
+/// Pieces of TOML and JSON to insert anywhere.
 const PIECES: [&str; 30] = [
     "[windows]\n",
     "[[models]]\n",
@@ -183,13 +183,13 @@ fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     String::from_utf8_lossy(bytes).replace(from, to).into_bytes()
 }
 
-/// Replaces, swaps, adds and removes what stands between commas and line ends.
+/// Replaces, swaps, adds and removes cells between commas and line ends.
 fn cells(bytes: &mut Vec<u8>, draws: &mut Draws) {
     let mut ends = vec![0];
     ends.extend((0..bytes.len()).filter(|&at| matches!(bytes[at], b',' | b'\n' | b'=')).flat_map(|at| [at, at + 1]));
     ends.push(bytes.len());
     let pairs = ends.len() / 2;
-    let cell = |place: usize| ends[2 * place]..ends[2 * place + 1];
+    let cell = |index: usize| ends[2 * index]..ends[2 * index + 1];
     let one = draws.below(pairs);
     match draws.below(5) {
         0..=2 => drop(bytes.splice(cell(one), draws.of(&CELLS).bytes())),
@@ -220,7 +220,7 @@ fn lines(bytes: &mut Vec<u8>, draws: &mut Draws) {
     *bytes = lines.concat();
 }
 
-/// Makes a number that stands there huge, tiny or of another kind.
+/// Replaces a number by one that is huge, tiny or of another kind.
 fn numbers(bytes: &mut Vec<u8>, draws: &mut Draws) {
     let digits: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at].is_ascii_digit()).collect();
     if digits.is_empty() {
@@ -231,7 +231,7 @@ fn numbers(bytes: &mut Vec<u8>, draws: &mut Draws) {
     bytes.splice(at..at, draws.of(&more).bytes());
 }
 
-/// Large things: names, nesting, many columns or lines. Seldom, since each takes its time.
+/// Inserts long names, deep nesting, many columns or lines. Rarely, since each of them takes time.
 fn large(bytes: &mut Vec<u8>, draws: &mut Draws) {
     let many = [10, 100, 1000, 20_000][if draws.below(20) == 0 { 3 } else { draws.below(3) }];
     let units = [
@@ -252,19 +252,19 @@ fn large(bytes: &mut Vec<u8>, draws: &mut Draws) {
 pub fn tree(good: &Json, draws: &mut Draws) -> Json {
     let mut tree = good.clone();
     for _ in 0..=draws.below(3) {
-        let mut place = &mut tree;
+        let mut node = &mut tree;
         while draws.below(4) > 0 {
-            let count = place.as_object().map_or(0, Map::len) + place.as_array().map_or(0, Vec::len);
+            let count = node.as_object().map_or(0, Map::len) + node.as_array().map_or(0, Vec::len);
             if count == 0 {
                 break;
             }
             let at = draws.below(count);
-            place = match place {
+            node = match node {
                 Json::Object(table) => table.values_mut().nth(at).unwrap(),
                 other => &mut other.as_array_mut().unwrap()[at],
             };
         }
-        match place {
+        match node {
             Json::Object(table) if draws.below(2) == 0 => {
                 let (key, value) = (any_key(table, draws), any_value(draws));
                 if draws.below(3) > 0 {
@@ -274,7 +274,7 @@ pub fn tree(good: &Json, draws: &mut Draws) -> Json {
                 };
             }
             Json::Array(list) if draws.below(2) == 0 => list.push(any_value(draws)),
-            place => *place = any_value(draws),
+            node => *node = any_value(draws),
         }
     }
     tree
@@ -328,7 +328,7 @@ pub fn parquet(good: &[u8], others: &[&[u8]], draws: &mut Draws) -> Vec<u8> {
             }
             5..=7 if length > footer + 8 => inflate(&mut bytes, footer, draws),
             8 if length > 44 => {
-                // Page headers stand in front of the pages, the first one behind the magic number.
+                // Page headers precede the pages; the first one follows the magic number.
                 let at = 4 + draws.below(40);
                 let any = draws.next() as u8;
                 bytes[at] = *draws.of(&[0, 1, 0x7f, 0x80, 0xff, any]);
@@ -350,14 +350,14 @@ pub fn parquet(good: &[u8], others: &[&[u8]], draws: &mut Draws) -> Vec<u8> {
     bytes
 }
 
-/// Where the footer begins, as its length says.
+/// The offset of the footer, by its length.
 pub fn footer(bytes: &[u8]) -> usize {
     let Some(end) = bytes.len().checked_sub(8) else { return bytes.len() };
     let claim = u32::from_le_bytes([bytes[end], bytes[end + 1], bytes[end + 2], bytes[end + 3]]) as usize;
     end.saturating_sub(claim)
 }
 
-/// Puts a huge number (a varint) where a byte of the footer was, and keeps the footer's length true.
+/// Replaces a byte of the footer by a huge varint, and keeps the footer's length right.
 fn inflate(bytes: &mut Vec<u8>, footer: usize, draws: &mut Draws) {
     let end = bytes.len() - 8;
     let at = footer + draws.below(end - footer);
@@ -369,13 +369,13 @@ fn inflate(bytes: &mut Vec<u8>, footer: usize, draws: &mut Draws) {
     bytes[end..end + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-/// A number as Thrift's compact protocol writes it.
-pub fn varint(mut number: u64) -> Vec<u8> {
+/// An integer in Thrift's compact protocol.
+pub fn varint(mut value: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    while number > 0x7f {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
+    while value > 0x7f {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
     }
-    out.push(number as u8);
+    out.push(value as u8);
     out
 }

@@ -1,5 +1,5 @@
-//! What damaged inputs are handed to, and what must hold of whatever comes back: a panel or settings that can be used, or
-//! an error that says where the fault is. The tests and the fuzz targets share this file; a broken promise is a panic.
+//! Reads damaged inputs and checks the result: a usable panel or usable settings, or an error that locates the fault.
+//! The tests and the fuzz targets share this file; it panics if a check fails.
 
 use std::path::Path;
 
@@ -9,25 +9,25 @@ use walkforge::experiment::Experiment;
 use walkforge::panel::{Membership, Panel, PanelKind};
 use walkforge::windows::windows;
 
-/// How an input was taken.
+/// The outcome of reading an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// It was read: damage may leave a file that is still good.
+    /// It was read: a damaged file may still be valid.
     Read,
     /// It was refused with an error.
     Refused,
-    /// It is no JSON, so that it never came to us.
+    /// It is not JSON, so that walkforge never sees it.
     NotOurs,
 }
 
-/// No message is longer, whatever was found: it must fit a log line, not repeat the file.
+/// Longest message: it must fit into a log line and not repeat the file.
 const LONGEST_MESSAGE: usize = 8192;
 
-/// The panel that membership and feature files are for.
+/// A CSV file with the panel for membership and feature files.
 pub const PANEL: &str = "date,AAA,BBB,CCC\n2020-01-02,10,20.5,30\n2020-01-03,10.5,,31\n2020-01-06,11,21,29.5\n\
                          2020-01-07,10.75,20,\n2020-01-08,12,22,28\n";
 
-/// Such a panel.
+/// The panel of [`PANEL`].
 pub fn panel() -> Panel {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("panel.csv");
@@ -35,7 +35,7 @@ pub fn panel() -> Panel {
     Panel::from_csv(PanelKind::Prices, &path).unwrap()
 }
 
-/// Prices, or returns, in a CSV or, by the path's ending, a Parquet file.
+/// Prices or returns in a CSV file or, by the extension, a Parquet file.
 pub fn values(kind: PanelKind, path: &Path) -> Outcome {
     match Panel::from_file(kind, path) {
         Ok(panel) => {
@@ -43,15 +43,15 @@ pub fn values(kind: PanelKind, path: &Path) -> Outcome {
             Outcome::Read
         }
         Err(error) => {
-            // Of a Parquet file the reader tells what it tells; rows are known once it is read.
-            let places: &[&str] =
-                if path.extension().is_some_and(|ending| ending == "csv") { &CSV_PLACES } else { &[""] };
-            refused(&error, &[&path.display().to_string()], places)
+            // The messages of the Parquet reader need not locate the fault: there are no rows before the file is read.
+            let locations: &[&str] =
+                if path.extension().is_some_and(|ending| ending == "csv") { &CSV_LOCATIONS } else { &[""] };
+            refused(&error, &[&path.display().to_string()], locations)
         }
     }
 }
 
-const CSV_PLACES: [&str; 5] = ["row ", "byte ", "asset ", "the file is empty", "needs at least one date"];
+const CSV_LOCATIONS: [&str; 5] = ["row ", "byte ", "asset ", "the file is empty", "needs at least one date"];
 
 /// A membership file, for a panel.
 pub fn membership(path: &Path, panel: &Panel) -> Outcome {
@@ -78,8 +78,9 @@ pub fn feature(name: &str, path: &Path, panel: &Panel) -> Outcome {
             Outcome::Read
         }
         Err(error) => {
-            let places: Vec<&str> = CSV_PLACES.into_iter().chain(["a feature is named", "of feature '"]).collect();
-            refused(&error, &[&path.display().to_string()], &places)
+            let locations: Vec<&str> =
+                CSV_LOCATIONS.into_iter().chain(["a feature is named", "of feature '"]).collect();
+            refused(&error, &[&path.display().to_string()], &locations)
         }
     }
 }
@@ -98,9 +99,9 @@ pub fn experiment_json(bytes: &[u8], panel: &Panel) -> Outcome {
 }
 
 fn settled(experiment: Result<Experiment, Error>, panel: &Panel) -> Outcome {
-    let places = ["setting '", "'windows", "'portfolio", "'data", "'models", "line ", "--set ", "must be a table"];
+    let locations = ["setting '", "'windows", "'portfolio", "'data", "'models", "line ", "--set ", "must be a table"];
     let used = experiment.and_then(|experiment| {
-        // What it says must be usable: cut windows, name groups, write itself down.
+        // A valid experiment must be usable: its windows, groups and effective settings.
         assert!(!experiment.effective().to_string().is_empty());
         experiment.portfolio.constraints(panel.assets())?;
         windows(&calendar(), &experiment.windows)
@@ -111,8 +112,8 @@ fn settled(experiment: Result<Experiment, Error>, panel: &Panel) -> Outcome {
             Outcome::Read
         }
         Err(error) => {
-            let places: Vec<&str> = places.into_iter().chain(["no window fits", "window "]).collect();
-            refused(&error, &[], &places)
+            let locations: Vec<&str> = locations.into_iter().chain(["no window fits", "window "]).collect();
+            refused(&error, &[], &locations)
         }
     }
 }
@@ -136,6 +137,6 @@ fn refused(error: &Error, all: &[&str], one: &[&str]) -> Outcome {
     let message = error.to_string();
     assert!(!message.trim().is_empty() && message.len() <= LONGEST_MESSAGE, "{} bytes: {message:.300}", message.len());
     assert!(all.iter().all(|part| message.contains(part)), "names no file: {message}");
-    assert!(one.iter().any(|part| message.contains(part)), "names no place: {message}");
+    assert!(one.iter().any(|part| message.contains(part)), "does not locate the fault: {message}");
     Outcome::Refused
 }

@@ -1,4 +1,4 @@
-//! Harm that a network can do through the service `program`, as C sees it: each with the code and the words of its error.
+//! Ways to misuse the service `program`, as C sees it, each with the code and a part of the message of its error.
 #![allow(clippy::undocumented_unsafe_blocks)] // Each block does on purpose what it may not.
 
 use std::ffi::c_char;
@@ -6,7 +6,7 @@ use std::ffi::c_char;
 use walkforge::error::Code;
 use walkforge_plugin::abi::{WF_AXIS_ASSETS, WF_NO_VALUE, wf_program, wf_program_service, wf_string, wf_value};
 
-/// Rows that the networks look back.
+/// The look-back of the networks.
 pub const LOOKBACK: usize = 20;
 
 pub fn string(bytes: &[u8]) -> wf_string {
@@ -21,7 +21,7 @@ pub struct Net {
     pub assets: usize,
 }
 
-// SAFETY of all calls below: the program is the host's, or null; pointers are as bad as the host says that it notices.
+// SAFETY of all calls below: the program is the host's, or null; invalid pointers are those that the host detects.
 impl Net {
     fn trailing(self, plane: &str, rows: usize) -> wf_value {
         unsafe { (self.service.trailing)(self.program, string(plane.as_bytes()), rows) }
@@ -57,25 +57,25 @@ impl Net {
         unsafe { (self.service.output_weights)(self.program, value) }
     }
 
-    /// A row for each asset, `[assets, LOOKBACK]`.
+    /// One row per asset, `[assets, LOOKBACK]`.
     pub fn rows(self) -> wf_value {
         self.op("transpose", &[self.trailing("returns", LOOKBACK)], "order=[1, 0]")
     }
 
-    /// Of a row for each asset, a number for each.
-    pub fn number(self, rows: wf_value) -> wf_value {
+    /// From one row per asset, one score per asset.
+    pub fn score(self, rows: wf_value) -> wf_value {
         self.op("reshape", &[self.linear("head", rows, 1)], &format!("shape=[{}]", self.assets))
     }
 
     /// Honest scores.
     pub fn honest(self) -> wf_value {
-        self.number(self.rows())
+        self.score(self.rows())
     }
 }
 
 pub type Harm = fn(Net);
 
-/// A harm, the code of its error, and words that the error says.
+/// A misuse, the code of its error, and a part of the message.
 pub const HARMS: &[(&str, Harm, Code, &str)] = &[
     ("no output", |net| _ = net.honest(), Code::Plugin, "build returned WF_OK and named no output"),
     (
@@ -138,7 +138,7 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
     ),
     (
         "2^60 hidden units",
-        |net| net.scores(net.number(net.linear("hidden", net.rows(), 1 << 60))),
+        |net| net.scores(net.score(net.linear("hidden", net.rows(), 1 << 60))),
         Code::Plugin,
         "parameter 'hidden.weight' has the shape [1152921504606846976, 20]",
     ),
@@ -153,7 +153,7 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
     ),
     (
         "no hidden units",
-        |net| net.scores(net.number(net.linear("hidden", net.rows(), 0))),
+        |net| net.scores(net.score(net.linear("hidden", net.rows(), 0))),
         Code::Plugin,
         "'hidden.weight' has the shape [0, 20]; every axis must be at least 1",
     ),
@@ -336,7 +336,7 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
     ),
     (
         "a name twice",
-        |net| net.scores(net.number(net.linear("head", net.rows(), 3))),
+        |net| net.scores(net.score(net.linear("head", net.rows(), 3))),
         Code::Plugin,
         "the name 'head.weight' is taken",
     ),
@@ -411,7 +411,7 @@ pub const HARMS: &[(&str, Harm, Code, &str)] = &[
     ),
     (
         "more than the memory budget",
-        |net| net.scores(net.number(net.linear("hidden", net.rows(), 1 << 27))),
+        |net| net.scores(net.score(net.linear("hidden", net.rows(), 1 << 27))),
         Code::InvalidSetting,
         "setting 'train.memory_budget': found 4294967296 bytes, but training takes at least ",
     ),

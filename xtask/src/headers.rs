@@ -57,15 +57,26 @@ const PLUGIN: &str = "/*\n * The C ABI between walkforge and its plugins.\n *\n 
 * in C and C++ see plugins/examples.\n */";
 
 const LIBRARY: &str = "/*\n * walkforge: walk-forward training and validation of portfolio models, without look-ahead.\n *\n \
-* A fallible function returns WF_OK or a WF_E_* code and takes a last `wf_error **error`, which may be null. On\n \
-* failure it leaves every out-parameter untouched, and stores an error in `*error` that the caller frees with\n \
-* wf_error_free. There is no last error and no state of a thread. The one list that the process keeps is that of\n \
-* loaded plugin files, which the system's loader keeps as well: a plugin is never unloaded.\n *\n \
-* A function that takes a const handle may be called by many threads at once; one that takes a mutable handle is\n \
-* alone, and a second user gets WF_E_BUSY. A handle in which a call failed inside is poisoned, and can only be freed.\n \
-* Numbers go into the caller's buffer. Text is a pointer and a length in UTF-8, not terminated, valid as long as the\n \
-* handle it came from. Destructors accept null. Set `struct_size` of every struct to its sizeof before a call.\n \
-* Assets are in the order of the caller's data, rows count from 0, dates are days since 1970-01-01.\n */";
+* Conventions\n *\n \
+* A function that can fail returns WF_OK or a WF_E_* code, and its last parameter is a `wf_error **error`, which may\n \
+* be null. On failure it leaves every out-parameter unchanged and stores an error in `*error`, which the caller frees\n \
+* with wf_error_free. There is no global or thread-local last error. The only global state is the list of loaded\n \
+* plugin files; plugins are never unloaded.\n *\n \
+* Functions that take a const handle may run concurrently. Functions that take a mutable handle need exclusive access;\n \
+* a concurrent call returns WF_E_BUSY. If a call fails inside, its handle is poisoned: later calls return\n \
+* WF_E_POISONED, and it can only be freed.\n *\n \
+* Arrays are copied into the caller's buffer. Text is UTF-8 with a length and without a terminator, and stays valid as\n \
+* long as the handle it came from. Functions that free a handle accept null. Set the `struct_size` of every struct to\n \
+* its sizeof before a call. Assets are in the order of the caller's data, rows count from 0, dates are days since\n \
+* 1970-01-01.\n *\n \
+* What every function requires of its arguments\n *\n \
+* - A handle is null, or this library returned it as a handle of that type and it has not been freed.\n \
+* - A wf_string points to `length` readable bytes, or its `data` is null.\n \
+* - A pointer to a struct is null or points to `struct_size` readable (for results: writable) bytes. An out-parameter\n \
+*   is null or writable, a buffer has `capacity` elements, and an input array has as many elements as its count says.\n \
+* - No other thread writes to this memory during the call.\n *\n \
+* Null, misaligned pointers, handles of another type, text that is not UTF-8 and sizes that are too small are errors\n \
+* where the argument is required, not undefined behaviour.\n */";
 
 fn header(
     guard: &str,

@@ -1,14 +1,14 @@
-//! What every function of the C ABI goes through: panics become errors, pointers are checked, handles know who uses them.
+//! What every function of the C ABI goes through: panics become errors, pointers are checked, and handles track who
+//! uses them.
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
-use walkforge_plugin_abi::{WF_OK, wf_error, wf_string};
-
 use walkforge::error::{Code, Error, Result, panic_message};
 use walkforge::plugin::into_c;
 pub(crate) use walkforge::plugin::string;
+use walkforge_plugin_abi::{WF_OK, wf_error, wf_string};
 
 /// Shorthand for `return Err(Error::new(code, format!(…)))`.
 macro_rules! fail {
@@ -18,22 +18,22 @@ macro_rules! fail {
 }
 pub(crate) use fail;
 
-/// Runs `body`. An error or a caught panic is written to `error` where that is not null; the code is returned.
+/// Runs `body` and returns its code. An error or a panic is stored in `error` if that is not null.
 pub(crate) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>) -> i32 {
-    let failed = match catch_unwind(AssertUnwindSafe(body)) {
+    let failure = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return WF_OK,
-        Ok(Err(failed)) => failed,
+        Ok(Err(failure)) => failure,
         Err(panic) => Error::new(Code::Internal, format!("a fault of walkforge: {}", panic_message(panic))),
     };
-    let code = failed.code().as_i32();
+    let code = failure.code().as_i32();
     if !error.is_null() && error.is_aligned() {
-        // SAFETY: not null, aligned, and writable by the contract of every function of the ABI.
-        unsafe { error.write(into_c(failed)) };
+        // SAFETY: not null, aligned, and writable by the contract of the C ABI.
+        unsafe { error.write(into_c(failure)) };
     }
     code
 }
 
-/// The same for functions that return no code: destructors and look-ups that cannot fail.
+/// Runs `body`, or returns `otherwise` if it panics: for functions that return no code.
 pub(crate) fn catch_panic_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         panic_message(panic);
@@ -45,85 +45,85 @@ pub(crate) fn catch_panic_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
 pub(crate) trait HandleType: Sized + 'static {
     /// The name of the handle in the header.
     const NAME: &'static str;
-    /// What can be reached while another thread uses the value.
+    /// The part that stays accessible while another thread uses the value.
     type Shared: 'static;
 }
 
 const FREE: i32 = 0;
-const TAKEN: i32 = -1;
+const EXCLUSIVE: i32 = -1;
 
-/// What a handle points to. The tag comes first in every one, so that a handle of another type is told.
+/// What a handle points to. The tag comes first in all of them, so that a handle of another type is recognised.
 #[repr(C)]
 pub(crate) struct Handle<T: HandleType> {
     tag: AtomicU64,
     process: u32,
-    /// Readers inside, or `TAKEN` by one that changes the value.
-    users: AtomicI32,
+    /// The number of shared borrows, or `EXCLUSIVE`.
+    borrows: AtomicI32,
     /// A call panicked inside.
     poisoned: AtomicBool,
     shared: T::Shared,
     value: UnsafeCell<T>,
 }
 
-/// The tag of a type: a hash (FNV-1a) of its name, so that none is chosen by hand.
+/// The tag of a handle type: a hash (FNV-1a) of its name, so that no tag is chosen by hand.
 const fn tag(name: &str) -> u64 {
     let bytes = name.as_bytes();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut at = 0;
-    while at < bytes.len() {
-        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
-        at += 1;
+    let mut index = 0;
+    while index < bytes.len() {
+        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
     }
     hash
 }
 
-/// Leaves a reader's or the changer's place when dropped, and poisons the handle where the call did not come to its end.
+/// Ends a borrow when dropped, and poisons the handle if the call did not return.
 struct BorrowGuard<'a> {
-    users: &'a AtomicI32,
+    borrows: &'a AtomicI32,
     poisoned: &'a AtomicBool,
-    changes: bool,
-    ended: bool,
+    exclusive: bool,
+    returned: bool,
 }
 
 impl Drop for BorrowGuard<'_> {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.returned {
             self.poisoned.store(true, Ordering::Relaxed);
         }
-        if self.changes {
-            self.users.store(FREE, Ordering::Release);
+        if self.exclusive {
+            self.borrows.store(FREE, Ordering::Release);
         } else {
-            self.users.fetch_sub(1, Ordering::Release);
+            self.borrows.fetch_sub(1, Ordering::Release);
         }
     }
 }
 
 impl<T: HandleType> Handle<T> {
-    /// Makes a handle that the caller owns.
-    pub(crate) fn give(value: T, shared: T::Shared) -> *mut Self {
+    /// Creates a handle that the caller owns.
+    pub(crate) fn into_raw(value: T, shared: T::Shared) -> *mut Self {
         Box::into_raw(Box::new(Self {
             tag: AtomicU64::new(tag(T::NAME)),
             process: std::process::id(),
-            users: AtomicI32::new(FREE),
+            borrows: AtomicI32::new(FREE),
             poisoned: AtomicBool::new(false),
             shared,
             value: UnsafeCell::new(value),
         }))
     }
 
-    /// Checks a pointer that came from outside.
+    /// Checks a handle that the caller passed.
     ///
     /// # Safety
-    /// `handle` is null or a handle of this library that was not freed.
+    /// The handle contract: `handle` is null, or points to a [`Handle`] of any type that lives for `'a`.
     unsafe fn checked<'a>(handle: *const Self) -> Result<&'a Self> {
         if handle.is_null() {
             fail!(InvalidArgument, "the {} is null", T::NAME);
         }
-        // SAFETY: aligned, and every handle of this library begins with its tag.
+        // SAFETY: aligned, and every handle begins with its tag.
         if !handle.is_aligned() || unsafe { (*handle.cast::<AtomicU64>()).load(Ordering::Relaxed) } != tag(T::NAME) {
             fail!(InvalidArgument, "the pointer is not a {}", T::NAME);
         }
-        // SAFETY: the tag says that it is one of ours.
+        // SAFETY: the tag is that of `T`, so this is a `Handle<T>`.
         let handle = unsafe { &*handle };
         if handle.process != std::process::id() {
             fail!(Forked, "the {} was made before a fork; make a new one in this process", T::NAME);
@@ -131,80 +131,81 @@ impl<T: HandleType> Handle<T> {
         Ok(handle)
     }
 
-    /// Uses the value beside other readers.
+    /// Lends the value to `body`, concurrently with other readers.
     ///
     /// # Safety
-    /// As for [`Handle::checked`].
+    /// The handle contract of [`Handle::checked`].
     pub(crate) unsafe fn read<R>(handle: *const Self, body: impl FnOnce(&T) -> Result<R>) -> Result<R> {
-        // SAFETY: as demanded of our caller.
+        // SAFETY: the handle contract.
         let handle = unsafe { Self::checked(handle)? };
-        let enter = |users: i32| if users >= 0 { users.checked_add(1) } else { None };
-        if handle.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_err() {
+        let one_more = |borrows: i32| if borrows >= 0 { borrows.checked_add(1) } else { None };
+        if handle.borrows.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more).is_err() {
             fail!(Busy, "another call is using the {}", T::NAME);
         }
-        // SAFETY: nobody changes the value while a reader is counted.
+        // SAFETY: nobody has exclusive access while the shared borrow is counted.
         handle.with_borrow(false, || body(unsafe { &*handle.value.get() }))
     }
 
-    /// Changes the value, alone.
+    /// Lends the value to `body` exclusively.
     ///
     /// # Safety
-    /// As for [`Handle::checked`].
+    /// The handle contract of [`Handle::checked`].
     pub(crate) unsafe fn change<R>(handle: *mut Self, body: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
-        // SAFETY: as demanded of our caller.
+        // SAFETY: the handle contract.
         let handle = unsafe { Self::checked(handle)? };
-        if handle.users.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if handle.borrows.compare_exchange(FREE, EXCLUSIVE, Ordering::Acquire, Ordering::Relaxed).is_err() {
             fail!(Busy, "another call is using the {}", T::NAME);
         }
-        // SAFETY: `TAKEN` keeps everybody else out.
+        // SAFETY: `EXCLUSIVE` keeps all other borrows out.
         handle.with_borrow(true, || body(unsafe { &mut *handle.value.get() }))
     }
 
-    /// Runs `body` in the place that was taken, and leaves it.
-    fn with_borrow<R>(&self, changes: bool, body: impl FnOnce() -> Result<R>) -> Result<R> {
-        let mut seat = BorrowGuard { users: &self.users, poisoned: &self.poisoned, changes, ended: false };
-        // Asked with the place taken, so that what a call left behind when it panicked is never seen.
-        let outcome = self.sound().and_then(|()| body());
-        seat.ended = true;
-        outcome
+    /// Runs `body` in a borrow that has begun, and ends it.
+    fn with_borrow<R>(&self, exclusive: bool, body: impl FnOnce() -> Result<R>) -> Result<R> {
+        let mut borrow = BorrowGuard { borrows: &self.borrows, poisoned: &self.poisoned, exclusive, returned: false };
+        // Checked inside the borrow, so that what a call left behind when it panicked is never seen.
+        let result = self.check_poison().and_then(|()| body());
+        borrow.returned = true;
+        result
     }
 
-    fn sound(&self) -> Result<()> {
+    fn check_poison(&self) -> Result<()> {
         if self.poisoned.load(Ordering::Relaxed) {
             fail!(Poisoned, "an earlier call on the {} failed inside; free it", T::NAME);
         }
         Ok(())
     }
 
-    /// What can be reached while another thread uses the value.
+    /// The part that stays accessible while another thread uses the value.
     ///
     /// # Safety
-    /// As for [`Handle::checked`].
+    /// The handle contract of [`Handle::checked`].
     pub(crate) unsafe fn shared<'a>(handle: *const Self) -> Result<&'a T::Shared> {
-        // SAFETY: as demanded of our caller.
+        // SAFETY: the handle contract.
         let handle = unsafe { Self::checked(handle)? };
-        handle.sound()?;
+        handle.check_poison()?;
         Ok(&handle.shared)
     }
 
-    /// Frees a handle; null and what is no such handle are left alone.
+    /// Frees a handle. Null and handles of another type are left alone.
     ///
     /// # Safety
-    /// As for [`Handle::checked`]; the handle is not used again.
+    /// The handle contract of [`Handle::checked`]; no other call uses the handle, now or later.
     pub(crate) unsafe fn free(handle: *mut Self) {
         catch_panic_or((), || {
-            // SAFETY: as demanded of our caller.
-            let ours = unsafe {
+            // SAFETY: every handle begins with its tag.
+            let is_own = unsafe {
                 !handle.is_null()
                     && handle.is_aligned()
                     && (*handle.cast::<AtomicU64>()).load(Ordering::Relaxed) == tag(T::NAME)
             };
-            if ours {
-                // SAFETY: made by `give`, freed once; the tag is cleared so that a second use is told where it can be.
+            if is_own {
+                // SAFETY: made by `into_raw` and freed once. The tag is cleared so that a later use is more likely to
+                // be recognised.
                 unsafe {
                     (*handle).tag.store(0, Ordering::Relaxed);
-                    // In a forked child the threads that the value may wait for are not there, and their locks stay
-                    // as they were at the fork: what was inherited is forgotten, and goes with the process.
+                    // A forked child lacks the threads that the value may wait for, and its locks stay as they were at
+                    // the fork: a handle made before the fork is leaked there.
                     if (*handle).process == std::process::id() {
                         drop(Box::from_raw(handle));
                     }
@@ -214,29 +215,29 @@ impl<T: HandleType> Handle<T> {
     }
 }
 
-/// An out-parameter.
+/// Writes an out-parameter.
 ///
 /// # Safety
 /// `out` is null or writable.
 pub(crate) unsafe fn put<T>(name: &str, out: *mut T, value: T) -> Result<()> {
-    wanted(name, out)?;
-    // SAFETY: not null, aligned, writable by the contract of this function.
+    check_pointer(name, out)?;
+    // SAFETY: not null, aligned, and writable by the contract of this function.
     unsafe { out.write(value) };
     Ok(())
 }
 
-/// Fails where a pointer of the caller's is null or not aligned, before anything is done that would be lost.
-pub(crate) fn wanted<T>(name: &str, out: *const T) -> Result<()> {
-    if out.is_null() || !out.is_aligned() {
+/// Fails if a required pointer is null or misaligned. Called before any work is done whose result would be lost.
+pub(crate) fn check_pointer<T>(name: &str, pointer: *const T) -> Result<()> {
+    if pointer.is_null() || !pointer.is_aligned() {
         fail!(InvalidArgument, "'{name}' is null or not aligned");
     }
     Ok(())
 }
 
-/// Numbers that came from outside as pointer and count.
+/// The elements of an array that the caller passed.
 ///
 /// # Safety
-/// `data` is null or points to `count` values.
+/// `data` is null or points to `count` elements that live for `'a`.
 pub(crate) unsafe fn slice<'a, T>(name: &str, data: *const T, count: usize) -> Result<&'a [T]> {
     if count == 0 {
         return Ok(&[]);
@@ -247,14 +248,14 @@ pub(crate) unsafe fn slice<'a, T>(name: &str, data: *const T, count: usize) -> R
     if count > isize::MAX as usize / size_of::<T>().max(1) {
         fail!(InvalidArgument, "'{name}' has a count of {count}, more than memory can hold");
     }
-    // SAFETY: not null, aligned, and as long as it says by the contract of this function.
+    // SAFETY: not null, aligned, and `count` elements long by the contract of this function.
     Ok(unsafe { core::slice::from_raw_parts(data, count) })
 }
 
-/// Fails where a buffer of the caller's cannot take `needed` values.
-pub(crate) fn room<T>(name: &str, out: *const T, capacity: usize, needed: usize) -> Result<()> {
+/// Fails if a buffer of the caller cannot take `needed` elements.
+pub(crate) fn check_capacity<T>(name: &str, out: *const T, capacity: usize, needed: usize) -> Result<()> {
     if capacity < needed {
-        fail!(BufferTooSmall, "'{name}' has room for {capacity} values; {needed} are needed");
+        fail!(BufferTooSmall, "'{name}' has a capacity of {capacity} values; {needed} are needed");
     }
     if needed > 0 && (out.is_null() || !out.is_aligned()) {
         fail!(InvalidArgument, "'{name}' is null or not aligned, with a capacity of {capacity}");
@@ -262,54 +263,54 @@ pub(crate) fn room<T>(name: &str, out: *const T, capacity: usize, needed: usize)
     Ok(())
 }
 
-/// Copies values into the caller's buffer.
+/// Copies values into a buffer of the caller.
 ///
 /// # Safety
-/// `out` is null or has room for `capacity` values.
-pub(crate) unsafe fn fill<T: Copy>(name: &str, out: *mut T, capacity: usize, values: &[T]) -> Result<()> {
-    room(name, out, capacity, values.len())?;
+/// `out` is null or has `capacity` writable elements.
+pub(crate) unsafe fn copy_out<T: Copy>(name: &str, out: *mut T, capacity: usize, values: &[T]) -> Result<()> {
+    check_capacity(name, out, capacity, values.len())?;
     if !values.is_empty() {
-        // SAFETY: not null, aligned, room for `capacity` values, at least as many as are copied.
+        // SAFETY: not null, aligned, and of `capacity` elements, which are at least as many as are copied.
         unsafe { core::ptr::copy_nonoverlapping(values.as_ptr(), out, values.len()) };
     }
     Ok(())
 }
 
-/// Text that came from outside; it must be UTF-8.
+/// The text of a `wf_string` that the caller passed; it must be UTF-8.
 ///
 /// # Safety
-/// `text.data` is null or points to `text.length` bytes.
+/// `text.data` is null or points to `text.length` bytes that live for `'a`.
 pub(crate) unsafe fn utf8<'a>(name: &str, text: wf_string) -> Result<&'a str> {
-    // SAFETY: as demanded of our caller.
+    // SAFETY: by the contract of this function.
     let bytes = unsafe { slice(name, text.data.cast::<u8>(), text.length)? };
     core::str::from_utf8(bytes)
         .map_err(|error| Error::new(Code::InvalidArgument, format!("'{name}' is not UTF-8: {error}")))
 }
 
-/// A struct of the caller's whose size may be older than ours: the tail that is missing has its default.
+/// Reads a struct of the caller, which may be of an older, smaller version: the missing tail is taken from `default`.
 ///
 /// # Safety
-/// `given` is null or starts with its size and is as large as it says; every bit pattern of `T` after the size is valid.
-pub(crate) unsafe fn options<T: Copy>(name: &str, given: *const T, first_version: usize, default: T) -> Result<T> {
+/// `given` is null or points to as many readable bytes as its `struct_size` says, and the bytes are valid for `T`.
+pub(crate) unsafe fn read_struct<T: Copy>(name: &str, given: *const T, first_version: usize, default: T) -> Result<T> {
     if given.is_null() {
         return Ok(default);
     }
-    // SAFETY: as demanded of the caller.
-    let size = unsafe { sized(name, given, first_version)? };
+    // SAFETY: by the contract of this function.
+    let size = unsafe { struct_size(name, given, first_version)? };
     let mut out = default;
-    // SAFETY: as many bytes as both have.
+    // SAFETY: no more bytes than both structs have.
     unsafe {
         core::ptr::copy_nonoverlapping(given.cast::<u8>(), (&raw mut out).cast::<u8>(), size.min(size_of::<T>()));
     }
     Ok(out)
 }
 
-/// The size that a struct of the caller's states, at least that of its first version.
+/// The `struct_size` of a struct of the caller. Fails if it is less than the size of the struct's first version.
 ///
 /// # Safety
 /// `given` is null or starts with its size.
-pub(crate) unsafe fn sized<T>(name: &str, given: *const T, first_version: usize) -> Result<usize> {
-    wanted(name, given)?;
+pub(crate) unsafe fn struct_size<T>(name: &str, given: *const T, first_version: usize) -> Result<usize> {
+    check_pointer(name, given)?;
     // SAFETY: not null, and every public struct starts with its size.
     let size = unsafe { given.cast::<usize>().read_unaligned() };
     if size < first_version {
@@ -318,14 +319,14 @@ pub(crate) unsafe fn sized<T>(name: &str, given: *const T, first_version: usize)
     Ok(size)
 }
 
-/// Writes a struct of ours into the caller's, as much of it as the caller's version has.
+/// Writes a struct to one of the caller, as much of it as the caller's version has. `struct_size` is kept.
 ///
 /// # Safety
-/// `out` is null or starts with its size and is as large as it says.
-pub(crate) unsafe fn answer<T: Copy>(name: &str, out: *mut T, first_version: usize, value: &T) -> Result<()> {
-    // SAFETY: as demanded of the caller; every public struct starts with its size, which is kept.
+/// `out` is null or points to as many writable bytes as its `struct_size` says.
+pub(crate) unsafe fn write_struct<T: Copy>(name: &str, out: *mut T, first_version: usize, value: &T) -> Result<()> {
+    // SAFETY: by the contract of this function; no more bytes than both structs have.
     unsafe {
-        let size = sized(name, out, first_version)?;
+        let size = struct_size(name, out, first_version)?;
         let skip = size_of::<usize>();
         let count = size.min(size_of::<T>()) - skip;
         let (from, to) = (core::ptr::from_ref(value).cast::<u8>().add(skip), out.cast::<u8>().add(skip));
@@ -343,7 +344,7 @@ mod tests {
     use walkforge::plugin::from_c;
     use walkforge_plugin_abi::{WF_E_BUSY, WF_E_INTERNAL, WF_E_INVALID_ARGUMENT, WF_E_POISONED, WF_OK, wf_error};
 
-    /// Counts how many of it live.
+    /// Counts how many instances are alive.
     struct Thing(&'static AtomicI32, u32);
 
     impl HandleType for Thing {
@@ -366,24 +367,24 @@ mod tests {
 
     fn thing(alive: &'static AtomicI32) -> *mut Handle<Thing> {
         alive.fetch_add(1, Ordering::Relaxed);
-        Handle::give(Thing(alive, 7), 8)
+        Handle::into_raw(Thing(alive, 7), 8)
     }
 
     /// The code and the message of a guarded body.
-    fn told(body: impl FnOnce() -> Result<()>) -> (i32, String) {
+    fn result(body: impl FnOnce() -> Result<()>) -> (i32, String) {
         let mut error: *mut wf_error = core::ptr::null_mut();
         let code = guard(&raw mut error, body);
-        // SAFETY: `guard` stored an error of ours or left null.
+        // SAFETY: `guard` stored an error or left null.
         (code, unsafe { from_c(error) }.as_ref().map_or(String::new(), Error::to_string))
     }
 
     #[test]
-    fn a_panic_becomes_an_error_and_poisons_the_handle_for_readers_and_changers() {
+    fn a_panic_becomes_an_error_and_poisons_the_handle() {
         static ALIVE: AtomicI32 = AtomicI32::new(0);
         for reader in [true, false] {
             let handle = thing(&ALIVE);
-            // SAFETY: the handle is ours and lives.
-            let failed = told(|| unsafe {
+            // SAFETY: the handle is alive.
+            let failed = result(|| unsafe {
                 if reader {
                     Handle::read(handle, |thing| -> Result<()> { panic!("at {}", thing.1) })
                 } else {
@@ -393,9 +394,9 @@ mod tests {
             assert_eq!(failed, (WF_E_INTERNAL, "a fault of walkforge: at 7".to_owned()));
             // SAFETY: as above.
             unsafe {
-                assert_eq!(told(|| Handle::read(handle, |_| Ok(()))).0, WF_E_POISONED);
-                assert_eq!(told(|| Handle::change(handle, |_| Ok(()))).0, WF_E_POISONED);
-                assert_eq!(told(|| Handle::shared(handle).map(|_| ())).0, WF_E_POISONED);
+                assert_eq!(result(|| Handle::read(handle, |_| Ok(()))).0, WF_E_POISONED);
+                assert_eq!(result(|| Handle::change(handle, |_| Ok(()))).0, WF_E_POISONED);
+                assert_eq!(result(|| Handle::shared(handle).map(|_| ())).0, WF_E_POISONED);
                 Handle::free(handle);
             }
         }
@@ -403,19 +404,19 @@ mod tests {
     }
 
     #[test]
-    fn an_error_or_a_panic_of_the_caller_poisons_nothing() {
+    fn an_error_or_a_panic_of_the_caller_does_not_poison_the_handle() {
         static ALIVE: AtomicI32 = AtomicI32::new(0);
         /// Uses a handle while its thread unwinds, as a destructor of the host may.
         struct Late(*mut Handle<Thing>);
         impl Drop for Late {
             fn drop(&mut self) {
                 // SAFETY: the handle outlives this.
-                assert_eq!(told(|| unsafe { Handle::change(self.0, |_| Ok(())) }).0, WF_OK);
+                assert_eq!(result(|| unsafe { Handle::change(self.0, |_| Ok(())) }).0, WF_OK);
             }
         }
         let handle = thing(&ALIVE);
-        // SAFETY: the handle is ours and lives.
-        let refused = told(|| unsafe { Handle::change(handle, |_| -> Result<()> { fail!(InvalidArgument, "no") }) });
+        // SAFETY: the handle is alive.
+        let refused = result(|| unsafe { Handle::change(handle, |_| -> Result<()> { fail!(InvalidArgument, "no") }) });
         assert_eq!(refused.0, WF_E_INVALID_ARGUMENT);
         let late = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let _late = Late(handle);
@@ -424,29 +425,29 @@ mod tests {
         assert!(late.is_err());
         // SAFETY: as above.
         unsafe {
-            assert_eq!(told(|| Handle::read(handle, |_| Ok(()))).0, WF_OK);
+            assert_eq!(result(|| Handle::read(handle, |_| Ok(()))).0, WF_OK);
             Handle::free(handle);
         }
     }
 
     #[test]
-    fn readers_share_a_changer_is_alone_and_the_aside_is_always_there() {
+    fn reads_may_overlap_a_change_is_exclusive_and_the_shared_part_is_always_accessible() {
         static ALIVE: AtomicI32 = AtomicI32::new(0);
         let handle = thing(&ALIVE);
-        // SAFETY: the handle is ours and lives; the inner calls are refused before they touch the value.
+        // SAFETY: the handle is alive; the inner calls are refused before they touch the value.
         unsafe {
-            let outer = told(|| {
+            let outer = result(|| {
                 Handle::read(handle, |_| {
-                    assert_eq!(told(|| Handle::read(handle, |_| Ok(()))).0, WF_OK);
-                    assert_eq!(told(|| Handle::change(handle, |_| Ok(()))).0, WF_E_BUSY);
+                    assert_eq!(result(|| Handle::read(handle, |_| Ok(()))).0, WF_OK);
+                    assert_eq!(result(|| Handle::change(handle, |_| Ok(()))).0, WF_E_BUSY);
                     Ok(())
                 })
             });
             assert_eq!(outer.0, WF_OK);
-            let outer = told(|| {
+            let outer = result(|| {
                 Handle::change(handle, |_| {
-                    assert_eq!(told(|| Handle::read(handle, |_| Ok(()))).0, WF_E_BUSY);
-                    assert_eq!(told(|| Handle::change(handle, |_| Ok(()))).0, WF_E_BUSY);
+                    assert_eq!(result(|| Handle::read(handle, |_| Ok(()))).0, WF_E_BUSY);
+                    assert_eq!(result(|| Handle::change(handle, |_| Ok(()))).0, WF_E_BUSY);
                     assert_eq!(*Handle::shared(handle)?, 8);
                     Ok(())
                 })
@@ -457,16 +458,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_handle_of_the_type_is_told_and_not_freed() {
+    fn null_and_handles_of_another_type_are_refused_and_not_freed() {
         static ALIVE: AtomicI32 = AtomicI32::new(0);
         let handle = thing(&ALIVE);
         let other = handle.cast::<Handle<Other>>();
-        // SAFETY: every pointer is null, not aligned, or a live handle of some type.
+        // SAFETY: every pointer is null, misaligned, or a live handle of some type.
         unsafe {
-            assert_eq!(told(|| Handle::read(other, |_| Ok(()))), (1, "the pointer is not a wf_other".to_owned()));
+            assert_eq!(result(|| Handle::read(other, |_| Ok(()))), (1, "the pointer is not a wf_other".to_owned()));
             let null = core::ptr::null::<Handle<Other>>();
-            assert_eq!(told(|| Handle::read(null, |_| Ok(()))), (1, "the wf_other is null".to_owned()));
-            assert_eq!(told(|| Handle::read(handle.wrapping_byte_add(1), |_| Ok(()))).0, WF_E_INVALID_ARGUMENT);
+            assert_eq!(result(|| Handle::read(null, |_| Ok(()))), (1, "the wf_other is null".to_owned()));
+            assert_eq!(result(|| Handle::read(handle.wrapping_byte_add(1), |_| Ok(()))).0, WF_E_INVALID_ARGUMENT);
             Handle::free(other);
             assert_eq!(ALIVE.load(Ordering::Relaxed), 1);
             Handle::free(handle);

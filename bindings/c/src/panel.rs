@@ -1,15 +1,15 @@
-//! `wf_panel`: dated returns, from arrays or a file.
+//! `wf_panel`: dated prices or returns, from arrays or a file.
 
 use core::mem::offset_of;
 use std::path::Path;
 
 use walkforge_plugin_abi::{wf_error, wf_string};
 
-use super::guard::{Handle, HandleType, fail, fill, guard, options, put, slice, string, utf8, wanted};
+use super::guard::{Handle, HandleType, check_pointer, copy_out, fail, guard, put, read_struct, slice, string, utf8};
 use walkforge::error::{Code, Error, Result};
 use walkforge::panel::{Panel, PanelKind, date_of, days_of};
 
-/// Dated returns of named assets.
+/// A panel: prices or returns by date and asset.
 pub enum wf_panel {}
 
 /// Values are prices, above 0.
@@ -17,7 +17,7 @@ pub const WF_PRICES: i32 = 0;
 /// Values are simple returns, at least -1.
 pub const WF_RETURNS: i32 = 1;
 
-/// Data of the caller's, copied by `wf_panel_new`.
+/// The caller's data, which `wf_panel_new` copies.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wf_panel_arrays {
@@ -33,19 +33,21 @@ pub struct wf_panel_arrays {
     pub dates: *const i32,
     /// Asset names, unique and not empty, `[assets]`.
     pub names: *const wf_string,
-    /// Values, NaN where missing: that of a row and an asset is at `row * row_stride + asset * asset_stride`.
+    /// Values, NaN if missing. The value of a row and an asset is at `row * row_stride + asset * asset_stride`.
     pub values: *const f64,
-    /// Values from one row to the next; 0 for `assets`.
+    /// Distance between rows, in elements; 0 for `assets`.
     pub row_stride: usize,
-    /// Values from one asset to the next; 0 for 1. `row_stride` 1 and `asset_stride` `rows` is column by column.
+    /// Distance between assets, in elements; 0 for 1. For column-major data set `row_stride` to 1 and `asset_stride` to
+    /// `rows`.
     pub asset_stride: usize,
-    /// 1 where an asset may be held after a decision at that row, else 0, laid out as `values`. Null: every asset may.
+    /// 1 if the asset is in the universe at that row, so that a decision there may hold it, else 0; laid out like
+    /// `values`. Null: every asset always is.
     pub members: *const u8,
-    /// Rows after its last value for which an asset may still be held; 0 to hold only what has a value.
+    /// Number of rows after its last value for which an asset may still be held; 0 to require a value.
     pub stale_rows: usize,
 }
 
-/// Size of the first version of `wf_panel_arrays`, whose last field this was.
+/// Size of the first version of `wf_panel_arrays`, which ended with this field.
 const FIRST: usize = offset_of!(wf_panel_arrays, asset_stride) + size_of::<usize>();
 
 impl HandleType for Panel {
@@ -61,23 +63,23 @@ fn kind_of(kind: i32) -> Result<PanelKind> {
     }
 }
 
-/// Reads a panel handle.
+/// Lends the panel of a handle to `body`.
 ///
 /// # Safety
-/// `panel` is null or one of ours that was not freed.
-pub(super) unsafe fn read<R>(panel: *const wf_panel, body: impl FnOnce(&Panel) -> Result<R>) -> Result<R> {
-    // SAFETY: as demanded of the caller.
+/// The handle contract of [`Handle::read`].
+pub(super) unsafe fn with_panel<R>(panel: *const wf_panel, body: impl FnOnce(&Panel) -> Result<R>) -> Result<R> {
+    // SAFETY: the handle contract.
     unsafe { Handle::read(panel.cast::<Handle<Panel>>(), body) }
 }
 
-/// Where the cell of a row and an asset lies in the caller's memory.
+/// How the caller's array of values is laid out in memory.
 struct Layout {
     rows: usize,
     assets: usize,
     row_stride: usize,
     asset_stride: usize,
-    /// Cells from the first to the last.
-    reached: usize,
+    /// Number of elements from the first value to the last.
+    length: usize,
 }
 
 impl Layout {
@@ -85,35 +87,32 @@ impl Layout {
         let row_stride = if row_stride == 0 { assets } else { row_stride };
         let asset_stride = asset_stride.max(1);
         let reach = |count: usize, stride: usize| count.saturating_sub(1).checked_mul(stride);
-        let reached = reach(rows, row_stride)
+        let length = reach(rows, row_stride)
             .zip(reach(assets, asset_stride))
             .and_then(|(down, across)| down.checked_add(across)?.checked_add(1));
         let cells = rows.checked_mul(assets).filter(|&cells| cells <= isize::MAX as usize / size_of::<f64>());
-        let (Some(reached), Some(cells)) = (reached, cells) else {
+        let (Some(length), Some(cells)) = (length, cells) else {
             fail!(InvalidArgument, "{rows} rows of {assets} assets with these strides are more than memory can hold");
         };
-        Ok(Self { rows, assets, row_stride, asset_stride, reached: if cells == 0 { 0 } else { reached } })
+        Ok(Self { rows, assets, row_stride, asset_stride, length: if cells == 0 { 0 } else { length } })
     }
 
-    /// Copies the cells, row by row.
+    /// Copies the values, row by row.
     ///
     /// # Safety
-    /// `data` is null or reaches to the last cell.
+    /// `data` is null or has `self.length` elements.
     unsafe fn copy<T: Copy>(&self, name: &str, data: *const T) -> Result<Vec<T>> {
-        // SAFETY: as demanded of the caller.
-        let cells = unsafe { slice(name, data, self.reached)? };
-        let at = |row: usize, asset: usize| cells[row * self.row_stride + asset * self.asset_stride];
-        Ok((0..self.rows).flat_map(|row| (0..self.assets).map(move |asset| at(row, asset))).collect())
+        // SAFETY: by the contract of this function.
+        let data = unsafe { slice(name, data, self.length)? };
+        let value = |row: usize, asset: usize| data[row * self.row_stride + asset * self.asset_stride];
+        Ok((0..self.rows).flat_map(|row| (0..self.assets).map(move |asset| value(row, asset))).collect())
     }
 }
 
-/// Makes a panel from arrays, which are copied. The handle is the caller's, freed with `wf_panel_free`.
-/// `WF_E_INVALID_DATA`, naming row or asset, for dates that do not increase, names that are empty or given twice, a price of
-/// 0 or less, a return below -1, or a value that is infinite.
+/// Makes a panel from arrays, which are copied. The caller frees the handle with `wf_panel_free`.
 ///
-/// # Safety
-/// `arrays` is as large as its size says, and its arrays are as large as it says; `panel` is writable, `error` null or
-/// writable.
+/// Errors: `WF_E_INVALID_DATA`, naming the row or asset, for dates that do not increase, names that are empty or not
+/// unique, a price of 0 or less, a return below -1, or an infinite value.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_panel_new(
     arrays: *const wf_panel_arrays,
@@ -121,8 +120,8 @@ pub unsafe extern "C" fn wf_panel_new(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        wanted("panel", panel)?;
-        wanted("arrays", arrays)?;
+        check_pointer("panel", panel)?;
+        check_pointer("arrays", arrays)?;
         let empty = wf_panel_arrays {
             struct_size: size_of::<wf_panel_arrays>(),
             kind: WF_PRICES,
@@ -136,9 +135,9 @@ pub unsafe extern "C" fn wf_panel_new(
             members: core::ptr::null(),
             stale_rows: 0,
         };
-        // SAFETY: as demanded of the caller.
+        // SAFETY: the contract of the C ABI.
         let (given, dates, names) = unsafe {
-            let given = options("arrays", arrays, FIRST, empty)?;
+            let given = read_struct("arrays", arrays, FIRST, empty)?;
             let dates = slice("arrays.dates", given.dates, given.rows)?;
             (given, dates, slice("arrays.names", given.names, given.assets)?)
         };
@@ -147,36 +146,34 @@ pub unsafe extern "C" fn wf_panel_new(
             .iter()
             .enumerate()
             .map(|(row, &days)| {
-                let beyond = || format!("arrays.dates[{row}] is {days}, beyond the calendar (years -9999 to 9999)");
-                date_of(days).ok_or_else(|| Error::new(Code::InvalidData, beyond()))
+                let message = || format!("arrays.dates[{row}] is {days}, beyond the calendar (years -9999 to 9999)");
+                date_of(days).ok_or_else(|| Error::new(Code::InvalidData, message()))
             })
             .collect::<Result<Vec<_>>>()?;
         let names = names
             .iter()
             .enumerate()
-            // SAFETY: as demanded of the caller.
+            // SAFETY: the contract of the C ABI.
             .map(|(asset, &name)| unsafe { utf8(&format!("arrays.names[{asset}]"), name) }.map(str::to_owned))
             .collect::<Result<Vec<_>>>()?;
         let layout = Layout::new(given.rows, given.assets, given.row_stride, given.asset_stride)?;
-        // SAFETY: as demanded of the caller.
+        // SAFETY: the contract of the C ABI.
         let values = unsafe { layout.copy("arrays.values", given.values)? };
         let mut made = Panel::from_arrays(kind, dates, &names, &values)?.with_stale_rows(given.stale_rows);
         if !given.members.is_null() {
-            // SAFETY: as demanded of the caller.
+            // SAFETY: the contract of the C ABI.
             let members = unsafe { layout.copy("arrays.members", given.members)? };
             made = made.with_members(&members.iter().map(|&member| member != 0).collect::<Vec<_>>())?;
         }
-        // SAFETY: as demanded of the caller.
-        unsafe { put("panel", panel, Handle::give(made, ()).cast()) }
+        // SAFETY: the contract of the C ABI.
+        unsafe { put("panel", panel, Handle::into_raw(made, ()).cast()) }
     })
 }
 
-/// Reads a panel from a file: a date column first, then one column an asset. Parquet where the name ends in `.parquet`
-/// or `.pq`, else CSV with dates as YYYY-MM-DD. `kind` is `WF_PRICES` or `WF_RETURNS`. `WF_E_NOT_FOUND`, `WF_E_IO`, and
-/// `WF_E_INVALID_DATA` that names the row.
+/// Reads a panel from a file: Parquet if the path ends in `.parquet` or `.pq`, else CSV. The first column holds dates
+/// (in CSV as YYYY-MM-DD), every other column an asset. `kind` is `WF_PRICES` or `WF_RETURNS`.
 ///
-/// # Safety
-/// `path` is text; `panel` is writable, `error` null or writable.
+/// Errors: `WF_E_NOT_FOUND`, `WF_E_IO`, or `WF_E_INVALID_DATA`, naming the row.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_panel_read(
     path: wf_string,
@@ -185,21 +182,20 @@ pub unsafe extern "C" fn wf_panel_read(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        wanted("panel", panel)?;
-        // SAFETY: as demanded of the caller.
+        check_pointer("panel", panel)?;
+        // SAFETY: the contract of the C ABI.
         let path = unsafe { utf8("path", path)? };
         let made = Panel::from_file(kind_of(kind)?, Path::new(path))?;
-        // SAFETY: as demanded of the caller.
-        unsafe { put("panel", panel, Handle::give(made, ()).cast()) }
+        // SAFETY: the contract of the C ABI.
+        unsafe { put("panel", panel, Handle::into_raw(made, ()).cast()) }
     })
 }
 
-/// Adds a feature plane, which is copied: numbers that models may look at beside returns, such as volume, NaN where
-/// missing. Strides as in `wf_panel_arrays`. Runs that were made from the panel before do not see it.
-/// `WF_E_INVALID_DATA` where the name is taken or has other than letters, digits and _, or a value is infinite.
+/// Adds a feature, `[rows, assets]`, which is copied: further input for models, such as volume; NaN if missing. Strides
+/// are as in `wf_panel_arrays`. Existing runs made from the panel do not see it.
 ///
-/// # Safety
-/// `panel` is one of ours; `name` is text; `values` is as large as panel and strides say; `error` is null or writable.
+/// Errors: `WF_E_INVALID_DATA` if the name is taken or has characters other than letters, digits and _, or a value is
+/// infinite.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_panel_add_feature(
     panel: *mut wf_panel,
@@ -210,22 +206,19 @@ pub unsafe extern "C" fn wf_panel_add_feature(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: as demanded of the caller.
+        // SAFETY: the contract of the C ABI.
         unsafe {
             let name = utf8("name", name)?;
             Handle::change(panel.cast::<Handle<Panel>>(), |panel| {
                 let layout = Layout::new(panel.dates().len(), panel.assets().len(), row_stride, asset_stride)?;
-                // In place, so that names which the caller has asked for stay where they are.
+                // In place, because the caller may hold pointers to asset names.
                 panel.add_feature(name, &layout.copy("values", values)?)
             })
         }
     })
 }
 
-/// The number of rows (dates) and of assets.
-///
-/// # Safety
-/// `panel` is one of ours; `rows` and `assets` are writable, `error` null or writable.
+/// Gets the number of rows (dates) and of assets.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_panel_shape(
     panel: *const wf_panel,
@@ -234,11 +227,11 @@ pub unsafe extern "C" fn wf_panel_shape(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        wanted("rows", rows)?;
-        wanted("assets", assets)?;
-        // SAFETY: as demanded of the caller.
+        check_pointer("rows", rows)?;
+        check_pointer("assets", assets)?;
+        // SAFETY: the contract of the C ABI.
         unsafe {
-            read(panel, |panel| {
+            with_panel(panel, |panel| {
                 put("rows", rows, panel.dates().len())?;
                 put("assets", assets, panel.assets().len())
             })
@@ -246,10 +239,9 @@ pub unsafe extern "C" fn wf_panel_shape(
     })
 }
 
-/// Copies the dates, days since 1970-01-01, `[rows]`. `WF_E_BUFFER_TOO_SMALL` where `capacity` is below the number of rows.
+/// Copies the dates, `[rows]`, as days since 1970-01-01.
 ///
-/// # Safety
-/// `panel` is one of ours; `out` has room for `capacity` values; `error` is null or writable.
+/// Errors: `WF_E_BUFFER_TOO_SMALL` if `capacity` is less than the number of rows.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_panel_dates(
     panel: *const wf_panel,
@@ -258,20 +250,17 @@ pub unsafe extern "C" fn wf_panel_dates(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: as demanded of the caller.
+        // SAFETY: the contract of the C ABI.
         unsafe {
-            read(panel, |panel| {
+            with_panel(panel, |panel| {
                 let dates: Vec<i32> = panel.dates().iter().map(|&date| days_of(date)).collect();
-                fill("out", out, capacity, &dates)
+                copy_out("out", out, capacity, &dates)
             })
         }
     })
 }
 
-/// The name of an asset, counted from 0 in the caller's order; valid until the panel is freed.
-///
-/// # Safety
-/// `panel` is one of ours; `name` is writable, `error` null or writable.
+/// Gets the name of an asset by its index in the caller's order. Valid until the panel is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_panel_asset(
     panel: *const wf_panel,
@@ -280,11 +269,15 @@ pub unsafe extern "C" fn wf_panel_asset(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: as demanded of the caller.
+        // SAFETY: the contract of the C ABI.
         unsafe {
-            read(panel, |panel| {
+            with_panel(panel, |panel| {
                 let Some(&column) = panel.output_order().get(asset) else {
-                    fail!(InvalidArgument, "asset {asset} of a panel with {} assets", panel.assets().len());
+                    fail!(
+                        InvalidArgument,
+                        "asset {asset} is out of range: the panel has {} assets",
+                        panel.assets().len()
+                    );
                 };
                 put("name", name, string(&panel.assets()[column]))
             })
@@ -292,11 +285,8 @@ pub unsafe extern "C" fn wf_panel_asset(
     })
 }
 
-/// SHA-256 of the data as 64 hexadecimal digits, whatever the order of the assets; valid until the panel is
-/// changed or freed.
-///
-/// # Safety
-/// `panel` is one of ours; `fingerprint` is writable, `error` null or writable.
+/// Gets the SHA-256 of the data as 64 hexadecimal digits; it does not depend on the order of the assets. Valid until
+/// the panel is changed or freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_panel_fingerprint(
     panel: *const wf_panel,
@@ -304,17 +294,14 @@ pub unsafe extern "C" fn wf_panel_fingerprint(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: as demanded of the caller.
-        unsafe { read(panel, |panel| put("fingerprint", fingerprint, string(panel.fingerprint()))) }
+        // SAFETY: the contract of the C ABI.
+        unsafe { with_panel(panel, |panel| put("fingerprint", fingerprint, string(panel.fingerprint()))) }
     })
 }
 
 /// Frees a panel; null is accepted.
-///
-/// # Safety
-/// `panel` is null or one of ours, not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_panel_free(panel: *mut wf_panel) {
-    // SAFETY: as demanded of the caller.
+    // SAFETY: the contract of the C ABI.
     unsafe { Handle::free(panel.cast::<Handle<Panel>>()) };
 }

@@ -1,8 +1,8 @@
-//! `wf_plugin`: a plugin that was loaded, to be asked what it is. Experiments name plugins and need no handle.
+//! `wf_plugin`: a loaded plugin, to read its description. Experiments name plugins and need no handle.
 
 use walkforge_plugin_abi::{wf_error, wf_string};
 
-use super::guard::{Handle, HandleType, guard, put, string, utf8, wanted};
+use super::guard::{Handle, HandleType, check_pointer, guard, put, string, utf8};
 use super::runtime::{runtime_of, wf_runtime};
 use walkforge::plugin::Plugin;
 
@@ -14,13 +14,11 @@ impl HandleType for Plugin {
     type Shared = ();
 }
 
-/// Loads a plugin by name along the runtime's folders, by path (a name with a `/`, or with the ending `.so`), or as it was
-/// registered. It is never unloaded; the handle is the caller's, freed with `wf_plugin_free`. `WF_E_NOT_FOUND` with the
-/// folders that were searched; `WF_E_PLUGIN_ABI` where the file is no plugin of this ABI, or is not one of those that the
-/// runtime allows.
+/// Loads a plugin: a registered one by name, a file by path (`name` contains a `/` or ends in `.so`), or a file by name
+/// in the runtime's plugin folders. The plugin is never unloaded; the caller frees the handle with `wf_plugin_free`.
 ///
-/// # Safety
-/// `runtime` is one of ours; `name` is text; `plugin` is writable, `error` null or writable.
+/// Errors: `WF_E_NOT_FOUND` with the folders that were searched; `WF_E_PLUGIN_ABI` if the file is not a plugin for this
+/// ABI, or the runtime does not allow it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_plugin_load(
     runtime: *const wf_runtime,
@@ -29,20 +27,17 @@ pub unsafe extern "C" fn wf_plugin_load(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        wanted("plugin", plugin)?;
-        // SAFETY: as demanded of the caller.
+        check_pointer("plugin", plugin)?;
+        // SAFETY: the contract of the C ABI.
         unsafe {
             let loaded = runtime_of(runtime)?.search.load(utf8("name", name)?)?;
-            put("plugin", plugin, Handle::give(loaded, ()).cast())
+            put("plugin", plugin, Handle::into_raw(loaded, ()).cast())
         }
     })
 }
 
-/// What the plugin says of itself, as JSON: name, version, kind, settings with types, ranges and defaults. Valid until
-/// the handle is freed.
-///
-/// # Safety
-/// `plugin` is one of ours; `description` is writable, `error` null or writable.
+/// Gets the plugin's description as JSON: name, version, kind, and settings with types, ranges and defaults. Valid
+/// until the handle is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_plugin_describe(
     plugin: *const wf_plugin,
@@ -50,7 +45,7 @@ pub unsafe extern "C" fn wf_plugin_describe(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: as demanded of the caller.
+        // SAFETY: the contract of the C ABI.
         unsafe {
             Handle::read(plugin.cast::<Handle<Plugin>>(), |plugin| {
                 put("description", description, string(plugin.description()))
@@ -59,13 +54,10 @@ pub unsafe extern "C" fn wf_plugin_describe(
     })
 }
 
-/// Frees the handle; the plugin's code stays loaded. Null is accepted.
-///
-/// # Safety
-/// `plugin` is null or one of ours, not used again.
+/// Frees a plugin handle; null is accepted. The plugin's code stays loaded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_plugin_free(plugin: *mut wf_plugin) {
-    // SAFETY: as demanded of the caller.
+    // SAFETY: the contract of the C ABI.
     unsafe { Handle::free(plugin.cast::<Handle<Plugin>>()) };
 }
 

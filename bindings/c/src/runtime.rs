@@ -1,4 +1,4 @@
-//! `wf_runtime`: threads, plugin folders and messages, shared by runs. The only thing that starts threads.
+//! `wf_runtime`: threads, plugin folders and log messages, shared by runs. Nothing else starts threads.
 
 use core::ffi::c_void;
 use core::mem::offset_of;
@@ -7,56 +7,56 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use walkforge_plugin_abi::{wf_error, wf_host, wf_plugin_api, wf_string};
 
-use super::guard::{Handle, HandleType, fail, guard, options, put, string, utf8, wanted};
+use super::guard::{Handle, HandleType, check_pointer, fail, guard, put, read_struct, string, utf8};
 use walkforge::device::Parallel;
 use walkforge::error::Result;
 use walkforge::job::Runtime;
 use walkforge::plugin::{PluginSearch, level_code, register};
 
-/// Threads, plugin folders and messages, shared by runs.
+/// Threads, plugin folders and the log callback, shared by runs.
 pub enum wf_runtime {}
 
-/// Takes a message: `level` is one of `WF_LOG_*`, the text is valid during the call. Called from any thread, also from
-/// several at once. It must let no exception through.
+/// Receives a log message. `level` is one of `WF_LOG_*`; the text is valid during the call. May be called on any thread
+/// and concurrently. Must not throw.
 pub type wf_log_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: wf_string)>;
 
-/// A task of ours, to be called once with each index.
+/// A task of the library, to be called once per index.
 pub type wf_task = Option<unsafe extern "C" fn(task_data: *mut c_void, index: usize)>;
 
-/// The caller's own parallel loop: calls `task(task_data, index)` once for each index from 0 to `count` - 1, on as many
-/// threads as it likes, and returns when all calls have returned. It must let no exception through.
+/// A parallel loop of the caller: calls `task(task_data, index)` once for each index from 0 to `count` - 1, on any
+/// threads, and returns when all calls have returned. Must not throw.
 pub type wf_parallel_for =
     Option<unsafe extern "C" fn(user_data: *mut c_void, count: usize, task: wf_task, task_data: *mut c_void)>;
 
-/// How a runtime is made; zero for every field but the size gives the defaults.
+/// Options of a runtime. All fields but `struct_size` set to zero give the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wf_runtime_options {
     /// Size of this struct in bytes.
     pub struct_size: usize,
-    /// Threads to compute with, at most 1024; 0 for one a core. With `parallel_for`: how many tasks it runs at once,
-    /// at least 1.
+    /// Number of threads to compute with, at most 1024; 0 for one per core. With `parallel_for`: the number of tasks
+    /// that it runs concurrently, at least 1.
     pub threads: usize,
-    /// Folders in which plugins are sought, `:` between them. Empty: those of `WALKFORGE_PLUGIN_PATH`, then the folder
-    /// of the executable and of the library, then `../lib/walkforge/plugins` from each.
+    /// Plugin folders, separated by `:`. Empty: the folders of the environment variable `WALKFORGE_PLUGIN_PATH`, then
+    /// the folders of the executable and of the library, then `../lib/walkforge/plugins` relative to each.
     pub plugin_path: wf_string,
-    /// Takes messages; may be null.
+    /// Receives log messages; may be null.
     pub log: wf_log_callback,
-    /// Handed to `log`.
+    /// Passed to `log`.
     pub log_data: *mut c_void,
-    /// The caller's own parallel loop; null for a thread pool of the runtime.
+    /// A parallel loop of the caller; null for a thread pool of the runtime.
     pub parallel_for: wf_parallel_for,
-    /// Handed to `parallel_for`.
+    /// Passed to `parallel_for`.
     pub parallel_data: *mut c_void,
-    /// SHA-256 digests of the plugin files that may be loaded: 64 hexadecimal digits each, `,` between them. Empty: any.
-    /// The file that was hashed is the one that is loaded. Plugins that are linked in are not asked for a digest.
+    /// SHA-256 digests of the plugin files that may be loaded: 64 hexadecimal digits each, separated by `,`. Empty: any
+    /// file. The file that is loaded is the one that was hashed. Plugins linked into the program need no digest.
     pub plugin_sha256: wf_string,
 }
 
-/// Size of the first version of `wf_runtime_options`, whose last field this was.
+/// Size of the first version of `wf_runtime_options`, which ended with this field.
 const FIRST: usize = offset_of!(wf_runtime_options, parallel_data) + size_of::<*mut c_void>();
 
-/// A number that nobody has cores for is a mistake, and would cost the host all the threads it may have.
+/// A larger number is a mistake, and could take all threads that the process may have.
 const MOST_THREADS: usize = 1024;
 
 impl HandleType for Runtime {
@@ -64,11 +64,11 @@ impl HandleType for Runtime {
     type Shared = ();
 }
 
-/// A pointer of the caller's that its functions may use on any thread, by the contract of the options.
+/// The caller's pointer for its callbacks, which may be called on any thread.
 #[derive(Clone, Copy)]
 struct UserData(*mut c_void);
 
-// SAFETY: the caller promises that the functions it gives may be called from any thread.
+// SAFETY: the documentation of the callbacks requires that they may be called on any thread.
 unsafe impl Send for UserData {}
 // SAFETY: as above.
 unsafe impl Sync for UserData {}
@@ -79,50 +79,47 @@ impl UserData {
     }
 }
 
-/// The caller's own parallel loop.
-struct Host {
+/// A parallel loop of the caller.
+struct HostLoop {
     threads: usize,
     call: unsafe extern "C" fn(*mut c_void, usize, wf_task, *mut c_void),
     data: UserData,
 }
 
-/// What a task needs on the other side: the loop's body, and a place for a panic so that none crosses the boundary.
-struct Work<'a> {
+/// A task, and the panic that it ended with, which must not cross the boundary.
+struct TaskData<'a> {
     task: &'a (dyn Fn(usize) + Sync),
     panic: Mutex<Option<Box<dyn core::any::Any + Send>>>,
 }
 
-unsafe extern "C" fn work(data: *mut c_void, index: usize) {
-    // SAFETY: `data` is the `Work` that `for_each` lends until every task has ended.
-    let work = unsafe { &*data.cast::<Work>() };
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (work.task)(index)));
-    if let Err(panic) = outcome {
-        *work.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+unsafe extern "C" fn run_task(data: *mut c_void, index: usize) {
+    // SAFETY: `data` is the `TaskData` that `for_each` keeps alive until all calls have returned.
+    let data = unsafe { &*data.cast::<TaskData>() };
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (data.task)(index)));
+    if let Err(panic) = result {
+        *data.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
     }
 }
 
-impl Parallel for Host {
+impl Parallel for HostLoop {
     fn threads(&self) -> usize {
         self.threads
     }
 
     fn for_each(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
-        let shared = Work { task, panic: Mutex::new(None) };
-        // SAFETY: the caller's function calls `work` with what it was given, and returns when all calls have.
-        unsafe { (self.call)(self.data.pointer(), count, Some(work), (&raw const shared).cast_mut().cast()) };
-        if let Some(panic) = shared.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        let data = TaskData { task, panic: Mutex::new(None) };
+        // SAFETY: `wf_parallel_for` calls `run_task` with the data it was given, and returns when all calls have.
+        unsafe { (self.call)(self.data.pointer(), count, Some(run_task), (&raw const data).cast_mut().cast()) };
+        if let Some(panic) = data.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
             std::panic::resume_unwind(panic);
         }
     }
 }
 
-/// Makes a runtime; `options` may be null for the defaults. Its threads start here. The caller owns it and frees it with
-/// `wf_runtime_free`. `WF_E_IO` where threads cannot be started; `WF_E_INVALID_SETTING` where `plugin_sha256` is no list of
-/// digests.
+/// Makes a runtime and starts its threads; `options` may be null for the defaults. The callbacks and their data must
+/// stay valid as long as the runtime and its runs. The caller frees the handle with `wf_runtime_free`.
 ///
-/// # Safety
-/// `options` is null or as large as its size says, its functions may be called from any thread as long as the runtime
-/// and its runs live; `runtime` and `error` are writable, `error` may be null.
+/// Errors: `WF_E_IO` if threads cannot be started; `WF_E_INVALID_SETTING` if `plugin_sha256` is not a list of digests.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_runtime_new(
     options: *const wf_runtime_options,
@@ -130,7 +127,7 @@ pub unsafe extern "C" fn wf_runtime_new(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        wanted("runtime", runtime)?;
+        check_pointer("runtime", runtime)?;
         let default = wf_runtime_options {
             struct_size: size_of::<wf_runtime_options>(),
             threads: 0,
@@ -141,9 +138,9 @@ pub unsafe extern "C" fn wf_runtime_new(
             parallel_data: core::ptr::null_mut(),
             plugin_sha256: string(""),
         };
-        // SAFETY: as demanded of the caller.
+        // SAFETY: the contract of the C ABI.
         let (given, path, sha256) = unsafe {
-            let given = self::options("options", options, FIRST, default)?;
+            let given = read_struct("options", options, FIRST, default)?;
             let sha256 = utf8("options.plugin_sha256", given.plugin_sha256)?;
             (given, utf8("options.plugin_path", given.plugin_path)?, sha256)
         };
@@ -156,35 +153,33 @@ pub unsafe extern "C" fn wf_runtime_new(
             PluginSearch::folders(std::env::split_paths(path).collect::<Vec<PathBuf>>())
         };
         let search = if sha256.is_empty() { search } else { search.allow_only(sha256)? };
-        let mut made = match given.parallel_for {
+        let mut created = match given.parallel_for {
             None => Runtime::new(search, given.threads)?,
             Some(_) if given.threads == 0 => {
                 fail!(InvalidArgument, "'options.threads' is 0; with parallel_for it must be at least 1")
             }
             Some(call) => {
-                let host = Host { threads: given.threads, call, data: UserData(given.parallel_data) };
+                let host = HostLoop { threads: given.threads, call, data: UserData(given.parallel_data) };
                 Runtime { search, parallel: Arc::new(host), log: None }
             }
         };
         if let Some(log) = given.log {
             let data = UserData(given.log_data);
-            made.log = Some(Arc::new(move |level, message: &str| {
-                // SAFETY: the caller's function, with the pointer it asked for.
+            created.log = Some(Arc::new(move |level, message: &str| {
+                // SAFETY: the caller's function, with the caller's pointer; it may be called on any thread.
                 unsafe { log(data.pointer(), level_code(level), string(message)) }
             }));
         }
-        // SAFETY: as demanded of the caller.
-        unsafe { put("runtime", runtime, Handle::give(made, ()).cast()) }
+        // SAFETY: the contract of the C ABI.
+        unsafe { put("runtime", runtime, Handle::into_raw(created, ()).cast()) }
     })
 }
 
-/// Registers a plugin that is linked into the program, so that experiments of runs made from now on can name it. It comes
-/// before any file of that name. `WF_E_INVALID_ARGUMENT` where the name is empty, looks like a path or is taken;
-/// `WF_E_PLUGIN_ABI` where the plugin cannot be used.
+/// Registers a plugin that is linked into the program, by its init function, for experiments of later runs. It takes
+/// precedence over files of that name.
 ///
-/// # Safety
-/// `runtime` is one of ours; `init` is the init function of a plugin and lives as long as the process; `name` is text;
-/// `error` is null or writable.
+/// Errors: `WF_E_INVALID_ARGUMENT` if the name is empty, looks like a path or is taken; `WF_E_PLUGIN_ABI` if the plugin
+/// cannot be used.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_runtime_register(
     runtime: *mut wf_runtime,
@@ -194,7 +189,7 @@ pub unsafe extern "C" fn wf_runtime_register(
 ) -> i32 {
     guard(error, || {
         let Some(init) = init else { fail!(InvalidArgument, "'init' is null") };
-        // SAFETY: as demanded of the caller.
+        // SAFETY: the contract of the C ABI.
         unsafe {
             let name = utf8("name", name)?;
             let plugin = register(init, name)?;
@@ -203,22 +198,19 @@ pub unsafe extern "C" fn wf_runtime_register(
     })
 }
 
-/// Frees a runtime; null is accepted. Runs made from it keep what they need, its threads among that; the data of its
-/// callbacks must live until the last of them is freed.
-///
-/// # Safety
-/// `runtime` is null or one of ours, not used again.
+/// Frees a runtime; null is accepted. Runs made from it keep its threads and callbacks, so the data of the callbacks
+/// must stay valid until the last of these runs is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_runtime_free(runtime: *mut wf_runtime) {
-    // SAFETY: as demanded of the caller.
+    // SAFETY: the contract of the C ABI.
     unsafe { Handle::free(runtime.cast::<Handle<Runtime>>()) };
 }
 
-/// Reads a runtime handle.
+/// The runtime of a handle.
 ///
 /// # Safety
-/// `runtime` is null or one of ours that was not freed.
+/// The handle contract of [`Handle::read`].
 pub(super) unsafe fn runtime_of(runtime: *const wf_runtime) -> Result<Runtime> {
-    // SAFETY: as demanded of the caller.
+    // SAFETY: the handle contract.
     unsafe { Handle::read(runtime.cast::<Handle<Runtime>>(), |runtime| Ok(runtime.clone())) }
 }

@@ -6,46 +6,45 @@ use walkforge::panel::days_of;
 use walkforge::run::DEFAULT_DATES;
 use walkforge_plugin_abi::{wf_error, wf_string};
 
-use super::{seen, wf_run};
-use crate::guard::{answer, guard, sized, string, wanted};
+use super::{wf_run, with_run};
+use crate::guard::{check_pointer, guard, string, struct_size, write_struct};
 
-/// What a look-ahead audit found.
+/// The result of a look-ahead audit.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wf_audit {
     /// Size of this struct in bytes.
     pub struct_size: usize,
-    /// Dates at which the data were cut.
+    /// Number of dates after which the data were changed.
     pub dates: usize,
-    /// Decisions that were compared.
+    /// Number of decisions that were compared.
     pub compared: usize,
-    /// 1 where a weight moved, else 0; the fields below then say which one first, and are 0 else.
+    /// 1 if a weight differs, else 0. The fields below describe the first decision that differs, and are 0 without one.
     pub moved: i32,
-    /// The date of its decision, days since 1970-01-01.
+    /// Date of the decision, as days since 1970-01-01.
     pub date: i32,
-    /// The row of its decision.
+    /// Row of the decision.
     pub row: usize,
-    /// The window.
+    /// Index of the window.
     pub window: usize,
-    /// The model.
+    /// Index of the model.
     pub model: usize,
-    /// The last date that was left as it was, days since 1970-01-01.
+    /// The last date whose data were not changed, as days since 1970-01-01.
     pub changed_after: i32,
-    /// What was done: `altered`, `removed`, or `order` where the windows were walked in reverse. Valid for ever.
+    /// What was done to later data: `altered`, `removed`, or `order` if the windows were run in reverse order. Valid
+    /// forever.
     pub change: wf_string,
-    /// Largest |difference| of a weight; infinite where no weights came at all.
+    /// Largest absolute difference of a weight; infinite if there is no decision to compare with.
     pub difference: f64,
 }
 
-/// Size of the first version of `wf_audit`, whose last field this was.
+/// Size of the first version of `wf_audit`, which ended with this field.
 const FIRST_AUDIT: usize = offset_of!(wf_audit, difference) + size_of::<f64>();
 
-/// Changes the future at up to `dates` dates (0 for as many as the command line takes) and compares every decision up
-/// to each: no weight may move. The run needs no step before, and its results stay as they are. That a weight moved is
-/// told in `audit`, not by the code. `wf_run_cancel` stops it.
-///
-/// # Safety
-/// `run` is one of ours; `audit` is as large as its size says, `error` null or writable.
+/// Checks for look-ahead: changes the data after up to `dates` dates (0 for the default of the command line) and
+/// compares all decisions up to each date, whose weights must not differ. A look-ahead is reported in `audit`; the
+/// function still returns `WF_OK`. The run need not be stepped before, and its results stay unchanged. `wf_run_cancel`
+/// cancels the audit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_run_audit(
     run: *const wf_run,
@@ -54,8 +53,8 @@ pub unsafe extern "C" fn wf_run_audit(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        wanted("audit", audit)?;
-        let mut told = wf_audit {
+        check_pointer("audit", audit)?;
+        let mut result = wf_audit {
             struct_size: size_of::<wf_audit>(),
             dates: 0,
             compared: 0,
@@ -68,20 +67,20 @@ pub unsafe extern "C" fn wf_run_audit(
             change: string(""),
             difference: 0.0,
         };
-        // SAFETY: as demanded of the caller. The struct is checked before the work, so that a bad one costs nothing.
+        // SAFETY: the contract of the C ABI. The struct is checked first, so that no work is lost.
         unsafe {
-            sized("audit", audit, FIRST_AUDIT)?;
-            seen(run, |run| {
+            struct_size("audit", audit, FIRST_AUDIT)?;
+            with_run(run, |run| {
                 let found = run.audit(if dates == 0 { DEFAULT_DATES } else { dates })?;
-                (told.dates, told.compared) = (found.dates, found.compared);
+                (result.dates, result.compared) = (found.dates, found.compared);
                 if let Some(moved) = &found.moved {
-                    told.moved = 1;
-                    (told.date, told.row) = (days_of(moved.date), moved.row);
-                    (told.window, told.model) = (moved.window, moved.model);
-                    (told.changed_after, told.change) = (days_of(moved.after), string(moved.change));
-                    told.difference = moved.difference;
+                    result.moved = 1;
+                    (result.date, result.row) = (days_of(moved.date), moved.row);
+                    (result.window, result.model) = (moved.window, moved.model);
+                    (result.changed_after, result.change) = (days_of(moved.after), string(moved.change));
+                    result.difference = moved.difference;
                 }
-                answer("audit", audit, FIRST_AUDIT, &told)
+                write_struct("audit", audit, FIRST_AUDIT, &result)
             })
         }
     })

@@ -1,4 +1,4 @@
-//! `wf_run`: an experiment that the caller steps, and whose results it reads.
+//! `wf_run`: an experiment that the caller advances step by step, and its results.
 
 use core::mem::offset_of;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use walkforge::experiment::Experiment;
 use walkforge::run::{Progress, Run};
 use walkforge_plugin_abi::{wf_error, wf_string};
 
-use crate::guard::{Handle, HandleType, answer, fail, guard, put, sized, utf8, wanted};
-use crate::panel::{read, wf_panel};
+use crate::guard::{Handle, HandleType, check_pointer, fail, guard, put, struct_size, utf8, write_struct};
+use crate::panel::{wf_panel, with_panel};
 use crate::runtime::{runtime_of, wf_runtime};
 
 mod audit;
@@ -21,7 +21,7 @@ mod results;
 pub use audit::*;
 pub use results::*;
 
-/// An experiment under way.
+/// A run of an experiment.
 pub enum wf_run {}
 
 /// The experiment is TOML.
@@ -29,84 +29,86 @@ pub const WF_TOML: i32 = 0;
 /// The experiment is JSON with the same keys.
 pub const WF_JSON: i32 = 1;
 
-/// How far a run is.
+/// The progress of a run.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wf_progress {
     /// Size of this struct in bytes.
     pub struct_size: usize,
-    /// Windows that are finished for every model.
+    /// Number of windows that every model has completed.
     pub done: usize,
-    /// Windows in all.
+    /// Number of windows.
     pub windows: usize,
-    /// 1 when nothing is left to do, else 0.
+    /// 1 if the run is finished, else 0.
     pub finished: i32,
-    /// Networks that are being trained, each on a window. The fields below tell of the one whose window comes first, and
-    /// are 0 and NaN without one.
+    /// Number of networks in training, one per model and window. The fields below describe the one in the first window;
+    /// without one they are 0 or NaN.
     pub training: usize,
-    /// Its window.
+    /// Index of the window.
     pub window: usize,
-    /// Its model.
+    /// Index of the model.
     pub model: usize,
-    /// Epochs that are done.
+    /// Number of completed epochs.
     pub epoch: usize,
-    /// Most epochs.
+    /// Maximum number of epochs.
     pub max_epochs: usize,
-    /// Mean loss of the batches of the last epoch; NaN before the first is done.
+    /// Mean loss over the batches of the last epoch; NaN before the first is complete.
     pub loss: f64,
-    /// Net Sharpe ratio of the last epoch on the validation span, a year; NaN where there is none.
+    /// Annualised net Sharpe ratio on the validation span after the last epoch; NaN if undefined.
     pub validation_sharpe: f64,
-    /// Learning rate of the last epoch; NaN before the first is done.
+    /// Learning rate of the last epoch; NaN before the first is complete.
     pub learning_rate: f64,
-    /// Seconds that this training takes at most from here; NaN where that is unknown.
+    /// Upper estimate of the remaining seconds of this training; NaN if unknown.
     pub seconds_left: f64,
-    /// Samples that it goes through at a time.
+    /// Number of samples per micro-batch.
     pub micro_batch: usize,
-    /// Networks (seeds) of it that are trained at a time.
+    /// Number of seeds that are trained together.
     pub stack: usize,
-    /// 1 where what could be kept for the backward pass is computed again, to save memory, else 0.
+    /// 1 if activations are recomputed in the backward pass to save memory, else 0.
     pub recompute: i32,
-    /// Bytes that were planned for it before its first step.
+    /// Bytes that were planned before the first step.
     pub planned_bytes: usize,
-    /// Most bytes that it held so far.
+    /// Largest number of bytes held so far.
     pub measured_bytes: usize,
 }
 
-/// Size of the first version of `wf_progress`, whose last field this was.
+/// Size of the first version of `wf_progress`, which ended with this field.
 const FIRST_PROGRESS: usize = offset_of!(wf_progress, finished) + size_of::<i32>();
 
-/// A run and when it began, for the time that its directory states.
-struct Held {
+/// A run and its start time, for the duration in its directory.
+struct TimedRun {
     run: Run,
     started: Instant,
 }
 
-impl HandleType for Held {
+impl HandleType for TimedRun {
     const NAME: &'static str = "wf_run";
-    /// The wish to cancel, which another thread than the stepping one may have.
+    /// The cancel flag, which any thread may set during a step.
     type Shared = Arc<AtomicBool>;
 }
 
+/// Lends the run of a handle to `body`.
+///
 /// # Safety
-/// `run` is null or one of ours that was not freed.
-unsafe fn seen<R>(run: *const wf_run, body: impl FnOnce(&Run) -> Result<R>) -> Result<R> {
-    // SAFETY: as demanded of the caller.
-    unsafe { Handle::read(run.cast::<Handle<Held>>(), |held| body(&held.run)) }
+/// The handle contract of [`Handle::read`].
+unsafe fn with_run<R>(run: *const wf_run, body: impl FnOnce(&Run) -> Result<R>) -> Result<R> {
+    // SAFETY: the handle contract.
+    unsafe { Handle::read(run.cast::<Handle<TimedRun>>(), |timed| body(&timed.run)) }
 }
 
 /// # Safety
-/// `out` is null or starts with its size and is as large as it says.
-unsafe fn tell(run: &Run, out: *mut wf_progress) -> Result<()> {
+/// The contract of the C ABI.
+unsafe fn write_progress(run: &Run, out: *mut wf_progress) -> Result<()> {
     let Progress { done, windows } = run.progress();
-    let learning = run.training();
-    let first = learning.first();
+    let training = run.training();
+    let first = training.first();
     let last = first.and_then(|first| first.last);
-    let told = wf_progress {
+    let progress = wf_progress {
         struct_size: size_of::<wf_progress>(),
         done,
         windows,
         finished: i32::from(done == windows),
-        training: learning.len(),
+        training: training.len(),
         window: first.map_or(0, |first| first.window),
         model: first.map_or(0, |first| first.model),
         epoch: first.map_or(0, |first| first.epochs),
@@ -121,18 +123,16 @@ unsafe fn tell(run: &Run, out: *mut wf_progress) -> Result<()> {
         planned_bytes: first.map_or(0, |first| first.memory.bytes),
         measured_bytes: first.map_or(0, |first| first.measured_bytes),
     };
-    // SAFETY: as demanded of the caller.
-    unsafe { answer("progress", out, FIRST_PROGRESS, &told) }
+    // SAFETY: the contract of the C ABI.
+    unsafe { write_struct("progress", out, FIRST_PROGRESS, &progress) }
 }
 
-/// Prepares a run: settings checked, plugins loaded, windows cut. Nothing is computed yet. `format` is `WF_TOML` or
-/// `WF_JSON`; paths in the experiment are relative to `folder` (empty: the current one). With a `panel`, which is copied,
-/// the experiment has no `[data]`; with null the file is read that it names. The handle is the caller's, freed with
-/// `wf_run_free`; runtime and panel may be freed before it. `WF_E_INVALID_SETTING` that names the setting, and what reading
-/// data and loading plugins give.
+/// Makes a run: checks the settings, loads the plugins and cuts the windows, and computes nothing yet. `format` is
+/// `WF_TOML` or `WF_JSON`; paths in the experiment are relative to `folder` (empty: the working directory). The data
+/// come from `panel`, which is copied, or, if that is null, from the experiment's section `data`; one of the two must
+/// be left out. The caller frees the handle with `wf_run_free`; runtime and panel may be freed before it.
 ///
-/// # Safety
-/// `runtime` is one of ours; `panel` is null or one of ours; texts are text; `run` is writable, `error` null or writable.
+/// Errors: `WF_E_INVALID_SETTING`, naming the setting, and the errors of `wf_panel_read` and `wf_plugin_load`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_run_new(
     runtime: *const wf_runtime,
@@ -144,8 +144,8 @@ pub unsafe extern "C" fn wf_run_new(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        wanted("run", run)?;
-        // SAFETY: as demanded of the caller.
+        check_pointer("run", run)?;
+        // SAFETY: the contract of the C ABI.
         let (runtime, text, folder) =
             unsafe { (runtime_of(runtime)?, utf8("experiment", experiment)?, utf8("folder", folder)?) };
         let folder = PathBuf::from(folder);
@@ -163,20 +163,17 @@ pub unsafe extern "C" fn wf_run_new(
             experiment.panel()?
         } else {
             if experiment.names_data() {
-                fail!(InvalidSetting, "section 'data' is given beside a panel; leave out one of the two");
+                fail!(InvalidSetting, "section 'data' is given together with a panel; leave out one of the two");
             }
-            // SAFETY: as demanded of the caller.
-            unsafe { read(panel, |panel| Ok(panel.clone()))? }
+            // SAFETY: the contract of the C ABI.
+            unsafe { with_panel(panel, |panel| Ok(panel.clone()))? }
         };
-        // SAFETY: as demanded of the caller.
-        unsafe { give(Run::new(experiment, data, &runtime)?, run) }
+        // SAFETY: the contract of the C ABI.
+        unsafe { put_run(Run::new(experiment, data, &runtime)?, run) }
     })
 }
 
-/// The same from an experiment file (TOML); data paths are relative to it.
-///
-/// # Safety
-/// As for `wf_run_new`.
+/// Makes a run from an experiment file (TOML), like `wf_run_new`. Paths in the experiment are relative to the file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_run_read(
     runtime: *const wf_runtime,
@@ -185,52 +182,47 @@ pub unsafe extern "C" fn wf_run_read(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        wanted("run", run)?;
-        // SAFETY: as demanded of the caller.
+        check_pointer("run", run)?;
+        // SAFETY: the contract of the C ABI.
         let (runtime, file) = unsafe { (runtime_of(runtime)?, utf8("file", file)?) };
         let experiment = Experiment::from_file(Path::new(file), &[])?;
         let panel = experiment.panel()?;
-        // SAFETY: as demanded of the caller.
-        unsafe { give(Run::new(experiment, panel, &runtime)?, run) }
+        // SAFETY: the contract of the C ABI.
+        unsafe { put_run(Run::new(experiment, panel, &runtime)?, run) }
     })
 }
 
 /// # Safety
 /// `out` is null or writable.
-unsafe fn give(run: Run, out: *mut *mut wf_run) -> Result<()> {
+unsafe fn put_run(run: Run, out: *mut *mut wf_run) -> Result<()> {
     let cancel = run.cancel_flag();
-    // SAFETY: as demanded of the caller.
-    unsafe { put("run", out, Handle::give(Held { run, started: Instant::now() }, cancel).cast()) }
+    // SAFETY: by the contract of this function.
+    unsafe { put("run", out, Handle::into_raw(TimedRun { run, started: Instant::now() }, cancel).cast()) }
 }
 
-/// Goes on with the next windows, one a thread, and says how far the run is; `progress` may be null. A step takes a model
-/// that trains itself through a whole window, and a network through one epoch; a window counts as done once every model is
-/// through it. On an error what the step had not finished is tried again by the next one. A finished run does nothing.
-/// Errors name model, window and date: `WF_E_PLUGIN` for what a plugin did, `WF_E_INVALID_DATA` for data that it cannot use, `WF_E_INFEASIBLE` where
-/// no portfolio keeps the constraints, `WF_E_CANCELLED` after `wf_run_cancel`.
+/// Advances the run: per thread, one window of an estimator or one epoch of a network. Writes the progress to
+/// `progress`, which may be null. A window is done when every model has completed it. After an error the next step
+/// repeats the work that was not completed. A step of a finished run does nothing.
 ///
-/// # Safety
-/// `run` is one of ours; `progress` is null or as large as its size says, `error` null or writable.
+/// Errors, naming model, window and date: `WF_E_PLUGIN` if a plugin failed; `WF_E_INVALID_DATA` for data that a model
+/// cannot use; `WF_E_INFEASIBLE` if no portfolio satisfies the constraints; `WF_E_CANCELLED` after `wf_run_cancel`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_run_step(run: *mut wf_run, progress: *mut wf_progress, error: *mut *mut wf_error) -> i32 {
     guard(error, || {
-        // SAFETY: as demanded of the caller. The struct is checked before the work, so that a bad one costs nothing.
+        // SAFETY: the contract of the C ABI. The struct is checked first, so that no work is lost.
         unsafe {
             if !progress.is_null() {
-                sized("progress", progress, FIRST_PROGRESS)?;
+                struct_size("progress", progress, FIRST_PROGRESS)?;
             }
-            Handle::change(run.cast::<Handle<Held>>(), |held| {
-                held.run.step()?;
-                if progress.is_null() { Ok(()) } else { tell(&held.run, progress) }
+            Handle::change(run.cast::<Handle<TimedRun>>(), |timed| {
+                timed.run.step()?;
+                if progress.is_null() { Ok(()) } else { write_progress(&timed.run, progress) }
             })
         }
     })
 }
 
-/// How far the run is.
-///
-/// # Safety
-/// `run` is one of ours; `progress` is as large as its size says, `error` null or writable.
+/// Gets the progress of the run.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_run_progress(
     run: *const wf_run,
@@ -238,33 +230,27 @@ pub unsafe extern "C" fn wf_run_progress(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: as demanded of the caller.
-        unsafe { seen(run, |run| tell(run, progress)) }
+        // SAFETY: the contract of the C ABI.
+        unsafe { with_run(run, |run| write_progress(run, progress)) }
     })
 }
 
-/// Makes the step that is under way, or the next one, return `WF_E_CANCELLED`; further steps go on with the run. May be
-/// called by any thread, also while another one steps.
-///
-/// # Safety
-/// `run` is one of ours; `error` is null or writable.
+/// Cancels the current step, or the next one if there is none: it returns `WF_E_CANCELLED`. Later steps continue the
+/// run. May be called on any thread, also during a step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_run_cancel(run: *const wf_run, error: *mut *mut wf_error) -> i32 {
     guard(error, || {
-        // SAFETY: as demanded of the caller.
-        unsafe { Handle::shared(run.cast::<Handle<Held>>())? }.store(true, Ordering::Relaxed);
+        // SAFETY: the contract of the C ABI.
+        unsafe { Handle::shared(run.cast::<Handle<TimedRun>>())? }.store(true, Ordering::Relaxed);
         Ok(())
     })
 }
 
 /// Frees a run; null is accepted.
-///
-/// # Safety
-/// `run` is null or one of ours, not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_run_free(run: *mut wf_run) {
-    // SAFETY: as demanded of the caller.
-    unsafe { Handle::free(run.cast::<Handle<Held>>()) };
+    // SAFETY: the contract of the C ABI.
+    unsafe { Handle::free(run.cast::<Handle<TimedRun>>()) };
 }
 
 #[cfg(test)]
@@ -298,12 +284,12 @@ dropout = 0.0
 ";
 
     #[test]
-    fn progress_of_the_c_abi_tells_what_is_being_trained() {
+    fn the_progress_describes_the_network_in_training() {
         let prices = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/sp500_20_prices.csv");
         let experiment = format!("threads = 1\n[data]\nprices = \"{prices}\"\n{EXPERIMENT}");
         let (mut runtime, mut run) = (null_mut(), null_mut());
         let none = null_mut();
-        // SAFETY: handles and structs are used as the functions demand, and freed once.
+        // SAFETY: handles and structs are valid for the calls, and each handle is freed once.
         unsafe {
             let mut progress: wf_progress = zeroed();
             progress.struct_size = size_of::<wf_progress>();
@@ -326,7 +312,7 @@ dropout = 0.0
                 assert_eq!((progress.micro_batch, progress.stack, progress.recompute), (32, 1, 0));
                 assert!(progress.planned_bytes > 0 && progress.planned_bytes == progress.measured_bytes);
             }
-            // The last epoch closes the window; the next step begins the one after it.
+            // The last epoch completes the window; the next step starts the next window.
             assert_eq!(wf_run_step(run, &raw mut progress, none), 0);
             assert_eq!((progress.done, progress.training), (1, 0));
             assert!(progress.loss.is_nan() && progress.validation_sharpe.is_nan() && progress.learning_rate.is_nan());
