@@ -13,10 +13,9 @@ use std::time::Instant;
 use jiff::ToSpan;
 use jiff::civil::date;
 use serde_json::{Map, Value as Json, json};
-use walkforge::model::Factory;
-use walkforge::panel::{Panel, PanelKind};
-use walkforge::plugin::{Plugin, register};
-use walkforge::settings::SettingValues;
+use walkforge::internals::model::Factory;
+use walkforge::internals::settings::SettingValues;
+use walkforge::{Panel, PanelKind, Plugin, register};
 
 const ROWS: usize = 756;
 const VARIANTS: [&str; 4] = ["lopez_de_prado", "pyportfolioopt", "skfolio", "riskfolio"];
@@ -80,7 +79,7 @@ fn time(plugin: &Plugin, variant: &str, returns: &[f64], assets: usize, repeats:
     };
     given.insert("lookback".to_owned(), json!(rows));
     let settings = SettingValues::check("settings", plugin.settings(), &given)?;
-    let model = plugin.create(&settings, &walkforge::model::Context::default())?.estimator()?;
+    let model = plugin.create(&settings, &walkforge::internals::model::Context::default())?.estimator()?;
     let weights = model.weights(&past)?;
     let mut seconds = Vec::with_capacity(repeats);
     for _ in 0..repeats {

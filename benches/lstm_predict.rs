@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use walkforge::error::Result;
-use walkforge::program::{Builder, MicroBatch, Precision, Program, Purpose, Replica};
-use walkforge::random::Random;
+use walkforge::Result;
+use walkforge::internals::program::{Builder, MicroBatch, Precision, Program, Purpose, Replica};
+use walkforge::internals::random::Random;
 
 const STEPS: usize = 60;
 const REPEATS: usize = 2000;

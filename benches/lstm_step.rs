@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use pulp::{Arch, Simd, WithSimd};
-use walkforge::error::Result;
-use walkforge::program::{Builder, Program};
-use walkforge::random::Random;
-use walkforge::train::{StepSettings, Stepper};
+use walkforge::Result;
+use walkforge::internals::program::{Builder, Program};
+use walkforge::internals::random::Random;
+use walkforge::internals::train::{StepSettings, Stepper};
 
 const STEPS: usize = 60;
 

@@ -6,12 +6,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use walkforge::error::Result;
-use walkforge::experiment::Experiment;
-use walkforge::job::Runtime;
-use walkforge::panel::{Panel, PanelKind};
-use walkforge::plugin::{PluginSearch, register};
-use walkforge::run::{Run, scores};
+use walkforge::internals::run::scores;
+use walkforge::{Experiment, Panel, PanelKind, PluginSearch, Result, Run, Runtime, register};
 
 const EXPERIMENT: &str = "[windows]\ntrain_months = 36\nvalidation_months = 0\ntest_months = 1\nstep_months = 1\n\
                           [[models]]\nname = \"hrp\"\n[models.settings]\nvariant = \"skfolio\"\n";
@@ -36,7 +32,7 @@ fn main() -> Result<()> {
         let scored = scores(&run)?;
         seconds.push((started.elapsed().as_secs_f64(), walked));
         windows = run.windows.len();
-        if let walkforge::evaluate::MetricValue::Number(value) = scored.total[1].metrics[0] {
+        if let walkforge::MetricValue::Number(value) = scored.total[1].metrics[0] {
             sharpe = value;
         }
     }

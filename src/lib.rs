@@ -34,28 +34,28 @@
 
 #![warn(missing_docs)]
 
-pub mod conformance;
+mod conformance;
 #[allow(unsafe_code)]
-pub mod device;
-pub mod error;
-pub mod evaluate;
-pub mod experiment;
-pub mod job;
-pub mod model;
-pub mod network;
-pub mod ops;
-pub mod panel;
+mod device;
+mod error;
+mod evaluate;
+mod experiment;
+mod job;
+mod model;
+mod network;
+mod ops;
+mod panel;
 #[allow(unsafe_code)]
-pub mod plugin;
-pub mod portfolio;
-pub mod program;
-pub mod random;
-pub mod report;
-pub mod run;
-pub mod settings;
-pub mod statistics;
-pub mod train;
-pub mod windows;
+mod plugin;
+mod portfolio;
+mod program;
+mod random;
+mod report;
+mod run;
+mod settings;
+mod statistics;
+mod train;
+mod windows;
 
 pub use error::{Code, Error, Result};
 pub use evaluate::{METRICS, Metric, MetricValue};
@@ -68,3 +68,66 @@ pub use portfolio::{Decision, Path, PortfolioSettings};
 pub use run::{Audit, Progress, Run, RunDirectory, Target, TrainingProgress};
 pub use train::{TrainSettings, TrainingHistory};
 pub use windows::{Rebalance, Scheme, Span, Window, WindowSettings, windows};
+
+/// What the packages of this workspace need beyond the names above: the C library, the command, tests, benches and fuzz
+/// targets. No promise holds here.
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod internals {
+    pub mod conformance {
+        pub use crate::conformance::{CHECKS, CheckOptions, CheckOutcome, Finding, check, run_here};
+    }
+    pub mod device {
+        pub mod cpu {
+            pub use crate::device::cpu::round_to_half;
+        }
+        pub use crate::device::Parallel;
+    }
+    pub mod error {
+        pub use crate::error::panic_message;
+    }
+    pub mod experiment {
+        pub use crate::experiment::{data_settings, model_settings, top_settings};
+    }
+    pub mod model {
+        pub use crate::model::{
+            AssetSet, Context, EQUAL_WEIGHT, EqualWeight, Estimator, Factory, InputSource, Model, Network,
+        };
+    }
+    pub mod network {
+        pub use crate::network::{BoundNetwork, Head, TrainedNetwork};
+    }
+    pub mod ops {
+        pub use crate::ops::{Activation, NAMES, Reshape, Transpose, from_name};
+    }
+    pub mod plugin {
+        pub use crate::plugin::{from_c, into_c, level_code, string};
+    }
+    pub mod portfolio {
+        pub use crate::portfolio::{Constraints, ExecutionModel, group_settings, portfolio_settings};
+    }
+    pub mod program {
+        pub use crate::program::{Builder, MicroBatch, Parameter, Precision, Program, Purpose, Replica};
+    }
+    pub mod random {
+        pub use crate::random::Random;
+    }
+    pub mod run {
+        pub use crate::run::{DEFAULT_DATES, Pipeline, WindowDecisions, scores, write_directory};
+    }
+    pub mod settings {
+        pub use crate::settings::{Choice, Setting, SettingType, SettingValues};
+    }
+    pub mod statistics {
+        pub use crate::statistics::{Coefficient, Missing, Sample};
+    }
+    pub mod train {
+        pub use crate::train::{
+            LearningRate, Loss, LossScale, Schedule, StepOutcome, StepSettings, Stepper, StopReason, Trainer,
+            TrainingSpan, sharpe, train_settings,
+        };
+    }
+    pub mod windows {
+        pub use crate::windows::{SampleRule, decisions, stitch, train_samples, validation_rows};
+    }
+}

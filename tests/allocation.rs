@@ -5,9 +5,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use walkforge::ops::{Activation, Reshape, Transpose};
-use walkforge::program::{Builder, MicroBatch, Precision, Program, Purpose, Replica};
-use walkforge::random::Random;
+use walkforge::internals::ops::{Activation, Reshape, Transpose};
+use walkforge::internals::program::{Builder, MicroBatch, Precision, Program, Purpose, Replica};
+use walkforge::internals::random::Random;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };

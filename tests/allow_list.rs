@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value as Json;
-use walkforge::error::Code;
-use walkforge::model::Factory;
-use walkforge::plugin::PluginSearch;
+use walkforge::internals::model::Factory;
+use walkforge::{Code, PluginSearch};
 
 use crate::common::process::{self, stderr};
 use crate::common::{hrp, library};

@@ -24,7 +24,7 @@ fn the_plugins_of_this_repository_pass() {
         println!("{}: {:.1} s", file.display(), started.elapsed().as_secs_f64());
         let report = stdout(&output);
         assert!(output.status.success(), "{}:\n{report}", file.display());
-        for check in walkforge::conformance::CHECKS {
+        for check in walkforge::internals::conformance::CHECKS {
             let outcome = if skipped.contains(&check.name) { "skipped" } else { "passed" };
             let expected = format!("\n{},{outcome},", check.name);
             assert!(report.contains(&expected), "{}: {expected}\n{report}", file.display());

@@ -7,10 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use walkforge::error::Code;
-use walkforge::experiment::Experiment;
-use walkforge::job::Runtime;
-use walkforge::run::{Run, write_directory};
+use walkforge::internals::run::write_directory;
+use walkforge::{Code, Experiment, Run, Runtime};
 
 use crate::common::process::{self, refused, stderr, walkforge};
 use crate::common::{finish, prices, search};

@@ -211,13 +211,14 @@ fn every_op_is_in_the_table_with_valid_attributes() {
     for line in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
         let cells: Vec<&str> = line.split('|').collect();
         let (name, attributes) = (code(cells[1]), code(cells[3]));
-        let op = walkforge::ops::from_name(&name, &attributes).unwrap_or_else(|error| panic!("op '{name}' {error}"));
+        let op = walkforge::internals::ops::from_name(&name, &attributes)
+            .unwrap_or_else(|error| panic!("op '{name}' {error}"));
         // No attribute is missing; values may be formatted in another way.
         assert_eq!(op.attributes().matches('=').count(), attributes.matches('=').count(), "{name}");
         documented.push(name);
     }
     documented.sort();
-    assert_eq!(documented, walkforge::ops::NAMES);
+    assert_eq!(documented, walkforge::internals::ops::NAMES);
 }
 
 #[test]
@@ -233,7 +234,7 @@ fn the_network_of_the_guide_is_that_of_the_example() {
 fn every_check_is_explained_and_no_other() {
     let text = read(PLUGIN_GUIDE);
     let explained: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
-    let checks: Vec<&str> = walkforge::conformance::CHECKS.iter().map(|check| check.name).collect();
+    let checks: Vec<&str> = walkforge::internals::conformance::CHECKS.iter().map(|check| check.name).collect();
     assert_eq!(explained, checks);
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use damage::Draws;
 use feed::{Outcome, PANEL, panel};
-use walkforge::panel::{Panel, PanelKind};
+use walkforge::{Panel, PanelKind};
 
 use crate::common::process::{alone, passed_alone, stderr, stdout};
 use crate::common::root;

@@ -159,7 +159,7 @@ fn a_plugin_that_ignores_cancellation_is_stopped() {
 fn the_network_without_a_fault_passes_every_check() {
     let scratch = tempfile::tempdir().unwrap();
     let findings = findings(&check(&built(scratch.path(), "faults.c", "NET_NONE"), &[]));
-    assert_eq!(findings.len(), walkforge::conformance::CHECKS.len());
+    assert_eq!(findings.len(), walkforge::internals::conformance::CHECKS.len());
     assert!(findings.values().all(|(outcome, _)| outcome == "passed"), "{findings:#?}");
 }
 
@@ -170,7 +170,7 @@ fn the_plugin_without_a_fault_passes_and_its_digest_is_reported() {
     let output = check(&file, &[]);
     let findings = findings(&output);
     assert!(output.status.success(), "{findings:#?}");
-    assert_eq!(findings.len(), walkforge::conformance::CHECKS.len());
+    assert_eq!(findings.len(), walkforge::internals::conformance::CHECKS.len());
     let failed = findings.values().filter(|(outcome, _)| outcome == "failed").count();
     assert_eq!(failed, 0, "{findings:#?}");
     let sum = Command::new("sha256sum").arg(&file).output().unwrap();
@@ -183,7 +183,7 @@ fn the_report_continues_after_a_check_that_crashed() {
     let output = check(&built(scratch.path(), "faults.c", "DIVIDES"), &["--seconds", PATIENCE]);
     named(&output, "weights", &["SIGFPE"]).unwrap();
     let findings = findings(&output);
-    assert_eq!(findings.len(), walkforge::conformance::CHECKS.len());
+    assert_eq!(findings.len(), walkforge::internals::conformance::CHECKS.len());
     assert_eq!((findings["load"].0.as_str(), findings["version"].0.as_str()), ("passed", "passed"));
     let message = stderr(&output);
     assert!(message.contains("checks failed; the first, 'host', requires: what belongs to the host"), "{message}");
@@ -202,7 +202,7 @@ fn a_file_that_is_not_a_plugin_has_a_clear_outcome() {
         let output = check(&path(name), &[]);
         named(&output, "load", &[words]).unwrap();
         let skipped = findings(&output).values().filter(|(outcome, _)| outcome == "skipped").count();
-        assert_eq!(skipped, walkforge::conformance::CHECKS.len() - 1);
+        assert_eq!(skipped, walkforge::internals::conformance::CHECKS.len() - 1);
     }
     for (name, code, words) in [("", 2, "is a folder; name the plugin's library"), ("nothing.so", 2, "cannot read")] {
         let output = check(&path(name), &[]);

@@ -5,11 +5,7 @@
 use std::ffi::c_void;
 use std::sync::OnceLock;
 
-use walkforge::error::{Code, Error};
-use walkforge::experiment::Experiment;
-use walkforge::job::Runtime;
-use walkforge::plugin::register;
-use walkforge::run::Run;
+use walkforge::{Code, Error, Experiment, Run, Runtime, register};
 use walkforge_plugin::abi::{
     WF_NO_VALUE, wf_error, wf_host, wf_network_shape, wf_past, wf_plugin_api, wf_program, wf_program_service,
     wf_requirements,

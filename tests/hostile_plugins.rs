@@ -4,11 +4,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use walkforge::error::{Code, Error};
-use walkforge::experiment::Experiment;
-use walkforge::job::Runtime;
-use walkforge::plugin::{Plugin, register};
-use walkforge::run::Run;
+use walkforge::{Code, Error, Experiment, Plugin, Run, Runtime, register};
 use walkforge_plugin::abi::{wf_error, wf_host, wf_past, wf_plugin_api, wf_string};
 use walkforge_plugin::{Context, Error as PluginError, Estimator, Past, Requirements, Settings, export_estimator};
 

@@ -2,10 +2,9 @@
 //! risks that cannot be inverted.
 
 use serde_json::{Value as Json, json};
-use walkforge::error::{Code, Error, Result};
-use walkforge::model::{Estimator, Factory};
-use walkforge::panel::{Panel, PanelKind, Past};
-use walkforge::settings::{SettingType, SettingValues};
+use walkforge::internals::model::{Estimator, Factory};
+use walkforge::internals::settings::{SettingType, SettingValues};
+use walkforge::{Code, Error, Panel, PanelKind, Past, Result};
 
 use crate::common::hrp;
 use crate::common::panels::{Noise, letters, weekdays};
@@ -15,7 +14,7 @@ const NAN: f64 = f64::NAN;
 fn model(settings: &Json) -> Result<Box<dyn Estimator>> {
     let plugin = hrp();
     let values = SettingValues::check("models.hrp.settings", plugin.settings(), settings.as_object().unwrap())?;
-    plugin.create(&values, &walkforge::model::Context::default())?.estimator()
+    plugin.create(&values, &walkforge::internals::model::Context::default())?.estimator()
 }
 
 fn refused(settings: &Json) -> Error {

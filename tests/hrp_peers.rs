@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
-use walkforge::model::Factory;
-use walkforge::panel::{Panel, PanelKind, Past};
-use walkforge::plugin::Plugin;
-use walkforge::settings::SettingValues;
-use walkforge::statistics::{Coefficient, Missing, Sample};
+use walkforge::internals::model::Factory;
+use walkforge::internals::settings::SettingValues;
+use walkforge::internals::statistics::{Coefficient, Missing, Sample};
+use walkforge::{Panel, PanelKind, Past, Plugin};
 use walkforge_hrp::leaf_order::optimal_leaf_order;
 use walkforge_hrp::linkage::{Linkage, cluster, leaf_order};
 
@@ -52,7 +51,13 @@ fn with_gaps(past: &Past) -> Vec<f64> {
 
 fn weights(plugin: &Plugin, past: &Past, settings: &Json) -> Vec<f64> {
     let settings = SettingValues::check("settings", plugin.settings(), settings.as_object().unwrap()).unwrap();
-    plugin.create(&settings, &walkforge::model::Context::default()).unwrap().estimator().unwrap().weights(past).unwrap()
+    plugin
+        .create(&settings, &walkforge::internals::model::Context::default())
+        .unwrap()
+        .estimator()
+        .unwrap()
+        .weights(past)
+        .unwrap()
 }
 
 /// The settings that reproduce a case.

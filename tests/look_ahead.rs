@@ -3,13 +3,11 @@
 use std::sync::Mutex;
 
 use jiff::civil::{Date, date};
-use walkforge::experiment::Experiment;
-use walkforge::job::Runtime;
-use walkforge::panel::{Membership, Panel, PanelKind};
-use walkforge::plugin::register;
-use walkforge::portfolio::Decision;
-use walkforge::run::{Audit, Pipeline, Run, WindowDecisions};
-use walkforge::windows::{Rebalance, Window, decisions, windows};
+use walkforge::internals::run::{Pipeline, WindowDecisions};
+use walkforge::internals::windows::decisions;
+use walkforge::{
+    Audit, Decision, Experiment, Membership, Panel, PanelKind, Rebalance, Run, Runtime, Window, register, windows,
+};
 
 use crate::common::panels::{letters, random_walks, weekdays_before};
 use crate::common::{hrp, search};

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
 use serde_json::{Value as Json, json};
-use walkforge::error::Result;
-use walkforge::model::{Context, Estimator, Factory, Model, Network};
-use walkforge::network::{BoundNetwork, Head, TrainedNetwork};
-use walkforge::panel::{Panel, PanelKind};
-use walkforge::portfolio::{Constraints, ExecutionModel};
-use walkforge::program::{Precision, Purpose};
-use walkforge::random::Random;
-use walkforge::settings::SettingValues;
-use walkforge::train::{TrainSettings, Trainer, TrainingHistory, TrainingSpan};
+use walkforge::internals::model::{Context, Estimator, Factory, Model, Network};
+use walkforge::internals::network::{BoundNetwork, Head, TrainedNetwork};
+use walkforge::internals::portfolio::{Constraints, ExecutionModel};
+use walkforge::internals::program::{Precision, Purpose};
+use walkforge::internals::random::Random;
+use walkforge::internals::settings::SettingValues;
+use walkforge::internals::train::{Trainer, TrainingSpan};
+use walkforge::{Panel, PanelKind, Result, TrainSettings, TrainingHistory};
 
 use crate::common;
 

@@ -5,10 +5,8 @@ use std::path::Path;
 
 use jiff::civil::date;
 use serde_json::Value as Json;
-use walkforge::experiment::Experiment;
-use walkforge::job::Runtime;
-use walkforge::panel::{Panel, PanelKind};
-use walkforge::run::{Run, write_directory};
+use walkforge::internals::run::write_directory;
+use walkforge::{Experiment, Panel, PanelKind, Run, Runtime};
 
 use crate::common::panels::{letters, random_walks, weekdays_before};
 use crate::common::{finish, lstm, search};

@@ -1,11 +1,10 @@
 //! Panels from Parquet files as pandas and others write them, and files that are refused.
 
-use walkforge::error::Code;
-use walkforge::panel::{Panel, PanelKind};
+use walkforge::{Code, Panel, PanelKind};
 
 use crate::common::root;
 
-fn read(name: &str) -> walkforge::error::Result<Panel> {
+fn read(name: &str) -> walkforge::Result<Panel> {
     Panel::from_file(PanelKind::Prices, &root().join(format!("tests/golden/{name}.parquet")))
 }
 

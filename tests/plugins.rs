@@ -4,11 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, json};
-use walkforge::error::Code;
-use walkforge::model::{Context, Factory};
-use walkforge::panel::{Panel, PanelKind};
-use walkforge::plugin::{Plugin, PluginSearch};
-use walkforge::settings::SettingValues;
+use walkforge::internals::model::{Context, Factory};
+use walkforge::internals::settings::SettingValues;
+use walkforge::{Code, Panel, PanelKind, Plugin, PluginSearch};
 
 use crate::common::panels::{Noise, stocks};
 use crate::common::{self, built, hrp, library, prices, root};

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use serde_json::Value as Json;
-use walkforge::program::{Builder, Precision, Program};
-use walkforge::random::Random;
-use walkforge::train::{LossScale, StepSettings, Stepper};
+use walkforge::internals::program::{Builder, Precision, Program};
+use walkforge::internals::random::Random;
+use walkforge::internals::train::{LossScale, StepSettings, Stepper};
 
 use crate::common;
 
@@ -70,7 +70,7 @@ fn stepper(precision: Precision, seed: u64) -> Stepper {
     Stepper::new(network(precision), StepSettings::default(), BATCH, BATCH, false, seed)
 }
 
-fn step(stepper: &mut Stepper, stream: u32) -> walkforge::train::StepOutcome {
+fn step(stepper: &mut Stepper, stream: u32) -> walkforge::internals::train::StepOutcome {
     let data = data(stream);
     stepper.step(&[&data.x, &data.mask], &data.labels, BATCH, 1e-2).unwrap()
 }
@@ -112,7 +112,7 @@ fn activations_are_rounded_to_half_precision_and_master_weights_are_not() {
     step(&mut half, 0);
     let coarse = |value: f32| {
         let mut rounded = [value];
-        walkforge::device::cpu::round_to_half(&mut rounded);
+        walkforge::internals::device::cpu::round_to_half(&mut rounded);
         rounded[0] == value
     };
     let kept = half.parameters().iter().filter(|value| **value != 0.0 && !coarse(**value)).count();
@@ -166,7 +166,7 @@ fn learned(precision: Precision, seed: u64) -> f64 {
             rows.map(|(weights, labels)| weights.iter().zip(labels).map(|(w, r)| f64::from(w * r)).sum::<f64>()),
         );
     }
-    -walkforge::train::sharpe(&returns).0
+    -walkforge::internals::train::sharpe(&returns).0
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::process::Output;
 
-use walkforge::model::{Context, Factory, Model};
-use walkforge::network::{BoundNetwork, Head};
-use walkforge::plugin::PluginSearch;
-use walkforge::program::Precision;
-use walkforge::settings::SettingValues;
-use walkforge::train::{StepSettings, Stepper};
+use walkforge::PluginSearch;
+use walkforge::internals::model::{Context, Factory, Model};
+use walkforge::internals::network::{BoundNetwork, Head};
+use walkforge::internals::program::Precision;
+use walkforge::internals::settings::SettingValues;
+use walkforge::internals::train::{StepSettings, Stepper};
 
 use crate::common::process::{stderr, stdout, walkforge};
 use crate::common::{library, root};

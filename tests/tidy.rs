@@ -325,7 +325,7 @@ fn an_edge_that_the_table_lacks_is_reported() {
             "csv.rs:4: 'panel' may not use 'run'",
         ),
         ("#[cfg(test)]\nmod tests {\n    use crate::train::Trainer;\n}", "csv.rs:3: 'panel' may not use 'train'"),
-        ("use walkforge::run::Run;", "'panel' may not use 'run'"),
+        ("use walkforge::Run;", "'panel' may not use 'run'"),
         ("use crate as root;", "names the crate root"),
         ("use crate::{self, error::Result};", "names the crate root"),
         ("use super::super::super::*;", "'*' is no module of the table"),

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use serde_json::Value as Json;
-use walkforge::ops::{Reshape, Transpose};
-use walkforge::program::{Builder, Program};
-use walkforge::train::{LearningRate, Loss, Schedule, StepSettings, Stepper};
+use walkforge::internals::ops::{Reshape, Transpose};
+use walkforge::internals::program::{Builder, Program};
+use walkforge::internals::train::{LearningRate, Loss, Schedule, StepSettings, Stepper};
 
 use crate::common;
 

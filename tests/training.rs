@@ -6,17 +6,13 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use jiff::civil::date;
-use walkforge::error::Code;
-use walkforge::experiment::Experiment;
-use walkforge::job::Runtime;
-use walkforge::model::{Context, Factory, Model};
-use walkforge::panel::{Panel, PanelKind};
-use walkforge::plugin::register;
-use walkforge::portfolio::{Constraints, ExecutionModel};
-use walkforge::random::Random;
-use walkforge::run::{Run, scores};
-use walkforge::settings::SettingValues;
-use walkforge::train::{StopReason, TrainSettings, Trainer, TrainingHistory, TrainingSpan};
+use walkforge::internals::model::{Context, Factory, Model};
+use walkforge::internals::portfolio::{Constraints, ExecutionModel};
+use walkforge::internals::random::Random;
+use walkforge::internals::run::scores;
+use walkforge::internals::settings::SettingValues;
+use walkforge::internals::train::{StopReason, Trainer, TrainingSpan};
+use walkforge::{Code, Experiment, Panel, PanelKind, Run, Runtime, TrainSettings, TrainingHistory, register};
 
 use crate::common::panels::weekdays;
 use crate::common::{finish, lstm, search};
@@ -306,8 +302,7 @@ fn the_score_that_chose_the_epoch_is_that_of_the_report() {
             let chosen = training.epochs[training.best_epoch as usize - 1].validation.unwrap();
             let best = training.epochs.iter().filter_map(|epoch| epoch.validation).fold(f64::MIN, f64::max);
             assert_eq!(chosen, best);
-            let walkforge::evaluate::MetricValue::Number(reported) = scores.windows[1][window].validation.metrics[0]
-            else {
+            let walkforge::MetricValue::Number(reported) = scores.windows[1][window].validation.metrics[0] else {
                 panic!()
             };
             assert!((reported - chosen).abs() < 1e-9, "{overrides:?}, window {window}: {reported} {chosen}");

@@ -4,9 +4,8 @@
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 use proptest::prelude::*;
-use walkforge::windows::{
-    Rebalance, SampleRule, Scheme, WindowSettings, decisions, stitch, train_samples, validation_rows, windows,
-};
+use walkforge::internals::windows::{SampleRule, decisions, stitch, train_samples, validation_rows};
+use walkforge::{Rebalance, Scheme, WindowSettings, windows};
 
 use crate::common::panels::stocks;
 

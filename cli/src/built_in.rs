@@ -1,7 +1,6 @@
 //! The plugins that are part of the command.
 
-use walkforge::error::Result;
-use walkforge::plugin::{PluginSearch, register};
+use walkforge::{PluginSearch, Result, register};
 
 /// Makes them known by name. A file that the user names by path, or puts in a folder of `WALKFORGE_PLUGIN_PATH`, comes
 /// before them. Like the rest of the executable they are not subject to `WALKFORGE_PLUGIN_SHA256`, which lists files.

@@ -8,17 +8,14 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Value as Json, json};
-use walkforge::conformance::{CheckOptions, CheckOutcome, Finding, check, run_here};
-use walkforge::error::{Code, Error, Result};
-use walkforge::evaluate::MetricValue;
-use walkforge::experiment::Experiment;
-use walkforge::job::{Runtime, allocate};
-use walkforge::model::{EQUAL_WEIGHT, EqualWeight, Factory, LogLevel};
-use walkforge::panel::PanelKind;
-use walkforge::plugin::PluginSearch;
-use walkforge::run::{DEFAULT_DATES, Run, RunDirectory};
-use walkforge::settings::{Choice as _, SettingValues};
-use walkforge::windows::{Span, windows};
+use walkforge::internals::conformance::{CheckOptions, CheckOutcome, Finding, check, run_here};
+use walkforge::internals::model::{EQUAL_WEIGHT, EqualWeight, Factory};
+use walkforge::internals::run::DEFAULT_DATES;
+use walkforge::internals::settings::{Choice as _, SettingValues};
+use walkforge::{
+    Code, Error, Experiment, LogLevel, MetricValue, PanelKind, PluginSearch, Result, Run, RunDirectory, Runtime, Span,
+    allocate, windows,
+};
 
 #[allow(unsafe_code)]
 mod built_in;

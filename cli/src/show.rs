@@ -4,13 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
-use walkforge::error::{Code, Error, Result};
-use walkforge::model::{AssetSet, Context, Factory, InputSource, Model, Network};
-use walkforge::network::{BoundNetwork, Head};
-use walkforge::plugin::Plugin;
-use walkforge::program::{Parameter, Precision, Purpose};
-use walkforge::settings::{Setting, SettingValues};
-use walkforge::train::{StepSettings, Stepper, TrainSettings};
+use walkforge::internals::model::{AssetSet, Context, Factory, InputSource, Model, Network};
+use walkforge::internals::network::{BoundNetwork, Head};
+use walkforge::internals::program::{Parameter, Precision, Purpose};
+use walkforge::internals::settings::{Setting, SettingValues};
+use walkforge::internals::train::{StepSettings, Stepper};
+use walkforge::{Code, Error, Plugin, Result, TrainSettings};
 
 /// Parses settings given as `key=value`. A value that is not TOML is taken as text.
 pub fn settings_of<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Map<String, Json>> {

@@ -3,7 +3,7 @@
 
 mod shared;
 
-use walkforge::panel::PanelKind;
+use walkforge::PanelKind;
 
 fn feed(bytes: &[u8]) -> shared::Outcome {
     shared::values(PanelKind::Prices, &shared::file("parquet", bytes))

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use walkforge::panel::Panel;
+use walkforge::Panel;
 
 #[path = "../../tests/hostile/feed.rs"]
 mod feed;

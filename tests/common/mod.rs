@@ -7,8 +7,7 @@ pub mod process;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use walkforge::plugin::{Plugin, PluginSearch, register};
-use walkforge::run::Run;
+use walkforge::{Plugin, PluginSearch, Run, register};
 
 /// The root of the repository.
 pub fn root() -> PathBuf {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
-use walkforge::panel::{Panel, PanelKind};
+use walkforge::{Panel, PanelKind};
 
 /// A linear congruential generator (Knuth's MMIX).
 pub struct Noise(pub u64);

@@ -4,10 +4,7 @@
 use std::path::Path;
 
 use jiff::civil::{Date, date};
-use walkforge::error::Error;
-use walkforge::experiment::Experiment;
-use walkforge::panel::{Membership, Panel, PanelKind};
-use walkforge::windows::windows;
+use walkforge::{Error, Experiment, Membership, Panel, PanelKind, windows};
 
 /// The outcome of reading an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

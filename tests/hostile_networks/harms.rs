@@ -3,7 +3,7 @@
 
 use std::ffi::c_char;
 
-use walkforge::error::Code;
+use walkforge::Code;
 use walkforge_plugin::abi::{WF_AXIS_ASSETS, WF_NO_VALUE, wf_program, wf_program_service, wf_string, wf_value};
 
 /// The look-back of the networks.

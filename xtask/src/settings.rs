@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::Value as Json;
-use walkforge::experiment::{data_settings, model_settings, top_settings};
-use walkforge::portfolio::{group_settings, portfolio_settings};
-use walkforge::settings::Setting;
-use walkforge::train::train_settings;
-use walkforge::windows::WindowSettings;
+use walkforge::WindowSettings;
+use walkforge::internals::experiment::{data_settings, model_settings, top_settings};
+use walkforge::internals::portfolio::{group_settings, portfolio_settings};
+use walkforge::internals::settings::Setting;
+use walkforge::internals::train::train_settings;
 use walkforge_hrp::Hrp;
 use walkforge_lstm::Lstm;
 use walkforge_plugin::{Estimator as _, Network as _};

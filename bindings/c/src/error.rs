@@ -1,7 +1,7 @@
 //! Errors and the version.
 
-use walkforge::error::{Code, Error};
-use walkforge::plugin::from_c;
+use walkforge::internals::plugin::from_c;
+use walkforge::{Code, Error};
 use walkforge_plugin_abi::{WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_error, wf_string};
 
 use super::guard::{catch_panic_or, string};

@@ -5,15 +5,16 @@ use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
-use walkforge::error::{Code, Error, Result, panic_message};
-use walkforge::plugin::into_c;
-pub(crate) use walkforge::plugin::string;
+use walkforge::internals::error::panic_message;
+use walkforge::internals::plugin::into_c;
+pub(crate) use walkforge::internals::plugin::string;
+use walkforge::{Code, Error, Result};
 use walkforge_plugin_abi::{WF_OK, wf_error, wf_string};
 
 /// Shorthand for `return Err(Error::new(code, format!(…)))`.
 macro_rules! fail {
     ($code:ident, $($text:tt)*) => {
-        return Err(walkforge::error::Error::new(walkforge::error::Code::$code, format!($($text)*)))
+        return Err(walkforge::Error::new(walkforge::Code::$code, format!($($text)*)))
     };
 }
 pub(crate) use fail;
@@ -340,8 +341,8 @@ mod tests {
     use std::sync::atomic::{AtomicI32, Ordering};
 
     use super::{Handle, HandleType, guard};
-    use walkforge::error::{Error, Result};
-    use walkforge::plugin::from_c;
+    use walkforge::internals::plugin::from_c;
+    use walkforge::{Error, Result};
     use walkforge_plugin_abi::{WF_E_BUSY, WF_E_INTERNAL, WF_E_INVALID_ARGUMENT, WF_E_POISONED, WF_OK, wf_error};
 
     /// Counts how many instances are alive.

@@ -1,6 +1,6 @@
 //! The table of metrics.
 
-use walkforge::evaluate::METRICS;
+use walkforge::METRICS;
 use walkforge_plugin_abi::wf_string;
 
 use super::guard::{catch_panic_or, string};

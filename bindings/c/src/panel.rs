@@ -6,8 +6,7 @@ use std::path::Path;
 use walkforge_plugin_abi::{wf_error, wf_string};
 
 use super::guard::{Handle, HandleType, check_pointer, copy_out, fail, guard, put, read_struct, slice, string, utf8};
-use walkforge::error::{Code, Error, Result};
-use walkforge::panel::{Panel, PanelKind, date_of, days_of};
+use walkforge::{Code, Error, Panel, PanelKind, Result, date_of, days_of};
 
 /// A panel: prices or returns by date and asset.
 pub enum wf_panel {}

@@ -4,7 +4,7 @@ use walkforge_plugin_abi::{wf_error, wf_string};
 
 use super::guard::{Handle, HandleType, check_pointer, guard, put, string, utf8};
 use super::runtime::{runtime_of, wf_runtime};
-use walkforge::plugin::Plugin;
+use walkforge::Plugin;
 
 /// A loaded plugin.
 pub enum wf_plugin {}
@@ -67,7 +67,7 @@ mod tests {
     use std::process::Command;
     use std::ptr::null_mut;
 
-    use walkforge::error::Code;
+    use walkforge::Code;
 
     use super::{wf_plugin_free, wf_plugin_load};
     use crate::error::{wf_error_free, wf_error_message};

@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use walkforge_plugin_abi::{wf_error, wf_host, wf_plugin_api, wf_string};
 
 use super::guard::{Handle, HandleType, check_pointer, fail, guard, put, read_struct, string, utf8};
-use walkforge::device::Parallel;
-use walkforge::error::Result;
-use walkforge::job::Runtime;
-use walkforge::plugin::{PluginSearch, level_code, register};
+use walkforge::internals::device::Parallel;
+use walkforge::internals::plugin::level_code;
+use walkforge::{PluginSearch, Result, Runtime, register};
 
 /// Threads, plugin folders and the log callback, shared by runs.
 pub enum wf_runtime {}

@@ -7,9 +7,7 @@ use walkforge_plugin_abi::{wf_error, wf_string};
 
 use super::guard::{Handle, HandleType, check_pointer, fail, guard, put, utf8, write_struct};
 use super::panel::{wf_panel, with_panel};
-use walkforge::error::Result;
-use walkforge::experiment::Experiment;
-use walkforge::windows::{Window, windows};
+use walkforge::{Experiment, Result, Window, windows};
 
 /// The walk-forward windows of a panel.
 pub enum wf_windows {}

@@ -2,8 +2,8 @@
 
 use core::mem::offset_of;
 
-use walkforge::panel::days_of;
-use walkforge::run::DEFAULT_DATES;
+use walkforge::days_of;
+use walkforge::internals::run::DEFAULT_DATES;
 use walkforge_plugin_abi::{wf_error, wf_string};
 
 use super::{wf_run, with_run};

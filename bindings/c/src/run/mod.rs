@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use walkforge::error::{Code, Error, Result};
-use walkforge::experiment::Experiment;
-use walkforge::run::{Progress, Run};
+use walkforge::{Code, Error, Experiment, Progress, Result, Run};
 use walkforge_plugin_abi::{wf_error, wf_string};
 
 use crate::guard::{Handle, HandleType, check_pointer, fail, guard, put, struct_size, utf8, write_struct};

@@ -3,10 +3,8 @@
 use core::mem::offset_of;
 use std::path::Path;
 
-use walkforge::error::Result;
-use walkforge::evaluate::MetricValue;
-use walkforge::panel::days_of;
-use walkforge::run::{Run, write_directory};
+use walkforge::internals::run::write_directory;
+use walkforge::{MetricValue, Result, Run, days_of};
 use walkforge_plugin_abi::{wf_error, wf_string};
 
 use super::{TimedRun, wf_run, with_run};
