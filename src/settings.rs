@@ -324,7 +324,7 @@ impl SettingValues {
 }
 
 /// The error for a key that is not declared; it names the nearest allowed key, or all of them if none is near.
-pub fn unknown(path: &str, key: &str, allowed: &[&str]) -> Error {
+pub(crate) fn unknown(path: &str, key: &str, allowed: &[&str]) -> Error {
     // Time and memory of a distance grow with the length of the key, and no setting is near a long key.
     let nearest = allowed
         .iter()

@@ -137,7 +137,7 @@ mod peeking {
 
     static SEEN: Mutex<BTreeMap<i32, Vec<(String, f64)>>> = Mutex::new(BTreeMap::new());
 
-    pub struct Peeking;
+    pub(super) struct Peeking;
 
     impl Estimator for Peeking {
         const DESCRIPTION: &'static str =

@@ -432,7 +432,7 @@ fn unusable_settings_of_a_network_are_named() {
 mod overflow {
     use walkforge_plugin::{Context, Error, Network, Program, Requirements, Settings, Shape, export_network};
 
-    pub struct Overflow;
+    pub(super) struct Overflow;
 
     impl Network for Overflow {
         const DESCRIPTION: &'static str =

@@ -12,7 +12,7 @@ use walkforge::internals::train::{StepSettings, Stepper};
 use walkforge::{Code, Error, Plugin, Result, TrainSettings};
 
 /// Parses settings given as `key=value`. A value that is not TOML is taken as text.
-pub fn settings_of<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Map<String, Json>> {
+pub(crate) fn settings_of<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Map<String, Json>> {
     let mut out = Map::new();
     for entry in entries {
         let Some((key, text)) = entry.split_once('=') else {
@@ -27,7 +27,7 @@ pub fn settings_of<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Map<Str
 }
 
 /// The text for a plugin with the given settings; a network is described for `assets` assets.
-pub fn text(plugin: &Plugin, assets: usize, features: &[String], given: &[String]) -> Result<String> {
+pub(crate) fn text(plugin: &Plugin, assets: usize, features: &[String], given: &[String]) -> Result<String> {
     let values = SettingValues::check("settings", plugin.settings(), &settings_of(given.iter().map(String::as_str))?)?;
     let model = plugin.create(&values, &Context::default())?;
     let described: Json = serde_json::from_str(plugin.description()).unwrap_or_default();

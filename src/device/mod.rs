@@ -1,6 +1,6 @@
 //! Devices and threads. Parallel loops run on our thread pool or on that of the embedding program ([`Parallel`]).
 
-pub mod cpu;
+pub(crate) mod cpu;
 
 use crate::error::{Code, Error, Result};
 
@@ -14,14 +14,14 @@ pub trait Parallel: Send + Sync {
 }
 
 /// The library's own thread pool.
-pub struct Pool(rayon::ThreadPool);
+pub(crate) struct Pool(rayon::ThreadPool);
 
 impl Pool {
     /// Starts `threads` threads; 0 means one per core.
     ///
     /// # Errors
     /// `Io` if the threads cannot be started.
-    pub fn new(threads: usize) -> Result<Self> {
+    pub(crate) fn new(threads: usize) -> Result<Self> {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("walkforge-{index}"))

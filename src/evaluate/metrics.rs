@@ -143,7 +143,7 @@ pub static METRICS: &[Metric] = &[
 ];
 
 /// The annualised Sharpe ratio of daily net returns, the score of early stopping and tuning; undefined as in the table.
-pub fn sharpe(net: &[f64]) -> MetricValue {
+pub(crate) fn sharpe(net: &[f64]) -> MetricValue {
     ratio(mean(net), deviation(net), TRADING_DAYS_PER_YEAR.sqrt())
 }
 

@@ -6,11 +6,12 @@ mod overfitting;
 
 use jiff::civil::Date;
 
-pub use metrics::{METRICS, sharpe};
-pub use overfitting::{CLEAR_GAP, MIN_WINDOWS, OVERFIT_BELOW, Overfitting, SpanSharpes, Verdict, overfitting};
+pub use metrics::METRICS;
+pub(crate) use metrics::sharpe;
+pub(crate) use overfitting::{Overfitting, SpanSharpes, overfitting};
 
 /// Trading days per year, for annualisation.
-pub const TRADING_DAYS_PER_YEAR: f64 = 252.0;
+pub(crate) const TRADING_DAYS_PER_YEAR: f64 = 252.0;
 
 /// The inputs of a metric. Each slice has one element per trading day, `[dates]`.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,6 @@ pub struct Metric {
 }
 
 /// Computes every metric of the table.
-pub fn evaluate(inputs: &Inputs) -> Vec<(&'static Metric, MetricValue)> {
+pub(crate) fn evaluate(inputs: &Inputs) -> Vec<(&'static Metric, MetricValue)> {
     METRICS.iter().map(|metric| (metric, (metric.compute)(inputs))).collect()
 }

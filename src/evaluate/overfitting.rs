@@ -7,11 +7,11 @@ use super::MetricValue;
 use super::metrics::{correlation, deviation, finite, mean};
 
 /// Number of windows that a verdict and a rank correlation need at least.
-pub const MIN_WINDOWS: usize = 5;
+pub(crate) const MIN_WINDOWS: usize = 5;
 /// A mean gap above this many of its standard errors is clear.
-pub const CLEAR_GAP: f64 = 2.0;
+pub(crate) const CLEAR_GAP: f64 = 2.0;
 /// With a clear gap, a model is overfit if its test score is below this share of its train score.
-pub const OVERFIT_BELOW: f64 = 0.5;
+pub(crate) const OVERFIT_BELOW: f64 = 0.5;
 
 const TOO_FEW: &str = "fewer than 5 windows whose test spans share no day have both scores";
 const NO_PAIR: &str = "no window has both scores";
@@ -104,7 +104,7 @@ pub struct Overfitting {
 
 /// Compares the scores of a model over its windows. `overlap` is the mean number of test spans that contain a test day,
 /// 1 if the spans do not overlap. Overlapping windows repeat the same evidence, so `n` of them count as `n / overlap`.
-pub fn overfitting(windows: Vec<SpanSharpes>, overlap: f64) -> Overfitting {
+pub(crate) fn overfitting(windows: Vec<SpanSharpes>, overlap: f64) -> Overfitting {
     let pairs =
         |left: fn(&SpanSharpes) -> MetricValue, right: fn(&SpanSharpes) -> MetricValue| -> (Vec<f64>, Vec<f64>) {
             let pair = |window: &SpanSharpes| match (left(window), right(window)) {

@@ -19,7 +19,7 @@ mod overrides;
 mod schema;
 mod settings;
 
-pub use device::Device;
+pub(crate) use device::Device;
 pub use model_spec::{ModelSpec, model_settings};
 pub use settings::{data_settings, top_settings};
 

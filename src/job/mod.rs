@@ -10,7 +10,7 @@ mod runtime;
 mod tests;
 
 pub use allocate::allocate;
-pub use decide::{IntegrityRecord, ModelWindow};
+pub use decide::ModelWindow;
 pub(crate) use decide::{decide, decide_window};
 pub(crate) use fit::{Prepared, fit_context, fit_to_end, prepare};
 pub use loaded_model::LoadedModel;

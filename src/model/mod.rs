@@ -10,8 +10,10 @@ mod network;
 pub use context::{Context, LogLevel, LogSink};
 pub(crate) use eligibility::{eligible, none_eligible, past_at};
 pub use equal_weight::{EQUAL_WEIGHT, EqualWeight};
-pub use estimator::{Estimator, Requirements};
-pub use network::{AssetSet, Axis, InputSource, Network, NetworkSpec, Output, Plane};
+pub use estimator::Estimator;
+pub(crate) use estimator::Requirements;
+pub use network::{AssetSet, InputSource, Network};
+pub(crate) use network::{Axis, NetworkSpec, Output, Plane};
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use crate::panel::{Panel, Past};
 
 /// Standardised planes `[rows, columns]`, and computed inputs by as-of row.
 #[derive(Debug, Default)]
-pub struct Tables {
+pub(crate) struct Tables {
     columns: usize,
     returns: Vec<f32>,
     /// 1 where the return is finite, else 0.
@@ -24,7 +24,7 @@ pub struct Tables {
 
 impl Tables {
     /// The tables of a whole panel, without computed inputs.
-    pub fn from_panel(panel: &Panel, normalizer: &Normalizer) -> Self {
+    pub(crate) fn from_panel(panel: &Panel, normalizer: &Normalizer) -> Self {
         let rows = 0..panel.dates().len();
         let returns: Vec<f64> = rows.clone().flat_map(|row| panel.returns(row).iter().copied()).collect();
         let members: Vec<bool> = rows.flat_map(|row| panel.members(row).iter().copied()).collect();
@@ -36,7 +36,7 @@ impl Tables {
 
     /// Replaces the tables by those of a past, whose columns are its assets, without computed inputs. Reuses the
     /// memory.
-    pub fn load(&mut self, past: &Past, normalizer: &Normalizer) {
+    pub(crate) fn load(&mut self, past: &Past, normalizer: &Normalizer) {
         let features = past.features().iter().map(Vec::as_slice);
         self.set(past.assets().len(), past.returns(), past.members(), features, normalizer);
     }
@@ -68,7 +68,13 @@ impl Tables {
     ///
     /// # Errors
     /// Errors of [`Network::compute`].
-    pub fn compute(&mut self, network: &dyn Network, bound: &BoundNetwork, row: usize, past: &Past) -> Result<()> {
+    pub(crate) fn compute(
+        &mut self,
+        network: &dyn Network,
+        bound: &BoundNetwork,
+        row: usize,
+        past: &Past,
+    ) -> Result<()> {
         for source in &bound.inputs {
             if let InputSource::Computed { index, shape, .. } = source {
                 let count = shape.iter().map(|axis| axis.length(past.assets().len())).product();
@@ -82,7 +88,7 @@ impl Tables {
 
     /// Fits the z-scores of computed inputs to the as-of rows `rows`; the result is indexed as
     /// [`Normalizer::computed`].
-    pub fn fit_computed(&self, bound: &BoundNetwork, rows: &Range<usize>) -> Vec<Vec<ZScore>> {
+    pub(crate) fn fit_computed(&self, bound: &BoundNetwork, rows: &Range<usize>) -> Vec<Vec<ZScore>> {
         let fit = |source: &InputSource| match source {
             InputSource::Computed { index, shape, normalise: true } => {
                 let width = shape.last().map_or(1, |axis| if let Axis::Fixed(width) = axis { *width } else { 1 });
@@ -108,7 +114,7 @@ impl Tables {
 
     /// Standardises the computed inputs, with 0 for non-finite values. In an input that is not standardised only NaN
     /// becomes 0.
-    pub fn standardise_computed(&mut self, normalizer: &Normalizer) {
+    pub(crate) fn standardise_computed(&mut self, normalizer: &Normalizer) {
         for ((index, _), values) in &mut self.computed {
             let Some(components) = normalizer.computed.get(*index).filter(|components| !components.is_empty()) else {
                 values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
@@ -121,14 +127,20 @@ impl Tables {
     }
 
     /// Bytes of the tables.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let planes = [&self.returns, &self.known, &self.members].into_iter().chain(&self.features);
         planes.chain(self.computed.values()).map(|table| size_of_val(table.as_slice())).sum()
     }
 
     /// The bytes that [`Tables::bytes`] will be for a panel of this size; `shown` holds, for each as-of row with
     /// computed inputs, the number of assets that the network is shown there.
-    pub fn planned_bytes(bound: &BoundNetwork, rows: usize, columns: usize, features: usize, shown: &[usize]) -> usize {
+    pub(crate) fn planned_bytes(
+        bound: &BoundNetwork,
+        rows: usize,
+        columns: usize,
+        features: usize,
+        shown: &[usize],
+    ) -> usize {
         let planes = (3 + features) * rows * columns;
         let elements = |source: &InputSource| match source {
             InputSource::Computed { shape, .. } => shown
@@ -141,7 +153,7 @@ impl Tables {
     }
 
     /// Gathers an input `[shape]` for an as-of row, with the assets of `slots`.
-    pub fn gather(&self, source: &InputSource, row: usize, slots: &AssetSlots, out: &mut [f32]) {
+    pub(crate) fn gather(&self, source: &InputSource, row: usize, slots: &AssetSlots, out: &mut [f32]) {
         match source {
             InputSource::Mask => {
                 for (out, slot) in out.iter_mut().zip(slots) {

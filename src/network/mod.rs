@@ -10,8 +10,9 @@ mod trained;
 
 pub use bound::BoundNetwork;
 pub use head::Head;
-pub use inputs::Tables;
-pub use normalizer::{Normalizer, ZScore};
-pub use slots::AssetSlots;
+pub(crate) use inputs::Tables;
+pub(crate) use normalizer::{Normalizer, ZScore};
+pub(crate) use slots::AssetSlots;
 pub(crate) use slots::{assign, none_eligible};
-pub use trained::{TrainedNetwork, TrainedParts};
+pub use trained::TrainedNetwork;
+pub(crate) use trained::TrainedParts;

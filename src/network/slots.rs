@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use crate::error::{Code, Error};
 
 /// For each slot of a network's asset axis the column of the asset in it; `None` for a slot that is masked out.
-pub type AssetSlots = Vec<Option<usize>>;
+pub(crate) type AssetSlots = Vec<Option<usize>>;
 
 /// Assigns the eligible `columns` to slots. With `fixed`, each of its columns has a slot of its own, masked if the
 /// column is not eligible. Otherwise the columns fill the first slots, in order, and the rest up to `slots` is masked.

@@ -89,7 +89,7 @@ impl Op for Arithmetic {
 
 /// `factor` · x + `offset`, elementwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scale {
+pub(crate) struct Scale {
     /// The factor; finite.
     pub factor: f32,
     /// The offset; finite.

@@ -5,7 +5,7 @@ use super::{Backward, Call, Forward, Op, Operand, Uses, check_operand_count, is_
 
 /// Drops each element with probability `share`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Dropout {
+pub(crate) struct Dropout {
     /// The probability; at least 0 and below 1.
     pub share: f32,
 }

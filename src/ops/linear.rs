@@ -5,7 +5,7 @@ use crate::device::cpu::{Matrix, product};
 
 /// A linear layer, `[…, outputs]`. Operands: x `[…, inputs]`, and shared W `[outputs, inputs]` and b `[outputs]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Linear;
+pub(crate) struct Linear;
 
 /// The rows of x, inputs and outputs of a call.
 fn sizes(call: &super::Call) -> (usize, usize, usize) {

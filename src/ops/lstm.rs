@@ -10,7 +10,7 @@ use crate::device::cpu::{
 /// `[4 hidden, hidden]`, input bias and recurrent bias, both `[4 hidden]`. Output: the hidden state at every step,
 /// `[…, steps, hidden]`. States begin at 0. The axes before the steps are independent sequences, such as one per asset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lstm;
+pub(crate) struct Lstm;
 
 /// Sizes of a call for `batch` samples; a sample may have several sequences.
 fn kernel_shape(x: &Operand, output: &Operand, batch: usize) -> LstmShape {

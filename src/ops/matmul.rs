@@ -6,7 +6,7 @@ use crate::device::cpu::{Matrix, product};
 /// left `[…, rows, inner]` · right `[…, inner, columns]`; with `transpose_right`, right is `[…, columns, inner]`. The
 /// leading axes are equal, or right has none and is used for every left matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MatMul {
+pub(crate) struct MatMul {
     /// Whether the last two axes of right are swapped.
     pub transpose_right: bool,
 }

@@ -26,19 +26,20 @@ use crate::device::cpu::LstmPackedWeights;
 use crate::random::Random;
 
 pub use activation::Activation;
-pub use arithmetic::{Arithmetic, Scale};
-pub use dropout::Dropout;
-pub use linear::Linear;
-pub use lstm::Lstm;
-pub use matmul::MatMul;
-pub use movement::{Concat, Reshape, Slice, Transpose};
-pub use normalization::LayerNorm;
-pub use reduction::{Reduce, Reduction};
+pub(crate) use arithmetic::{Arithmetic, Scale};
+pub(crate) use dropout::Dropout;
+pub(crate) use linear::Linear;
+pub(crate) use lstm::Lstm;
+pub(crate) use matmul::MatMul;
+pub(crate) use movement::{Concat, Slice};
+pub use movement::{Reshape, Transpose};
+pub(crate) use normalization::LayerNorm;
+pub(crate) use reduction::{Reduce, Reduction};
 pub use registry::{NAMES, from_name};
-pub use softmax::Softmax;
+pub(crate) use softmax::Softmax;
 
 /// Most operands of an op.
-pub const MOST_OPERANDS: usize = 6;
+pub(crate) const MOST_OPERANDS: usize = 6;
 
 /// The shape of an operand or output of an op.
 #[derive(Clone, Debug, PartialEq, Eq)]

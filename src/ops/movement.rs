@@ -129,7 +129,7 @@ impl Op for Transpose {
 
 /// A range of indices of one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice {
+pub(crate) struct Slice {
     /// The axis.
     pub axis: usize,
     /// First index.
@@ -191,7 +191,7 @@ fn inner_size(x: &Operand, axis: usize) -> usize {
 
 /// Concatenation of the operands along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Concat {
+pub(crate) struct Concat {
     /// The axis.
     pub axis: usize,
 }

@@ -6,7 +6,7 @@ use super::{Backward, Forward, Op, Operand, Uses, Workspace, check_operand_count
 /// Layer normalisation. Operands: x `[…, n]`, shared scale `[n]` and shift `[n]`. As in PyTorch, the variance divides
 /// by n.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LayerNorm {
+pub(crate) struct LayerNorm {
     /// Added to the variance, so that a constant row stays finite; finite and above 0.
     pub epsilon: f32,
 }

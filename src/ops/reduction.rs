@@ -13,7 +13,7 @@ pub enum Reduction {
 
 /// Reduces one axis and removes it from the shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reduce {
+pub(crate) struct Reduce {
     /// Sum or mean.
     pub kind: Reduction,
     /// The axis.

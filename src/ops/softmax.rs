@@ -5,7 +5,7 @@ use super::{Backward, Forward, Op, Operand, Uses, is_needed};
 /// Softmax. Operands: x `[…, n]`, and optionally a mask of the shape of x or `[n]`. Elements whose mask is 0 are
 /// excluded and get exactly 0; a row without other elements is all 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Softmax;
+pub(crate) struct Softmax;
 
 /// The row of the mask for a row of x.
 fn mask_row<'a>(call: &super::Call, mask: &'a [f32], row: usize, width: usize) -> &'a [f32] {

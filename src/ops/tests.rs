@@ -186,7 +186,11 @@ fn attributes_that_make_values_or_gradients_wrong_are_refused() {
     let row = Operand::shared(&[3]);
     let shape = |name: &str, attributes: &str| {
         let op = from_name(name, attributes).unwrap_or_else(|error| panic!("op '{name}' {error}"));
-        if name == "layer_norm" { op.shape(&[x.clone(), row.clone(), row.clone()]) } else { op.shape(&[x.clone()]) }
+        if name == "layer_norm" {
+            op.shape(&[x.clone(), row.clone(), row.clone()])
+        } else {
+            op.shape(std::slice::from_ref(&x))
+        }
     };
     for (name, attributes, message) in [
         ("leaky_relu", "slope=-0.5", format!("{SLOPE} -0.5")),

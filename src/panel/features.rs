@@ -7,7 +7,7 @@ use super::{Panel, read_table};
 use crate::error::{Error, Result, fail};
 
 /// The planes that every panel has, by the names that networks use for them.
-pub const OWN_PLANES: [&str; 3] = ["returns", "known", "members"];
+pub(crate) const OWN_PLANES: [&str; 3] = ["returns", "known", "members"];
 
 /// A named plane.
 #[derive(Clone, Debug)]

@@ -15,10 +15,11 @@ mod read;
 mod universe;
 
 pub use day_number::{date_of, days_of};
-pub use features::{Feature, OWN_PLANES};
+pub(crate) use features::{Feature, OWN_PLANES};
 pub use past::Past;
-pub use perturb::Perturbation;
-pub use universe::{Membership, UniverseSource};
+pub(crate) use perturb::Perturbation;
+pub use universe::Membership;
+pub(crate) use universe::UniverseSource;
 
 use std::ops::Range;
 use std::path::Path;

@@ -12,8 +12,8 @@ mod network;
 pub(crate) mod service;
 
 pub use adapter::Plugin;
-pub use checking::call_trace::CallTrace;
-pub use checking::probe::{Negotiation, Probe};
+pub(crate) use checking::call_trace::CallTrace;
+pub(crate) use checking::probe::Probe;
 #[doc(hidden)]
 pub use error::{from_c, into_c, string};
 pub use load::{PluginSearch, register};

@@ -5,7 +5,10 @@ mod constraints;
 mod execution;
 mod settings;
 
-pub use account::{Account, Path};
-pub use constraints::{ConstraintChange, ConstraintContext, Constraints, Group, TopBy};
-pub use execution::{Decision, ExecutionModel, SimulatedPath};
+pub(crate) use account::Account;
+pub use account::Path;
+pub use constraints::Constraints;
+pub(crate) use constraints::{ConstraintChange, ConstraintContext, Group};
+pub(crate) use execution::SimulatedPath;
+pub use execution::{Decision, ExecutionModel};
 pub use settings::{PortfolioSettings, group_settings, portfolio_settings};

@@ -23,7 +23,7 @@ pub struct Builder {
 const MOST_ELEMENTS: usize = 1 << 34;
 
 /// Most axes of a value; more than any network needs.
-pub const MOST_AXES: usize = 8;
+pub(crate) const MOST_AXES: usize = 8;
 
 impl Builder {
     /// An empty program.

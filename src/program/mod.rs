@@ -13,10 +13,12 @@ mod precision;
 mod reverse;
 mod text;
 
-pub use builder::{Builder, MOST_AXES};
+pub use builder::Builder;
+pub(crate) use builder::MOST_AXES;
 pub use execute::{MicroBatch, Replica};
-pub use packed::PackedParameters;
-pub use plan::{Plan, Purpose};
+pub(crate) use packed::PackedParameters;
+pub(crate) use plan::Plan;
+pub use plan::Purpose;
 pub use precision::Precision;
 
 use crate::ops::{Op, Operand};
@@ -27,7 +29,7 @@ pub struct ValueId(pub(crate) usize);
 
 /// The precision of a value in memory. Sums are accumulated in single precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dtype {
+pub(crate) enum Dtype {
     /// Single precision.
     F32,
     /// Half precision (IEEE 754 binary16). The CPU keeps such values as `f32` and rounds them when they are written.

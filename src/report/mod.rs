@@ -13,11 +13,11 @@ mod weights_chart;
 use jiff::civil::Date;
 
 use crate::evaluate::{MetricValue, Overfitting};
-pub use page::html;
+pub(crate) use page::html;
 
 /// One rebalance.
 #[derive(Clone, Debug)]
-pub struct RebalanceValues {
+pub(crate) struct RebalanceValues {
     /// The decision date.
     pub date: Date,
     /// Target weights, `[assets]`.
@@ -26,7 +26,7 @@ pub struct RebalanceValues {
 
 /// Metrics of one model in one window, in the order of [`METRICS`](crate::evaluate::METRICS).
 #[derive(Clone, Debug)]
-pub struct WindowValues {
+pub(crate) struct WindowValues {
     /// Over the train span.
     pub train: Vec<MetricValue>,
     /// Over the validation span.
@@ -37,7 +37,7 @@ pub struct WindowValues {
 
 /// What one rule of the constraints changed on the out-of-sample path of a model.
 #[derive(Clone, Debug)]
-pub struct ConstraintValues {
+pub(crate) struct ConstraintValues {
     /// The rule.
     pub rule: &'static str,
     /// The number of decisions that it changed.
@@ -50,7 +50,7 @@ pub struct ConstraintValues {
 
 /// The training history of a network in one window; lists have one element per epoch.
 #[derive(Clone, Debug)]
-pub struct TrainingValues {
+pub(crate) struct TrainingValues {
     /// Mean loss over the batches.
     pub loss: Vec<f64>,
     /// Net Sharpe ratio on the validation span.
@@ -87,7 +87,7 @@ pub struct TrainingValues {
 
 /// One model; series have one value per out-of-sample day.
 #[derive(Clone, Debug)]
-pub struct ModelValues {
+pub(crate) struct ModelValues {
     /// Its name.
     pub name: String,
     /// Whether the model is fitted. If it is not, scores on the train span mean nothing.
@@ -114,7 +114,7 @@ pub struct ModelValues {
 
 /// First and last day of a window's test span.
 #[derive(Clone, Copy, Debug)]
-pub struct WindowSpan {
+pub(crate) struct WindowSpan {
     /// The part that belongs to the out-of-sample path.
     pub stitched: (Date, Date),
     /// The whole span.
@@ -123,7 +123,7 @@ pub struct WindowSpan {
 
 /// What the run recorded about the rows that models were shown.
 #[derive(Clone, Copy, Debug)]
-pub struct Integrity {
+pub(crate) struct Integrity {
     /// The number of decisions, over all models and windows.
     pub decisions: usize,
     /// The last row shown minus the row of the decision, the maximum over all decisions. Above 0 is look-ahead.
@@ -134,7 +134,7 @@ pub struct Integrity {
 
 /// Everything that the report shows.
 #[derive(Clone, Debug)]
-pub struct ReportValues {
+pub(crate) struct ReportValues {
     /// The conditions under which the figures were computed, as name and value.
     pub facts: Vec<(String, String)>,
     /// The out-of-sample days.

@@ -16,7 +16,7 @@ use crate::evaluate::{METRICS, Unit};
 const STYLE: &str = include_str!("style.css");
 
 /// The report as one HTML page.
-pub fn html(values: &ReportValues) -> String {
+pub(crate) fn html(values: &ReportValues) -> String {
     let names: Vec<String> = benchmark_last(&values.models).map(|(_, model)| escape(&model.name)).collect();
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\

@@ -46,7 +46,7 @@ pub struct Audit {
 }
 
 /// Decision rows, and the weights after constraints at each, `[assets]`.
-pub type WeightsByRow = Vec<(usize, Vec<f64>)>;
+pub(crate) type WeightsByRow = Vec<(usize, Vec<f64>)>;
 
 /// The decisions of a pipeline in one window, up to its first error.
 pub struct WindowDecisions {
@@ -57,7 +57,7 @@ pub struct WindowDecisions {
 }
 
 /// Simulates the decisions of a window on a panel: `(panel, window, decisions, last row to use)`.
-pub type Simulate<'a> = dyn Fn(&Panel, usize, &[Decision], usize) -> Result<WeightsByRow> + 'a;
+pub(super) type Simulate<'a> = dyn Fn(&Panel, usize, &[Decision], usize) -> Result<WeightsByRow> + 'a;
 
 /// The pipeline that is audited: it makes decisions from a panel.
 pub struct Pipeline<'a> {

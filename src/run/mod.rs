@@ -7,7 +7,7 @@ mod output;
 mod runner;
 mod scores;
 
-pub use audit::{Audit, DEFAULT_DATES, MovedDecision, Pipeline, WeightsByRow, WindowDecisions};
+pub use audit::{Audit, DEFAULT_DATES, Pipeline, WindowDecisions};
 pub use directory::{RunDirectory, write_directory};
 pub use runner::{Progress, Run, Target, TrainingProgress};
-pub use scores::{PathScores, PriceGaps, Scores, WindowScores, scores};
+pub use scores::scores;

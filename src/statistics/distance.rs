@@ -7,7 +7,8 @@ use crate::error::{Result, fail};
 /// summed directly.
 const CANCELLED: f64 = 0.001;
 
-/// Euclidean distances between all pairs of `count` points, `[count, dimensions]`, row-major. Returns `[count, count]`.
+/// Euclidean distances between all pairs of `count` points, `[count, dimensions]`, row-major, into `out`, `[count, count]`. On failure
+/// `out` is unchanged.
 ///
 /// Squared distances are ‖a‖² + ‖b‖² − 2a·b after the points are centred on their mean, which keeps every distance and
 /// makes the norms as small as possible. The sums are accurate to a few units of 1e-16 times the norms (at worst
@@ -16,20 +17,9 @@ const CANCELLED: f64 = 0.001;
 /// to every other point are equal.
 ///
 /// # Errors
-/// `InvalidArgument` if the length is not count × dimensions or one of them is 0; `InvalidData` if a value is
+/// `InvalidArgument` if the length is not count × dimensions, one of them is 0 or `out` has another length; `InvalidData` if a value is
 /// non-finite.
-pub fn distances(points: &[f64], count: usize) -> Result<Vec<f64>> {
-    let Some(cells) = count.checked_mul(count) else { fail!(InvalidArgument, "{count} points are too many") };
-    let mut out = vec![0.0; cells];
-    distances_into(points, count, &mut out)?;
-    Ok(out)
-}
-
-/// Writes [`distances`] into `out`, `[count, count]`. On failure `out` is unchanged.
-///
-/// # Errors
-/// As [`distances`], and `InvalidArgument` if `out` has another length.
-pub fn distances_into(points: &[f64], count: usize, out: &mut [f64]) -> Result<()> {
+pub(crate) fn distances_into(points: &[f64], count: usize, out: &mut [f64]) -> Result<()> {
     if count == 0 || points.is_empty() || !points.len().is_multiple_of(count) {
         fail!(InvalidArgument, "{} values are not the coordinates of {count} points", points.len());
     }
@@ -82,7 +72,7 @@ pub fn distances_into(points: &[f64], count: usize, out: &mut [f64]) -> Result<(
 ///
 /// # Errors
 /// `InvalidData` if one is not.
-pub fn all_finite(points: &[f64]) -> Result<()> {
+pub(crate) fn all_finite(points: &[f64]) -> Result<()> {
     if points.iter().all(|value| value.is_finite()) {
         return Ok(());
     }
@@ -91,8 +81,14 @@ pub fn all_finite(points: &[f64]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::distances;
-    use crate::error::Code;
+    use super::distances_into;
+    use crate::error::{Code, Result};
+
+    fn distances(points: &[f64], count: usize) -> Result<Vec<f64>> {
+        let mut out = vec![0.0; count * count];
+        distances_into(points, count, &mut out)?;
+        Ok(out)
+    }
 
     fn noise(state: &mut u64) -> f64 {
         *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

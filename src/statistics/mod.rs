@@ -11,8 +11,8 @@ mod ranks;
 mod repair;
 mod sample;
 
-pub use distance::{all_finite, distances, distances_into};
-pub use repair::repair;
+pub(crate) use distance::{all_finite, distances_into};
+pub(crate) use repair::repair;
 pub use sample::{Missing, Sample};
 
 /// A correlation coefficient.

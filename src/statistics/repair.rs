@@ -13,7 +13,7 @@ use crate::error::{Result, fail};
 /// # Errors
 /// `InvalidArgument` if the length is not count × count; `InvalidData` if an element is non-finite or a diagonal
 /// element is not positive.
-pub fn repair(matrix: &mut [f64], count: usize) -> Result<bool> {
+pub(crate) fn repair(matrix: &mut [f64], count: usize) -> Result<bool> {
     if count.checked_mul(count) != Some(matrix.len()) {
         fail!(InvalidArgument, "{} elements are not a matrix of {count} rows and {count} columns", matrix.len());
     }

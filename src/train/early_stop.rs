@@ -2,7 +2,7 @@
 
 /// Keeps track of the best epoch and of when to stop.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EarlyStop {
+pub(crate) struct EarlyStop {
     patience: u32,
     best: Option<(u32, f64)>,
     epochs: u32,
@@ -10,13 +10,13 @@ pub struct EarlyStop {
 
 impl EarlyStop {
     /// Stops after `patience` epochs in a row without a better score.
-    pub fn new(patience: u32) -> Self {
+    pub(crate) fn new(patience: u32) -> Self {
         Self { patience, best: None, epochs: 0 }
     }
 
     /// Records the score of an epoch and returns whether it is the best so far. The first epoch always is; NaN is worse
     /// than any other score.
-    pub fn epoch(&mut self, score: f64) -> bool {
+    pub(crate) fn epoch(&mut self, score: f64) -> bool {
         self.epochs += 1;
         let better = self.best.is_none_or(|(_, best)| score > best || best.is_nan() && !score.is_nan());
         if better {
@@ -26,12 +26,12 @@ impl EarlyStop {
     }
 
     /// The best epoch, counted from 1, and its score; `None` before the first epoch.
-    pub fn best(&self) -> Option<(u32, f64)> {
+    pub(crate) fn best(&self) -> Option<(u32, f64)> {
         self.best
     }
 
     /// Whether training should stop.
-    pub fn should_stop(&self) -> bool {
+    pub(crate) fn should_stop(&self) -> bool {
         self.best.is_some_and(|(epoch, _)| self.epochs - epoch >= self.patience)
     }
 }

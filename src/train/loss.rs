@@ -26,7 +26,7 @@ pub fn sharpe(returns: &[f64]) -> (f64, Vec<f64>) {
 
 /// The mean of (`values` − `labels`)² over the finite labels. Writes the gradient with respect to each value to
 /// `output_grad`, 0 where the label is non-finite.
-pub fn mean_square(values: &[f32], labels: &[f32], output_grad: &mut [f32]) -> f64 {
+pub(crate) fn mean_square(values: &[f32], labels: &[f32], output_grad: &mut [f32]) -> f64 {
     let count = labels.iter().filter(|label| label.is_finite()).count().max(1) as f64;
     let mut loss = 0.0;
     for ((output_grad, value), label) in output_grad.iter_mut().zip(values).zip(labels) {
@@ -51,7 +51,7 @@ pub struct Chain<'a> {
 
 /// The workspace of the Sharpe loss of a batch.
 #[derive(Clone, Debug, Default)]
-pub struct LossWorkspace {
+pub(crate) struct LossWorkspace {
     /// Portfolio returns, `[rows]`; a row is one date of one sample.
     returns: Vec<f64>,
     /// `[rows, assets, 2]`: the derivative with respect to each weight of the turnover into its row, and of the
@@ -61,18 +61,18 @@ pub struct LossWorkspace {
 
 impl LossWorkspace {
     /// A workspace for weights `[rows, assets]`; `turnover` is whether trading costs.
-    pub fn new(rows: usize, assets: usize, turnover: bool) -> Self {
+    pub(crate) fn new(rows: usize, assets: usize, turnover: bool) -> Self {
         let weights = if turnover { 2 * rows * assets } else { 0 };
         Self { returns: vec![0.0; rows], turnover_grad: vec![0.0; weights] }
     }
 
     /// The bytes that [`LossWorkspace::new`] allocates.
-    pub fn planned_bytes(rows: usize, assets: usize, turnover: bool) -> usize {
+    pub(crate) fn planned_bytes(rows: usize, assets: usize, turnover: bool) -> usize {
         rows * size_of::<f64>() + if turnover { 2 * rows * assets * size_of::<f32>() } else { 0 }
     }
 
     /// The bytes that it holds.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         size_of_val(self.returns.as_slice()) + size_of_val(self.turnover_grad.as_slice())
     }
 }
@@ -80,7 +80,7 @@ impl LossWorkspace {
 /// The Sharpe loss of weights `[samples, dates, assets]` with labels of the same shape. Writes its gradient with
 /// respect to the weights to `output_grad`. A non-finite label counts as a return of 0. With `turnover`, the cost times
 /// Σ|Δw| between consecutive dates is subtracted from the returns.
-pub fn portfolio_sharpe(
+pub(crate) fn portfolio_sharpe(
     weights: &[f32],
     labels: &[f32],
     (dates, assets): (usize, usize),

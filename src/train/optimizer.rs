@@ -33,7 +33,7 @@ impl Default for AdamSettings {
 
 /// The state of Adam (Kingma and Ba 2014, algorithm 1): two moments per parameter, and the number of steps.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Adam {
+pub(crate) struct Adam {
     settings: AdamSettings,
     first: Vec<f32>,
     second: Vec<f32>,
@@ -42,22 +42,22 @@ pub struct Adam {
 
 impl Adam {
     /// The state before the first step, for `count` parameters.
-    pub fn new(settings: AdamSettings, count: usize) -> Self {
+    pub(crate) fn new(settings: AdamSettings, count: usize) -> Self {
         Self { settings, first: vec![0.0; count], second: vec![0.0; count], steps: 0 }
     }
 
     /// The number of steps taken.
-    pub fn steps(&self) -> u32 {
+    pub(crate) fn steps(&self) -> u32 {
         self.steps
     }
 
     /// The bytes of the moments.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         size_of_val(self.first.as_slice()) + size_of_val(self.second.as_slice())
     }
 
     /// Takes one step: updates the parameters from their gradients.
-    pub fn step(&mut self, parameters: &mut [f32], gradients: &[f32], learning_rate: f64) {
+    pub(crate) fn step(&mut self, parameters: &mut [f32], gradients: &[f32], learning_rate: f64) {
         let AdamSettings { weight_decay, decay, betas, epsilon } = self.settings;
         self.steps += 1;
         let correction = |beta: f64| 1.0 - beta.powi(self.steps as i32);
@@ -80,12 +80,12 @@ impl Adam {
 }
 
 /// The Euclidean norm of the gradients, computed in double precision.
-pub fn norm(gradients: &[f32]) -> f64 {
+pub(crate) fn norm(gradients: &[f32]) -> f64 {
     gradients.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
 }
 
 /// Clips the norm of the gradients to `max_norm`, as `torch.nn.utils.clip_grad_norm_` does. Returns the norm before.
-pub fn clip(gradients: &mut [f32], max_norm: f64) -> f64 {
+pub(crate) fn clip(gradients: &mut [f32], max_norm: f64) -> f64 {
     let norm = norm(gradients);
     let factor = max_norm / (norm + 1e-6);
     if factor < 1.0 {

@@ -45,7 +45,7 @@ impl Default for StepSettings {
 
 /// Gathers an input for a range of samples. The arguments are the index of the input, the range, and the values to
 /// fill, `[samples, shape]`.
-pub type GatherInput<'a> = dyn Fn(usize, Range<usize>, &mut [f32]) + 'a;
+pub(crate) type GatherInput<'a> = dyn Fn(usize, Range<usize>, &mut [f32]) + 'a;
 
 /// A batch of samples for one optimiser step.
 #[derive(Clone, Copy)]

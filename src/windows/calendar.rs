@@ -12,14 +12,14 @@ use crate::error::{Code, Error, Result, fail};
 ///
 /// # Errors
 /// `InvalidSetting` if the result is beyond the calendar (year 9999).
-pub fn add_months(start: Date, months: u32) -> Result<Date> {
+pub(crate) fn add_months(start: Date, months: u32) -> Result<Date> {
     start
         .checked_add(i64::from(months).months())
         .map_err(|_| Error::new(Code::InvalidSetting, format!("{months} months after {start} lie beyond the calendar")))
 }
 
 /// The rows whose dates are in `[start, end)`.
-pub fn rows_between(dates: &[Date], start: Date, end: Date) -> Range<usize> {
+pub(crate) fn rows_between(dates: &[Date], start: Date, end: Date) -> Range<usize> {
     let first = dates.partition_point(|date| *date < start);
     first..dates.partition_point(|date| *date < end).max(first)
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// The rows of the lookback at `row`: the last `lookback` rows up to and including `row`, none before `start`.
-pub fn lookback_rows(lookback: usize, start: usize, row: usize) -> Range<usize> {
+pub(crate) fn lookback_rows(lookback: usize, start: usize, row: usize) -> Range<usize> {
     (row + 1).saturating_sub(lookback).max(start)..row + 1
 }
 

@@ -11,10 +11,12 @@ use std::ops::Range;
 use jiff::ToSpan;
 use jiff::civil::Date;
 
-pub use calendar::{Rebalance, add_months, rows_between};
-pub use lookback::lookback_rows;
+pub use calendar::Rebalance;
+pub(crate) use calendar::{add_months, rows_between};
+pub(crate) use lookback::lookback_rows;
 pub use purge::{SampleRule, train_samples, validation_rows};
-pub use schedule::{decisions, fit_rows, stitch};
+pub(crate) use schedule::fit_rows;
+pub use schedule::{decisions, stitch};
 pub use settings::{Scheme, WindowSettings};
 
 use crate::error::{Code, Error, Result, fail};

@@ -29,7 +29,7 @@ pub fn decisions(held: Range<usize>, lag: usize, is_decision: impl Fn(usize) -> 
 }
 
 /// The rows of a train or validation span that fits, labels and scores may use: the span less its last `lag` rows.
-pub fn fit_rows(span: &Range<usize>, lag: usize) -> Range<usize> {
+pub(crate) fn fit_rows(span: &Range<usize>, lag: usize) -> Range<usize> {
     span.start..span.end.saturating_sub(lag).max(span.start)
 }
 

@@ -11,28 +11,29 @@ use super::{built, folder, root};
 
 /// A pair of compilers of one vendor.
 #[derive(Clone, Copy)]
-pub struct Compilers {
+pub(crate) struct Compilers {
     pub c: &'static str,
     pub cpp: &'static str,
 }
 
 /// Every gate that compiles does so with each of them.
-pub const COMPILERS: [Compilers; 2] = [Compilers { c: "gcc", cpp: "g++" }, Compilers { c: "clang", cpp: "clang++" }];
+pub(crate) const COMPILERS: [Compilers; 2] =
+    [Compilers { c: "gcc", cpp: "g++" }, Compilers { c: "clang", cpp: "clang++" }];
 
-pub const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+pub(crate) const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
 /// What `ASan` and `UBSan` are asked for: the first fault ends the program. Checks of virtual tables need a C++
 /// run-time library, which a plugin in C++ would miss in a host program in C.
-pub const SANITIZE: [&str; 5] =
+pub(crate) const SANITIZE: [&str; 5] =
     ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=all"];
 
 /// The name under which programs look for the shared library when they start.
-pub fn soname() -> String {
+pub(crate) fn soname() -> String {
     format!("libwalkforge.so.{}.{}", env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"))
 }
 
 /// A folder with the shared library under its own name and its soname, and the plugins that ship.
-pub fn libraries() -> &'static Path {
+pub(crate) fn libraries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let path = folder("libraries");
@@ -47,18 +48,18 @@ pub fn libraries() -> &'static Path {
 }
 
 /// Writes what a script of `tests/capi` prints.
-pub fn generate(script: &str, arguments: &[PathBuf], to: &Path) {
+pub(crate) fn generate(script: &str, arguments: &[PathBuf], to: &Path) {
     let mut command = Command::new("python3");
     command.arg("-B").arg(root().join("tests/capi").join(script)).args(arguments);
     fs::write(to, run(&mut command).stdout).unwrap();
 }
 
-pub fn header(name: &str) -> PathBuf {
+pub(crate) fn header(name: &str) -> PathBuf {
     root().join("include").join(name)
 }
 
 /// A compiler with warnings as errors, and the headers and `tests/capi` to include from.
-pub fn compiler(name: &str) -> Command {
+pub(crate) fn compiler(name: &str) -> Command {
     let mut command = Command::new(name);
     command.args(STRICT).arg("-I").arg(root().join("include")).arg("-I").arg(root().join("bindings/cpp/include"));
     command.arg("-I").arg(root().join("tests/capi"));
@@ -66,7 +67,7 @@ pub fn compiler(name: &str) -> Command {
 }
 
 /// Builds a program against the shared library.
-pub fn build(name: &str, flags: &[&str], source: impl AsRef<OsStr>, program: &Path) {
+pub(crate) fn build(name: &str, flags: &[&str], source: impl AsRef<OsStr>, program: &Path) {
     let mut command = compiler(name);
     command.args(flags).arg(source.as_ref()).arg("-o").arg(program);
     command.arg("-L").arg(libraries()).arg(format!("-Wl,-rpath,{}", libraries().display()));
@@ -74,7 +75,7 @@ pub fn build(name: &str, flags: &[&str], source: impl AsRef<OsStr>, program: &Pa
 }
 
 /// Names of symbols that `nm` prints with the given options, sorted.
-pub fn symbols(options: &[&str], file: &Path) -> Vec<String> {
+pub(crate) fn symbols(options: &[&str], file: &Path) -> Vec<String> {
     let output = run(Command::new("nm").args(options).arg(file));
     let mut out: Vec<String> =
         stdout(&output).lines().filter_map(|line| line.split(' ').nth(2).map(str::to_owned)).collect();
@@ -83,7 +84,7 @@ pub fn symbols(options: &[&str], file: &Path) -> Vec<String> {
 }
 
 /// Builds the example plugins into `folder`, from the plugin header and nothing else.
-pub fn examples(compilers: Compilers, flags: &[&str], folder: &Path) {
+pub(crate) fn examples(compilers: Compilers, flags: &[&str], folder: &Path) {
     let include = folder.join("include");
     fs::create_dir_all(&include).unwrap();
     fs::copy(header("walkforge_plugin.h"), include.join("walkforge_plugin.h")).unwrap();

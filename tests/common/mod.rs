@@ -1,8 +1,8 @@
 //! What several tests share: where files are, processes, compilers, plugins and panels.
 
-pub mod compilers;
-pub mod panels;
-pub mod process;
+pub(crate) mod compilers;
+pub(crate) mod panels;
+pub(crate) mod process;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,23 +10,23 @@ use std::path::{Path, PathBuf};
 use walkforge::{Plugin, PluginSearch, Run, register};
 
 /// The root of the repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// The daily prices of 20 stocks.
-pub fn prices() -> PathBuf {
+pub(crate) fn prices() -> PathBuf {
     root().join("examples/data/sp500_20_prices.csv")
 }
 
 /// The text of a file with expected values.
-pub fn golden(name: &str) -> String {
+pub(crate) fn golden(name: &str) -> String {
     fs::read_to_string(root().join("tests/golden").join(name)).unwrap()
 }
 
 /// The folder of the C libraries and the plugins. Cargo builds them before these tests and puts them beside the test
 /// program, because this package depends on them.
-pub fn built() -> PathBuf {
+pub(crate) fn built() -> PathBuf {
     let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     for library in ["libwalkforge.so", "libwalkforge.a", "libwalkforge_hrp.so", "libwalkforge_lstm.so"] {
         let there = folder.join(library).is_file();
@@ -36,12 +36,12 @@ pub fn built() -> PathBuf {
 }
 
 /// The file of a plugin that ships.
-pub fn library(plugin: &str) -> PathBuf {
+pub(crate) fn library(plugin: &str) -> PathBuf {
     built().join(format!("libwalkforge_{plugin}.so"))
 }
 
 /// An empty folder below the target directory, which stays after the test.
-pub fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if path.exists() {
         fs::remove_dir_all(&path).unwrap();
@@ -51,19 +51,19 @@ pub fn folder(name: &str) -> PathBuf {
 }
 
 /// HRP, linked into the tests.
-pub fn hrp() -> Plugin {
+pub(crate) fn hrp() -> Plugin {
     // SAFETY: the function is the plugin's entry.
     unsafe { register(walkforge_hrp::wf_plugin_init_hrp, "hrp") }.unwrap()
 }
 
 /// The LSTM, linked into the tests.
-pub fn lstm() -> Plugin {
+pub(crate) fn lstm() -> Plugin {
     // SAFETY: the function is the plugin's entry.
     unsafe { register(walkforge_lstm::wf_plugin_init_lstm, "lstm") }.unwrap()
 }
 
 /// A search that finds these plugins and no file.
-pub fn search<const N: usize>(plugins: [(&str, Plugin); N]) -> PluginSearch {
+pub(crate) fn search<const N: usize>(plugins: [(&str, Plugin); N]) -> PluginSearch {
     let mut search = PluginSearch::folders(Vec::new());
     for (name, plugin) in plugins {
         search.add(name, plugin).unwrap();
@@ -72,7 +72,7 @@ pub fn search<const N: usize>(plugins: [(&str, Plugin); N]) -> PluginSearch {
 }
 
 /// Steps a run to its end.
-pub fn finish(run: &mut Run) {
+pub(crate) fn finish(run: &mut Run) {
     while run.progress().done < run.windows.len() {
         run.step().unwrap();
     }

@@ -4,18 +4,18 @@
 use serde_json::{Map, Value as Json, json};
 
 /// A sequence of draws (splitmix64: Steele, Lea and Flood 2014).
-pub struct Draws(u64);
+pub(super) struct Draws(u64);
 
 impl Draws {
     /// The draws of the input with this index.
-    pub fn new(seed: u64, index: u64) -> Self {
+    pub(super) fn new(seed: u64, index: u64) -> Self {
         let mut draws = Self(seed ^ index.wrapping_mul(0xd134_2543_de82_ef95));
         draws.next();
         draws
     }
 
     /// Any integer.
-    pub fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,12 +24,12 @@ impl Draws {
     }
 
     /// An integer below `limit`, or 0 if that is 0.
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }
 
     /// One of them.
-    pub fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+    pub(super) fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.below(list.len())]
     }
 }
@@ -131,7 +131,7 @@ const PIECES: [&str; 30] = [
 ];
 
 /// Breaks a text a few times.
-pub fn text(good: &[u8], others: &[&[u8]], draws: &mut Draws) -> Vec<u8> {
+pub(super) fn text(good: &[u8], others: &[&[u8]], draws: &mut Draws) -> Vec<u8> {
     let mut bytes = good.to_vec();
     let times = 1 + draws.below(4);
     for _ in 0..times {
@@ -249,7 +249,7 @@ fn large(bytes: &mut Vec<u8>, draws: &mut Draws) {
 }
 
 /// Breaks settings that stay JSON: other values, other keys, keys gone.
-pub fn tree(good: &Json, draws: &mut Draws) -> Json {
+pub(super) fn tree(good: &Json, draws: &mut Draws) -> Json {
     let mut tree = good.clone();
     for _ in 0..=draws.below(3) {
         let mut node = &mut tree;
@@ -314,7 +314,7 @@ fn any_value(draws: &mut Draws) -> Json {
 }
 
 /// Breaks a Parquet file: anywhere, in its footer or first page header, in its lengths.
-pub fn parquet(good: &[u8], others: &[&[u8]], draws: &mut Draws) -> Vec<u8> {
+pub(super) fn parquet(good: &[u8], others: &[&[u8]], draws: &mut Draws) -> Vec<u8> {
     let mut bytes = good.to_vec();
     let times = 1 + draws.below(3);
     for _ in 0..times {
@@ -351,7 +351,7 @@ pub fn parquet(good: &[u8], others: &[&[u8]], draws: &mut Draws) -> Vec<u8> {
 }
 
 /// The offset of the footer, by its length.
-pub fn footer(bytes: &[u8]) -> usize {
+pub(super) fn footer(bytes: &[u8]) -> usize {
     let Some(end) = bytes.len().checked_sub(8) else { return bytes.len() };
     let claim = u32::from_le_bytes([bytes[end], bytes[end + 1], bytes[end + 2], bytes[end + 3]]) as usize;
     end.saturating_sub(claim)
@@ -370,7 +370,7 @@ fn inflate(bytes: &mut Vec<u8>, footer: usize, draws: &mut Draws) {
 }
 
 /// An integer in Thrift's compact protocol.
-pub fn varint(mut value: u64) -> Vec<u8> {
+pub(super) fn varint(mut value: u64) -> Vec<u8> {
     let mut out = Vec::new();
     while value > 0x7f {
         out.push(value as u8 | 0x80);

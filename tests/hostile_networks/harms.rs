@@ -7,15 +7,15 @@ use walkforge::Code;
 use walkforge_plugin::abi::{WF_AXIS_ASSETS, WF_NO_VALUE, wf_program, wf_program_service, wf_string, wf_value};
 
 /// The look-back of the networks.
-pub const LOOKBACK: usize = 20;
+pub(super) const LOOKBACK: usize = 20;
 
-pub fn string(bytes: &[u8]) -> wf_string {
+pub(super) fn string(bytes: &[u8]) -> wf_string {
     wf_string { data: bytes.as_ptr().cast::<c_char>(), length: bytes.len() }
 }
 
 /// The service as a plugin in C uses it.
 #[derive(Clone, Copy)]
-pub struct Net {
+pub(super) struct Net {
     pub service: &'static wf_program_service,
     pub program: *mut wf_program,
     pub assets: usize,
@@ -27,7 +27,7 @@ impl Net {
         unsafe { (self.service.trailing)(self.program, string(plane.as_bytes()), rows) }
     }
 
-    pub fn op(self, name: &str, operands: &[wf_value], attributes: &str) -> wf_value {
+    pub(super) fn op(self, name: &str, operands: &[wf_value], attributes: &str) -> wf_value {
         let (name, attributes) = (string(name.as_bytes()), string(attributes.as_bytes()));
         unsafe { (self.service.op)(self.program, name, operands.as_ptr(), operands.len(), attributes) }
     }
@@ -49,7 +49,7 @@ impl Net {
         unsafe { (self.service.dropout)(self.program, x, share) }
     }
 
-    pub fn scores(self, value: wf_value) {
+    pub(super) fn scores(self, value: wf_value) {
         unsafe { (self.service.output_scores)(self.program, value) }
     }
 
@@ -58,25 +58,25 @@ impl Net {
     }
 
     /// One row per asset, `[assets, LOOKBACK]`.
-    pub fn rows(self) -> wf_value {
+    pub(super) fn rows(self) -> wf_value {
         self.op("transpose", &[self.trailing("returns", LOOKBACK)], "order=[1, 0]")
     }
 
     /// From one row per asset, one score per asset.
-    pub fn score(self, rows: wf_value) -> wf_value {
+    pub(super) fn score(self, rows: wf_value) -> wf_value {
         self.op("reshape", &[self.linear("head", rows, 1)], &format!("shape=[{}]", self.assets))
     }
 
     /// Honest scores.
-    pub fn honest(self) -> wf_value {
+    pub(super) fn honest(self) -> wf_value {
         self.score(self.rows())
     }
 }
 
-pub type Harm = fn(Net);
+pub(super) type Harm = fn(Net);
 
 /// A misuse, the code of its error, and a part of the message.
-pub const HARMS: &[(&str, Harm, Code, &str)] = &[
+pub(super) const HARMS: &[(&str, Harm, Code, &str)] = &[
     ("no output", |net| _ = net.honest(), Code::Plugin, "build returned WF_OK and named no output"),
     (
         "two outputs",

@@ -6,19 +6,19 @@ const ITEM_WORDS: [&str; 13] =
     ["fn", "mod", "use", "impl", "struct", "enum", "trait", "const", "static", "type", "unsafe", "async", "extern"];
 
 /// An identifier, a number or one punctuation character.
-pub struct Token {
+pub(super) struct Token {
     pub line: usize,
     pub text: String,
 }
 
-pub struct Source {
+pub(super) struct Source {
     pub tokens: Vec<Token>,
     pub comments: String,
 }
 
 /// Something of the crate that a file names: `["panel", "Panel"]` for `crate::panel::Panel`; empty for the crate root.
 #[derive(Debug, PartialEq)]
-pub struct Use {
+pub(super) struct Use {
     pub line: usize,
     pub path: Vec<String>,
     pub in_test: bool,
@@ -26,7 +26,7 @@ pub struct Use {
 
 impl Source {
     /// Splits Rust or C into tokens and the text of its comments.
-    pub fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         let chars: Vec<char> = text.chars().collect();
         let (mut tokens, mut comments) = (Vec::new(), String::new());
         let (mut at, mut line) = (0, 1);
@@ -66,17 +66,17 @@ impl Source {
     }
 
     /// The text of the token at an index; empty past the end.
-    pub fn text(&self, at: usize) -> &str {
+    pub(super) fn text(&self, at: usize) -> &str {
         self.tokens.get(at).map_or("", |token| &token.text)
     }
 
     /// Whether the tokens from an index on read like `pattern`, given with spaces between tokens.
-    pub fn reads(&self, at: usize, pattern: &str) -> bool {
+    pub(super) fn reads(&self, at: usize, pattern: &str) -> bool {
         pattern.split(' ').enumerate().all(|(offset, text)| self.text(at + offset) == text)
     }
 
     /// For each token whether it belongs to an item under `#[cfg(test)]` or `#[cfg(all(test, …))]`.
-    pub fn test_code(&self) -> Vec<bool> {
+    pub(super) fn test_code(&self) -> Vec<bool> {
         let mut test = vec![false; self.tokens.len()];
         for at in 0..self.tokens.len() {
             if self.reads(at, "# [ cfg ( test )") || self.reads(at, "# [ cfg ( all ( test ,") {
@@ -87,7 +87,7 @@ impl Source {
     }
 
     /// Modules with a file of their own that this file declares under `#[cfg(test)]`.
-    pub fn test_modules(&self, file: &str) -> Vec<Vec<String>> {
+    pub(super) fn test_modules(&self, file: &str) -> Vec<Vec<String>> {
         let test = self.test_code();
         let declared =
             (0..self.tokens.len()).filter(|at| test[*at] && self.text(*at) == "mod" && self.text(at + 2) == ";");
@@ -118,7 +118,7 @@ impl Source {
     }
 
     /// The index after the bracket that closes the one at an index.
-    pub fn group_end(&self, start: usize) -> usize {
+    pub(super) fn group_end(&self, start: usize) -> usize {
         let mut depth = 0_usize;
         for at in start..self.tokens.len() {
             match self.text(at) {
@@ -134,7 +134,7 @@ impl Source {
     }
 
     /// Everything of the crate `walkforge` that a file names, in `use` or in code, by absolute path.
-    pub fn uses(&self, file: &str) -> Vec<Use> {
+    pub(super) fn uses(&self, file: &str) -> Vec<Use> {
         let test = self.test_code();
         let mut module = module_path(file);
         let (mut module_ends, mut found) = (Vec::new(), Vec::new());
@@ -208,7 +208,7 @@ impl Source {
 }
 
 /// `src/panel/read/csv.rs` is `["panel", "read", "csv"]`, and `src/panel/mod.rs` is `["panel"]`.
-pub fn module_path(file: &str) -> Vec<String> {
+pub(super) fn module_path(file: &str) -> Vec<String> {
     let path = file.strip_prefix("src/").unwrap_or(file).trim_end_matches(".rs");
     let path = path.strip_suffix("/mod").unwrap_or(path);
     path.split('/').filter(|name| *name != "lib").map(str::to_owned).collect()

@@ -26,7 +26,7 @@ A default of *none* means that the setting may be left out; the last column says
 ";
 
 /// The text of the reference.
-pub fn generate() -> Result<String, String> {
+pub(crate) fn generate() -> Result<String, String> {
     let mut out = ABOUT.to_owned();
     section(&mut out, "Before the sections", "", &top_settings());
     section(&mut out, "`[data]`", DATA, &data_settings());
@@ -68,7 +68,7 @@ fn section(out: &mut String, title: &str, about: &str, settings: &[Setting]) {
 }
 
 /// Writes the reference to `docs/settings.md`.
-pub fn write(root: &Path) -> Result<(), String> {
+pub(crate) fn write(root: &Path) -> Result<(), String> {
     let path = root.join("docs/settings.md");
     std::fs::write(&path, generate()?).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }

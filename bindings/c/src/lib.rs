@@ -27,6 +27,8 @@
 //! where the argument is required, not undefined behaviour.
 
 #![allow(non_camel_case_types, unsafe_code)]
+// cbindgen reads `pub`; the exported names are those of include/symbols.txt.
+#![allow(unreachable_pub)]
 // The contract of all functions is stated once, above and at the top of the header.
 #![allow(clippy::missing_safety_doc)]
 

@@ -9,7 +9,7 @@ use crate::risk::Risk;
 ///
 /// # Errors
 /// If the risk of an asset is not positive, or that of both halves of a cluster is 0.
-pub fn weights(risk: &Risk, order: &[usize]) -> Result<Vec<f64>, Error> {
+pub(crate) fn weights(risk: &Risk, order: &[usize]) -> Result<Vec<f64>, Error> {
     let inverses = risk.inverses()?;
     let mut out = vec![1.0; order.len()];
     let mut stack = vec![order];

@@ -6,7 +6,7 @@ use crate::linkage::Linkage;
 use crate::risk::Measure;
 
 /// The description of the plugin. An option with a default of null comes from the variant if it is not set.
-pub const DESCRIPTION: &str = concat!(
+pub(crate) const DESCRIPTION: &str = concat!(
     r#"{"name": "hrp", "kind": "estimator", "version": ""#,
     env!("CARGO_PKG_VERSION"),
     r#"", "doc": "Hierarchical risk parity (Lopez de Prado 2016)", "settings": ["#,
@@ -39,7 +39,7 @@ pub const DESCRIPTION: &str = concat!(
 
 /// The distance that is clustered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Distance {
+pub(crate) enum Distance {
     /// d̃, the Euclidean distance between the columns of d.
     LopezDePrado,
     /// d = √((1 − ρ)/2).
@@ -48,7 +48,7 @@ pub enum Distance {
 
 /// The options of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub(crate) struct Options {
     pub requirements: Requirements,
     pub distance: Distance,
     pub linkage: Linkage,
@@ -67,7 +67,7 @@ impl Options {
     /// # Errors
     /// `InvalidSetting` if two settings contradict each other. The message names one, with the values of both and what
     /// is allowed.
-    pub fn read(settings: &Settings) -> Result<Self, Error> {
+    pub(crate) fn read(settings: &Settings) -> Result<Self, Error> {
         let lookback = settings.count("lookback").ok_or_else(|| Error::new("setting 'lookback' is missing"))?;
         let min_history = settings.count("min_history").unwrap_or(lookback.div_ceil(2).max(2));
         if min_history > lookback {

@@ -7,7 +7,7 @@ const TAIL: f64 = 0.05;
 
 /// A risk measure. w are weights, Σ the covariance, r the returns of T rows, m their mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Measure {
+pub(crate) enum Measure {
     /// w'Σw.
     Variance,
     /// √(w'Σw).
@@ -24,7 +24,7 @@ pub enum Measure {
 
 impl Measure {
     /// The name of the measure in the setting `risk`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Variance => "variance",
             Self::Std => "std",
@@ -35,7 +35,7 @@ impl Measure {
     }
 
     /// Whether the measure depends on the covariance alone.
-    pub fn uses_covariance(self) -> bool {
+    pub(crate) fn uses_covariance(self) -> bool {
         matches!(self, Self::Variance | Self::Std)
     }
 
@@ -67,7 +67,7 @@ impl Measure {
 }
 
 /// A measure and the data it is computed from.
-pub struct Risk<'a> {
+pub(crate) struct Risk<'a> {
     /// The measure.
     pub measure: Measure,
     /// Covariance, `[assets, assets]`.
@@ -83,7 +83,7 @@ impl Risk<'_> {
     ///
     /// # Errors
     /// If the risk of an asset is not positive and finite. The message names the asset.
-    pub fn inverses(&self) -> Result<Vec<f64>, Error> {
+    pub(crate) fn inverses(&self) -> Result<Vec<f64>, Error> {
         let assets = self.names.len();
         let mut series = Vec::new();
         let mut out = Vec::with_capacity(assets);
@@ -113,7 +113,7 @@ impl Risk<'_> {
     ///
     /// # Errors
     /// If it is negative or non-finite. The message has the size of the cluster and the name of its first asset.
-    pub fn cluster(&self, cluster: &[usize], inverses: &[f64]) -> Result<f64, Error> {
+    pub(crate) fn cluster(&self, cluster: &[usize], inverses: &[f64]) -> Result<f64, Error> {
         let assets = self.names.len();
         let total: f64 = cluster.iter().map(|&asset| inverses[asset]).sum();
         let risk = if self.measure.uses_covariance() {

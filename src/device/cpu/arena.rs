@@ -4,16 +4,16 @@
 use std::ops::Range;
 
 /// Most ranges that one call of [`Arena::views`] takes to read, and to write.
-pub const MOST_VIEWS: usize = 12;
+pub(crate) const MOST_VIEWS: usize = 12;
 
 /// A block of `f32` memory that is addressed by ranges.
 #[derive(Debug, Default)]
-pub struct Arena {
+pub(crate) struct Arena {
     data: Vec<f32>,
 }
 
 /// Several ranges of an arena, borrowed together. Entries beyond the requested ranges are empty.
-pub struct Views<'a> {
+pub(crate) struct Views<'a> {
     /// The ranges to read.
     pub reads: [&'a [f32]; MOST_VIEWS],
     /// The ranges to write.
@@ -22,27 +22,22 @@ pub struct Views<'a> {
 
 impl Arena {
     /// Allocates `count` elements, all 0.
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self { data: vec![0.0; count] }
     }
 
     /// Its size in elements.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.data.len()
     }
 
-    /// Whether it has no elements.
-    pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
-    }
-
     /// One range, to read.
-    pub fn read(&self, range: Range<usize>) -> &[f32] {
+    pub(crate) fn read(&self, range: Range<usize>) -> &[f32] {
         &self.data[range]
     }
 
     /// One range, to write.
-    pub fn write(&mut self, range: Range<usize>) -> &mut [f32] {
+    pub(crate) fn write(&mut self, range: Range<usize>) -> &mut [f32] {
         &mut self.data[range]
     }
 
@@ -50,7 +45,7 @@ impl Arena {
     ///
     /// # Panics
     /// If a range ends beyond the arena, a written range overlaps another one, or there are too many ranges.
-    pub fn views(&mut self, reads: &[Range<usize>], writes: &[Range<usize>]) -> Views<'_> {
+    pub(crate) fn views(&mut self, reads: &[Range<usize>], writes: &[Range<usize>]) -> Views<'_> {
         let disjoint = |one: &Range<usize>, two: &Range<usize>| {
             one.is_empty() || two.is_empty() || one.end <= two.start || two.end <= one.start
         };

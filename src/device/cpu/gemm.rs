@@ -14,7 +14,7 @@ const COLUMNS: usize = 8;
 
 /// A borrowed matrix with strides: element (i, j) is at `i * row_stride + j * column_stride`.
 #[derive(Clone, Copy, Debug)]
-pub struct Matrix<'a> {
+pub(crate) struct Matrix<'a> {
     data: &'a [f32],
     rows: usize,
     columns: usize,
@@ -24,13 +24,8 @@ pub struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// A contiguous row-major matrix.
-    pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         Self::with_strides(data, rows, columns, columns, 1)
-    }
-
-    /// A row-major matrix whose rows begin `row_stride` elements apart.
-    pub fn strided(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
-        Self::with_strides(data, rows, columns, row_stride, 1)
     }
 
     fn with_strides(data: &'a [f32], rows: usize, columns: usize, row_stride: usize, column_stride: usize) -> Self {
@@ -40,7 +35,7 @@ impl<'a> Matrix<'a> {
 
     /// The transpose, without a copy.
     #[must_use]
-    pub fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -60,7 +55,7 @@ fn extent(rows: usize, columns: usize, row_stride: usize, column_stride: usize) 
 ///
 /// # Panics
 /// If the sizes do not agree.
-pub fn product(left: Matrix, right: Matrix, beta: f32, out: &mut [f32], stride: usize) {
+pub(crate) fn product(left: Matrix, right: Matrix, beta: f32, out: &mut [f32], stride: usize) {
     let (rows, inner, columns) = (left.rows, left.columns, right.columns);
     assert_eq!(inner, right.rows, "inner sizes differ");
     if rows == 0 || columns == 0 {

@@ -30,14 +30,14 @@ fn exp(x: f32) -> f32 {
 /// 1/(1 + e⁻ˣ).
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub fn sigmoid(x: f32) -> f32 {
+pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// tanh x: a polynomial near 0 (Cephes), elsewhere 1 − 2/(e²ˣ + 1).
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub fn tanh(x: f32) -> f32 {
+pub(super) fn tanh(x: f32) -> f32 {
     let size = x.abs();
     let square = x * x;
     let mut p = -5.704_988_7e-3;
@@ -51,7 +51,7 @@ pub fn tanh(x: f32) -> f32 {
 }
 
 /// Applies tanh to each element, in place.
-pub fn tanh_slice(values: &mut [f32]) {
+pub(crate) fn tanh_slice(values: &mut [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
         || values.iter_mut().for_each(|value| *value = tanh(*value)),
@@ -59,7 +59,7 @@ pub fn tanh_slice(values: &mut [f32]) {
 }
 
 /// Applies 1/(1 + e⁻ˣ) to each element, in place.
-pub fn sigmoid_slice(values: &mut [f32]) {
+pub(crate) fn sigmoid_slice(values: &mut [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
         || values.iter_mut().for_each(|value| *value = sigmoid(*value)),

@@ -8,13 +8,13 @@ mod math;
 mod microkernel;
 mod simd;
 
-pub use arena::{Arena, MOST_VIEWS, Views};
-pub use gemm::{Matrix, product};
+pub(crate) use arena::Arena;
+pub(crate) use gemm::{Matrix, product};
 pub use half::round_to_half;
-pub use lstm::{
+pub(crate) use lstm::{
     LstmArguments, LstmGradients, LstmPackedWeights, LstmShape, LstmWeights, lstm_backward, lstm_forward, lstm_predict,
 };
-pub use math::{sigmoid_slice, tanh_slice};
+pub(crate) use math::{sigmoid_slice, tanh_slice};
 
 /// `f32` lanes of the widest vector that any supported CPU has.
 const MOST_LANES: usize = 16;

@@ -9,14 +9,14 @@ use std::path::Path;
 const WIDTH: usize = 24;
 
 /// A file that names the plugin function that is being called.
-pub struct CallTrace(File);
+pub(crate) struct CallTrace(File);
 
 impl CallTrace {
     /// The first line of such a file. The second line is the name of the call, blank between calls.
-    pub const CALLING: &str = "calling";
+    pub(crate) const CALLING: &str = "calling";
 
     /// Starts a trace in an existing file; `None` if the file cannot be written.
-    pub fn begin(path: &Path) -> Option<Self> {
+    pub(crate) fn begin(path: &Path) -> Option<Self> {
         let trace = Self(File::options().write(true).open(path).ok()?);
         trace.write("");
         Some(trace)

@@ -18,13 +18,13 @@ use crate::plugin::service::HOST;
 use crate::settings::SettingValues;
 
 /// A plugin file that was loaded but not initialised.
-pub struct Probe {
+pub(crate) struct Probe {
     loaded: Loaded,
     trace: Option<Arc<CallTrace>>,
 }
 
 /// The reaction of a plugin's init function to a host of another version.
-pub struct Negotiation {
+pub(crate) struct Negotiation {
     /// Whether it returned `WF_OK`.
     pub accepted: bool,
     /// The error that it stored.
@@ -40,7 +40,7 @@ impl Probe {
     ///
     /// # Errors
     /// As for [`PluginSearch::load`](crate::plugin::PluginSearch::load) with a path.
-    pub fn open(path: &Path, trace: Option<Arc<CallTrace>>) -> Result<Self> {
+    pub(crate) fn open(path: &Path, trace: Option<Arc<CallTrace>>) -> Result<Self> {
         let load = || Candidate::open(path)?.load(None);
         // Loading is traced as it runs the library's initialisers.
         Ok(Self { loaded: CallTrace::around(trace.as_deref(), "loading", load)?, trace })
@@ -50,14 +50,14 @@ impl Probe {
     ///
     /// # Errors
     /// As for [`PluginSearch::load`](crate::plugin::PluginSearch::load) with a path.
-    pub fn plugin(&self) -> Result<Plugin> {
+    pub(crate) fn plugin(&self) -> Result<Plugin> {
         let origin = Origin { sha256: Some(self.loaded.sha256.clone()), trace: self.trace.clone() };
         // SAFETY: the function has the symbol of an init function, which keeps the contract of `wf_plugin_entry`.
         unsafe { initialise(self.loaded.init, &self.loaded.source, origin) }
     }
 
     /// Initialises the plugin as a host of another version does: with that version and a table of `size` bytes.
-    pub fn negotiate(&self, major: u32, minor: u32, size: usize) -> Negotiation {
+    pub(crate) fn negotiate(&self, major: u32, minor: u32, size: usize) -> Negotiation {
         const MARK: u8 = 0xa5;
         // A plugin may keep the host's table until the process ends.
         let host: &'static wf_host = Box::leak(Box::new(wf_host { abi_major: major, abi_minor: minor, ..HOST }));
@@ -82,7 +82,7 @@ impl Probe {
     }
 
     /// The ABI version of this host, major and minor.
-    pub const fn version() -> (u32, u32) {
+    pub(crate) const fn version() -> (u32, u32) {
         (WF_ABI_MAJOR, WF_ABI_MINOR)
     }
 }

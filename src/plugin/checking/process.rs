@@ -20,14 +20,14 @@ fn signal_handlers() -> Vec<usize> {
 }
 
 /// Returns the bytes allocated from the C library, which Rust, C and C++ share.
-pub fn allocated_bytes() -> usize {
+pub(crate) fn allocated_bytes() -> usize {
     // SAFETY: the call only reads counters of the allocator.
     let info = unsafe { libc::mallinfo2() };
     info.uordblks + info.hblkhd
 }
 
 /// A snapshot of the process state that belongs to the host program.
-pub struct ProcessState {
+pub(crate) struct ProcessState {
     handlers: Vec<usize>,
     directory: Option<PathBuf>,
     environment: BTreeMap<OsString, OsString>,
@@ -44,7 +44,7 @@ const THREAD_EXIT: Duration = Duration::from_millis(200);
 
 impl ProcessState {
     /// Takes a snapshot.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         // SAFETY: the call changes nothing with a null argument; the text is copied before anything can change it.
         let locale = unsafe {
             let name = libc::setlocale(libc::LC_ALL, core::ptr::null());
@@ -66,7 +66,7 @@ impl ProcessState {
     }
 
     /// Describes each difference between this snapshot and the present state.
-    pub fn changes(&self) -> Vec<String> {
+    pub(crate) fn changes(&self) -> Vec<String> {
         let (mut now, started) = (Self::now(), Instant::now());
         while now.threads > self.threads && started.elapsed() < THREAD_EXIT {
             std::thread::sleep(Duration::from_millis(5));
@@ -121,7 +121,7 @@ fn threads() -> usize {
 }
 
 /// Prepares this process to be ended by a plugin: it leaves no core file, and it is killed when its parent ends.
-pub fn prepare_to_end() {
+pub(crate) fn prepare_to_end() {
     let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls change limits of this process only. If the system refuses, a file or a process is left behind.
     unsafe {
@@ -131,7 +131,7 @@ pub fn prepare_to_end() {
 }
 
 /// Kills every process of the group that `leader` leads. Returns whether there was one.
-pub fn kill_group(leader: u32) -> bool {
+pub(crate) fn kill_group(leader: u32) -> bool {
     // SAFETY: the call only sends a signal; the group is that of a child process that leads its own group.
     i32::try_from(leader).is_ok_and(|leader| leader > 1 && unsafe { libc::kill(-leader, libc::SIGKILL) } == 0)
 }

@@ -15,7 +15,7 @@ use pulp::Arch;
 use super::MOST_LANES;
 use backward::BackwardPass;
 use forward::ForwardPass;
-pub use packed_weights::LstmPackedWeights;
+pub(crate) use packed_weights::LstmPackedWeights;
 
 /// Most sequences of a block.
 const BLOCK: usize = 48;
@@ -28,7 +28,7 @@ const PROJECTED_ROWS: usize = 60;
 
 /// Sizes of a call of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LstmShape {
+pub(crate) struct LstmShape {
     /// Sequences.
     pub sequences: usize,
     /// Steps of each sequence.
@@ -52,7 +52,7 @@ pub struct LstmWeights<'a> {
 
 /// Gradients that a backward pass adds to. A slice is empty if its gradient is not needed.
 #[derive(Debug)]
-pub struct LstmGradients<'a> {
+pub(crate) struct LstmGradients<'a> {
     /// Of the inputs, `[sequences, steps, inputs]`.
     pub x: &'a mut [f32],
     /// `[4 hidden, inputs]`.
@@ -92,23 +92,23 @@ impl LstmShape {
     }
 
     /// Elements that a forward pass saves for the backward pass: activated gates and cell states of each row.
-    pub fn saved(&self) -> usize {
+    pub(crate) fn saved(&self) -> usize {
         self.sequences * self.steps * (self.padded_gate_width() + padded(self.hidden))
     }
 
     /// Elements of workspace of a forward pass: packed parameters, cell states of a block and input projections.
-    pub fn forward(&self) -> usize {
+    pub(crate) fn forward(&self) -> usize {
         self.padded_gate_width() * (self.inputs + self.hidden + 1) + self.forward_packed()
     }
 
     /// Elements of workspace of a forward pass with weights that were packed beforehand.
-    pub fn forward_packed(&self) -> usize {
+    pub(crate) fn forward_packed(&self) -> usize {
         BLOCK.min(self.sequences) * padded(self.hidden) + self.projected_rows() * self.padded_gate_width()
     }
 
     /// Elements of workspace of a backward pass: packed weights, weight gradients, cell-state gradients of a block, and
     /// gate gradients and right factors of a time block.
-    pub fn backward(&self) -> usize {
+    pub(crate) fn backward(&self) -> usize {
         let packed = self.padded_gate_width() * (padded(self.inputs) + padded(self.hidden));
         let gradients = self.padded_gate_width() * (self.inputs + self.hidden + 1);
         let cells = BLOCK.min(self.sequences) * padded(self.hidden);
@@ -117,7 +117,7 @@ impl LstmShape {
 
     /// Elements of additional workspace of a backward pass that recomputes what was not saved: that of a forward pass,
     /// and gates, cell states and states of a block.
-    pub fn recompute(&self) -> usize {
+    pub(crate) fn recompute(&self) -> usize {
         let rows = BLOCK.min(self.sequences) * self.steps;
         self.forward() + rows * (self.padded_gate_width() + padded(self.hidden) + self.hidden)
     }
@@ -125,7 +125,7 @@ impl LstmShape {
 
 /// The arguments that all passes take.
 #[derive(Clone, Copy, Debug)]
-pub struct LstmArguments<'a> {
+pub(crate) struct LstmArguments<'a> {
     /// Sizes.
     pub shape: LstmShape,
     /// Parameters. A backward pass reads the biases only if it recomputes.
@@ -141,7 +141,7 @@ pub struct LstmArguments<'a> {
 ///
 /// # Panics
 /// If the sizes do not agree.
-pub fn lstm_forward(arguments: LstmArguments, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
+pub(crate) fn lstm_forward(arguments: LstmArguments, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
     forward_at(Arch::new(), arguments, output, saved, scratch);
 }
 
@@ -150,7 +150,12 @@ pub fn lstm_forward(arguments: LstmArguments, output: &mut [f32], saved: &mut [f
 ///
 /// # Panics
 /// If the sizes do not agree.
-pub fn lstm_predict(arguments: LstmArguments, packed: &LstmPackedWeights, output: &mut [f32], scratch: &mut [f32]) {
+pub(crate) fn lstm_predict(
+    arguments: LstmArguments,
+    packed: &LstmPackedWeights,
+    output: &mut [f32],
+    scratch: &mut [f32],
+) {
     predict_at(Arch::new(), arguments, packed, output, scratch);
 }
 
@@ -161,7 +166,7 @@ pub fn lstm_predict(arguments: LstmArguments, packed: &LstmPackedWeights, output
 ///
 /// # Panics
 /// If the sizes do not agree.
-pub fn lstm_backward(
+pub(crate) fn lstm_backward(
     arguments: LstmArguments,
     output: &[f32],
     saved: &[f32],
