@@ -32,26 +32,38 @@ pub(crate) fn string(text: &str) -> wf_string {
 /// Every method returns `None` if the setting was omitted and has a default of null, or if it has another type.
 ///
 /// ```
-/// use walkforge_plugin::{Error, Settings};
+/// use walkforge_plugin::{Context, Error, Estimator, Past, Requirements, Settings, export_estimator};
 ///
-/// // "settings": [
-/// //     {"name": "lookback", "type": "integer", "minimum": 2, "maximum": 10000, "default": 60, "doc": "…"},
-/// //     {"name": "decay", "type": "real", "minimum": 0.0, "maximum": 1.0, "default": null, "doc": "…"},
-/// //     {"name": "side", "type": "choice", "choices": ["long", "short"], "default": "long", "doc": "…"}]
-/// fn read(settings: &Settings) -> Result<(usize, f64, bool), Error> {
-///     let lookback = settings.count("lookback").ok_or_else(|| Error::new("setting 'lookback' is missing"))?;
-///     let decay = settings.real("decay").unwrap_or(1.0);
-///     Ok((lookback, decay, settings.text("side") == Some("short")))
+/// struct Decaying {
+///     lookback: usize,
+///     decay: f64,
+///     is_short: bool,
 /// }
-/// # mod host { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/mod.rs")); }
-/// # fn main() {
-/// # host::with_settings(r#"{"side": "short"}"#, |settings| {
 ///
-/// // For a user who sets side = "short" and nothing else:
-/// assert_eq!(read(settings)?, (60, 1.0, true));
-/// # Ok(())
-/// # });
-/// # }
+/// impl Estimator for Decaying {
+///     const DESCRIPTION: &'static str = r#"{"name": "decaying", "version": "1.0.0", "kind": "estimator", "settings": [
+///         {"name": "lookback", "type": "integer", "minimum": 2, "maximum": 10000, "default": 60, "doc": "rows"},
+///         {"name": "decay", "type": "real", "minimum": 0.0, "maximum": 1.0, "default": null, "doc": "1 if not set"},
+///         {"name": "side", "type": "choice", "choices": ["long", "short"], "default": "long", "doc": "side"}]}"#;
+///
+///     fn create(settings: &Settings, _context: Context) -> Result<Self, Error> {
+///         let lookback = settings.count("lookback").ok_or_else(|| Error::new("setting 'lookback' is missing"))?;
+///         let decay = settings.real("decay").unwrap_or(1.0);
+///         let is_short = settings.text("side") == Some("short");
+///         // For a user who sets side = "short" and nothing else:
+///         assert_eq!((lookback, decay, is_short), (60, 1.0, true));
+///         Ok(Self { lookback, decay, is_short })
+///     }
+/// #   fn requirements(&self) -> Requirements { Requirements { lookback: self.lookback, min_history: 0 } }
+/// #   fn weights(&self, _past: &Past, _out: &mut [f64]) -> Result<(), Error> { Ok(()) }
+///     // …
+/// }
+/// # use walkforge::model::Factory as _;
+/// # export_estimator!(wf_plugin_init_decaying, Decaying);
+/// # let plugin = unsafe { walkforge::plugin::register(wf_plugin_init_decaying, "decaying") }.unwrap();
+/// # let settings = serde_json::from_str(r#"{"side": "short"}"#).unwrap();
+/// # let settings = walkforge::settings::SettingValues::check("model", plugin.settings(), &settings).unwrap();
+/// # plugin.create(&settings, &walkforge::model::Context::default()).unwrap();
 /// ```
 pub struct Settings {
     settings: *const wf_settings,

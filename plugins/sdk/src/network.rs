@@ -175,24 +175,36 @@ pub enum Axis {
 /// shape, and every use of such a value fails too; the host reports the first failure when `build` returns.
 ///
 /// ```
-/// use walkforge_plugin::{Error, Program, Shape};
+/// use walkforge_plugin::{Context, Error, Network, Program, Requirements, Settings, Shape, export_network};
 ///
-/// fn build(shape: &Shape, program: &mut Program) -> Result<(), Error> {
-///     let returns = program.trailing("returns", 60);
-///     let states = program.lstm("lstm.0", returns, 32);
-///     let last = program.slice(states, 0, 59, 1);
-///     let last = program.reshape(last, &[32]);
-///     let scores = program.linear("head", last, shape.assets);
-///     program.output_scores(scores);
-/// #   assert_eq!(program.shape(returns), [60, 3]);
-/// #   assert_eq!(program.shape(states), [60, 32]);
+/// struct Recurrent;
 ///
-///     // With three assets:
-///     assert_eq!(program.shape(scores), [3]);
-///     Ok(())
+/// impl Network for Recurrent {
+/// #   const DESCRIPTION: &'static str = r#"{"name": "recurrent", "version": "1.0.0", "kind": "network"}"#;
+/// #   fn create(_settings: &Settings, _context: Context) -> Result<Self, Error> { Ok(Self) }
+/// #   fn requirements(&self) -> Requirements { Requirements { lookback: 60, min_history: 30 } }
+///     fn build(&self, shape: &Shape, program: &mut Program) -> Result<(), Error> {
+///         let returns = program.trailing("returns", 60);
+///         let states = program.lstm("lstm.0", returns, 32);
+///         let last = program.slice(states, 0, 59, 1);
+///         let last = program.reshape(last, &[32]);
+///         let scores = program.linear("head", last, shape.assets);
+///         program.output_scores(scores);
+///         // For three assets:
+///         assert_eq!(program.shape(returns), [60, 3]);
+///         assert_eq!(program.shape(states), [60, 32]);
+///         assert_eq!(program.shape(scores), [3]);
+///         Ok(())
+///     }
+///     // …
 /// }
-/// # mod host { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/mod.rs")); }
-/// # fn main() { host::build(3, build) }
+/// # use walkforge::model::{Factory as _, Model};
+/// # export_network!(wf_plugin_init_recurrent, Recurrent);
+/// # let plugin = unsafe { walkforge::plugin::register(wf_plugin_init_recurrent, "recurrent") }.unwrap();
+/// # let settings = walkforge::settings::SettingValues::check("model", &[], &serde_json::Map::new()).unwrap();
+/// # let model = plugin.create(&settings, &walkforge::model::Context::default()).unwrap();
+/// # let Model::Network(network) = model else { panic!("a network is one") };
+/// # network.build(3, &[]).unwrap();
 /// ```
 pub struct Program {
     program: *mut wf_program,

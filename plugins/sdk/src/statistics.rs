@@ -53,30 +53,57 @@ impl Missing {
 /// symmetric. Each method overwrites `out` and reuses its memory; after an error the elements of `out` are unspecified.
 ///
 /// ```
-/// use walkforge_plugin::{Coefficient, Covariance, Error, Missing, Statistics};
+/// use walkforge_plugin::{
+///     Coefficient, Context, Covariance, Error, Estimator, Missing, Past, Requirements, Settings, Statistics,
+///     export_estimator,
+/// };
 ///
-/// // A model calls this in `create` and keeps the result.
-/// fn covariance(returns: &[f64], assets: usize) -> Result<Vec<f64>, Error> {
-///     let mut out = Vec::new();
-///     Statistics::from_host()?.covariance(returns, assets, Covariance::Sample, Missing::Complete, &mut out)?;
-///     Ok(out)
+/// struct MinVariance {
+///     statistics: Statistics,
 /// }
-/// # mod host { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/mod.rs")); }
-/// # fn main() -> Result<(), Error> {
-/// # host::connect();
 ///
-/// // Three rows of two assets.
-/// let returns = [0.5, -1.0, 0.0, 0.0, -0.5, 1.0];
-/// assert_eq!(covariance(&returns, 2)?, [0.25, -0.5, -0.5, 1.0]);
+/// impl Estimator for MinVariance {
+/// #   const DESCRIPTION: &'static str = r#"{"name": "min_variance", "version": "1.0.0", "kind": "estimator"}"#;
+///     fn create(_settings: &Settings, _context: Context) -> Result<Self, Error> {
+///         Ok(Self { statistics: Statistics::from_host()? })
+///     }
+/// #   fn requirements(&self) -> Requirements { Requirements { lookback: 3, min_history: 3 } }
 ///
-/// let (statistics, mut correlation, mut distances) = (Statistics::from_host()?, Vec::new(), Vec::new());
-/// statistics.correlation(&returns, 2, Coefficient::Spearman, Missing::Complete, &mut correlation)?;
+///     // The portfolio of two assets with the least variance.
+///     fn weights(&self, past: &Past, out: &mut [f64]) -> Result<(), Error> {
+///         let mut covariance = Vec::new();
+///         self.statistics.covariance(past.returns, 2, Covariance::Sample, Missing::Complete, &mut covariance)?;
+///         let [a, ab, _, b] = covariance[..] else { return Err(Error::data("there are two assets")) };
+///         out[0] = (b - ab) / (a + b - 2.0 * ab);
+///         out[1] = 1.0 - out[0];
+///         Ok(())
+///     }
+///     // …
+/// }
+/// # use walkforge::model::Factory as _;
+/// # export_estimator!(wf_plugin_init_min_variance, MinVariance);
+/// # let plugin = unsafe { walkforge::plugin::register(wf_plugin_init_min_variance, "min_variance") }.unwrap();
+/// # let settings = walkforge::settings::SettingValues::check("model", &[], &serde_json::Map::new()).unwrap();
+/// # plugin.create(&settings, &walkforge::model::Context::default()).unwrap();
+///
+/// let model = MinVariance { statistics: Statistics::from_host()? };
+/// let past = Past {
+///     dates: &[19_358, 19_359, 19_360],
+///     names: &["A", "B"],
+///     // Standard deviations of 0.5 and 1, correlation -1.
+///     returns: &[0.5, -1.0, 0.0, 0.0, -0.5, 1.0],
+///     members: &[1; 6],
+///     features: &[],
+///     context: Context::DETACHED,
+/// };
+/// let mut weights = [0.0; 2];
+/// model.weights(&past, &mut weights)?;
+/// assert!((weights[0] - 2.0 / 3.0).abs() < 1e-12);
+///
+/// let mut correlation = Vec::new();
+/// model.statistics.correlation(past.returns, 2, Coefficient::Spearman, Missing::Complete, &mut correlation)?;
 /// assert!((correlation[1] + 1.0).abs() < 1e-12);
-/// // Between the points (0, 0) and (3, 4):
-/// statistics.distances(&[0.0, 0.0, 3.0, 4.0], 2, &mut distances)?;
-/// assert_eq!(distances, [0.0, 5.0, 5.0, 0.0]);
-/// # Ok(())
-/// # }
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Copy)]
 pub struct Statistics(&'static wf_statistics_service);
