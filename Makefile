@@ -158,15 +158,16 @@ $(GOLDEN)/installed: tests/golden/requirements.txt
 
 # EXPERIMENT runs under perf, or a short form of it under valgrind where perf is missing or may not record.
 EXPERIMENT = examples/experiments/lstm_quick.toml
+# Symbols with type parameters, as one function of pulp is instantiated by every kernel.
 profile: ## where an experiment spends its time, by function: EXPERIMENT=FILE
-	$(BUILD) --profile profiling
+	RUSTFLAGS="-C symbol-mangling-version=v0" $(BUILD) --profile profiling
 	rm -rf $(TARGET)/profile
 	mkdir -p $(TARGET)/profile
 	if perf record --quiet -o $(TARGET)/profile/perf.data true 2>/dev/null; then \
 	  perf record --quiet -o $(TARGET)/profile/perf.data $(TARGET)/profiling/walkforge run $(EXPERIMENT) --out $(TARGET)/profile/run && \
-	  perf report --stdio --percent-limit 1 -i $(TARGET)/profile/perf.data 2>/dev/null | grep -v '^#' | head -n 40; \
+	  perf report --stdio --percent-limit 1 --sort dso,symbol -i $(TARGET)/profile/perf.data 2>/dev/null | sed '/^#/d; s/ *- *- *$$//' | c++filt; \
 	else \
 	  valgrind --quiet --tool=callgrind --callgrind-out-file=$(TARGET)/profile/callgrind.out $(TARGET)/profiling/walkforge run $(EXPERIMENT) \
 	    --out $(TARGET)/profile/run --set windows.step_months=48 --set threads=1 && \
-	  callgrind_annotate $(TARGET)/profile/callgrind.out | head -n 60; \
+	  callgrind_annotate $(TARGET)/profile/callgrind.out | c++filt | head -n 60; \
 	fi
