@@ -14,9 +14,7 @@ use source::{Source, module_path};
 const NOT_SOURCE: [&str; 6] = ["target", "out", "shared", "fuzz/target", "fuzz/corpus", "fuzz/artifacts"];
 const MAX_LINES: usize = 600;
 /// Inline modules of capped length: file, module, lines.
-const MODULE_CAPS: [(&str, &str, usize); 1] = [
-    ("src/lib.rs", "internals", 150),
-];
+const MODULE_CAPS: [(&str, &str, usize); 1] = [("src/lib.rs", "internals", 150)];
 /// Names that say nothing about what a file holds. Tests may share `common`.
 const BANNED_NAMES: [&str; 6] = ["util", "utils", "common", "helper", "helpers", "misc"];
 /// Dependencies that only these folders name.

@@ -58,12 +58,12 @@ pub(crate) fn string(text: &str) -> wf_string {
 /// #   fn weights(&self, _past: &Past, _out: &mut [f64]) -> Result<(), Error> { Ok(()) }
 ///     // …
 /// }
-/// # use walkforge::model::Factory as _;
+/// # use walkforge::internals::model::Factory as _;
 /// # export_estimator!(wf_plugin_init_decaying, Decaying);
-/// # let plugin = unsafe { walkforge::plugin::register(wf_plugin_init_decaying, "decaying") }.unwrap();
+/// # let plugin = unsafe { walkforge::register(wf_plugin_init_decaying, "decaying") }.unwrap();
 /// # let settings = serde_json::from_str(r#"{"side": "short"}"#).unwrap();
-/// # let settings = walkforge::settings::SettingValues::check("model", plugin.settings(), &settings).unwrap();
-/// # plugin.create(&settings, &walkforge::model::Context::default()).unwrap();
+/// # let settings = walkforge::internals::settings::SettingValues::check("model", plugin.settings(), &settings).unwrap();
+/// # plugin.create(&settings, &walkforge::internals::model::Context::default()).unwrap();
 /// ```
 pub struct Settings {
     settings: *const wf_settings,

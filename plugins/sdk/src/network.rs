@@ -198,11 +198,11 @@ pub enum Axis {
 ///     }
 ///     // …
 /// }
-/// # use walkforge::model::{Factory as _, Model};
+/// # use walkforge::internals::model::{Factory as _, Model};
 /// # export_network!(wf_plugin_init_recurrent, Recurrent);
-/// # let plugin = unsafe { walkforge::plugin::register(wf_plugin_init_recurrent, "recurrent") }.unwrap();
-/// # let settings = walkforge::settings::SettingValues::check("model", &[], &serde_json::Map::new()).unwrap();
-/// # let model = plugin.create(&settings, &walkforge::model::Context::default()).unwrap();
+/// # let plugin = unsafe { walkforge::register(wf_plugin_init_recurrent, "recurrent") }.unwrap();
+/// # let settings = walkforge::internals::settings::SettingValues::check("model", &[], &serde_json::Map::new()).unwrap();
+/// # let model = plugin.create(&settings, &walkforge::internals::model::Context::default()).unwrap();
 /// # let Model::Network(network) = model else { panic!("a network is one") };
 /// # network.build(3, &[]).unwrap();
 /// ```

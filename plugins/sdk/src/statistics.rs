@@ -80,11 +80,11 @@ impl Missing {
 ///     }
 ///     // …
 /// }
-/// # use walkforge::model::Factory as _;
+/// # use walkforge::internals::model::Factory as _;
 /// # export_estimator!(wf_plugin_init_min_variance, MinVariance);
-/// # let plugin = unsafe { walkforge::plugin::register(wf_plugin_init_min_variance, "min_variance") }.unwrap();
-/// # let settings = walkforge::settings::SettingValues::check("model", &[], &serde_json::Map::new()).unwrap();
-/// # plugin.create(&settings, &walkforge::model::Context::default()).unwrap();
+/// # let plugin = unsafe { walkforge::register(wf_plugin_init_min_variance, "min_variance") }.unwrap();
+/// # let settings = walkforge::internals::settings::SettingValues::check("model", &[], &serde_json::Map::new()).unwrap();
+/// # plugin.create(&settings, &walkforge::internals::model::Context::default()).unwrap();
 ///
 /// let model = MinVariance { statistics: Statistics::from_host()? };
 /// let past = Past {
