@@ -18,6 +18,7 @@ features: ## lints of the library without its optional features
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= /usr/local
 PRICES := examples/data/sp500_20_prices.csv
+RUNS = $(TARGET)/recompute
 # The C libraries, the command and every plugin, each by itself: cargo would give all that it builds at once the features
 # of the others.
 BUILD = for package in walkforge-capi walkforge-cli walkforge-hrp walkforge-lstm; do cargo build -p $$package $(1) || exit 1; done
@@ -42,27 +43,19 @@ test: tools features ## everything that must hold; continuous integration runs t
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
-	cargo test --workspace -- --show-output
 	@$(call BUILD)
-	rm -rf $(TARGET)/recompute
-	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/now
-	python3 tests/recompute.py $(TARGET)/recompute/now $(PRICES) 10.0 0
-	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/later --set portfolio.execution_lag=1
-	python3 tests/recompute.py $(TARGET)/recompute/later $(PRICES) 10.0 1
-	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/gaps --set windows.step_months=18
-	python3 tests/recompute.py $(TARGET)/recompute/gaps $(PRICES) 10.0 0
-	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/steps --set windows.step_months=3
-	python3 tests/recompute.py $(TARGET)/recompute/steps $(PRICES) 10.0 0
-	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/bounds --set portfolio.max_weight=0.1
-	python3 tests/recompute.py $(TARGET)/recompute/bounds $(PRICES) 10.0 0 $(TARGET)/recompute/now
-	# Prices with gaps, a day here and there and some longer ones.
-	awk -F, -v OFS=, 'NR > 1 && NR % 97 < 3 { $$5 = "" } NR > 1 && NR % 61 == 0 { $$9 = "" } 1' $(PRICES) > $(TARGET)/recompute/holes.csv
-	$(TARGET)/debug/walkforge run examples/experiments/hrp.toml --out $(TARGET)/recompute/holes --set data.prices=$(abspath $(TARGET))/recompute/holes.csv
-	python3 tests/recompute.py $(TARGET)/recompute/holes $(TARGET)/recompute/holes.csv 10.0 0
+	cargo test --workspace -- --show-output
+	for example in run embed plugin; do cargo run --quiet --example $$example || exit 1; done
+	rm -rf $(RUNS)
+	sh tests/reference_runs.sh $(TARGET)/debug $(RUNS)
+	python3 tests/recompute.py $(RUNS)/now $(PRICES) 10.0 0
+	python3 tests/recompute.py $(RUNS)/later $(PRICES) 10.0 1
+	python3 tests/recompute.py $(RUNS)/gaps $(PRICES) 10.0 0
+	python3 tests/recompute.py $(RUNS)/steps $(PRICES) 10.0 0
+	python3 tests/recompute.py $(RUNS)/bounds $(PRICES) 10.0 0 $(RUNS)/now
+	python3 tests/recompute.py $(RUNS)/holes $(RUNS)/holes.csv 10.0 0
 	# A network: train scores and the overfitting monitor are recomputed too.
-	$(TARGET)/debug/walkforge run examples/experiments/lstm_quick.toml --out $(TARGET)/recompute/lstm --set train.max_epochs=2 \
-		--set windows.step_months=36 --set portfolio.execution_lag=1 --set data.prices=$(abspath $(TARGET))/recompute/holes.csv
-	python3 tests/recompute.py $(TARGET)/recompute/lstm $(TARGET)/recompute/holes.csv 10.0 1
+	python3 tests/recompute.py $(RUNS)/lstm $(RUNS)/holes.csv 10.0 1
 
 install: ## library, headers, plugins, command, pkg-config and CMake files: PREFIX=/usr/local DESTDIR=
 	@$(call BUILD,--release)

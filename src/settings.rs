@@ -63,7 +63,7 @@ pub trait Choice: Copy + 'static {
 /// Declares an enum together with the names of its variants, and implements [`Choice`] for it. A variant without a name
 /// does not compile, and the compiler warns if two variants share a name.
 ///
-/// ```ignore
+/// ```text
 /// choices! {
 ///     /// How the train span moves.
 ///     pub enum Scheme {

@@ -17,6 +17,7 @@ mod file;
 mod model_spec;
 mod overrides;
 mod schema;
+mod section;
 mod settings;
 
 pub(crate) use device::Device;

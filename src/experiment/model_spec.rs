@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::schema::section;
+use super::section::section;
 use crate::error::{Result, fail};
 use crate::model::EQUAL_WEIGHT;
 use crate::settings::{Setting, SettingType, SettingValues, unknown};

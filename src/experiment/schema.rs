@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
+use super::section::section;
 use super::settings::{data_settings, top_settings};
 use super::{Device, Experiment, model_spec};
 use crate::error::{Result, fail};
@@ -88,16 +89,4 @@ fn features(table: Option<Json>) -> Result<Vec<(String, PathBuf)>> {
             }
         })
         .collect()
-}
-
-/// The table `name` of the table `parent`, whose path is `path`; empty if it is missing.
-pub(super) fn section(parent: &Map<String, Json>, path: &str, name: &str) -> Result<Map<String, Json>> {
-    match parent.get(name) {
-        None => Ok(Map::new()),
-        Some(Json::Object(table)) => Ok(table.clone()),
-        Some(found) if path.is_empty() => {
-            fail!(InvalidSetting, "'{name}': found {found}, allowed is a table [{name}]")
-        }
-        Some(found) => fail!(InvalidSetting, "'{path}.{name}': found {found}, allowed is a table"),
-    }
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use walkforge_plugin_abi::{WF_OK, wf_error, wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
 
-use super::description::{Description, ModelKind};
+use super::description::{Description, ModelKind, asset_set};
 use super::error::{check, from_c};
-use super::network::asset_set;
 use crate::error::{Code, Error, Result, fail};
 use crate::model::{AssetSet, Context, Estimator, Factory, Model, Requirements};
 use crate::panel::{Past, days_of};

@@ -1,10 +1,11 @@
 //! A plugin's description of itself: reads and validates the JSON that `describe` returns.
 
 use serde_json::Value as Json;
-use walkforge_plugin_abi::{wf_plugin_api, wf_string};
+use walkforge_plugin_abi::{WF_ASSETS_BY_DATE, WF_ASSETS_FIXED, wf_plugin_api, wf_string};
 
 use super::error::check;
 use crate::error::{Code, Error, Result, fail};
+use crate::model::AssetSet;
 use crate::plugin::checking::call_trace::CallTrace;
 use crate::settings::Setting;
 
@@ -96,4 +97,17 @@ fn call_describe(api: &wf_plugin_api, source: &str, trace: Option<&CallTrace>) -
         Error::new(Code::PluginAbi, format!("the description of plugin {source} is not UTF-8: {error}"))
     })?;
     Ok(text.to_owned())
+}
+
+/// Converts the field `universe` of a plugin's requirements.
+pub(super) fn asset_set(plugin: &str, code: i32) -> Result<AssetSet> {
+    match code {
+        WF_ASSETS_BY_DATE => Ok(AssetSet::ByDate),
+        WF_ASSETS_FIXED => Ok(AssetSet::Fixed),
+        other => fail!(
+            Plugin,
+            "plugin '{plugin}' sets the universe of its requirements to {other}; allowed are WF_ASSETS_BY_DATE (0) and \
+             WF_ASSETS_FIXED (1)"
+        ),
+    }
 }

@@ -1,6 +1,6 @@
 //! A plugin's network: builds it through the service `program`, and fills and checks its computed inputs.
 
-use walkforge_plugin_abi::{WF_ASSETS_BY_DATE, WF_ASSETS_FIXED, wf_network_shape};
+use walkforge_plugin_abi::wf_network_shape;
 
 use super::adapter::{Instance, PastView};
 use super::error::string;
@@ -9,19 +9,6 @@ use crate::model::{AssetSet, Network, NetworkSpec, Requirements};
 use crate::panel::Past;
 use crate::plugin::checking::guarded_memory::OutputArray;
 use crate::plugin::service::program::BuildState;
-
-/// Converts the field `universe` of a plugin's requirements.
-pub(super) fn asset_set(plugin: &str, code: i32) -> Result<AssetSet> {
-    match code {
-        WF_ASSETS_BY_DATE => Ok(AssetSet::ByDate),
-        WF_ASSETS_FIXED => Ok(AssetSet::Fixed),
-        other => fail!(
-            Plugin,
-            "plugin '{plugin}' sets the universe of its requirements to {other}; allowed are WF_ASSETS_BY_DATE (0) and \
-             WF_ASSETS_FIXED (1)"
-        ),
-    }
-}
 
 /// Bits of a quiet NaN with a payload that no arithmetic produces. It marks elements that a plugin did not write.
 const UNWRITTEN: u32 = 0x7fd5_7a11;

@@ -4,8 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::loss::Chain;
-use super::settings::{Loss, Order, TrainSettings};
+use super::loss::{Chain, Loss};
+use super::settings::{Order, TrainSettings};
 use super::span::{Sample, Samples, TrainingSpan};
 use super::step::{Batch, StepOutcome, StepSettings, Stepper};
 use crate::error::{Result, fail};

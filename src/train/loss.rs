@@ -1,7 +1,28 @@
 //! Training losses over a whole batch. The Sharpe ratio is not a mean over samples, so loss and gradient are computed
 //! for the whole batch at once, whatever the micro-batches of the network.
 
-use crate::network::AssetSlots;
+use crate::network::{AssetSlots, Head};
+use crate::settings::choices;
+
+choices! {
+    /// The loss that training minimises.
+    pub enum Loss {
+        /// −mean/(std + ε) of the batch's portfolio returns.
+        Sharpe = "sharpe",
+        /// The mean squared difference between scores and standardised returns.
+        MeanSquare = "mse",
+    }
+}
+
+impl Loss {
+    /// The head whose output the loss takes.
+    pub fn head(self) -> Head {
+        match self {
+            Self::Sharpe => Head::Weights,
+            Self::MeanSquare => Head::Scores,
+        }
+    }
+}
 
 /// Added to the standard deviation, so that the loss of equal returns is finite.
 const EPSILON: f64 = 1e-6;

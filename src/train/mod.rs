@@ -17,11 +17,11 @@ mod trainer;
 
 pub(crate) use history::{Epoch, ReplicaHistory};
 pub use history::{StopReason, TrainingHistory};
-pub use loss::sharpe;
+pub use loss::{Loss, sharpe};
 pub use loss_scale::LossScale;
 pub(crate) use memory::MemoryPlan;
 pub use schedule::{LearningRate, Schedule};
-pub use settings::{Loss, TrainSettings, train_settings};
+pub use settings::{TrainSettings, train_settings};
 pub use span::TrainingSpan;
 pub use step::{StepOutcome, StepSettings, Stepper};
 pub use trainer::Trainer;

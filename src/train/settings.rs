@@ -2,33 +2,13 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::loss::Loss;
 use super::optimizer::AdamSettings;
 use super::schedule::Schedule;
 use super::step::StepSettings;
 use crate::error::{Result, fail};
-use crate::network::Head;
 use crate::program::Precision;
 use crate::settings::{Choice as _, Setting, SettingType, SettingValues, choices};
-
-choices! {
-    /// The loss that training minimises.
-    pub enum Loss {
-        /// −mean/(std + ε) of the batch's portfolio returns.
-        Sharpe = "sharpe",
-        /// The mean squared difference between scores and standardised returns.
-        MeanSquare = "mse",
-    }
-}
-
-impl Loss {
-    /// The head whose output the loss takes.
-    pub fn head(self) -> Head {
-        match self {
-            Self::Sharpe => Head::Weights,
-            Self::MeanSquare => Head::Scores,
-        }
-    }
-}
 
 choices! {
     /// The order of samples in an epoch.

@@ -5,10 +5,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::loss::{Chain, LossWorkspace, mean_square, portfolio_sharpe};
+use super::loss::{Chain, Loss, LossWorkspace, mean_square, portfolio_sharpe};
 use super::loss_scale::LossScale;
 use super::optimizer::{Adam, AdamSettings, clip};
-use super::settings::Loss;
 use crate::error::{Code, Error, Result};
 use crate::program::{MicroBatch, Plan, Program, Purpose, Replica};
 
