@@ -4,7 +4,7 @@ use super::Panel;
 
 /// How the rows after a cut are changed. Dates stay, because the exchange's calendar is known in advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Perturbation {
+pub(crate) enum Perturbation {
     /// Other returns, other gaps, other members, other features.
     Altered,
     /// No returns, no members, no features.
@@ -13,10 +13,10 @@ pub enum Perturbation {
 
 impl Perturbation {
     /// Every perturbation.
-    pub const ALL: [Self; 2] = [Self::Altered, Self::Removed];
+    pub(crate) const ALL: [Self; 2] = [Self::Altered, Self::Removed];
 
     /// The name in reports.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Altered => "altered",
             Self::Removed => "removed",
@@ -46,7 +46,7 @@ impl Panel {
     /// A copy that is equal up to and including `row`, and changed in every later row. [`Perturbation::Altered`] draws
     /// returns from -20 % to 20 %, of which one in eight is missing, and inverts one membership in four.
     #[must_use]
-    pub fn perturbed_after(&self, row: usize, perturbation: Perturbation, seed: u64) -> Self {
+    pub(crate) fn perturbed_after(&self, row: usize, perturbation: Perturbation, seed: u64) -> Self {
         let mut out = self.clone();
         let first = (row + 1) * self.assets.len();
         let mut draws = PerturbationRandom(seed ^ (row as u64).rotate_left(32));
