@@ -108,7 +108,7 @@ pub trait Network: Send + Sync {
     /// Describes the network for this number of assets and data with these feature planes.
     fn build(&self, assets: usize, features: &[String]) -> Result<NetworkSpec>;
 
-    /// Fills the computed input of this index for the as-of row of `past`. `out` is row-major; [`Axis::Assets`] stands
+    /// Fills the computed input of this index for the as-of row of `past`. `out` is row-major; `Axis::Assets` stands
     /// for the assets of `past`.
     fn compute(&self, input: usize, past: &Past, out: &mut [f32]) -> Result<()>;
 }
