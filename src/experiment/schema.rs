@@ -23,7 +23,7 @@ impl Experiment {
     /// `InvalidSetting` that names the setting.
     pub fn from_json(tree: &Json, folder: PathBuf) -> Result<Self> {
         let Some(root) = tree.as_object() else {
-            fail!(InvalidSetting, "found {tree}, allowed is a table of settings")
+            fail!(InvalidSetting, "the experiment: found {tree}, allowed is a table of settings")
         };
         let declared = top_settings();
         let allowed: Vec<&str> =

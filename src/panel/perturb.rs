@@ -43,7 +43,7 @@ impl PerturbationRandom {
 }
 
 impl Panel {
-    /// A copy that is equal up to and including `row`, and changed in every later row. [`Perturbation::Altered`] draws
+    /// A copy that is equal up to and including `row`, and changed in every later row. `Perturbation::Altered` draws
     /// returns from -20 % to 20 %, of which one in eight is missing, and inverts one membership in four.
     #[must_use]
     pub(crate) fn perturbed_after(&self, row: usize, perturbation: Perturbation, seed: u64) -> Self {

@@ -50,7 +50,7 @@ static void panels(wf_runtime *runtime) {
     CHECK(wf_panel_add_feature(other, text("volume"), tiny_prices, 0, 0, NULL) == WF_OK);
     CHECK(name.length == 3 && memcmp(name.data, "ZED", 3) == 0);
     CHECK(wf_panel_add_feature(other, text("volume"), tiny_prices, 0, 0, &error) == WF_E_INVALID_DATA);
-    take(error, WF_E_INVALID_DATA, "there already");
+    take(error, WF_E_INVALID_DATA, "already");
     CHECK(wf_panel_fingerprint(other, &again, NULL) == WF_OK && memcmp(print.data, again.data, 64) != 0);
     wf_panel_free(other);
 
@@ -209,7 +209,7 @@ static void faults(const wf_runtime *runtime) {
         int32_t code;
     } table[] = {
         {"create", "fault in create", WF_E_PLUGIN}, {"lookback", "lookback of 0", WF_E_PLUGIN},
-        {"fit", "fault in fit: the cause", WF_E_INVALID_DATA}, {"nan", "it must be finite", WF_E_PLUGIN},
+        {"fit", "fault in fit: the cause", WF_E_INVALID_DATA}, {"nan", "must be written and finite", WF_E_PLUGIN},
         {"sum", "sum to 2", WF_E_PLUGIN}, {"error", "fault in weights", WF_E_INVALID_DATA},
         {"silent", "no message", WF_E_PLUGIN},
     };

@@ -96,7 +96,7 @@ pub(super) fn experiment_json(bytes: &[u8], panel: &Panel) -> Outcome {
 }
 
 fn settled(experiment: Result<Experiment, Error>, panel: &Panel) -> Outcome {
-    let locations = ["setting '", "'windows", "'portfolio", "'data", "'models", "line ", "--set ", "must be a table"];
+    let locations = ["setting '", "'windows", "'portfolio", "'data", "'models", "line ", "--set ", "the experiment: "];
     let used = experiment.and_then(|experiment| {
         // A valid experiment must be usable: its windows, groups and effective settings.
         assert!(!experiment.effective().to_string().is_empty());
