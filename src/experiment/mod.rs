@@ -93,7 +93,7 @@ mod tests {
         );
         refused("", &["portfolio"], "allowed is section.key=value");
         refused("[portfolio]\nrebalance = \"yearly\"\n", &[], "found \"yearly\", allowed is daily");
-        refused("[[models]]\nname = \"equal_weight\"\n", &[], "which is taken");
+        refused("[[models]]\nname = \"equal_weight\"\n", &[], "the name of the benchmark");
         refused("[[models]]\nname = \"a/b\"\n", &[], "found \"a/b\"");
         refused("[[models]]\nname = \"a\"\nplugins = \"b\"\n", &[], "did you mean 'plugin'?");
         refused("[data]\nprices = \"a\"\nreturns = \"b\"\n", &[], "both given");

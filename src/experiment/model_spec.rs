@@ -33,12 +33,12 @@ pub fn model_settings() -> Vec<Setting> {
     ]
 }
 
-/// Reads `[[models]]`.
+/// Reads and checks `[[models]]`; empty if there is none. A plugin that is left out has the name of its model.
 pub(super) fn models(root: &Map<String, Json>) -> Result<Vec<ModelSpec>> {
     let list = match root.get("models") {
         None => return Ok(Vec::new()),
         Some(Json::Array(list)) => list,
-        Some(found) => fail!(InvalidSetting, "'models': found {found}, allowed are tables [[models]]"),
+        Some(found) => fail!(InvalidSetting, "'models': found {found}, allowed is an array of tables, [[models]]"),
     };
     let declared = model_settings();
     let mut out: Vec<ModelSpec> = Vec::new();
@@ -47,28 +47,36 @@ pub(super) fn models(root: &Map<String, Json>) -> Result<Vec<ModelSpec>> {
         let Some(entry) = entry.as_object() else {
             fail!(InvalidSetting, "'{path}': found {entry}, allowed is a table")
         };
-        let mut keys = entry.clone();
+        let mut own = entry.clone();
         let settings = section(entry, &path, "settings")?;
         let train = section(entry, &path, "train")?;
-        keys.retain(|key, _| key != "settings" && key != "train");
-        for key in keys.keys() {
+        own.retain(|key, _| key != "settings" && key != "train");
+        for key in own.keys() {
             let allowed = ["name", "plugin", "settings", "train"];
             if !allowed.contains(&key.as_str()) {
                 return Err(unknown(&format!("{path}.{key}"), key, &allowed));
             }
         }
-        let values = SettingValues::check(&path, &declared, &keys)?;
+        let values = SettingValues::check(&path, &declared, &own)?;
         let name = values.text("name")?.to_owned();
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
+        // A model's name becomes the name of files.
+        let plain = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '_' | '-' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-            fail!(InvalidSetting, "setting '{path}.name': found \"{name}\", allowed are letters, digits, _, - and .");
+            fail!(
+                InvalidSetting,
+                "setting '{path}.name': found \"{name}\", allowed are letters, digits, _, - and ., and no . at the start"
+            );
         }
-        if name == EQUAL_WEIGHT || out.iter().any(|other| other.name == name) {
+        if name == EQUAL_WEIGHT {
+            fail!(InvalidSetting, "setting '{path}.name': found \"{name}\", the name of the benchmark; choose another");
+        }
+        if out.iter().any(|other| other.name == name) {
             fail!(
                 InvalidSetting,
                 "setting '{path}.name': found \"{name}\", which is taken; every model needs its own name"
             );
         }
+        // Its type was checked above, so an error means that it is missing.
         let plugin = values.text("plugin").map_or_else(|_| name.clone(), str::to_owned);
         out.push(ModelSpec { name, plugin, settings, train });
     }

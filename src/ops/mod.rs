@@ -241,7 +241,7 @@ fn check_operand_count(operands: &[Operand], count: usize) -> Result<(), String>
     Err(format!("takes {count} operands, found {}", operands.len()))
 }
 
-/// Whether this gradient of an operand is to be computed.
+/// Whether this gradient of an operand is to be computed; the buffer is empty where it is not.
 fn is_needed(gradient: &[f32]) -> bool {
     !gradient.is_empty()
 }

@@ -51,16 +51,18 @@ impl Op for LayerNorm {
 
     fn forward(&self, pass: &mut Forward) {
         let width = pass.call.output.last_axis();
-        let rows = pass.output.chunks_exact_mut(width).zip(pass.inputs[0].chunks_exact(width));
+        let (x, scale, shift) = (pass.inputs[0], pass.inputs[1], pass.inputs[2]);
+        let rows = pass.output.chunks_exact_mut(width).zip(x.chunks_exact(width));
         for (row, (out, x)) in rows.enumerate() {
             let mean = x.iter().sum::<f32>() / width as f32;
             let variance = x.iter().map(|value| (value - mean) * (value - mean)).sum::<f32>() / width as f32;
-            let inverse = 1.0 / (variance + self.epsilon).sqrt();
+            let inverse_std = 1.0 / (variance + self.epsilon).sqrt();
             for (column, (out, value)) in out.iter_mut().zip(x).enumerate() {
-                *out = (value - mean) * inverse * pass.inputs[1][column] + pass.inputs[2][column];
+                *out = (value - mean) * inverse_std * scale[column] + shift[column];
             }
+            // Predictions save nothing.
             if let Some(saved) = pass.saved.get_mut(2 * row..2 * row + 2) {
-                saved.copy_from_slice(&[mean, inverse]);
+                saved.copy_from_slice(&[mean, inverse_std]);
             }
         }
     }
@@ -70,9 +72,9 @@ impl Op for LayerNorm {
         let (x, scale) = (pass.inputs[0], pass.inputs[1]);
         let [x_grad, scale_grad, shift_grad, ..] = pass.input_grads else { return };
         for (row, output_grad) in pass.output_grad.chunks_exact(width).enumerate() {
-            let (mean, inverse) = (pass.saved[2 * row], pass.saved[2 * row + 1]);
+            let (mean, inverse_std) = (pass.saved[2 * row], pass.saved[2 * row + 1]);
             let x = &x[row * width..][..width];
-            let z = |column: usize| (x[column] - mean) * inverse;
+            let z = |column: usize| (x[column] - mean) * inverse_std;
             if is_needed(scale_grad) {
                 (0..width).for_each(|column| scale_grad[column] += output_grad[column] * z(column));
             }
@@ -85,7 +87,7 @@ impl Op for LayerNorm {
                 let mean_product = (0..width).map(|column| z_grad(column) * z(column)).sum::<f32>() / width as f32;
                 let into = &mut x_grad[row * width..][..width];
                 for (column, into) in into.iter_mut().enumerate() {
-                    *into += inverse * (z_grad(column) - mean_grad - z(column) * mean_product);
+                    *into += inverse_std * (z_grad(column) - mean_grad - z(column) * mean_product);
                 }
             }
         }
@@ -105,8 +107,10 @@ pub(super) mod cases {
                 let x = &inputs[0][row * 6..row * 6 + 6];
                 let mean = x.iter().sum::<f64>() / 6.0;
                 let variance = x.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 6.0;
-                let inverse = 1.0 / (variance + f64::from(1e-5_f32)).sqrt();
-                out.extend((0..6).map(|column| (x[column] - mean) * inverse * inputs[1][column] + inputs[2][column]));
+                let inverse_std = 1.0 / (variance + f64::from(1e-5_f32)).sqrt();
+                out.extend(
+                    (0..6).map(|column| (x[column] - mean) * inverse_std * inputs[1][column] + inputs[2][column]),
+                );
             }
             out
         })]

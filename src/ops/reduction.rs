@@ -21,11 +21,12 @@ pub(crate) struct Reduce {
 }
 
 impl Reduce {
-    /// Length of the axis, and elements per index of it: the product of the axes after it.
+    /// Length of the reduced axis, and the product of the axes after it.
     fn layout(self, x: &Operand) -> (usize, usize) {
         (x.shape[self.axis], x.shape[self.axis + 1..].iter().product())
     }
 
+    /// What a sum is multiplied by: 1, or 1/length for a mean.
     fn factor(self, length: usize) -> f32 {
         if self.kind == Reduction::Mean { 1.0 / length as f32 } else { 1.0 }
     }
@@ -69,11 +70,11 @@ impl Op for Reduce {
     }
 
     fn backward(&self, pass: &mut Backward) {
-        let (length, inner) = self.layout(&pass.call.operands[0]);
-        let factor = self.factor(length);
         if !is_needed(pass.input_grads[0]) {
             return;
         }
+        let (length, inner) = self.layout(&pass.call.operands[0]);
+        let factor = self.factor(length);
         let blocks = pass.input_grads[0].chunks_exact_mut(length * inner).zip(pass.output_grad.chunks_exact(inner));
         for (into, from) in blocks {
             for line in into.chunks_exact_mut(inner) {

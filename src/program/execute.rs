@@ -252,7 +252,7 @@ impl Replica {
             }
             // The first op that adds to a gradient finds it at 0.
             for (operand, input) in node.inputs.iter().enumerate() {
-                let is_added = backward_node.adds[operand] && program.parameter_index(*input).is_none();
+                let is_added = backward_node.adds_grad[operand] && program.parameter_index(*input).is_none();
                 if is_added && !has_gradient[input.0] {
                     has_gradient[input.0] = true;
                     let range = self.gradient_range(*input, micro_batch.size);
@@ -273,12 +273,12 @@ impl Replica {
         micro_batch: MicroBatch,
     ) {
         let (program, plan) = (Arc::clone(&self.program), Arc::clone(&self.plan));
-        let BackwardNode { node: index, reads: reads_input, reads_output, adds } = *backward_node;
+        let BackwardNode { node: index, reads_operand, reads_output, adds_grad } = *backward_node;
         let (node, batch) = (&program.nodes[index], micro_batch.size);
         let count = node.inputs.len();
         let mut reads: [_; MOST_OPERANDS + 3] = std::array::from_fn(|_| 0..0);
         for (operand, input) in node.inputs.iter().enumerate() {
-            if reads_input[operand] {
+            if reads_operand[operand] {
                 reads[operand] = self.value_range(*input, batch);
             }
         }
@@ -290,7 +290,7 @@ impl Replica {
         let mut writes: [_; MOST_OPERANDS + 1] = std::array::from_fn(|_| 0..0);
         writes[0] = plan.scratch[index][1].range.clone();
         for (operand, input) in node.inputs.iter().enumerate() {
-            if adds[operand] && program.parameter_index(*input).is_none() {
+            if adds_grad[operand] && program.parameter_index(*input).is_none() {
                 writes[operand + 1] = self.gradient_range(*input, batch);
             }
         }
@@ -298,7 +298,7 @@ impl Replica {
         let views = self.arena.views(&reads[..count + 3], &writes[..=count]);
         let mut inputs: [&[f32]; MOST_OPERANDS] = [&[]; MOST_OPERANDS];
         for (operand, input) in node.inputs.iter().enumerate() {
-            if reads_input[operand] {
+            if reads_operand[operand] {
                 inputs[operand] = match program.parameter_index(*input) {
                     Some(parameter) => parameter_slice(&program, parameters, parameter),
                     None => views.reads[operand],
@@ -315,7 +315,7 @@ impl Replica {
             .inputs
             .iter()
             .enumerate()
-            .filter(|(operand, _)| adds[*operand])
+            .filter(|(operand, _)| adds_grad[*operand])
             .filter_map(|(operand, input)| program.parameter_index(*input).map(|parameter| (parameter, operand)))
             .collect();
         added.sort_unstable();

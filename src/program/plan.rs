@@ -105,10 +105,10 @@ impl Program {
                 if self.parameter_index(*input).is_some() {
                     continue;
                 }
-                if backward_node.reads[operand] {
+                if backward_node.reads_operand[operand] {
                     values[input.0].live.1 = step;
                 }
-                if backward_node.adds[operand] && gradients[input.0].count == 0 {
+                if backward_node.adds_grad[operand] && gradients[input.0].count == 0 {
                     gradients[input.0] = self.buffer(*input, batch, step);
                 }
             }

@@ -8,16 +8,17 @@ use crate::ops::MOST_OPERANDS;
 pub(super) struct BackwardNode {
     /// Index of the node in the program.
     pub(super) node: usize,
-    /// Per operand, whether its value is read.
-    pub(super) reads: [bool; MOST_OPERANDS],
-    /// Whether the value of the output is read.
+    /// Per operand, whether the backward pass of the op reads its value.
+    pub(super) reads_operand: [bool; MOST_OPERANDS],
+    /// Whether it reads the value of the output.
     pub(super) reads_output: bool,
-    /// Per operand, whether its gradient is computed.
-    pub(super) adds: [bool; MOST_OPERANDS],
+    /// Per operand, whether it adds to the gradient of the operand.
+    pub(super) adds_grad: [bool; MOST_OPERANDS],
 }
 
 impl Program {
-    /// The nodes of the backward pass. It computes the gradients of exactly the values that depend on a parameter.
+    /// The nodes of the backward pass, last node first. Parameters and values computed from them get a gradient, and nothing
+    /// else. An op reads what its rule says, whichever gradients are needed.
     pub(super) fn backward_nodes(&self) -> Vec<BackwardNode> {
         let mut out = Vec::new();
         for (index, node) in self.nodes.iter().enumerate().rev() {
@@ -25,13 +26,13 @@ impl Program {
                 continue;
             }
             let uses = node.op.uses();
-            let mut adds = [false; MOST_OPERANDS];
-            let mut reads = [false; MOST_OPERANDS];
+            let mut adds_grad = [false; MOST_OPERANDS];
+            let mut reads_operand = [false; MOST_OPERANDS];
             for (operand, input) in node.inputs.iter().enumerate() {
-                adds[operand] = self.values[input.0].requires_grad;
-                reads[operand] = uses.inputs[operand];
+                adds_grad[operand] = self.values[input.0].requires_grad;
+                reads_operand[operand] = uses.inputs[operand];
             }
-            out.push(BackwardNode { node: index, reads, reads_output: uses.output, adds });
+            out.push(BackwardNode { node: index, reads_operand, reads_output: uses.output, adds_grad });
         }
         out
     }

@@ -9,9 +9,9 @@ use super::{ReportValues, WindowValues, benchmark_last, escape};
 use crate::evaluate::{METRICS, Metric, MetricValue, Unit};
 
 /// The metrics of the headline.
-const HEADLINE: [&str; 4] = ["sharpe", "cagr", "max_drawdown", "turnover"];
+const HEADLINE_METRICS: [&str; 4] = ["sharpe", "cagr", "max_drawdown", "turnover"];
 /// The metrics shown per test span.
-const WINDOW: [&str; 5] = ["sharpe", "cagr", "volatility", "max_drawdown", "turnover"];
+const WINDOW_METRICS: [&str; 5] = ["sharpe", "cagr", "volatility", "max_drawdown", "turnover"];
 
 /// The rules of the constraints and what they do.
 const RULES: [(&str, &str); 6] = [
@@ -23,17 +23,17 @@ const RULES: [(&str, &str); 6] = [
     ("drift", "not a change: how far the turnover limit left a holding outside its bound"),
 ];
 
-/// Index and definition of a metric.
-fn metric(name: &str) -> Option<(usize, &'static Metric)> {
+/// The definition of a metric, and its index in [`METRICS`] and in lists of values.
+fn find_metric(name: &str) -> Option<(usize, &'static Metric)> {
     METRICS.iter().enumerate().find(|(_, metric)| metric.name == name)
 }
 
 /// The headline table: the main metrics, one row per model.
 pub(super) fn headline(values: &ReportValues) -> String {
-    let columns: Vec<(usize, &Metric)> = HEADLINE.iter().filter_map(|name| metric(name)).collect();
+    let columns: Vec<(usize, &Metric)> = HEADLINE_METRICS.iter().filter_map(|name| find_metric(name)).collect();
     let mut out =
         String::from("<div class=\"scroll\"><table class=\"headline\"><thead><tr><th scope=\"col\">Model</th>");
-    for (name, (_, metric)) in HEADLINE.iter().zip(&columns) {
+    for (name, (_, metric)) in HEADLINE_METRICS.iter().zip(&columns) {
         let label = match *name {
             "sharpe" => "Net Sharpe",
             "cagr" => "CAGR",
@@ -78,11 +78,11 @@ pub(super) fn totals(values: &ReportValues) -> String {
     out + "</dl></details></section>\n"
 }
 
-/// One table per model, with one row per window.
+/// The HTML section "Window by window": one table per model, one row per window.
 pub(super) fn window_tables(values: &ReportValues) -> String {
-    let columns: Vec<(usize, &Metric)> = WINDOW.iter().filter_map(|name| metric(name)).collect();
+    let columns: Vec<(usize, &Metric)> = WINDOW_METRICS.iter().filter_map(|name| find_metric(name)).collect();
     let mut out = String::from(
-        "<section><h2>Window by window</h2><p>Each span is scored on its own path, which starts in cash, after \
+        "<section><h2>Window by window</h2><p>Each span is scored as a backtest of its own, which starts in cash, after \
          costs. Columns without a named span are for the test span.</p>\n",
     );
     for (index, model) in benchmark_last(&values.models) {
@@ -99,10 +99,10 @@ pub(super) fn window_tables(values: &ReportValues) -> String {
             let _ = write!(out, "<th scope=\"col\" title=\"{}\">{}</th>", escape(metric.doc), escape(label));
         }
         out += "</tr></thead><tbody>\n";
-        for (span, window) in values.windows.iter().zip(&model.windows) {
-            let (start, end) = span.test;
+        for (spans, scores) in values.windows.iter().zip(&model.windows) {
+            let (start, end) = spans.test;
             let _ = write!(out, "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th>", month_range(start, end));
-            out += &window_cells(window, model.fits, &columns);
+            out += &window_cells(scores, model.fits, &columns);
             out += "</tr>\n";
         }
         out += "</tbody></table></div>\n";
@@ -110,9 +110,10 @@ pub(super) fn window_tables(values: &ReportValues) -> String {
     out + "</section>\n"
 }
 
-/// The cells of one window.
+/// The cells of one window: the Sharpe ratio of the train span, where the model is fitted on it, and of the validation
+/// span, which scores every model; then the metrics of the test span.
 fn window_cells(window: &WindowValues, fits: bool, columns: &[(usize, &Metric)]) -> String {
-    let sharpe = metric("sharpe").map_or(0, |(index, _)| index);
+    let sharpe = find_metric("sharpe").map_or(0, |(index, _)| index);
     let mut out = String::new();
     for metrics in fits.then_some(&window.train).into_iter().chain([&window.validation]) {
         let _ = write!(out, "<td>{}</td>", formatted(metrics.get(sharpe), Unit::Ratio, 1));

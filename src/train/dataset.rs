@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::loss::{Chain, Loss};
-use super::settings::{Order, TrainSettings};
-use super::span::{Sample, Samples, TrainingSpan};
+use super::settings::{SampleOrder, TrainSettings};
+use super::span::{Samples, TrainingSample, TrainingSpan};
 use super::step::{Batch, StepOutcome, StepSettings, Stepper};
 use crate::error::{Result, fail};
 use crate::evaluate::{MetricValue, sharpe};
@@ -69,8 +69,8 @@ impl TrainingData {
             bound.check_same_parameters(&bind(samples.slots + 1)?, &*network)?;
         }
         let has_consecutive_dates = match settings.order {
-            Order::Shuffled => bound.dates != 1,
-            Order::Consecutive => true,
+            SampleOrder::Shuffled => bound.dates != 1,
+            SampleOrder::Consecutive => true,
         };
         if settings.turnover_bps > 0.0 && !has_consecutive_dates {
             fail!(
@@ -145,7 +145,7 @@ impl TrainingData {
 
     /// The bytes that [`TrainingData::bytes`] will be after [`TrainingData::fill`].
     pub(super) fn planned_bytes(&self) -> usize {
-        let shown = |sample: &Sample| sample.slots.iter().flatten().count();
+        let shown = |sample: &TrainingSample| sample.slots.iter().flatten().count();
         // Inputs of a row that is both a sample and a decision are computed once.
         let mut rows: std::collections::BTreeMap<usize, usize> =
             self.samples.train.iter().map(|sample| (sample.row, shown(sample))).collect();
@@ -162,8 +162,8 @@ impl TrainingData {
         let (count, batch) = (self.samples.train.len(), self.batch());
         let random = Random::new(seed, ORDER_STREAM, epoch);
         match self.settings.order {
-            Order::Shuffled => random.permutation(count).chunks_exact(batch).map(<[usize]>::to_vec).collect(),
-            Order::Consecutive => {
+            SampleOrder::Shuffled => random.permutation(count).chunks_exact(batch).map(<[usize]>::to_vec).collect(),
+            SampleOrder::Consecutive => {
                 // The first block starts at a random sample, so that no sample is left out in every epoch.
                 let (blocks, rest) = (count / batch, count % batch);
                 let first = (random.uniform_f64(count as u64) * (rest + 1) as f64) as usize;
@@ -174,7 +174,7 @@ impl TrainingData {
     }
 
     /// Gathers an input of some samples, `[samples, shape]`.
-    fn gather<'a>(&self, input: usize, samples: impl ExactSizeIterator<Item = &'a Sample>, out: &mut [f32]) {
+    fn gather<'a>(&self, input: usize, samples: impl ExactSizeIterator<Item = &'a TrainingSample>, out: &mut [f32]) {
         let elements = out.len() / samples.len();
         for (out, sample) in out.chunks_exact_mut(elements).zip(samples) {
             self.tables.gather(&self.bound.inputs[input], sample.row, &sample.slots, out);
@@ -256,7 +256,7 @@ impl TrainingData {
 
 /// Labels `[samples, dates, slots]`: the return of each asset, compounded over the `horizon` rows from which a decision
 /// at the date is held.
-fn labels(span: &TrainingSpan, samples: &[Sample], bound: &BoundNetwork, settings: &TrainSettings) -> Vec<f32> {
+fn labels(span: &TrainingSpan, samples: &[TrainingSample], bound: &BoundNetwork, settings: &TrainSettings) -> Vec<f32> {
     let columns = span.panel.assets().len();
     let lag = span.execution.lag;
     let value = |row: usize, column: usize| match settings.loss {

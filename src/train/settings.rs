@@ -12,7 +12,7 @@ use crate::settings::{Choice as _, Setting, SettingType, SettingValues, choices}
 
 choices! {
     /// The order of samples in an epoch.
-    pub enum Order {
+    pub enum SampleOrder {
         /// Samples are shuffled each epoch.
         Shuffled = "shuffled",
         /// Each batch is a block of consecutive dates; the blocks are shuffled.
@@ -43,7 +43,7 @@ pub struct TrainSettings {
     /// Number of rows whose compounded return is a label.
     pub horizon: usize,
     /// The order of samples in an epoch.
-    pub order: Order,
+    pub order: SampleOrder,
     /// Trading cost in the Sharpe loss, in basis points of Σ|Δw| between consecutive dates.
     pub turnover_bps: f64,
     /// Initial learning rate.
@@ -109,7 +109,7 @@ pub fn train_settings() -> Vec<Setting> {
         ),
         Setting::choice(
             "order",
-            Order::Shuffled,
+            SampleOrder::Shuffled,
             "shuffled: dates are shuffled each epoch; consecutive: the dates of an optimiser step follow one another, \
              and such blocks are shuffled",
         ),
@@ -281,7 +281,7 @@ impl TrainSettings {
 mod tests {
     use serde_json::{Map, Value as Json, json};
 
-    use super::{Loss, Order, Schedule, TrainSettings};
+    use super::{Loss, SampleOrder, Schedule, TrainSettings};
 
     fn table(value: &Json) -> Map<String, Json> {
         value.as_object().unwrap().clone()
@@ -292,7 +292,7 @@ mod tests {
         let settings = TrainSettings::from_sections(&Map::new(), None).unwrap();
         assert_eq!((settings.max_epochs, settings.batch, settings.early_stop), (100, 128, 15));
         assert_eq!(settings.schedule, Schedule::Plateau { factor: 0.1, patience: 10 });
-        assert_eq!((settings.loss, settings.order, settings.horizon), (Loss::Sharpe, Order::Shuffled, 1));
+        assert_eq!((settings.loss, settings.order, settings.horizon), (Loss::Sharpe, SampleOrder::Shuffled, 1));
         assert_eq!((settings.learning_rate, settings.adam.weight_decay, settings.clip_norm), (1e-3, 1e-5, 1.0));
         assert_eq!((settings.memory_budget, settings.max_seconds), (4 << 30, None));
     }

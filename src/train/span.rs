@@ -30,16 +30,16 @@ pub struct TrainingSpan {
 
 /// An as-of row and the assets that the network sees there, by slot.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Sample {
+pub(super) struct TrainingSample {
     pub(super) row: usize,
     pub(super) slots: AssetSlots,
 }
 
 /// The samples of a window.
 pub(super) struct Samples {
-    pub(super) train: Vec<Sample>,
+    pub(super) train: Vec<TrainingSample>,
     /// One per validation decision.
-    pub(super) validation: Vec<Sample>,
+    pub(super) validation: Vec<TrainingSample>,
     /// Number of asset slots.
     pub(super) slots: usize,
     /// The columns of a fixed asset set.
@@ -77,11 +77,13 @@ impl TrainingSpan {
         };
         let largest = train.iter().chain(&validation).map(|(_, columns)| columns.len()).max().unwrap_or(0);
         let slots = fixed.as_ref().map_or(largest, Vec::len);
-        let sample =
-            |(row, columns): (usize, Vec<usize>)| Sample { row, slots: assign(&columns, fixed.as_deref(), slots) };
-        let has_asset = |sample: &Sample| sample.slots.iter().any(Option::is_some);
-        let train: Vec<Sample> = train.into_iter().map(sample).filter(has_asset).collect();
-        let validation: Vec<Sample> = validation.into_iter().map(sample).collect();
+        let sample = |(row, columns): (usize, Vec<usize>)| TrainingSample {
+            row,
+            slots: assign(&columns, fixed.as_deref(), slots),
+        };
+        let has_asset = |sample: &TrainingSample| sample.slots.iter().any(Option::is_some);
+        let train: Vec<TrainingSample> = train.into_iter().map(sample).filter(has_asset).collect();
+        let validation: Vec<TrainingSample> = validation.into_iter().map(sample).collect();
         if let Some(empty) = validation.iter().find(|sample| !has_asset(sample)) {
             return Err(none_of_fixed(dates[empty.row]));
         }
@@ -89,7 +91,7 @@ impl TrainingSpan {
     }
 
     /// The data that the network may see at a sample, from row `start` on, for its computed inputs.
-    pub(super) fn past(&self, network: &dyn Network, sample: &Sample, start: usize) -> Result<Past> {
+    pub(super) fn past(&self, network: &dyn Network, sample: &TrainingSample, start: usize) -> Result<Past> {
         let rows = lookback_rows(network.requirements().lookback, start, sample.row);
         let columns: Vec<usize> = sample.slots.iter().flatten().copied().collect();
         self.panel.past(rows, &columns)

@@ -35,11 +35,13 @@ pub struct Merge {
 pub fn cluster(distances: &[f64], n: usize, linkage: Linkage) -> Vec<Merge> {
     let mut found = match linkage {
         Linkage::Single => spanning_tree(distances, n),
-        Linkage::Complete => neighbour_chain(distances, n, |left, right, _| if left > right { left } else { right }),
-        Linkage::Average => neighbour_chain(distances, n, |left, right, sizes| {
+        Linkage::Complete => {
+            nearest_neighbour_chain(distances, n, |left, right, _| if left > right { left } else { right })
+        }
+        Linkage::Average => nearest_neighbour_chain(distances, n, |left, right, sizes| {
             (sizes.left * left + sizes.right * right) / (sizes.left + sizes.right)
         }),
-        Linkage::Ward => neighbour_chain(distances, n, |left, right, sizes| {
+        Linkage::Ward => nearest_neighbour_chain(distances, n, |left, right, sizes| {
             let share = 1.0 / (sizes.left + sizes.right + sizes.other);
             let squared = (sizes.other + sizes.left) * share * left * left
                 + (sizes.other + sizes.right) * share * right * right
@@ -98,18 +100,21 @@ fn spanning_tree(distances: &[f64], n: usize) -> Vec<Merge> {
     edges
 }
 
-/// The sizes of two merged clusters and of a third cluster, and the height of the merge.
-struct Sizes {
+/// What a merge distance depends on beside the two distances.
+struct MergeContext {
+    /// Assets in the two merged clusters and in the third one.
     left: f64,
     right: f64,
     other: f64,
+    /// The distance at which the two were merged.
     height: f64,
 }
 
-/// Merges mutual nearest neighbours and returns the merges in the order in which they are found. `update` is the
-/// formula of Lance and Williams (1967): it computes the distance between a merged pair and a third cluster from the
-/// distances of both to that cluster.
-fn neighbour_chain(distances: &[f64], n: usize, update: impl Fn(f64, f64, &Sizes) -> f64) -> Vec<Merge> {
+/// The nearest-neighbour-chain algorithm over the full matrix `distances`, `[n, n]`, for linkages whose merges never lower a
+/// distance. Returns the merges in the order in which they are found, not sorted by height; each names two slots, and the
+/// merged cluster takes the second one. `update` is the formula of Lance and Williams (1967): the distance between a
+/// merged pair and a third cluster from the distances of both to that cluster.
+fn nearest_neighbour_chain(distances: &[f64], n: usize, update: impl Fn(f64, f64, &MergeContext) -> f64) -> Vec<Merge> {
     let mut distances = distances.to_vec();
     let mut sizes = vec![1.0; n];
     // Added to a row of distances: 0 for a cluster that may be a neighbour, infinite for one that was merged into
@@ -129,7 +134,7 @@ fn neighbour_chain(distances: &[f64], n: usize, update: impl Fn(f64, f64, &Sizes
             let row = &distances[tip * n..][..n];
             let least = least_visible(row, &hidden);
             // On a tie the element before the tip wins, or a chain could run in circles. A chain has at most n elements
-            // unless a distance is NaN; the bound ends the loop then, with a wrong tree.
+            // unless a distance is NaN, which callers refuse before; the bound ends the loop all the same.
             let previous = chain.len().checked_sub(2).map(|index| chain[index]);
             match previous {
                 Some(previous) if row[previous] <= least || chain.len() > n => {
@@ -149,8 +154,8 @@ fn neighbour_chain(distances: &[f64], n: usize, update: impl Fn(f64, f64, &Sizes
         hidden[left] = f64::INFINITY;
         for other in 0..n {
             if hidden[other] == 0.0 && other != right {
-                let sizes = Sizes { left: sizes[left], right: sizes[right], other: sizes[other], height };
-                let distance = update(distances[left * n + other], distances[right * n + other], &sizes);
+                let merge = MergeContext { left: sizes[left], right: sizes[right], other: sizes[other], height };
+                let distance = update(distances[left * n + other], distances[right * n + other], &merge);
                 distances[right * n + other] = distance;
                 distances[other * n + right] = distance;
             }

@@ -407,6 +407,7 @@ pub(crate) unsafe fn with_past<R>(past: *const wf_past, body: impl FnOnce(&Past)
     }
 }
 
+/// The C function `fit`: calls [`Estimator::fit`]; `validation` is null where the window has no validation span.
 unsafe extern "C" fn fit<M: Estimator>(
     model: *mut c_void,
     train: *const wf_past,
@@ -414,7 +415,8 @@ unsafe extern "C" fn fit<M: Estimator>(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: by the host's contract this call has the model to itself, and each past that is not null is valid.
+        // SAFETY: by the contract of `wf_plugin_api` this call has the model to itself, `train` is valid, and `validation` is
+        // valid unless it is null.
         unsafe {
             let model = &mut *model.cast::<M>();
             with_past(train, |train| {

@@ -246,7 +246,7 @@ impl Constraints {
         Ok(())
     }
 
-    /// The rules that exclude assets, for messages.
+    /// The end of a message that too few assets are left, such as `; portfolio.top_k = 1 may exclude others`.
     fn excluded_by(&self) -> String {
         let mut rules = Vec::new();
         if let Some(top) = self.top_k {
@@ -256,9 +256,9 @@ impl Constraints {
             rules.push(format!("portfolio.min_weight = {}", self.min_weight));
         }
         if rules.is_empty() {
-            "; only members that the model saw are counted".to_owned()
+            "; only assets in the universe that the model was shown can be held".to_owned()
         } else {
-            format!("; {} excluded the others", rules.join(" and "))
+            format!("; {} may exclude others", rules.join(" and "))
         }
     }
 }
@@ -483,7 +483,7 @@ mod tests {
             )
             .unwrap_err()
             .to_string()
-            .contains("portfolio.top_k = 1 excluded the others")
+            .contains("portfolio.top_k = 1 may exclude others")
         );
     }
 

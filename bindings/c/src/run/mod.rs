@@ -125,12 +125,14 @@ unsafe fn write_progress(run: &Run, out: *mut wf_progress) -> Result<()> {
     unsafe { write_struct("progress", out, FIRST_PROGRESS, &progress) }
 }
 
-/// Makes a run: checks the settings, loads the plugins and cuts the windows, and computes nothing yet. `format` is
-/// `WF_TOML` or `WF_JSON`; paths in the experiment are relative to `folder` (empty: the working directory). The data
-/// come from `panel`, which is copied, or, if that is null, from the experiment's section `data`; one of the two must
-/// be left out. The caller frees the handle with `wf_run_free`; runtime and panel may be freed before it.
+/// Makes a run: checks the settings, loads the plugins and cuts the windows, and computes nothing yet. `experiment` is the
+/// text of an experiment in the form `format`, `WF_TOML` or `WF_JSON`; paths in it are relative to `folder` (empty: the working directory). The data
+/// come from `panel`, which is copied, or, if that is null, from the experiment's section `data`; exactly
+/// one of the two must be given. The caller frees the handle with `wf_run_free`; the run keeps working after runtime and
+/// panel are freed.
 ///
-/// Errors: `WF_E_INVALID_SETTING`, naming the setting, and the errors of `wf_panel_read` and `wf_plugin_load`.
+/// Errors: `WF_E_INVALID_ARGUMENT` for another `format`; `WF_E_INVALID_SETTING`, naming the setting; the errors of
+/// `wf_panel_read` and `wf_plugin_load`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_run_new(
     runtime: *const wf_runtime,
@@ -148,7 +150,10 @@ pub unsafe extern "C" fn wf_run_new(
             unsafe { (runtime_of(runtime)?, utf8("experiment", experiment)?, utf8("folder", folder)?) };
         let folder = PathBuf::from(folder);
         let experiment = match format {
-            WF_TOML => Experiment::from_toml(text, folder, &[])?,
+            WF_TOML => {
+                let no_overrides = [];
+                Experiment::from_toml(text, folder, &no_overrides)?
+            }
             WF_JSON => {
                 let tree = serde_json::from_str(text).map_err(|error| {
                     Error::new(Code::InvalidSetting, format!("the experiment is not JSON: {error}"))
