@@ -125,11 +125,11 @@ unsafe fn write_progress(run: &Run, out: *mut wf_progress) -> Result<()> {
     unsafe { write_struct("progress", out, FIRST_PROGRESS, &progress) }
 }
 
-/// Makes a run: checks the settings, loads the plugins and cuts the windows, and computes nothing yet. `experiment` is the
-/// text of an experiment in the form `format`, `WF_TOML` or `WF_JSON`; paths in it are relative to `folder` (empty: the working directory). The data
-/// come from `panel`, which is copied, or, if that is null, from the experiment's section `data`; exactly
-/// one of the two must be given. The caller frees the handle with `wf_run_free`; the run keeps working after runtime and
-/// panel are freed.
+/// Makes a run: checks the settings, loads the plugins and cuts the windows, and computes nothing yet. `experiment` is
+/// the text of an experiment in the form `format`, `WF_TOML` or `WF_JSON`; paths in it are relative to `folder` (empty:
+/// the working directory). The data come from `panel`, which is copied, or, if that is null, from the experiment's
+/// section `data`; exactly one of the two must be given. The caller frees the handle with `wf_run_free`; the run keeps
+/// working after runtime and panel are freed.
 ///
 /// Errors: `WF_E_INVALID_ARGUMENT` for another `format`; `WF_E_INVALID_SETTING`, naming the setting; the errors of
 /// `wf_panel_read` and `wf_plugin_load`.
