@@ -1,10 +1,10 @@
 //! Times HRP through its plugin table, one thread. Prints one JSON line a case: variant, assets, rows, repeats, and the
 //! median and the least of the seconds of one decision.
 //!
-//! `cargo bench --bench hrp -- VARIANT FILE ASSETS REPEATS OUT` takes returns `[rows, assets]` as raw 64-bit little-endian
-//! numbers from a file, as `benches/hrp.py` writes them, and writes the weights to another. VARIANT may be settings as
-//! JSON instead, `{"correlation": "kendall"}`. Without arguments, every variant runs on made-up returns of 20, 100, 500
-//! and 1000 assets.
+//! `cargo bench --bench hrp -- VARIANT FILE ASSETS REPEATS OUT` takes returns `[rows, assets]` as raw 64-bit
+//! little-endian numbers from a file, as `benches/hrp.py` writes them, and writes the weights to another. VARIANT may
+//! be settings as JSON instead, `{"correlation": "kendall"}`. Without arguments, every variant runs on made-up returns
+//! of 20, 100, 500 and 1000 assets.
 #![allow(unsafe_code)]
 
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! Times one prediction of an LSTM over all assets (2 layers, 60 steps), one sample, one thread. Prints a JSON line a shape:
-//! assets, hidden, the precision, the median and the least of the seconds of a prediction, and the bytes of packed weights.
+//! Times one prediction of an LSTM over all assets (2 layers, 60 steps), one sample, one thread. Prints a JSON line a
+//! shape: assets, hidden, the precision, the median and the least of the seconds of a prediction, and the bytes of
+//! packed weights.
 
 use std::sync::Arc;
 use std::time::Instant;

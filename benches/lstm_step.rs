@@ -1,7 +1,7 @@
-//! Times one optimiser step of an LSTM over all assets (2 layers, 60 steps, Sharpe loss), one thread. Prints a JSON line a shape:
-//! assets, hidden, batch, the median and the least of the processor's seconds of a step, the operations a second of the layers' products
-//! alone at the median (2 for a multiplication and an addition, in 10⁹), and their share of what one core can do at most,
-//! which independent chains of fused multiply-add measure just before.
+//! Times one optimiser step of an LSTM over all assets (2 layers, 60 steps, Sharpe loss), one thread. Prints a JSON
+//! line a shape: assets, hidden, batch, the median and the least of the processor's seconds of a step, the operations a
+//! second of the layers' products alone at the median (2 for a multiplication and an addition, in 10⁹), and their share
+//! of what one core can do at most, which independent chains of fused multiply-add measure just before.
 #![allow(unsafe_code)]
 
 use std::sync::Arc;
@@ -70,8 +70,8 @@ fn peak() -> f64 {
     most
 }
 
-/// Operations of the products of both layers in one step. Forward each weight meets its number once; backward once for the
-/// weight's gradient and once for the number's, which the first layer's inputs do not ask for.
+/// Operations of the products of both layers in one step. Forward each weight meets its number once; backward once for
+/// the weight's gradient and once for the number's, which the first layer's inputs do not ask for.
 fn operations(assets: usize, hidden: usize, batch: usize) -> f64 {
     let weights = |inputs: usize| 4 * hidden * inputs;
     let products = 2 * weights(assets) + 3 * 3 * weights(hidden);

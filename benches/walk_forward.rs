@@ -1,6 +1,6 @@
-//! The walk-forward of HRP over the example prices: 36 months train, 1 month test, a step of a month, simulated with costs
-//! and measured. Prints one JSON line: windows, and seconds of each part. `benches/walk_forward.py` runs it beside its
-//! peer.
+//! The walk-forward of HRP over the example prices: 36 months train, 1 month test, a step of a month, simulated with
+//! costs and measured. Prints one JSON line: windows, and seconds of each part. `benches/walk_forward.py` runs it
+//! beside its peer.
 #![allow(unsafe_code)]
 
 use std::path::Path;

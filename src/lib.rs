@@ -1,8 +1,8 @@
 //! walkforge trains and validates portfolio models walk-forward, inside the process that embeds it, without look-ahead.
 //!
 //! A program hands over dated returns and names models; it gets back out-of-sample weights and the net return path that
-//! holding them would have earned. Data flows one way: a [`Panel`] is cut into [`windows`], each model is fitted and asked
-//! for decisions in each window, and the decisions become a net return path.
+//! holding them would have earned. Data flows one way: a [`Panel`] is cut into [`windows`], each model is fitted and
+//! asked for decisions in each window, and the decisions become a net return path.
 //!
 //! # Examples
 //! An experiment over two assets of made-up prices; the benchmark, equal weight, is always there:
@@ -27,8 +27,8 @@
 //! assert_eq!(run.paths[0].net.len(), 365);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! Plugins are written with the crate `walkforge-plugin`, or in C from one header. `examples/rust/` has programs that run
-//! an experiment file, drive a run bar by bar, and bring a plugin of their own.
+//! Plugins are written with the crate `walkforge-plugin`, or in C from one header. `examples/rust/` has programs that
+//! run an experiment file, drive a run bar by bar, and bring a plugin of their own.
 //!
 //! Linux only: plugins are loaded, checked and contained with its system calls.
 

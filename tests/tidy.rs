@@ -20,8 +20,8 @@ const BANNED_NAMES: [&str; 6] = ["util", "utils", "common", "helper", "helpers",
 /// Dependencies that only these folders name.
 const DEPENDENCY_OWNERS: [(&str, &[&str]); 2] =
     [("libloading", &["src/plugin/", "src/device/cuda/"]), ("cudarc", &["src/device/cuda/"])];
-/// Words that once stood for many things, and how often comments of the library and its headers may still use each in its
-/// plain sense. Lower a number whenever the count falls.
+/// Words that once stood for many things, and how often comments of the library and its headers may still use each in
+/// its plain sense. Lower a number whenever the count falls.
 const WORD_ALLOWANCE: [(&str, usize); 6] =
     [("place", 70), ("places", 34), ("room", 46), ("told", 21), ("towards", 4), ("scored", 9)];
 /// Lints that are allowed in tests, benches, examples, build scripts and xtask only.
@@ -170,8 +170,8 @@ fn unsafe_folders(architecture: &str) -> Vec<String> {
     quoted(sentence.unwrap_or_else(|| panic!("ARCHITECTURE.md has no sentence '{start}…'")).0)
 }
 
-/// Paths that a document names in backticks: with a slash, without spaces, and up to the first component that stands for
-/// many (`OP`, `*`).
+/// Paths that a document names in backticks: with a slash, without spaces, and up to the first component that stands
+/// for many (`OP`, `*`).
 fn paths_named(document: &str) -> Vec<String> {
     let is_path = |text: &String| {
         text.contains('/')

@@ -1,5 +1,5 @@
-//! Gives the shared library its soname. Versions 0.x may change what a program linked against: the name has the first two
-//! numbers, as Cargo counts compatible versions; from 1.0 on it will have one.
+//! Gives the shared library its soname. Versions 0.x may change what a program linked against: the name has the first
+//! two numbers, as Cargo counts compatible versions; from 1.0 on it will have one.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

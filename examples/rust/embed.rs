@@ -1,5 +1,5 @@
-//! A small backtester that owns the data and the clock: it brings its prices as an array, lets the library compute, and asks
-//! at each bar which weights are due.
+//! A small backtester that owns the data and the clock: it brings its prices as an array, lets the library compute, and
+//! asks at each bar which weights are due.
 
 use std::path::PathBuf;
 

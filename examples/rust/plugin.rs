@@ -1,5 +1,5 @@
-//! A plugin in Rust, linked into the program that uses it: inverse volatility. As a file of its own it would be a library of
-//! crate type `cdylib` with the same code.
+//! A plugin in Rust, linked into the program that uses it: inverse volatility. As a file of its own it would be a
+//! library of crate type `cdylib` with the same code.
 #![allow(unsafe_code)]
 
 use std::path::PathBuf;
@@ -55,7 +55,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let panel = Panel::from_arrays(PanelKind::Returns, dates, &["CALM".into(), "WILD".into()], &returns)?;
 
     let mut search = PluginSearch::default();
-    // SAFETY: the macro above made this function to the contract of a plugin's entry, and it lives as long as the program.
+    // SAFETY: the macro above made this function to the contract of a plugin's entry, and it lives as long as the
+    // program.
     let plugin = unsafe { register(wf_plugin_init_inverse_volatility, "this program") }?;
     search.add("inverse_volatility", plugin)?;
     let text = "[[models]]\nname = \"inverse_volatility\"\n[models.settings]\nlookback = 20";

@@ -1,5 +1,5 @@
-//! Runs an experiment file and prints the net Sharpe ratio of each model. HRP is linked into the program; other plugins are
-//! sought as files.
+//! Runs an experiment file and prints the net Sharpe ratio of each model. HRP is linked into the program; other plugins
+//! are sought as files.
 //!
 //! usage: cargo run --example run [EXPERIMENT.toml [OUT]]
 #![allow(unsafe_code)]
@@ -14,7 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let experiment = Experiment::from_file(Path::new(&file), &[])?;
     let panel = experiment.panel()?;
     let mut search = PluginSearch::standard();
-    // SAFETY: the plugin's crate made this function to the contract of a plugin's entry, and it lives as long as the program.
+    // SAFETY: the plugin's crate made this function to the contract of a plugin's entry, and it lives as long as the
+    // program.
     search.add("hrp", unsafe { register(walkforge_hrp::wf_plugin_init_hrp, "this program") }?)?;
     let mut run = Run::new(experiment, panel, &Runtime::new(search, 0)?)?;
     while run.progress().done < run.windows.len() {

@@ -30,8 +30,8 @@ pub fn file(ending: &str, bytes: &[u8]) -> PathBuf {
 macro_rules! target {
     ($feed:expr) => {
         #[cfg(fuzzing)]
-        // A panic that we catch, as of the reader of Parquet files, is no failure: the fuzzer's own hook would end there.
-        // One that comes out of the target still is.
+        // A panic that we catch, as of the reader of Parquet files, is no failure: the fuzzer's own hook would end
+        // there. One that comes out of the target still is.
         libfuzzer_sys::fuzz_target!(init: std::panic::set_hook(Box::new(|fault| eprintln!("{fault}"))), |bytes: &[u8]| {
             $feed(bytes);
         });

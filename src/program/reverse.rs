@@ -17,8 +17,8 @@ pub(super) struct BackwardNode {
 }
 
 impl Program {
-    /// The nodes of the backward pass, last node first. Parameters and values computed from them get a gradient, and nothing
-    /// else. An op reads what its rule says, whichever gradients are needed.
+    /// The nodes of the backward pass, last node first. Parameters and values computed from them get a gradient, and
+    /// nothing else. An op reads what its rule says, whichever gradients are needed.
     pub(super) fn backward_nodes(&self) -> Vec<BackwardNode> {
         let mut out = Vec::new();
         for (index, node) in self.nodes.iter().enumerate().rev() {

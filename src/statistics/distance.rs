@@ -7,7 +7,8 @@ use crate::error::{Result, fail};
 /// summed directly.
 const CANCELLED: f64 = 0.001;
 
-/// Euclidean distances between all pairs of `count` points, `[count, dimensions]`, row-major, into `out`, `[count, count]`. On failure
+/// Euclidean distances between all pairs of `count` points, `[count, dimensions]`, row-major, into `out`, `[count,
+/// count]`. On failure
 /// `out` is unchanged.
 ///
 /// Squared distances are ‖a‖² + ‖b‖² − 2a·b after the points are centred on their mean, which keeps every distance and
@@ -17,8 +18,8 @@ const CANCELLED: f64 = 0.001;
 /// to every other point are equal.
 ///
 /// # Errors
-/// `InvalidArgument` if the length is not count × dimensions, one of them is 0 or `out` has another length; `InvalidData` if a value is
-/// non-finite.
+/// `InvalidArgument` if the length is not count × dimensions, one of them is 0 or `out` has another length;
+/// `InvalidData` if a value is non-finite.
 pub(crate) fn distances_into(points: &[f64], count: usize, out: &mut [f64]) -> Result<()> {
     if count == 0 || points.is_empty() || !points.len().is_multiple_of(count) {
         fail!(InvalidArgument, "{} values are not the coordinates of {count} points", points.len());

@@ -1,5 +1,5 @@
-//! The two C headers: `walkforge_plugin.h` from the crate of plugin types, `walkforge.h` from the library's C functions;
-//! and `symbols.txt`, the functions that the library exports.
+//! The two C headers: `walkforge_plugin.h` from the crate of plugin types, `walkforge.h` from the library's C
+//! functions; and `symbols.txt`, the functions that the library exports.
 
 use std::path::{Path, PathBuf};
 use std::slice;

@@ -1,5 +1,5 @@
-//! Chores of this repository: `cargo xtask headers` writes the C headers anew from the Rust declarations, and `cargo xtask
-//! settings` the reference of settings.
+//! Chores of this repository: `cargo xtask headers` writes the C headers anew from the Rust declarations, and `cargo
+//! xtask settings` the reference of settings.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -110,10 +110,10 @@ struct MergeContext {
     height: f64,
 }
 
-/// The nearest-neighbour-chain algorithm over the full matrix `distances`, `[n, n]`, for linkages whose merges never lower a
-/// distance. Returns the merges in the order in which they are found, not sorted by height; each names two slots, and the
-/// merged cluster takes the second one. `update` is the formula of Lance and Williams (1967): the distance between a
-/// merged pair and a third cluster from the distances of both to that cluster.
+/// The nearest-neighbour-chain algorithm over the full matrix `distances`, `[n, n]`, for linkages whose merges never
+/// lower a distance. Returns the merges in the order in which they are found, not sorted by height; each names two
+/// slots, and the merged cluster takes the second one. `update` is the formula of Lance and Williams (1967): the
+/// distance between a merged pair and a third cluster from the distances of both to that cluster.
 fn nearest_neighbour_chain(distances: &[f64], n: usize, update: impl Fn(f64, f64, &MergeContext) -> f64) -> Vec<Merge> {
     let mut distances = distances.to_vec();
     let mut sizes = vec![1.0; n];

@@ -415,8 +415,8 @@ unsafe extern "C" fn fit<M: Estimator>(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: by the contract of `wf_plugin_api` this call has the model to itself, `train` is valid, and `validation` is
-        // valid unless it is null.
+        // SAFETY: by the contract of `wf_plugin_api` this call has the model to itself, `train` is valid, and
+        // `validation` is valid unless it is null.
         unsafe {
             let model = &mut *model.cast::<M>();
             with_past(train, |train| {
