@@ -220,3 +220,20 @@ fn the_training_progress_is_reported_epoch_by_epoch() {
     finish(&mut run);
     assert!(run.training().is_empty());
 }
+
+#[test]
+fn an_embargo_moves_the_score_that_chooses_epochs_and_nothing_else() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (without, with) = (scratch.path().join("without"), scratch.path().join("with"));
+    written(&without, 1, &[]);
+    written(&with, 1, &["windows.embargo_days=20"]);
+    let (without, with) = (document(&without), document(&with));
+    for (one, two) in without["windows"].as_array().unwrap().iter().zip(with["windows"].as_array().unwrap()) {
+        let (one, two) = (&one["models"], &two["models"]);
+        assert_eq!(one["equal_weight"], two["equal_weight"]);
+        let scores = |of: &Json| floats(&of["net"]["training"]["epochs"]["validation_sharpe"]);
+        assert_ne!(scores(one)[0], scores(two)[0], "the first epoch is scored on fewer rows");
+        let loss = |of: &Json| floats(&of["net"]["training"]["epochs"]["loss"])[0];
+        assert_eq!(loss(one), loss(two), "training itself is the same");
+    }
+}

@@ -79,6 +79,21 @@ impl Panel {
     /// `InvalidData` with row (from 1) and asset if dates are not strictly increasing, an asset has no name or occurs
     /// twice, a price is not above 0, a return is below -1, a value is infinite, sizes do not agree, or there is no
     /// date or asset.
+    ///
+    /// # Examples
+    /// Columns are kept in the order of their names; a missing price makes its own return and the next one NaN:
+    /// ```
+    /// use walkforge::{Panel, PanelKind};
+    ///
+    /// let dates = ["2020-01-02", "2020-01-03", "2020-01-06"].map(|date| date.parse().unwrap()).to_vec();
+    /// let prices = [50.0, 100.0, 55.0, f64::NAN, 66.0, 121.0];
+    /// let panel = Panel::from_arrays(PanelKind::Prices, dates, &["KO".into(), "AAPL".into()], &prices)?;
+    /// assert_eq!(panel.assets(), ["AAPL", "KO"]);
+    /// assert!(panel.returns(1)[0].is_nan() && (panel.returns(1)[1] - 0.1).abs() < 1e-12);
+    /// // Held over the gap, AAPL earns the whole move when its price is back.
+    /// assert!((panel.held_returns()[2 * 2] - 0.21).abs() < 1e-12);
+    /// # Ok::<(), walkforge::Error>(())
+    /// ```
     pub fn from_arrays(kind: PanelKind, dates: Vec<Date>, assets: &[String], values: &[f64]) -> Result<Self> {
         Self::build(kind, &RawTable { dates, names: assets.to_vec(), values: values.to_vec(), lines: None })
     }

@@ -71,6 +71,30 @@ enum WindowState {
 /// A walk-forward run: every model over every window, then the out-of-sample path of each.
 ///
 /// The caller steps it; results are there for the windows that are done.
+///
+/// # Examples
+/// A program with a clock of its own asks at each row which weights are due:
+/// ```
+/// use std::path::PathBuf;
+/// use walkforge::{Experiment, Panel, PanelKind, PluginSearch, Run, Runtime, date_of, days_of};
+///
+/// let start = days_of("2015-01-01".parse()?);
+/// let dates: Vec<_> = (0..=5 * 365).filter_map(|day| date_of(start + day)).collect();
+/// let returns = vec![0.001; 3 * dates.len()];
+/// let names = ["A", "B", "C"].map(str::to_owned);
+/// let panel = Panel::from_arrays(PanelKind::Returns, dates, &names, &returns)?;
+/// let experiment = Experiment::from_toml("[portfolio]\nrebalance = \"quarterly\"", PathBuf::new(), &[])?;
+/// let mut run = Run::new(experiment, panel, &Runtime::new(PluginSearch::default(), 1)?)?;
+/// while run.progress().done < run.windows.len() {
+///     run.step()?;
+/// }
+/// // The last row before the test span decides, then the last row of each quarter but the last.
+/// let rows = 0..run.panel.dates().len();
+/// let due: Vec<_> = rows.filter_map(|row| run.target(0, row).ok().flatten()).collect();
+/// assert_eq!(due.len(), 4);
+/// assert!(due[0].weights.iter().all(|weight| (weight - 1.0 / 3.0).abs() < 1e-12));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Run {
     /// The experiment.
     pub experiment: Experiment,

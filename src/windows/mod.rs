@@ -84,6 +84,29 @@ impl Window {
 ///
 /// # Errors
 /// `InvalidSetting` if the data are too short for one window; `InvalidData` if a span that needs dates has none.
+///
+/// # Examples
+/// ```
+/// use walkforge::{Scheme, WindowSettings, date_of, days_of, windows};
+///
+/// let start = days_of("2010-01-01".parse()?);
+/// let dates: Vec<_> = (0..6 * 366).filter_map(|day| date_of(start + day)).collect();
+/// let settings = WindowSettings {
+///     scheme: Scheme::Rolling,
+///     train_months: 36,
+///     validation_months: 12,
+///     test_months: 12,
+///     step_months: 12,
+///     start: None,
+///     partial_test: false,
+///     embargo_days: 0,
+/// };
+/// let windows = windows(&dates, &settings)?;
+/// assert_eq!(windows.len(), 2);
+/// assert_eq!(windows[0].test.start.to_string(), "2014-01-01");
+/// assert_eq!(windows[1].train.rows.start, 365);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn windows(dates: &[Date], settings: &WindowSettings) -> Result<Vec<Window>> {
     let (Some(&first), Some(&last)) = (dates.first(), dates.last()) else {
         fail!(InvalidData, "windows need dates, found none");
