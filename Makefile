@@ -153,7 +153,7 @@ $(GOLDEN)/installed: tests/golden/requirements.txt
 EXPERIMENT = examples/experiments/lstm_quick.toml
 # Symbols with type parameters, as one function of pulp is instantiated by every kernel.
 profile: ## where an experiment spends its time, by function: EXPERIMENT=FILE
-	RUSTFLAGS="-C symbol-mangling-version=v0" $(BUILD) --profile profiling
+	@export RUSTFLAGS="-C symbol-mangling-version=v0"; $(call BUILD,--profile profiling)
 	rm -rf $(TARGET)/profile
 	mkdir -p $(TARGET)/profile
 	if perf record --quiet -o $(TARGET)/profile/perf.data true 2>/dev/null; then \
@@ -161,6 +161,6 @@ profile: ## where an experiment spends its time, by function: EXPERIMENT=FILE
 	  perf report --stdio --percent-limit 1 --sort dso,symbol -i $(TARGET)/profile/perf.data 2>/dev/null | sed '/^#/d; s/ *- *- *$$//' | c++filt; \
 	else \
 	  valgrind --quiet --tool=callgrind --callgrind-out-file=$(TARGET)/profile/callgrind.out $(TARGET)/profiling/walkforge run $(EXPERIMENT) \
-	    --out $(TARGET)/profile/run --set windows.step_months=48 --set threads=1 && \
+	    --out $(TARGET)/profile/run --set windows.step_months=120 --set train.max_epochs=1 --set threads=1 && \
 	  callgrind_annotate $(TARGET)/profile/callgrind.out | c++filt | head -n 60; \
 	fi
