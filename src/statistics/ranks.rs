@@ -17,12 +17,13 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// Sorts an asset's observed values; they are finite, as a non-finite return counts as missing.
     pub(super) fn new(sample: &Sample, asset: usize) -> Self {
         let values = sample.values.row(asset);
         let observed: Vec<bool> = (0..values.len()).map(|row| sample.is_observed(asset, row)).collect();
         let mut rows: Vec<u32> = (0..values.len() as u32).filter(|&row| observed[row as usize]).collect();
         let value = |row: u32| values[row as usize];
-        // Not total_cmp: −0 and 0 are equal.
+        // Not total_cmp: −0 and 0 are equal. Finite values always compare.
         rows.sort_by(|&left, &right| value(left).partial_cmp(&value(right)).unwrap_or(core::cmp::Ordering::Equal));
         let (mut begin, mut end) = (vec![0; values.len()], vec![0; values.len()]);
         let mut first = 0;

@@ -422,6 +422,7 @@ unsafe extern "C" fn build<N: Network>(
     })
 }
 
+/// The C function `compute`: [`Network::compute`] writes every element of the computed input `input` to `out`.
 unsafe extern "C" fn compute<N: Network>(
     model: *const c_void,
     input: usize,
@@ -431,7 +432,8 @@ unsafe extern "C" fn compute<N: Network>(
     error: *mut *mut wf_error,
 ) -> i32 {
     guard(error, || {
-        // SAFETY: model and past are as the host's contract says; `out` points to `capacity` initialised elements.
+        // SAFETY: by the contract of `wf_plugin_api` model and past are valid, and `out` is not null and points to
+        // `capacity` initialised elements, as many as the input has.
         unsafe {
             let out = core::slice::from_raw_parts_mut(out, capacity);
             with_past(past, |past| borrow_model::<N>(model).compute(input, past, out))

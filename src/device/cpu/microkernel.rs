@@ -198,12 +198,16 @@ mod half_row {
     /// Lanes of an AVX2 vector.
     const LANES: usize = 8;
 
-    /// Writes a row of `width` sums if this module can compute it, and returns whether it did.
+    /// Writes out[j] = initial[j] + Σ left[k·stride]·right[k·width + j] over all terms and their k < count, to the same bits
+    /// as the general path. Returns false, with `out` unchanged, unless every right matrix is in half precision and in one
+    /// segment, the CPU has AVX2, FMA and F16C, and `width` is that of `VECTORS` AVX2 or AVX-512 vectors.
     pub(super) fn sum(initial: &[f32], terms: &[Term], out: &mut [f32], width: usize) -> bool {
         const AVX512: usize = VECTORS * MOST_LANES;
         const AVX2: usize = VECTORS * LANES;
         let halves = terms.iter().all(|term| term.segments == 1 && matches!(term.right, RightMatrix::Half(_)));
-        if !halves || !is_x86_feature_detected!("f16c") {
+        let detected =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        if !halves || !detected {
             return false;
         }
         for term in terms.iter().filter(|term| term.count > 0) {
@@ -211,8 +215,7 @@ mod half_row {
             assert!(term.count * width <= term.right.len(), "the right matrix of a tile is too short");
         }
         assert!(width <= initial.len() && width <= out.len(), "the row of a tile is too short");
-        // SAFETY: the contract of `sum_row` holds: the sizes are asserted above, F16C was detected, and a row is as
-        // wide as `VECTORS` AVX2 or AVX-512 vectors only at pulp's levels for CPUs with AVX2 and FMA.
+        // SAFETY: the contract of `sum_row` holds: the sizes are asserted above, and AVX2, FMA and F16C were detected.
         unsafe {
             match width {
                 AVX512 => sum_row::<{ AVX512 / LANES }>(initial.as_ptr(), terms, out.as_mut_ptr()),
