@@ -19,9 +19,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= /usr/local
 PRICES := examples/data/sp500_20_prices.csv
 RUNS = $(TARGET)/recompute
-# The C libraries, the command and every plugin, each by itself: cargo would give all that it builds at once the features
-# of the others.
-BUILD = for package in walkforge-capi walkforge-cli walkforge-hrp walkforge-lstm; do cargo build -p $$package $(1) || exit 1; done
+# The C libraries by themselves, as cargo gives all that it builds at once the features of the others; then the command
+# and the plugins, which are part of it.
+BUILD = cargo build -p walkforge-capi $(1) && cargo build -p walkforge-cli -p walkforge-hrp -p walkforge-lstm $(1)
 
 demo: ## the main job on real data, from a C++ engine, then recomputed in Python
 	@$(call BUILD,--release)
