@@ -9,7 +9,7 @@ use walkforge::Panel;
 #[path = "../../tests/hostile/feed.rs"]
 mod feed;
 
-pub use feed::*;
+pub(crate) use feed::*;
 
 /// The panel that membership files and experiments are for.
 pub fn shared_panel() -> &'static Panel {

@@ -8,7 +8,7 @@ use walkforge::{Error, Experiment, Membership, Panel, PanelKind, windows};
 
 /// The outcome of reading an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// It was read: a damaged file may still be valid.
     Read,
     /// It was refused with an error.
@@ -21,11 +21,11 @@ pub(super) enum Outcome {
 const LONGEST_MESSAGE: usize = 8192;
 
 /// A CSV file with the panel for membership and feature files.
-pub(super) const PANEL: &str = "date,AAA,BBB,CCC\n2020-01-02,10,20.5,30\n2020-01-03,10.5,,31\n2020-01-06,11,21,29.5\n\
+pub(crate) const PANEL: &str = "date,AAA,BBB,CCC\n2020-01-02,10,20.5,30\n2020-01-03,10.5,,31\n2020-01-06,11,21,29.5\n\
                          2020-01-07,10.75,20,\n2020-01-08,12,22,28\n";
 
 /// The panel of [`PANEL`].
-pub(super) fn panel() -> Panel {
+pub(crate) fn panel() -> Panel {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("panel.csv");
     std::fs::write(&path, PANEL).unwrap();
@@ -33,7 +33,7 @@ pub(super) fn panel() -> Panel {
 }
 
 /// Prices or returns in a CSV file or, by the extension, a Parquet file.
-pub(super) fn values(kind: PanelKind, path: &Path) -> Outcome {
+pub(crate) fn values(kind: PanelKind, path: &Path) -> Outcome {
     match Panel::from_file(kind, path) {
         Ok(panel) => {
             sound(&panel);
@@ -51,7 +51,7 @@ pub(super) fn values(kind: PanelKind, path: &Path) -> Outcome {
 const CSV_LOCATIONS: [&str; 5] = ["row ", "byte ", "asset ", "the file is empty", "needs at least one date"];
 
 /// A membership file, for a panel.
-pub(super) fn membership(path: &Path, panel: &Panel) -> Outcome {
+pub(crate) fn membership(path: &Path, panel: &Panel) -> Outcome {
     match Membership::from_csv(path) {
         Ok(membership) => {
             let known = membership.assets().count();
@@ -67,7 +67,7 @@ pub(super) fn membership(path: &Path, panel: &Panel) -> Outcome {
 }
 
 /// A feature plane, for a panel.
-pub(super) fn feature(name: &str, path: &Path, panel: &Panel) -> Outcome {
+pub(crate) fn feature(name: &str, path: &Path, panel: &Panel) -> Outcome {
     match panel.clone().with_feature_file(name, path) {
         Ok(panel) => {
             sound(&panel);
@@ -83,12 +83,12 @@ pub(super) fn feature(name: &str, path: &Path, panel: &Panel) -> Outcome {
 }
 
 /// An experiment as TOML, with overrides.
-pub(super) fn experiment(text: &str, overrides: &[String], panel: &Panel) -> Outcome {
+pub(crate) fn experiment(text: &str, overrides: &[String], panel: &Panel) -> Outcome {
     settled(Experiment::from_toml(text, "".into(), overrides), panel)
 }
 
 /// An experiment as JSON.
-pub(super) fn experiment_json(bytes: &[u8], panel: &Panel) -> Outcome {
+pub(crate) fn experiment_json(bytes: &[u8], panel: &Panel) -> Outcome {
     match serde_json::from_slice(bytes) {
         Ok(tree) => settled(Experiment::from_json(&tree, "".into()), panel),
         Err(_) => Outcome::NotOurs,
