@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use walkforge::Result;
-use walkforge::internals::program::{Builder, MicroBatch, Precision, Program, Purpose, Replica};
+use walkforge::internals::engine::{MicroBatch, Replica};
+use walkforge::internals::program::{Builder, Precision, Program, Purpose};
 use walkforge::internals::random::Random;
 
 const STEPS: usize = 60;

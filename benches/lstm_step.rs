@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use pulp::{Arch, Simd, WithSimd};
 use walkforge::Result;
+use walkforge::internals::engine::{StepSettings, Stepper};
 use walkforge::internals::program::{Builder, Program};
 use walkforge::internals::random::Random;
-use walkforge::internals::train::{StepSettings, Stepper};
 
 const STEPS: usize = 60;
 

@@ -37,12 +37,14 @@
 mod conformance;
 #[allow(unsafe_code)]
 mod device;
+mod engine;
 mod error;
 mod evaluate;
 mod experiment;
 mod job;
 mod model;
 mod network;
+mod objective;
 mod ops;
 mod panel;
 #[allow(unsafe_code)]
@@ -90,12 +92,17 @@ pub mod internals {
         pub use crate::experiment::{data_settings, model_settings, top_settings};
     }
     pub mod model {
-        pub use crate::model::{
-            AssetSet, Context, EQUAL_WEIGHT, EqualWeight, Estimator, Factory, InputSource, Model, Network,
-        };
+        pub use crate::model::{AssetSet, Context, EQUAL_WEIGHT, EqualWeight, Estimator, Factory, Model, Network};
+    }
+    pub mod engine {
+        pub use crate::engine::cpu::{MicroBatch, Replica, StepOutcome, StepSettings, Stepper};
+        pub use crate::engine::{AdamSettings, Decay, LossScale, State};
     }
     pub mod network {
-        pub use crate::network::{BoundNetwork, Head, TrainedNetwork};
+        pub use crate::network::{BoundNetwork, TrainedNetwork};
+    }
+    pub mod objective {
+        pub use crate::objective::{Head, Objective, sharpe};
     }
     pub mod ops {
         pub use crate::ops::{Activation, NAMES, Reshape, Transpose, from_name};
@@ -107,7 +114,7 @@ pub mod internals {
         pub use crate::portfolio::{Constraints, ExecutionModel, group_settings, portfolio_settings};
     }
     pub mod program {
-        pub use crate::program::{Builder, MicroBatch, Parameter, Precision, Program, Purpose, Replica};
+        pub use crate::program::{Builder, Input, InputSource, Parameter, Precision, Program, Purpose};
     }
     pub mod random {
         pub use crate::random::Random;
@@ -122,10 +129,7 @@ pub mod internals {
         pub use crate::statistics::{Coefficient, Missing, Sample};
     }
     pub mod train {
-        pub use crate::train::{
-            LearningRate, Loss, LossScale, Schedule, StepOutcome, StepSettings, Stepper, StopReason, Trainer,
-            TrainingSpan, sharpe, train_settings,
-        };
+        pub use crate::train::{LearningRate, Schedule, StopReason, Trainer, TrainingSpan, train_settings};
     }
     pub mod windows {
         pub use crate::windows::{SampleRule, decisions, stitch, train_samples, validation_rows};

@@ -5,8 +5,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use walkforge::internals::engine::{MicroBatch, Replica, State};
 use walkforge::internals::ops::{Activation, Reshape, Transpose};
-use walkforge::internals::program::{Builder, MicroBatch, Precision, Program, Purpose, Replica};
+use walkforge::internals::program::{Builder, Precision, Program, Purpose};
 use walkforge::internals::random::Random;
 
 thread_local! {
@@ -73,7 +74,7 @@ fn predictions_allocate_nothing_after_the_first() {
             let program = Arc::new(program().with_precision(precision));
             let plan = Arc::new(program.plan(Purpose::Predict, 1));
             let mut replica = Replica::new(Arc::clone(&program), plan, 1);
-            let master = replica.initial_parameters();
+            let master = State::initial(&program, 1).parameters;
             let mut parameters = master.clone();
             program.cast_parameters(&master, &mut parameters);
             let packed = program.pack(&parameters);

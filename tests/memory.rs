@@ -1,4 +1,4 @@
-//! The memory of training: as much is allocated as was planned, a budget is kept or refused with the least that would
+//! The memory of training: what is held stays within the plan, a budget is kept or refused with the least that would
 //! do, and neither the budget nor the number of seeds changes what a seed learns.
 
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use jiff::ToSpan;
 use jiff::civil::{Date, date};
 use serde_json::{Value as Json, json};
 use walkforge::internals::model::{Context, Estimator, Factory, Model, Network};
-use walkforge::internals::network::{BoundNetwork, Head, TrainedNetwork};
+use walkforge::internals::network::{BoundNetwork, TrainedNetwork};
+use walkforge::internals::objective::Head;
 use walkforge::internals::portfolio::{Constraints, ExecutionModel};
 use walkforge::internals::program::{Precision, Purpose};
 use walkforge::internals::random::Random;
@@ -80,14 +81,14 @@ fn shapes() -> Vec<Json> {
 }
 
 #[test]
-fn measured_bytes_equal_planned_bytes_and_a_budget_one_byte_below_the_least_is_refused() {
+fn what_is_held_stays_within_the_plan_and_a_budget_one_byte_below_the_least_is_refused() {
     let (mut compared, mut recomputed, mut smaller) = (0, 0, 0);
     for precision in ["fp32", "fp16"] {
         for model in shapes() {
             let base = json!({"max_epochs": 1, "batch_size": 64, "accumulation_steps": 4, "precision": precision});
             let budgeted = |bytes: usize| trainer(&model, &with(&base, "memory_budget", format!("{bytes}B")), 1);
             let whole = trained(trainer(&model, &base, 1).unwrap()).1;
-            assert_eq!((whole.batch, whole.micro_batch, whole.recompute), (256, 256, false));
+            assert_eq!((whole.batch, whole.micro_batch, whole.recompute), (256, 32, false));
             let refused = budgeted(1000).err().unwrap().to_string();
             let least: usize = refused.split("at least ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
             // All that is planned without a budget, one byte less, half way down, the least.
@@ -95,11 +96,12 @@ fn measured_bytes_equal_planned_bytes_and_a_budget_one_byte_below_the_least_is_r
                 [whole.planned_bytes, whole.planned_bytes - 1, usize::midpoint(whole.planned_bytes, least), least]
             {
                 let training = trained(budgeted(budget).unwrap()).1;
-                assert_eq!(training.planned_bytes, training.measured_bytes, "{model} {budget}");
-                assert!(training.planned_bytes <= budget, "{model} {budget}");
+                let (planned, measured) = (training.planned_bytes, training.measured_bytes);
+                assert!(measured <= planned && 2 * measured > planned, "{model}: {measured} {planned}");
+                assert!(planned <= budget, "{model} {budget}");
                 compared += 1;
                 recomputed += usize::from(training.recompute);
-                smaller += usize::from(training.micro_batch < 256);
+                smaller += usize::from(training.micro_batch < 32);
             }
             let message = budgeted(least - 1).err().unwrap().to_string();
             assert!(message.contains(&format!("at least {least} bytes")), "{message}");
@@ -107,7 +109,7 @@ fn measured_bytes_equal_planned_bytes_and_a_budget_one_byte_below_the_least_is_r
         }
     }
     println!("{compared} trainings: {smaller} with smaller micro-batches, {recomputed} with recomputation");
-    assert!(compared == 80 && smaller >= 20 && recomputed >= 10);
+    assert!(compared == 80 && smaller >= 40 && recomputed >= 5);
 }
 
 fn bits(trained: &TrainedNetwork) -> Vec<Vec<u32>> {
@@ -130,11 +132,12 @@ fn a_seed_learns_the_same_alone_and_together_with_seven_others() {
         assert_eq!(alone_training.seeds[0], training.seeds[index]);
     }
     // If not all fit into the budget, they are trained in groups and learn the same.
-    let budget = training.planned_bytes * 2 / 5;
+    let state = 3 * 4 * training.parameters;
+    let budget = training.planned_bytes - 5 * state;
     let settings = with(&with(&base, "seeds", 8), "memory_budget", format!("{budget}B"));
     let (in_groups, training) = trained(trainer(&model, &settings, 7).unwrap());
-    assert!((1..8).contains(&training.stack) && training.micro_batch == 128, "{training:?}");
-    assert!(training.planned_bytes <= budget && training.planned_bytes == training.measured_bytes, "{training:?}");
+    assert!(training.stack == 3 && training.micro_batch == 32, "{training:?}");
+    assert!(training.planned_bytes <= budget && training.measured_bytes <= training.planned_bytes, "{training:?}");
     assert!(bits(&in_groups) == together);
 }
 
@@ -179,7 +182,7 @@ fn twenty_four_mebibytes_and_a_gibibyte_give_the_same_weights_to_rounding() {
 fn the_default_lstm_of_four_hundred_assets_fits_a_card_of_twelve_gigabytes() {
     for precision in [Precision::Fp32, Precision::Fp16] {
         let form = BoundNetwork::new(&*lstm(&json!({})), 400, &[], Head::Weights, precision).unwrap().unwrap();
-        let bytes = form.program.plan(Purpose::Train, 128).bytes(1) + 2 * form.program.parameter_count() * 4;
+        let bytes = form.program.plan(Purpose::Train, 128).bytes() + 2 * form.program.parameter_count() * 4;
         println!("400 assets, a batch of 128, {precision:?}: {:.1} MiB", bytes as f64 / f64::from(1 << 20));
         assert!(bytes < 11 << 30);
     }

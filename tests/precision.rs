@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use serde_json::Value as Json;
+use walkforge::internals::engine::{LossScale, StepSettings, Stepper};
 use walkforge::internals::program::{Builder, Precision, Program};
 use walkforge::internals::random::Random;
-use walkforge::internals::train::{LossScale, StepSettings, Stepper};
 
 use crate::common;
 
@@ -70,7 +70,7 @@ fn stepper(precision: Precision, seed: u64) -> Stepper {
     Stepper::new(network(precision), StepSettings::default(), BATCH, BATCH, false, seed)
 }
 
-fn step(stepper: &mut Stepper, stream: u32) -> walkforge::internals::train::StepOutcome {
+fn step(stepper: &mut Stepper, stream: u32) -> walkforge::internals::engine::StepOutcome {
     let data = data(stream);
     stepper.step(&[&data.x, &data.mask], &data.labels, BATCH, 1e-2).unwrap()
 }
@@ -166,7 +166,7 @@ fn learned(precision: Precision, seed: u64) -> f64 {
             rows.map(|(weights, labels)| weights.iter().zip(labels).map(|(w, r)| f64::from(w * r)).sum::<f64>()),
         );
     }
-    -walkforge::internals::train::sharpe(&returns).0
+    -walkforge::internals::objective::sharpe(&returns).0
 }
 
 #[test]

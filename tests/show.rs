@@ -3,11 +3,12 @@
 use std::process::Output;
 
 use walkforge::PluginSearch;
+use walkforge::internals::engine::{StepSettings, Stepper};
 use walkforge::internals::model::{Context, Factory, Model};
-use walkforge::internals::network::{BoundNetwork, Head};
+use walkforge::internals::network::BoundNetwork;
+use walkforge::internals::objective::Head;
 use walkforge::internals::program::Precision;
 use walkforge::internals::settings::SettingValues;
-use walkforge::internals::train::{StepSettings, Stepper};
 
 use crate::common::process::{stderr, stdout, walkforge};
 use crate::common::{library, root};

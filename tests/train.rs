@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use serde_json::Value as Json;
+use walkforge::internals::engine::{StepSettings, Stepper};
+use walkforge::internals::objective::Objective;
 use walkforge::internals::ops::{Reshape, Transpose};
 use walkforge::internals::program::{Builder, Program};
-use walkforge::internals::train::{LearningRate, Loss, Schedule, StepSettings, Stepper};
+use walkforge::internals::train::{LearningRate, Schedule};
 
 use crate::common;
 
@@ -67,8 +69,8 @@ struct Worst {
 
 fn compare(case: &str, golden: &Json) -> Worst {
     let program = Arc::new(network(case));
-    let loss = if case == "scores" { Loss::MeanSquare } else { Loss::Sharpe };
-    let settings = StepSettings { loss, clip_norm: 0.5, ..StepSettings::default() };
+    let objective = if case == "scores" { Objective::MeanSquare } else { Objective::Sharpe };
+    let settings = StepSettings { objective, clip_norm: 0.5, ..StepSettings::default() };
     let mut stepper = Stepper::new(Arc::clone(&program), settings, BATCH, BATCH, false, 0);
     for parameter in program.parameters() {
         let start = floats(&golden["start"][&parameter.name]);

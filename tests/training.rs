@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::civil::date;
 use walkforge::internals::model::{Context, Factory, Model};
@@ -207,18 +207,15 @@ fn trainer() -> Trainer {
 }
 
 #[test]
-fn an_epoch_that_was_cancelled_between_two_batches_continues_there() {
-    let (mut whole, mut parts, mut asked, mut cancelled) = (trainer(), trainer(), 0, 0);
+fn an_epoch_that_was_cancelled_inside_a_batch_continues_with_that_batch() {
+    let (mut whole, mut parts, mut cancelled) = (trainer(), trainer(), 0);
+    let asked = AtomicUsize::new(0);
     while !whole.is_done() {
         whole.epoch(&|| false).unwrap();
     }
     while !parts.is_done() {
-        let calls = std::cell::Cell::new(asked);
-        let outcome = parts.epoch(&|| {
-            calls.set(calls.get() + 1);
-            calls.get() % 3 == 0
-        });
-        asked = calls.get();
+        // A batch asks before each op of both passes, so most of these stop inside one.
+        let outcome = parts.epoch(&|| asked.fetch_add(1, Ordering::Relaxed) % 29 == 28);
         cancelled += usize::from(outcome.is_err_and(|error| error.code() == Code::Cancelled));
     }
     // 142 samples are 8 whole batches of 16, three times.
@@ -353,7 +350,7 @@ fn training_ends_for_the_reason_it_reports() {
 }
 
 #[test]
-fn measured_bytes_equal_planned_bytes() {
+fn what_is_held_stays_within_what_was_planned() {
     let panel = panel(&returns(7, 480, 0.0)).with_feature("volume", &vec![1.0; 480 * ASSETS]).unwrap();
     let shapes: [&[&str]; 10] = [
         &[],
@@ -373,12 +370,14 @@ fn measured_bytes_equal_planned_bytes() {
             let run = walked(&panel, &[shape, &[batch, "train.max_epochs=1"]].concat());
             for window in &run.results[1] {
                 let training = window.training.as_ref().unwrap();
-                assert_eq!(training.planned_bytes, training.measured_bytes, "{shape:?} {batch}");
+                // The plan holds room for samples that all have slots of their own, and for a validation path.
+                let (planned, measured) = (training.planned_bytes, training.measured_bytes);
+                assert!(measured <= planned && 2 * measured > planned, "{shape:?} {batch}: {measured} {planned}");
                 compared += 1;
             }
         }
     }
-    println!("{compared} trainings, planned = measured");
+    println!("{compared} trainings within their plan");
     assert_eq!(compared, 30);
 }
 
@@ -391,7 +390,7 @@ fn a_smaller_budget_uses_smaller_micro_batches_and_gives_the_same_weights_to_rou
         (run.targets[1].iter().flat_map(|target| target.weights.clone()).collect(), training)
     };
     let (whole, plenty) = weights("1GiB");
-    assert_eq!((plenty.batch, plenty.micro_batch), (64, 64));
+    assert_eq!((plenty.batch, plenty.micro_batch), (64, 32));
     let least = plenty.planned_bytes;
     for (share, most) in [(0.8, 32), (0.55, 16)] {
         let budget = (least as f64 * share) as usize;

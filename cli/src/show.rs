@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
-use walkforge::internals::model::{AssetSet, Context, Factory, InputSource, Model, Network};
-use walkforge::internals::network::{BoundNetwork, Head};
-use walkforge::internals::program::{Parameter, Precision, Purpose};
+use walkforge::internals::engine::{StepSettings, Stepper};
+use walkforge::internals::model::{AssetSet, Context, Factory, Model, Network};
+use walkforge::internals::network::BoundNetwork;
+use walkforge::internals::objective::Head;
+use walkforge::internals::program::{Input, InputSource, Parameter, Precision, Purpose};
 use walkforge::internals::settings::{Setting, SettingValues};
-use walkforge::internals::train::{StepSettings, Stepper};
 use walkforge::{Code, Error, Plugin, Result, TrainSettings};
 
 /// Parses settings given as `key=value`. A value that is not TOML is taken as text.
@@ -102,7 +103,8 @@ fn network_of(out: &mut String, network: &Arc<dyn Network>, assets: usize, featu
         out,
         "Its assets are {asset_set}.\n\nNetwork for {assets} assets, with the head for training\n\n{program}"
     );
-    let computed = bound.inputs.iter().filter(|source| matches!(source, InputSource::Computed { .. })).count();
+    let is_computed = |input: &&Input| matches!(input.source, InputSource::Computed { .. });
+    let computed = program.inputs().iter().filter(is_computed).count();
     let batch = TrainSettings::from_sections(&Map::new(), None)?.batch;
     let parameters: usize = program.parameters().iter().map(Parameter::count).sum();
     let _ = write!(
@@ -118,7 +120,7 @@ fn network_of(out: &mut String, network: &Arc<dyn Network>, assets: usize, featu
         let label = format!("training, batch of {batch} dates, micro-batch of {micro_batch}{recompute}");
         let _ = writeln!(out, "  {label:66}  {bytes:>12} bytes");
     }
-    let bytes = program.plan(Purpose::Predict, 1).bytes(1);
+    let bytes = program.plan(Purpose::Predict, 1).bytes();
     let _ = writeln!(out, "  {:66}  {bytes:>12} bytes", "prediction, one date");
     Ok(())
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::data::{DataRandom, ordinary_panel, past_for};
 use super::{CheckOutcome, Subject};
+use crate::engine::cpu::{MicroBatch, Replica};
 use crate::error::Result;
-use crate::model::{AssetSet, Context, Factory, InputSource, Model, Network, Plane};
-use crate::network::{BoundNetwork, Head};
+use crate::model::{AssetSet, Context, Factory, Model, Network};
+use crate::network::BoundNetwork;
+use crate::objective::Head;
 use crate::panel::Past;
-use crate::program::{MicroBatch, Precision, Program, Purpose, Replica};
+use crate::program::{Input, InputSource, Plane, Precision, Program, Purpose};
 
 /// The features of the synthetic data.
 const FEATURES: [&str; 1] = ["volume"];
@@ -96,13 +98,13 @@ impl GradientCheck {
         let is_flag = |source: &InputSource| match source {
             InputSource::Mask => true,
             InputSource::Trailing { plane, .. } => matches!(plane, Plane::Known | Plane::Members),
-            InputSource::Computed { .. } => false,
+            InputSource::Computed { .. } | InputSource::Given => false,
         };
-        let values = |(source, input): (&InputSource, &crate::program::Input)| {
+        let values = |input: &Input| {
             let count = BATCH * input.shape.iter().product::<usize>();
-            (0..count).map(|_| if is_flag(source) { 1.0 } else { 1.7 * draws.next() as f32 }).collect()
+            (0..count).map(|_| if is_flag(&input.source) { 1.0 } else { 1.7 * draws.next() as f32 }).collect()
         };
-        let inputs = bound.inputs.iter().zip(program.inputs()).map(values).collect();
+        let inputs = program.inputs().iter().map(values).collect();
         let outputs = BATCH * program.output_shape().iter().product::<usize>();
         let output_grad = (0..outputs).map(|_| draws.next() as f32).collect();
         Self { replica: Replica::new(Arc::clone(program), plan, 1), inputs, output_grad }
@@ -222,10 +224,10 @@ pub(super) fn gradient(subject: &Subject) -> Result<CheckOutcome> {
 }
 
 /// The bits of the computed inputs of a network.
-fn computed(network: &dyn Network, sources: &[InputSource], past: &Past) -> Result<Vec<u32>> {
+fn computed(network: &dyn Network, inputs: &[Input], past: &Past) -> Result<Vec<u32>> {
     let mut out = Vec::new();
-    for source in sources {
-        if let InputSource::Computed { index, shape, .. } = source {
+    for input in inputs {
+        if let InputSource::Computed { index, shape, .. } = &input.source {
             let mut values = vec![0.0; shape.iter().map(|axis| axis.length(past.assets().len())).product()];
             network.compute(*index, past, &mut values)?;
             out.extend(values.into_iter().map(f32::to_bits));
@@ -239,8 +241,9 @@ pub(super) fn compute(subject: &Subject) -> Result<CheckOutcome> {
         Ok(networks) => networks,
         Err(outcome) => return Ok(outcome),
     };
-    let sources = bind(&*one, 8)?.inputs;
-    let count = sources.iter().filter(|source| matches!(source, InputSource::Computed { .. })).count();
+    let program = bind(&*one, 8)?.program;
+    let inputs = program.inputs();
+    let count = inputs.iter().filter(|input| matches!(input.source, InputSource::Computed { .. })).count();
     if count == 0 {
         return Ok(CheckOutcome::Skipped("it computes no input".to_owned()));
     }
@@ -253,10 +256,10 @@ pub(super) fn compute(subject: &Subject) -> Result<CheckOutcome> {
     for row in sampled_rows {
         pasts.extend(past_for(&panel, one.requirements(), row)?);
     }
-    let first = pasts.iter().map(|past| computed(&*one, &sources, past)).collect::<Result<Vec<_>>>()?;
+    let first = pasts.iter().map(|past| computed(&*one, inputs, past)).collect::<Result<Vec<_>>>()?;
     for (past, first) in pasts.iter().zip(&first).rev() {
         for (network, which) in [(&one, "called again, in another order"), (&two, "called for another model")] {
-            if computed(&**network, &sources, past)? != *first {
+            if computed(&**network, inputs, past)? != *first {
                 return Ok(CheckOutcome::Failed(format!(
                     "compute wrote other values at row {} when {which}; it must keep nothing between calls",
                     past.rows().end - 1

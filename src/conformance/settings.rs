@@ -87,12 +87,13 @@ fn extremes(setting: &Setting) -> Vec<Json> {
 
 /// The largest [`size`] at which a network is trained with settings other than the defaults. A larger network is only
 /// built and planned.
-const MAX_TRAINED_SIZE: usize = 30_000;
+const MAX_TRAINED_SIZE: usize = 120_000;
 
-/// The number of elements in a network's parameters and in the buffers of one sample.
+/// Bytes of a network's parameters and of the buffers of one sample.
 fn size(network: &dyn Network) -> Result<usize> {
     let bound = super::program::bind(network, 8)?;
-    Ok(bound.program.parameter_count() + bound.program.plan(Purpose::Train, 1).elements())
+    let parameters = bound.program.parameter_count() * size_of::<f32>();
+    Ok(parameters + bound.program.plan(Purpose::Train, 1).bytes())
 }
 
 /// Creates a model with these settings, and fits and calls it unless that would take too long.

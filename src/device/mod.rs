@@ -1,6 +1,9 @@
 //! Devices and threads. Parallel loops run on our thread pool or on that of the embedding program ([`Parallel`]).
 
 pub(crate) mod cpu;
+mod team;
+
+pub(crate) use team::Team;
 
 use crate::error::{Code, Error, Result};
 

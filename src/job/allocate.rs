@@ -1,13 +1,17 @@
 //! One fit and one allocation, without a walk-forward run.
 
+use std::sync::Arc;
+
 use super::fit::{fit_to_end, members_of};
 use super::{LoadedModel, decide};
+use crate::device::Team;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::model::{Context, Estimator, Factory, Model};
 use crate::panel::Panel;
 use crate::portfolio::{ConstraintContext, Decision};
 use crate::settings::SettingValues;
+use crate::train::TrainingContext;
 use crate::windows::Window;
 
 /// Fits a model on the data known at `row` and allocates there from cash. Returns weights `[assets]` after constraints.
@@ -36,7 +40,8 @@ pub fn allocate(
         Model::Network(_) => {
             let past = panel.slice(0..row + 1);
             let window = Window::before(past.dates(), &experiment.windows)?;
-            fit_to_end(experiment, &past, &window, &model)?
+            let context = TrainingContext::new(&past, Arc::new(Team::alone()));
+            fit_to_end(experiment, &past, &window, &model, &context)?
         }
     };
     let (Decision { mut target, shown, scores, .. }, _) = decide(panel, &*estimator, 0, row)?;

@@ -1,10 +1,10 @@
 //! The decisions of a fitted model, each made from a copy of the panel that ends at its row.
 
 use super::{CANCELLED, LoadedModel};
-use crate::error::{Error, Result, fail};
+use crate::error::{Result, fail};
 use crate::experiment::Experiment;
-use crate::model::{Estimator, eligible, past_at};
-use crate::panel::Panel;
+use crate::model::{Answer, Estimator, eligible, past_at};
+use crate::panel::{Panel, Past};
 use crate::portfolio::Decision;
 use crate::train::TrainingHistory;
 use crate::windows::{Window, decisions, fit_rows};
@@ -36,7 +36,7 @@ pub struct ModelWindow {
 /// The decisions of a fitted model in every span of a window; `fit` is the highest row that its fit saw.
 ///
 /// # Errors
-/// `LookAhead` if the fit saw a row after the first test decision; errors of [`decide`].
+/// `LookAhead` if the fit saw a row after the first test decision; errors of [`decide_rows`].
 pub(crate) fn decide_window(
     experiment: &Experiment,
     panel: &Panel,
@@ -49,17 +49,17 @@ pub(crate) fn decide_window(
     let dates = panel.dates();
     let due = |row: usize| experiment.portfolio.is_due(dates, row);
     let mut shown = IntegrityRecord { fit, decisions: Vec::new() };
-    let mut decide_rows = |rows: Vec<usize>, start: usize| -> Result<Vec<Decision>> {
-        rows.into_iter()
-            .map(|row| {
-                if model.context.cancelled() {
-                    fail!(Cancelled, "{CANCELLED}");
-                }
-                let (decision, highest) = decide(panel, estimator, start, row)?;
-                shown.decisions.push((row, highest));
-                Ok(decision)
+    let cancelled = || model.context.cancelled();
+    let mut decide_span = |rows: Vec<usize>, start: usize| -> Result<Vec<Decision>> {
+        let mut decided = Vec::with_capacity(rows.len());
+        decide_rows(panel, estimator, (start, &rows), &cancelled, &mut decided)?;
+        Ok(decided
+            .into_iter()
+            .map(|(decision, highest)| {
+                shown.decisions.push((decision.row, highest));
+                decision
             })
-            .collect()
+            .collect())
     };
     let train = if estimator.needs_fit() {
         let rows = fit_rows(&window.train.rows, lag);
@@ -67,12 +67,12 @@ pub(crate) fn decide_window(
         // Inputs start in the train span, so no asset may have enough history in its first rows.
         let can_decide = |row: usize| estimator.can_allocate(&eligible(panel, estimator.requirements(), start, row));
         let rows = rows.clone().filter(|&row| row + 1 + lag < rows.end && due(row) && can_decide(row));
-        Some(decide_rows(rows.collect(), start)?)
+        Some(decide_span(rows.collect(), start)?)
     } else {
         None
     };
-    let validation = decide_rows(decisions(window.validation.rows.clone(), lag, due)?, 0)?;
-    let test = decide_rows(decisions(window.test.rows.clone(), lag, due)?, 0)?;
+    let validation = decide_span(decisions(window.validation.rows.clone(), lag, due)?, 0)?;
+    let test = decide_span(decisions(window.test.rows.clone(), lag, due)?, 0)?;
     // No row after the first test decision may influence the fit.
     if let Some(first) = test.first().filter(|first| shown.fit > first.row) {
         fail!(LookAhead, "the fit saw {}, after the first test decision of {}", dates[shown.fit], dates[first.row]);
@@ -84,17 +84,62 @@ pub(crate) fn decide_window(
 /// saw.
 ///
 /// # Errors
-/// `LookAhead` if the model saw a later row; `InvalidData` if no asset is eligible; errors of the model, with the date.
+/// Errors of [`decide_rows`].
 pub(crate) fn decide(panel: &Panel, model: &dyn Estimator, start: usize, row: usize) -> Result<(Decision, usize)> {
-    let date = panel.dates()[row];
+    let mut out = Vec::with_capacity(1);
+    decide_rows(panel, model, (start, &[row]), &|| false, &mut out)?;
+    match out.pop() {
+        Some(decided) => Ok(decided),
+        None => fail!(Internal, "a decision was left out"),
+    }
+}
+
+/// Makes the decision of each row, in order, from a lookback that starts no earlier than `start`; each from a past of
+/// its own that ends at its row, whether the model answers several at a time or not. Adds to `out`, up to the first
+/// error, each decision and the highest row that the model saw.
+///
+/// # Errors
+/// Of the first row that has one: `LookAhead` if the model saw a later row; `InvalidData` if no asset is eligible;
+/// errors of the model, with the date. `Cancelled` if `cancelled` returned true.
+pub(crate) fn decide_rows(
+    panel: &Panel,
+    model: &dyn Estimator,
+    (start, rows): (usize, &[usize]),
+    cancelled: &dyn Fn() -> bool,
+    out: &mut Vec<(Decision, usize)>,
+) -> Result<()> {
+    for group in rows.chunks(model.together().max(1)) {
+        if cancelled() {
+            fail!(Cancelled, "{CANCELLED}");
+        }
+        let mut pasts = Vec::with_capacity(group.len());
+        // The rows before one without a past are answered first, since an error of theirs comes first.
+        let failed = group.iter().try_for_each(|&row| {
+            pasts.push(past_of(panel, model, start, row)?);
+            Ok(())
+        });
+        let answers = if pasts.is_empty() { Vec::new() } else { model.answers(&pasts) };
+        for ((&row, past), answer) in group.iter().zip(&pasts).zip(answers) {
+            let answer = answer.map_err(|error| error.context(format!("the decision of {}", panel.dates()[row])))?;
+            out.push((decision(panel, row, past, answer), past.rows().end - 1));
+        }
+        failed?;
+    }
+    Ok(())
+}
+
+/// The past that a model gets at a row.
+fn past_of(panel: &Panel, model: &dyn Estimator, start: usize, row: usize) -> Result<Past> {
     let past = past_at(panel, model.requirements(), start, row)?;
     let highest = past.rows().end - 1;
     if highest > row {
-        fail!(LookAhead, "the decision of {date} saw {}", panel.dates()[highest]);
+        fail!(LookAhead, "the decision of {} saw {}", panel.dates()[row], panel.dates()[highest]);
     }
-    let context = |error: Error| error.context(format!("the decision of {date}"));
-    let weights = model.weights(&past).map_err(context)?;
-    let scores = model.scores(&past).map_err(context)?;
+    Ok(past)
+}
+
+/// An answer by column of the panel.
+fn decision(panel: &Panel, row: usize, past: &Past, answer: Answer) -> Decision {
     let assets = panel.assets().len();
     let by_column = |values: &[f64], fill: f64| {
         let mut out = vec![fill; assets];
@@ -103,6 +148,6 @@ pub(crate) fn decide(panel: &Panel, model: &dyn Estimator, start: usize, row: us
     };
     let mut shown = vec![false; assets];
     past.assets().iter().for_each(|&column| shown[column] = true);
-    let scores = scores.map(|scores| by_column(&scores, f64::NAN));
-    Ok((Decision { row, target: by_column(&weights, 0.0), shown, scores }, highest))
+    let scores = answer.scores.map(|scores| by_column(&scores, f64::NAN));
+    Decision { row, target: by_column(&answer.weights, 0.0), shown, scores }
 }

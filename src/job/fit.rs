@@ -1,19 +1,14 @@
 //! Fitting one model on the train and validation spans of one window.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use super::{CANCELLED, LoadedModel};
+use super::{CANCELLED, LoadedModel, job_seed};
 use crate::error::{Error, Result, fail};
 use crate::experiment::Experiment;
 use crate::model::{Estimator, Model, Network};
 use crate::panel::Panel;
-use crate::random::Random;
-use crate::train::{Trainer, TrainingSpan};
+use crate::train::{Trainer, TrainingContext, TrainingSpan};
 use crate::windows::{SampleRule, Window, decisions, fit_rows, train_samples, validation_rows};
-
-/// Random stream for the seeds of windows.
-const WINDOW_STREAM: u32 = u32::MAX - 1;
 
 /// The model of a window before its first decision.
 pub(crate) enum Prepared {
@@ -23,8 +18,8 @@ pub(crate) enum Prepared {
     Training(Box<Trainer>),
 }
 
-/// Creates the model of a window: fits an estimator, prepares the training of a network. Also returns the highest row
-/// that the fit sees.
+/// Creates the model of a window: fits an estimator, plans the training of a network in the memory of `context`. Also
+/// returns the highest row that the fit sees.
 ///
 /// # Errors
 /// `InvalidData` if the train span is too short or no asset is a member; errors of the model, with the window.
@@ -33,10 +28,11 @@ pub(crate) fn prepare(
     panel: &Panel,
     window: &Window,
     model: &LoadedModel,
+    context: &TrainingContext,
 ) -> Result<(Prepared, usize)> {
     let lag = experiment.portfolio.execution_lag;
-    let context = |error: Error| fit_context(error, window);
-    let created = model.factory.create(&model.settings, &model.context).map_err(context)?;
+    let in_window = |error: Error| fit_context(error, window);
+    let created = model.factory.create(&model.settings, &model.context).map_err(in_window)?;
     let train_rows = fit_rows(&window.train.rows, lag);
     let validation_rows = fit_rows(&window.validation.rows, lag);
     if train_rows.is_empty() {
@@ -54,13 +50,16 @@ pub(crate) fn prepare(
                 let train = panel.past(train_rows, &assets)?;
                 let validation =
                     if validation_rows.is_empty() { None } else { Some(panel.past(validation_rows, &assets)?) };
-                estimator.fit(&train, validation.as_ref()).map_err(context)?;
+                estimator.fit(&train, validation.as_ref()).map_err(in_window)?;
             }
             Prepared::Ready(estimator)
         }
         Model::Network(network) => {
             members_of(panel, shown.clone())?;
-            Prepared::Training(Box::new(trainer(experiment, panel, window, network, model).map_err(context)?))
+            let seed = job_seed(experiment.seed, &model.name, window.test.start);
+            let span = training_span(experiment, panel, window, &*network, model).map_err(in_window)?;
+            let trainer = Trainer::planned(network, &model.train, span, seed, context.clone()).map_err(in_window)?;
+            Prepared::Training(Box::new(trainer))
         }
     };
     Ok((prepared, shown.end - 1))
@@ -72,8 +71,9 @@ pub(crate) fn fit_to_end(
     panel: &Panel,
     window: &Window,
     model: &LoadedModel,
+    context: &TrainingContext,
 ) -> Result<Box<dyn Estimator>> {
-    match prepare(experiment, panel, window, model)?.0 {
+    match prepare(experiment, panel, window, model, context)?.0 {
         Prepared::Ready(estimator) => Ok(estimator),
         Prepared::Training(mut trainer) => {
             train_to_end(&mut trainer, model).map_err(|error| fit_context(error, window))?;
@@ -101,20 +101,14 @@ pub(super) fn members_of(panel: &Panel, rows: Range<usize>) -> Result<Vec<usize>
     Ok(out)
 }
 
-/// The seed of a window, a function of the run's seed and the window's index alone.
-fn window_seed(seed: u64, window: usize) -> u64 {
-    let random = Random::new(seed, WINDOW_STREAM, window as u32);
-    u64::from(random.bits(0)) << 32 | u64::from(random.bits(1))
-}
-
-/// Prepares the training of a network in a window. The panel it gets ends with the last row that training may see.
-fn trainer(
+/// The data of a window. Its panel ends with the last row that training may see, and rows are those of the run.
+fn training_span(
     experiment: &Experiment,
     panel: &Panel,
     window: &Window,
-    network: Arc<dyn Network>,
+    network: &dyn Network,
     model: &LoadedModel,
-) -> Result<Trainer> {
+) -> Result<TrainingSpan> {
     let (portfolio, dates) = (&experiment.portfolio, panel.dates());
     let (lag, lookback) = (portfolio.execution_lag, network.requirements().lookback);
     let train = fit_rows(&window.train.rows, lag);
@@ -125,20 +119,9 @@ fn trainer(
         // No epoch is scored; a fixed asset set consists of the assets that are eligible at the last train row.
         rows.push(train.end - 1);
     }
-    let end = train.end.max(validation.end);
-    let first = (rows[0] + 1).saturating_sub(lookback).min(train.start);
-    let shift = |rows: &Range<usize>| {
-        if rows.is_empty() { 0..0 } else { rows.start - first..rows.end - first }
-    };
-    let span = TrainingSpan {
-        panel: panel.slice(first..end),
-        train: shift(&train),
-        samples: shift(&samples),
-        decisions: rows.into_iter().map(|row| row - first).collect(),
-        validation: shift(&validation),
-        execution: portfolio.execution(panel.assets())?,
-    };
-    Trainer::new(network, &model.train, span, window_seed(experiment.seed, window.index))
+    let panel = panel.slice(0..train.end.max(validation.end));
+    let execution = portfolio.execution(panel.assets())?;
+    Ok(TrainingSpan { panel, train, samples, decisions: rows, validation, execution })
 }
 
 /// Trains every replica to the end.

@@ -9,11 +9,13 @@ use jiff::civil::{Date, date};
 use serde_json::Map;
 
 use super::{LoadedModel, ModelWindow, Prepared, decide_window, prepare};
+use crate::device::Team;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::model::{Context, Estimator, Factory, Model, Requirements};
 use crate::panel::{Panel, PanelKind, Past};
 use crate::settings::{Setting, SettingValues};
+use crate::train::TrainingContext;
 use crate::windows::windows;
 
 /// An equal-weight model that records the rows that it sees.
@@ -85,7 +87,8 @@ fn try_decide(recorder: &Recorder, lag: usize, change: impl FnOnce(Panel) -> Pan
     let train = experiment.train_settings(None).unwrap();
     let (factory, context) = (Box::new(recorder.clone()), Context::default());
     let model = LoadedModel { name: "recorder".into(), factory, settings, train, context };
-    let (Prepared::Ready(estimator), fit) = prepare(&experiment, &panel, &window, &model)? else { panic!() };
+    let shared = TrainingContext::new(&panel, Arc::new(Team::alone()));
+    let (Prepared::Ready(estimator), fit) = prepare(&experiment, &panel, &window, &model, &shared)? else { panic!() };
     decide_window(&experiment, &panel, &window, &model, &*estimator, fit)
 }
 

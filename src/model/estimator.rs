@@ -12,6 +12,15 @@ pub struct Requirements {
     pub min_history: usize,
 }
 
+/// What a model answers at a decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Target weights of the assets in the past, `[assets]`; they sum to 1.
+    pub weights: Vec<f64>,
+    /// Scores of the assets in the past, `[assets]`, higher is better; `None` if the model has no scores.
+    pub scores: Option<Vec<f64>>,
+}
+
 /// A model that fits itself.
 pub trait Estimator: Send + Sync {
     /// How much history the model needs at a decision.
@@ -34,5 +43,16 @@ pub trait Estimator: Send + Sync {
     /// Scores of the assets in `past`, `[assets]`, higher is better; `None` if the model has no scores.
     fn scores(&self, _past: &Past) -> Result<Option<Vec<f64>>> {
         Ok(None)
+    }
+
+    /// How many pasts [`Estimator::answers`] answers at no more cost in memory than is worth it.
+    fn together(&self) -> usize {
+        1
+    }
+
+    /// Weights and scores for several pasts, in order, each answered from its own past alone.
+    fn answers(&self, pasts: &[Past]) -> Vec<Result<Answer>> {
+        let answer = |past| Ok(Answer { weights: self.weights(past)?, scores: self.scores(past)? });
+        pasts.iter().map(answer).collect()
     }
 }

@@ -11,9 +11,9 @@ pub use context::{Context, LogLevel, LogSink};
 pub(crate) use eligibility::{eligible, none_eligible, past_at};
 pub use equal_weight::{EQUAL_WEIGHT, EqualWeight};
 pub use estimator::Estimator;
-pub(crate) use estimator::Requirements;
-pub use network::{AssetSet, InputSource, Network};
-pub(crate) use network::{Axis, NetworkSpec, Output, Plane};
+pub(crate) use estimator::{Answer, Requirements};
+pub use network::{AssetSet, Network};
+pub(crate) use network::{NetworkSpec, Output};
 
 use std::sync::Arc;
 

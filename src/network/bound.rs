@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use super::Head;
 use crate::error::{Result, fail};
-use crate::model::{InputSource, Network, NetworkSpec, Output, Plane};
-use crate::program::{Precision, Program};
+use crate::model::{Network, NetworkSpec, Output};
+use crate::objective::Head;
+use crate::program::{InputSource, Plane, Precision, Program};
 
-/// A network that can run: its program for a number of asset slots, and the source of each input.
+/// A network that can run: its program for a number of asset slots.
 #[derive(Clone, Debug)]
 pub struct BoundNetwork {
     /// The program. Its output is that of `head`, `[assets]` or `[dates, assets]`.
     pub program: Arc<Program>,
-    /// Source of each input, in the program's order.
-    pub inputs: Vec<InputSource>,
     /// Number of asset slots.
     pub assets: usize,
     /// Number of dates in the output of one sample; the last of them is the as-of row.
@@ -37,7 +35,7 @@ impl BoundNetwork {
         head: Head,
         precision: Precision,
     ) -> Result<Option<Self>> {
-        let NetworkSpec { mut builder, mut inputs, output, kind } = network.build(assets, features)?;
+        let NetworkSpec { mut builder, output, kind } = network.build(assets, features)?;
         let dates = match *builder.shape(output) {
             [_] => 1,
             [dates, _] => dates,
@@ -46,6 +44,7 @@ impl BoundNetwork {
                 "the output of the network has the shape {shape:?}; allowed are [assets] and [dates, assets]"
             ),
         };
+        let scores = (kind == Output::Scores).then_some(output);
         let output = match (head, kind) {
             (Head::Weights, Output::Weights) | (Head::Scores, Output::Scores) => output,
             (Head::Scores, Output::Weights) => return Ok(None),
@@ -55,19 +54,17 @@ impl BoundNetwork {
                 } else {
                     ("members", vec![dates, assets], InputSource::Trailing { plane: Plane::Members, rows: dates })
                 };
-                let mask = if let Some(input) = inputs.iter().position(|input| *input == source) {
-                    builder.input_value(input)
+                let mask = if let Some(value) = builder.value_of(&source) {
+                    value
                 } else {
-                    inputs.push(source);
                     let name = if builder.is_taken(name) { format!("{name}.head") } else { name.to_owned() };
-                    builder.input(&name, &shape)?
+                    builder.input_from(&name, &shape, source)?
                 };
                 builder.masked_softmax(output, mask)?
             }
         };
         Ok(Some(Self {
-            program: Arc::new(builder.finish(output)?.with_precision(precision)),
-            inputs,
+            program: Arc::new(builder.finish(output)?.with_scores(scores).with_precision(precision)),
             assets,
             dates,
             head,

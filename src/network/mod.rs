@@ -1,18 +1,15 @@
-//! A network bound to data: its head, its inputs and their normalisation; and the trained network, an estimator like
-//! any other. Training, prediction and checkpoints share this module.
+//! A network bound to data: its head and its computed inputs; and the trained network, an estimator like any other.
+//! Training, prediction and checkpoints share this module.
 
 mod bound;
+mod computed;
 mod head;
-mod inputs;
-mod normalizer;
 mod slots;
 mod trained;
 
 pub use bound::BoundNetwork;
-pub use head::Head;
-pub(crate) use inputs::Tables;
-pub(crate) use normalizer::{Normalizer, ZScore};
-pub(crate) use slots::AssetSlots;
-pub(crate) use slots::{assign, none_eligible};
+pub(crate) use computed::{ComputedInputs, compute, computed_inputs};
+pub(crate) use head::head_weights;
+pub(crate) use slots::{AssetSlots, assign, filled, none_eligible};
 pub use trained::TrainedNetwork;
 pub(crate) use trained::TrainedParts;

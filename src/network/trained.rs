@@ -3,11 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{AssetSlots, BoundNetwork, Head, Normalizer, Tables, assign, none_eligible};
+use super::computed::{compute, computed_inputs};
+use super::head::{head_weights, non_finite};
+use super::{AssetSlots, BoundNetwork, assign, filled, none_eligible};
+use crate::engine::cpu::{MicroBatch, PackedParameters, Replica};
+use crate::engine::{EMPTY_SLOT, InputData, Normalizer, PlaneView, Tables};
 use crate::error::{Result, fail};
-use crate::model::{Estimator, InputSource, Network, Requirements};
+use crate::model::{Answer, Estimator, Network, Requirements};
+use crate::objective::Head;
 use crate::panel::Past;
-use crate::program::{MicroBatch, PackedParameters, Plan, Precision, Program, Purpose, Replica};
+use crate::program::{Plan, Precision, Program, Purpose};
+
+/// Most decisions that pass through a network together.
+const TOGETHER: usize = 32;
 
 /// An ensemble of trained networks, one per seed, whose weights are averaged.
 pub struct TrainedNetwork {
@@ -19,8 +27,8 @@ pub struct TrainedNetwork {
     precision: Precision,
     /// Parameters of each seed in the network's precision.
     parameters: Vec<Vec<f32>>,
-    /// Runners that are not in use, by head and number of slots.
-    idle: Mutex<BTreeMap<(Head, usize), Vec<Runner>>>,
+    /// Runners that are not in use, by number of slots and largest batch.
+    idle: Mutex<BTreeMap<(usize, usize), Vec<Runner>>>,
     /// Packed parameters of each seed; programs that pack alike share one list.
     packed: Mutex<Vec<Arc<Vec<PackedParameters>>>>,
 }
@@ -34,27 +42,33 @@ struct Runner {
     packed: Arc<Vec<PackedParameters>>,
 }
 
+/// The output of one seed at one date, `[slots]`, and its scores, if it has any.
+struct SeedOutput {
+    output: Vec<f32>,
+    scores: Option<Vec<f32>>,
+}
+
 /// The parts of a trained network: the result of training, or the content of a checkpoint.
-pub struct TrainedParts {
+pub(crate) struct TrainedParts {
     /// The network, for computed inputs and for binding it to other numbers of assets.
-    pub network: Arc<dyn Network>,
+    pub(crate) network: Arc<dyn Network>,
     /// The network as it was bound for training.
-    pub bound: BoundNetwork,
+    pub(crate) bound: BoundNetwork,
     /// The z-scores of inputs and labels, fitted on the train span.
-    pub normalizer: Normalizer,
+    pub(crate) normalizer: Normalizer,
     /// The columns of a fixed asset set, one per slot; `None` for [`AssetSet::ByDate`](crate::model::AssetSet).
-    pub fixed: Option<Vec<usize>>,
+    pub(crate) fixed: Option<Vec<usize>>,
     /// The names of the panel's feature planes.
-    pub features: Vec<String>,
+    pub(crate) features: Vec<String>,
     /// The precision of the program.
-    pub precision: Precision,
+    pub(crate) precision: Precision,
     /// Master parameters of each seed, in the program's layout.
-    pub parameters: Vec<Vec<f32>>,
+    pub(crate) parameters: Vec<Vec<f32>>,
 }
 
 impl TrainedNetwork {
     /// Assembles a trained network.
-    pub fn new(parts: TrainedParts) -> Self {
+    pub(crate) fn new(parts: TrainedParts) -> Self {
         let TrainedParts { network, bound, normalizer, fixed, features, precision, mut parameters } = parts;
         for cast in &mut parameters {
             let master = cast.clone();
@@ -78,21 +92,22 @@ impl TrainedNetwork {
         &self.parameters
     }
 
-    /// A new runner; `None` if the network has no output of this kind.
-    fn runner(&self, head: Head, slots: usize) -> Result<Option<Runner>> {
-        let bound = if slots == self.bound.assets && head == self.bound.head {
+    /// A new runner for at most `batch` dates at a time.
+    fn runner(&self, slots: usize, batch: usize) -> Result<Runner> {
+        let bound = if slots == self.bound.assets {
             self.bound.clone()
         } else {
-            let Some(bound) = BoundNetwork::new(&*self.network, slots, &self.features, head, self.precision)? else {
-                return Ok(None);
-            };
-            bound
+            let head = self.bound.head;
+            match BoundNetwork::new(&*self.network, slots, &self.features, head, self.precision)? {
+                Some(bound) => bound,
+                None => fail!(Internal, "the network lost the head that it was trained with"),
+            }
         };
         self.bound.check_same_parameters(&bound, &*self.network)?;
-        let plan: Arc<Plan> = Arc::new(bound.program.plan(Purpose::Predict, 1));
+        let plan: Arc<Plan> = Arc::new(bound.program.plan(Purpose::Predict, batch));
         let packed = self.packed(&bound.program);
         let replica = Replica::new(Arc::clone(&bound.program), plan, 0);
-        Ok(Some(Runner { bound, replica, tables: Tables::default(), packed }))
+        Ok(Runner { bound, replica, tables: Tables::default(), packed })
     }
 
     /// The parameters of each seed as this program packs them.
@@ -106,66 +121,131 @@ impl TrainedNetwork {
         list
     }
 
-    /// Runs the network of each seed on a past. Returns each output for the last date, `[slots]`, and the slots, which
-    /// hold indices of the past's assets; `None` if the network has no output of this kind.
-    fn run(&self, past: &Past, head: Head) -> Result<Option<(Vec<Vec<f32>>, AssetSlots)>> {
+    /// The slots of a past, which hold indices of its assets.
+    ///
+    /// # Errors
+    /// `InvalidData` if no slot is filled.
+    fn slots(&self, past: &Past) -> Result<AssetSlots> {
         // `fixed` holds columns of the panel, which are looked up among the past's assets.
-        let own: Vec<usize> = (0..past.assets().len()).collect();
-        let fixed = self
-            .fixed
-            .as_ref()
-            .map(|fixed| fixed.iter().map(|column| past.assets().binary_search(column).ok()).collect::<AssetSlots>());
-        let slots = fixed.unwrap_or_else(|| assign(&own, None, self.bound.assets));
-        let last = past.rows().len() - 1;
-        if slots.iter().all(Option::is_none) {
-            return Err(none_eligible(past.dates()[last]));
+        let index = |column: &usize| past.assets().binary_search(column).map_or(EMPTY_SLOT, |index| index as i32);
+        let slots: AssetSlots = match &self.fixed {
+            Some(fixed) => fixed.iter().map(index).collect(),
+            None => assign(&(0..past.assets().len()).collect::<Vec<_>>(), None, self.bound.assets),
+        };
+        if slots.iter().all(|slot| *slot == EMPTY_SLOT) {
+            return Err(none_eligible(past.dates()[past.rows().len() - 1]));
         }
-        let key = (head, slots.len());
+        Ok(slots)
+    }
+
+    /// Runs the network of each seed once on pasts with equal numbers of slots. Returns, per past and seed, the output
+    /// for its last date.
+    fn run(&self, pasts: &[(&Past, &AssetSlots)]) -> Result<Vec<Vec<SeedOutput>>> {
+        let slots = pasts.first().map_or(0, |(_, slots)| slots.len());
+        let batch = if pasts.len() > 1 { TOGETHER } else { 1 };
         let idle = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.get_mut(&key).and_then(Vec::pop)
+            idle.get_mut(&(slots, batch)).and_then(Vec::pop)
         };
-        let runner = match idle {
-            Some(runner) => Some(runner),
-            None => self.runner(head, slots.len())?,
+        let mut runner = match idle {
+            Some(runner) => runner,
+            None => self.runner(slots, batch)?,
         };
-        let Some(mut runner) = runner else { return Ok(None) };
-        let Runner { bound, replica, tables, packed } = &mut runner;
-        tables.load(past, &self.normalizer);
-        if bound.inputs.iter().any(|source| matches!(source, InputSource::Computed { .. })) {
-            let restricted = Self::restrict_to_slots(past, &slots);
-            tables.compute(&*self.network, bound, last, restricted.as_ref().unwrap_or(past))?;
-            tables.standardise_computed(&self.normalizer);
-        }
-        let sample = MicroBatch { size: 1, offset: 0, training: false, step: 0 };
-        let mut out = Vec::with_capacity(self.parameters.len());
-        for (parameters, packed) in self.parameters.iter().zip(&**packed) {
-            for (input, source) in bound.inputs.iter().enumerate() {
-                tables.gather(source, last, &slots, replica.input(input, 1));
+        let mut out: Vec<Vec<SeedOutput>> = pasts.iter().map(|_| Vec::with_capacity(self.parameters.len())).collect();
+        for seed in 0..self.parameters.len() {
+            for (sample, (past, slots)) in pasts.iter().enumerate() {
+                self.fill(&mut runner, (sample, pasts.len()), past, slots)?;
             }
-            let output = replica.predict(parameters, packed, sample);
-            out.push(output[output.len() - slots.len()..].to_vec());
-        }
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().push(runner);
-        Ok(Some((out, slots)))
-    }
-
-    /// The past restricted to assets that have a slot; `None` if all have one.
-    fn restrict_to_slots(past: &Past, slots: &AssetSlots) -> Option<Past> {
-        let assets: Vec<usize> = slots.iter().flatten().copied().collect();
-        (assets.len() < past.assets().len()).then(|| past.of_assets(&assets))
-    }
-
-    /// Values by slot as values by asset of a past, with `empty` for assets without a slot.
-    fn by_asset(past: &Past, slots: &AssetSlots, values: impl Iterator<Item = f64>, empty: f64) -> Vec<f64> {
-        let mut out = vec![empty; past.assets().len()];
-        for (slot, value) in slots.iter().zip(values) {
-            if let Some(asset) = *slot {
-                out[asset] = value;
+            let Runner { replica, packed, .. } = &mut runner;
+            let micro_batch = MicroBatch { size: pasts.len(), offset: 0, training: false, step: 0 };
+            let output = replica.predict(&self.parameters[seed], &packed[seed], micro_batch).to_vec();
+            let scores = replica.scores(micro_batch);
+            // Of a sequence of dates the last is the as-of row.
+            let last = |values: &[f32], sample: usize| {
+                let end = (sample + 1) * values.len() / pasts.len();
+                values[end - slots..end].to_vec()
+            };
+            for (sample, out) in out.iter_mut().enumerate() {
+                let scores = scores.map(|scores| last(scores, sample));
+                out.push(SeedOutput { output: last(&output, sample), scores });
             }
         }
-        out
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).entry((slots, batch)).or_default().push(runner);
+        Ok(out)
     }
+
+    /// Fills the inputs of one sample of a batch.
+    fn fill(
+        &self,
+        runner: &mut Runner,
+        (sample, batch): (usize, usize),
+        past: &Past,
+        slots: &AssetSlots,
+    ) -> Result<()> {
+        let Runner { bound, replica, tables, .. } = runner;
+        let last = past.rows().len() - 1;
+        tables.clear();
+        let assets = filled(slots).count();
+        let mut restricted = None;
+        for computed in computed_inputs(&bound.program, assets) {
+            if assets < past.assets().len() && restricted.is_none() {
+                restricted = Some(past.of_assets(&filled(slots).collect::<Vec<_>>()));
+            }
+            let seen = restricted.as_ref().unwrap_or(past);
+            tables.insert(computed.0, last, compute(&*self.network, computed, seen)?);
+        }
+        let planes = PlaneView {
+            columns: past.assets().len(),
+            returns: past.returns(),
+            members: past.members(),
+            features: past.features().iter().map(Vec::as_slice).collect(),
+        };
+        let data = InputData { planes, normalizer: &self.normalizer, tables, end: last + 1 };
+        for (index, input) in bound.program.inputs().iter().enumerate() {
+            let out = replica.input(index, batch);
+            let elements = out.len() / batch;
+            data.fill(&input.source, last, slots, &mut out[sample * elements..][..elements]);
+        }
+        Ok(())
+    }
+
+    /// Weights and scores from the outputs of all seeds.
+    fn answer(&self, past: &Past, slots: &AssetSlots, outputs: &[SeedOutput]) -> Result<Answer> {
+        let (head, name) = (self.bound.head, self.network.name());
+        let weights: Vec<Vec<f64>> =
+            outputs.iter().map(|seed| head_weights(head, name, &seed.output, slots)).collect::<Result<_>>()?;
+        let weights = by_asset(past, slots, mean(&weights, slots.len()).into_iter(), 0.0);
+        let as_f64 = |values: &Vec<f32>| values.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>();
+        let scores: Option<Vec<Vec<f64>>> = outputs.iter().map(|seed| seed.scores.as_ref().map(as_f64)).collect();
+        let Some(scores) = scores else { return Ok(Answer { weights, scores: None }) };
+        let scores = mean(&scores, slots.len());
+        let is_filled = |slot: &usize| slots[*slot] != EMPTY_SLOT;
+        if (0..slots.len()).filter(is_filled).any(|slot| !scores[slot].is_finite()) {
+            return Err(non_finite(Head::Scores, name));
+        }
+        let lowest = (0..slots.len()).filter(is_filled).map(|slot| scores[slot]).fold(f64::MAX, f64::min);
+        // Assets without a slot rank below all others.
+        let scores = by_asset(past, slots, scores.into_iter(), lowest - 1.0);
+        Ok(Answer { weights, scores: Some(scores) })
+    }
+
+    /// The answer to one past.
+    fn answer_one(&self, past: &Past) -> Result<Answer> {
+        let slots = self.slots(past)?;
+        let outputs = self.run(&[(past, &slots)])?;
+        self.answer(past, &slots, &outputs[0])
+    }
+}
+
+/// Values by slot as values by asset of a past, with `empty` for assets without a slot.
+fn by_asset(past: &Past, slots: &AssetSlots, values: impl Iterator<Item = f64>, empty: f64) -> Vec<f64> {
+    let mut out = vec![empty; past.assets().len()];
+    for (&slot, value) in slots.iter().zip(values) {
+        if slot != EMPTY_SLOT {
+            out[slot as usize] = value;
+        }
+    }
+    out
 }
 
 impl Estimator for TrainedNetwork {
@@ -186,28 +266,39 @@ impl Estimator for TrainedNetwork {
     }
 
     fn weights(&self, past: &Past) -> Result<Vec<f64>> {
-        let Some((outputs, slots)) = self.run(past, self.bound.head)? else {
-            fail!(Internal, "the network lost the head that it was trained with");
-        };
-        let weights = outputs
-            .iter()
-            .map(|output| self.bound.head.weights(self.network.name(), output, &slots))
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Self::by_asset(past, &slots, mean(&weights, slots.len()).into_iter(), 0.0))
+        Ok(self.answer_one(past)?.weights)
     }
 
     fn scores(&self, past: &Past) -> Result<Option<Vec<f64>>> {
-        let Some((outputs, slots)) = self.run(past, Head::Scores)? else { return Ok(None) };
-        let scores: Vec<Vec<f64>> =
-            outputs.iter().map(|output| output.iter().map(|score| f64::from(*score)).collect()).collect();
-        let scores = mean(&scores, slots.len());
-        let filled = || (0..slots.len()).filter(|&slot| slots[slot].is_some());
-        if filled().any(|slot| !scores[slot].is_finite()) {
-            return Err(Head::Scores.non_finite(self.network.name()));
+        Ok(self.answer_one(past)?.scores)
+    }
+
+    fn together(&self) -> usize {
+        TOGETHER
+    }
+
+    fn answers(&self, pasts: &[Past]) -> Vec<Result<Answer>> {
+        let mut out = Vec::with_capacity(pasts.len());
+        let mut slots = Vec::new();
+        for group in pasts.chunks(TOGETHER) {
+            slots.clear();
+            // A past without a slot fails alone, and pasts of different widths do not pass together.
+            let found: Result<()> = group.iter().try_for_each(|past| {
+                slots.push(self.slots(past)?);
+                Ok(())
+            });
+            let is_uniform = found.is_ok() && slots.iter().all(|other| other.len() == slots[0].len());
+            let together: Vec<(&Past, &AssetSlots)> = group.iter().zip(&slots).collect();
+            let outputs = if is_uniform && group.len() > 1 { self.run(&together).ok() } else { None };
+            match outputs {
+                Some(outputs) => out.extend(
+                    together.iter().zip(outputs).map(|((past, slots), outputs)| self.answer(past, slots, &outputs)),
+                ),
+                // One by one, so that an error belongs to its date.
+                None => out.extend(group.iter().map(|past| self.answer_one(past))),
+            }
         }
-        let lowest = filled().map(|slot| scores[slot]).fold(f64::MAX, f64::min);
-        // Assets without a slot rank below all others.
-        Ok(Some(Self::by_asset(past, &slots, scores.into_iter(), lowest - 1.0)))
+        out
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::read::RawTable;
-use super::{Panel, read_table};
+use super::{Panel, SharedPlane, read_table};
 use crate::error::{Error, Result, fail};
 
 /// The planes that every panel has, by the names that networks use for them.
@@ -14,8 +14,14 @@ pub(crate) const OWN_PLANES: [&str; 3] = ["returns", "known", "members"];
 pub struct Feature {
     /// Its name.
     pub name: String,
+    pub(crate) values: SharedPlane<f64>,
+}
+
+impl Feature {
     /// `[dates, assets]`, row-major, columns in canonical order, NaN where missing.
-    pub values: Vec<f64>,
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
 }
 
 impl Panel {
@@ -93,7 +99,7 @@ impl Panel {
                 values[row * assets + target] = value;
             }
         }
-        self.features.insert(index, Feature { name: name.to_owned(), values });
+        self.features.insert(index, Feature { name: name.to_owned(), values: values.into() });
         self.update_derived();
         Ok(())
     }

@@ -12,12 +12,14 @@ mod features;
 mod past;
 mod perturb;
 mod read;
+mod shared_plane;
 mod universe;
 
 pub use day_number::{date_of, days_of};
 pub(crate) use features::{Feature, OWN_PLANES};
 pub use past::Past;
 pub(crate) use perturb::Perturbation;
+pub(crate) use shared_plane::SharedPlane;
 pub use universe::Membership;
 pub(crate) use universe::UniverseSource;
 
@@ -50,13 +52,13 @@ pub struct Panel {
     dates: Vec<Date>,
     assets: Vec<String>,
     output_order: Vec<usize>,
-    returns: Vec<f64>,
-    held: Vec<f64>,
+    returns: SharedPlane<f64>,
+    held: SharedPlane<f64>,
     /// Whether the source has a value.
-    present: Vec<bool>,
+    present: SharedPlane<bool>,
     universe: Universe,
     without_values: Vec<String>,
-    members: Vec<bool>,
+    members: SharedPlane<bool>,
     features: Vec<Feature>,
     /// SHA-256 of kind, dates, names and values.
     digest: String,
@@ -143,12 +145,12 @@ impl Panel {
             dates: table.dates.clone(),
             assets,
             output_order: asset_order::output_order(&canonical),
-            returns,
-            held,
-            present: sorted.iter().map(|value| !value.is_nan()).collect(),
+            returns: returns.into(),
+            held: held.into(),
+            present: sorted.iter().map(|value| !value.is_nan()).collect::<Vec<_>>().into(),
             universe: Universe::default(),
             without_values: Vec::new(),
-            members: Vec::new(),
+            members: SharedPlane::default(),
             features: Vec::new(),
             fingerprint: String::new(),
         };
@@ -158,7 +160,7 @@ impl Panel {
 
     /// Recomputes members and fingerprint after the universe or the features changed.
     fn update_derived(&mut self) {
-        self.members = self.universe.members(&self.present, self.assets.len());
+        self.members = self.universe.members(&self.present, self.assets.len()).into();
         self.fingerprint = self.digest.clone();
         if self.universe != Universe::default() || !self.features.is_empty() {
             let mut hash = Sha256::new();
@@ -173,7 +175,8 @@ impl Panel {
         }
     }
 
-    /// A copy of these rows. It holds nothing of any other row; its members are those of this panel.
+    /// These rows alone: no other row can be reached through it. Its members are those of this panel. The planes are
+    /// shared, not copied.
     ///
     /// # Panics
     /// If the rows reach beyond the panel.
@@ -186,16 +189,16 @@ impl Panel {
             dates: self.dates[rows].to_vec(),
             assets: self.assets.clone(),
             output_order: self.output_order.clone(),
-            returns: self.returns[cells.clone()].to_vec(),
-            held: self.held[cells.clone()].to_vec(),
-            present: self.present[cells.clone()].to_vec(),
+            returns: self.returns.slice(cells.clone()),
+            held: self.held.slice(cells.clone()),
+            present: self.present.slice(cells.clone()),
             universe: Universe::default(),
             without_values: Vec::new(),
-            members: self.members[cells.clone()].to_vec(),
+            members: self.members.slice(cells.clone()),
             features: self
                 .features
                 .iter()
-                .map(|Feature { name, values }| Feature { name: name.clone(), values: values[cells.clone()].to_vec() })
+                .map(|Feature { name, values }| Feature { name: name.clone(), values: values.slice(cells.clone()) })
                 .collect(),
             digest: String::new(),
             fingerprint: String::new(),
@@ -204,14 +207,19 @@ impl Panel {
 
     /// Bytes of all planes: returns, held returns, presence, membership and features.
     pub fn bytes(&self) -> usize {
-        let features: usize = self.features.iter().map(|feature| size_of_val(feature.values.as_slice())).sum();
-        let returns = size_of_val(self.returns.as_slice()) + size_of_val(self.held.as_slice());
+        let features: usize = self.features.iter().map(|feature| size_of_val(&*feature.values)).sum();
+        let returns = size_of_val(&*self.returns) + size_of_val(&*self.held);
         returns + self.present.len() + self.members.len() + features
     }
 
     /// [`Panel::bytes`] of a panel with this many dates, assets and features.
     pub fn planned_bytes(dates: usize, assets: usize, features: usize) -> usize {
         dates * assets * ((2 + features) * size_of::<f64>() + 2)
+    }
+
+    /// Returns, held returns and members, shared.
+    pub(crate) fn planes(&self) -> (&SharedPlane<f64>, &SharedPlane<f64>, &SharedPlane<bool>) {
+        (&self.returns, &self.held, &self.members)
     }
 
     /// The column of an asset.

@@ -47,31 +47,43 @@ impl Panel {
     /// returns from -20 % to 20 %, of which one in eight is missing, and inverts one membership in four.
     #[must_use]
     pub(crate) fn perturbed_after(&self, row: usize, perturbation: Perturbation, seed: u64) -> Self {
-        let mut out = self.clone();
+        let (mut returns, mut held) = (self.returns.to_vec(), self.held.to_vec());
+        let (mut present, mut members) = (self.present.to_vec(), self.members.to_vec());
+        let mut features: Vec<Vec<f64>> = self.features.iter().map(|feature| feature.values.to_vec()).collect();
         let first = (row + 1) * self.assets.len();
         let mut draws = PerturbationRandom(seed ^ (row as u64).rotate_left(32));
         for cell in first..self.returns.len() {
             let (value, gap, member) = (draws.unit() * 0.4 - 0.2, draws.next() >> 61 == 0, draws.next() >> 62 == 0);
             match perturbation {
                 Perturbation::Altered => {
-                    out.returns[cell] = if gap { f64::NAN } else { value };
-                    out.held[cell] = if gap { 0.0 } else { value };
-                    out.present[cell] = !gap;
-                    out.members[cell] = self.members[cell] != member;
+                    returns[cell] = if gap { f64::NAN } else { value };
+                    held[cell] = if gap { 0.0 } else { value };
+                    present[cell] = !gap;
+                    members[cell] = self.members[cell] != member;
                 }
                 Perturbation::Removed => {
-                    out.returns[cell] = f64::NAN;
-                    out.held[cell] = 0.0;
-                    out.present[cell] = false;
-                    out.members[cell] = false;
+                    returns[cell] = f64::NAN;
+                    held[cell] = 0.0;
+                    present[cell] = false;
+                    members[cell] = false;
                 }
             }
-            for feature in &mut out.features {
-                feature.values[cell] = match perturbation {
+            for feature in &mut features {
+                feature[cell] = match perturbation {
                     Perturbation::Altered if !gap => draws.unit() * 1e6,
                     _ => f64::NAN,
                 };
             }
+        }
+        let mut out = Self {
+            returns: returns.into(),
+            held: held.into(),
+            present: present.into(),
+            members: members.into(),
+            ..self.clone()
+        };
+        for (feature, values) in out.features.iter_mut().zip(features) {
+            feature.values = values.into();
         }
         out.fingerprint = format!("{}, {} after row {row}", self.fingerprint, perturbation.name());
         out

@@ -1,6 +1,6 @@
 //! Builds a program op by op. Shape errors name the op, the shapes that were found and what is allowed.
 
-use super::{ALIGNMENT, Dtype, Init, Input, Node, Parameter, Program, ValueId, ValueInfo, ValueSource};
+use super::{ALIGNMENT, Dtype, Init, Input, InputSource, Node, Parameter, Program, ValueId, ValueInfo, ValueSource};
 use crate::error::{Result, fail};
 use crate::ops::{
     Activation, Arithmetic, Concat, Dropout, LayerNorm, Linear, Lstm, MOST_OPERANDS, MatMul, Op, Operand, Reduce,
@@ -70,24 +70,34 @@ impl Builder {
         Ok(())
     }
 
-    /// Declares an input with this shape per sample.
+    /// Declares an input with this shape per sample that is handed over with every batch.
     ///
     /// # Errors
     /// `InvalidArgument` if the name is taken or not allowed, an axis is 0, or there are too many axes or elements.
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Result<ValueId> {
+        self.input_from(name, shape, InputSource::Given)
+    }
+
+    /// Declares an input with this shape per sample, and where its values come from.
+    ///
+    /// # Errors
+    /// As for [`Builder::input`].
+    pub fn input_from(&mut self, name: &str, shape: &[usize], source: InputSource) -> Result<ValueId> {
         self.check_declaration(name, shape)?;
         self.count_elements(&format!("input '{name}'"), shape)?;
         let value = self.push_value(Operand::batched(shape), ValueSource::Input(self.inputs.len()), false);
-        self.inputs.push(Input { name: name.to_owned(), shape: shape.to_vec(), value });
+        self.inputs.push(Input { name: name.to_owned(), shape: shape.to_vec(), source, value });
         Ok(value)
     }
 
-    /// The value of the input at this index.
-    ///
-    /// # Panics
-    /// If there is no such input.
-    pub fn input_value(&self, index: usize) -> ValueId {
-        self.inputs[index].value
+    /// The inputs so far.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// The value of the first input from this source.
+    pub fn value_of(&self, source: &InputSource) -> Option<ValueId> {
+        self.inputs.iter().find(|input| input.source == *source).map(|input| input.value)
     }
 
     /// Whether an input or parameter has this name.
@@ -342,7 +352,7 @@ impl Builder {
         for (index, node) in nodes.iter().enumerate() {
             values[node.output.0].source = ValueSource::Node(index);
         }
-        Ok(Program { values, nodes, inputs: self.inputs, parameters: self.parameters, output })
+        Ok(Program { values, nodes, inputs: self.inputs, parameters: self.parameters, output, scores: None })
     }
 }
 

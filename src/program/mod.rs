@@ -6,8 +6,7 @@
 //! sequence, so the bits of one do not depend on the others.
 
 mod builder;
-mod execute;
-mod packed;
+mod inputs;
 mod plan;
 mod precision;
 mod reverse;
@@ -15,11 +14,13 @@ mod text;
 
 pub use builder::Builder;
 pub(crate) use builder::MOST_AXES;
-pub use execute::{MicroBatch, Replica};
-pub(crate) use packed::PackedParameters;
+pub use inputs::InputSource;
+pub(crate) use inputs::{Axis, Plane};
 pub(crate) use plan::Plan;
 pub use plan::Purpose;
+pub(crate) use plan::{Buffer, PlanTarget, PlannedCall, WorkspaceBytes};
 pub use precision::Precision;
+pub(crate) use reverse::BackwardNode;
 
 use crate::ops::{Op, Operand};
 
@@ -65,7 +66,7 @@ pub struct Parameter {
     pub init: Init,
     /// Index of its first element in the flat vector of all parameters.
     pub offset: usize,
-    value: ValueId,
+    pub(crate) value: ValueId,
 }
 
 impl Parameter {
@@ -82,12 +83,14 @@ pub struct Input {
     pub name: String,
     /// Shape of one sample.
     pub shape: Vec<usize>,
-    value: ValueId,
+    /// Where its values come from.
+    pub source: InputSource,
+    pub(crate) value: ValueId,
 }
 
 /// What computes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ValueSource {
+pub(crate) enum ValueSource {
     Input(usize),
     Parameter(usize),
     Node(usize),
@@ -95,9 +98,9 @@ enum ValueSource {
 
 /// What a program knows about a value.
 #[derive(Clone, Debug)]
-struct ValueInfo {
-    operand: Operand,
-    dtype: Dtype,
+pub(crate) struct ValueInfo {
+    pub(crate) operand: Operand,
+    pub(crate) dtype: Dtype,
     source: ValueSource,
     /// Whether the backward pass computes its gradient, because it depends on a parameter.
     requires_grad: bool,
@@ -105,20 +108,22 @@ struct ValueInfo {
 
 /// A node of the graph: an op applied to values.
 #[derive(Debug)]
-struct Node {
-    op: Box<dyn Op>,
-    inputs: Vec<ValueId>,
-    output: ValueId,
+pub(crate) struct Node {
+    pub(crate) op: Box<dyn Op>,
+    pub(crate) inputs: Vec<ValueId>,
+    pub(crate) output: ValueId,
 }
 
 /// A network as a graph of ops, in the order of execution.
 #[derive(Debug)]
 pub struct Program {
-    values: Vec<ValueInfo>,
-    nodes: Vec<Node>,
+    pub(crate) values: Vec<ValueInfo>,
+    pub(crate) nodes: Vec<Node>,
     inputs: Vec<Input>,
     parameters: Vec<Parameter>,
-    output: ValueId,
+    pub(crate) output: ValueId,
+    /// The value that holds a network's scores, if it has any: the output, or what the head takes.
+    pub(crate) scores: Option<ValueId>,
 }
 
 /// Alignment of parameters and buffers in elements: a cache line, so that no two share one.
@@ -140,12 +145,19 @@ impl Program {
         self.parameters.last().map_or(0, |last| (last.offset + last.count()).next_multiple_of(ALIGNMENT))
     }
 
+    /// Keeps the value of the scores to the end of a forward pass, in single precision.
+    #[must_use]
+    pub(crate) fn with_scores(mut self, scores: Option<ValueId>) -> Self {
+        self.scores = scores;
+        self
+    }
+
     /// Shape of one sample of the output.
     pub fn output_shape(&self) -> &[usize] {
         &self.values[self.output.0].operand.shape
     }
 
-    fn operands(&self, node: &Node) -> Vec<Operand> {
+    pub(crate) fn operands(&self, node: &Node) -> Vec<Operand> {
         node.inputs.iter().map(|input| self.values[input.0].operand.clone()).collect()
     }
 }

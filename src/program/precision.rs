@@ -25,6 +25,9 @@ impl Program {
         };
         let mut single = vec![false; self.values.len()];
         single[self.output.0] = true;
+        if let Some(scores) = self.scores {
+            single[scores.0] = true;
+        }
         for node in self.nodes.iter().filter(|node| node.op.single_precision_parameters()) {
             for input in &node.inputs {
                 single[input.0] |= self.parameter_index(*input).is_some();
@@ -39,16 +42,6 @@ impl Program {
     /// Whether any value is in half precision.
     pub fn is_half(&self) -> bool {
         self.values.iter().any(|value| value.dtype == Dtype::F16)
-    }
-
-    /// Writes the parameters that ops compute with: a copy of `master`, rounded where a parameter is in half precision.
-    pub fn cast_parameters(&self, master: &[f32], out: &mut [f32]) {
-        out.copy_from_slice(master);
-        for parameter in &self.parameters {
-            if self.values[parameter.value.0].dtype == Dtype::F16 {
-                crate::device::cpu::round_to_half(&mut out[parameter.offset..][..parameter.count()]);
-            }
-        }
     }
 }
 

@@ -5,15 +5,15 @@ use crate::ops::MOST_OPERANDS;
 
 /// A node of the backward pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BackwardNode {
+pub(crate) struct BackwardNode {
     /// Index of the node in the program.
-    pub(super) node: usize,
+    pub(crate) node: usize,
     /// Per operand, whether the backward pass of the op reads its value.
-    pub(super) reads_operand: [bool; MOST_OPERANDS],
+    pub(crate) reads_operand: [bool; MOST_OPERANDS],
     /// Whether it reads the value of the output.
-    pub(super) reads_output: bool,
+    pub(crate) reads_output: bool,
     /// Per operand, whether it adds to the gradient of the operand.
-    pub(super) adds_grad: [bool; MOST_OPERANDS],
+    pub(crate) adds_grad: [bool; MOST_OPERANDS],
 }
 
 impl Program {
@@ -38,7 +38,7 @@ impl Program {
     }
 
     /// The index of the parameter that a value is, if it is one. Its value and gradient lie outside the arena.
-    pub(super) fn parameter_index(&self, value: ValueId) -> Option<usize> {
+    pub(crate) fn parameter_index(&self, value: ValueId) -> Option<usize> {
         match self.values[value.0].source {
             ValueSource::Parameter(index) => Some(index),
             _ => None,

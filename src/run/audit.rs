@@ -2,13 +2,16 @@
 //! windows and rebalance schedule stay the same; the values of every row after a cut date are altered or removed. If a
 //! weight that was decided up to that date differs in a single bit, the model used information from the future.
 
+use std::sync::Arc;
+
 use jiff::civil::Date;
 
 use crate::error::{Code, Error, Result, fail};
-use crate::job::{CANCELLED, decide, fit_to_end};
+use crate::job::{CANCELLED, decide_rows, fit_to_end};
 use crate::panel::{Panel, Perturbation};
 use crate::portfolio::{Decision, ExecutionModel};
 use crate::run::runner::Run;
+use crate::train::TrainingContext;
 use crate::windows::{Window, decisions};
 
 /// Number of cut dates when the caller names none.
@@ -305,19 +308,25 @@ impl Run {
         let portfolio = &self.experiment.portfolio;
         let dates = panel.dates();
         let due = |row: usize| portfolio.is_due(dates, row);
+        let mut decided = Vec::new();
         let mut decide_all = || -> Result<()> {
-            let fitted = fit_to_end(&self.experiment, panel, window, entry)?;
+            let fitted = fit_to_end(
+                &self.experiment,
+                panel,
+                window,
+                entry,
+                &TrainingContext::new(panel, Arc::clone(&self.team)),
+            )?;
             let mut rows = Vec::new();
             if !fitted.needs_fit() {
                 rows = decisions(window.validation.rows.clone(), portfolio.execution_lag, due)?;
             }
             rows.extend(decisions(window.test.rows.clone(), portfolio.execution_lag, due)?);
-            for row in rows {
-                out.decisions.push(decide(panel, &*fitted, 0, row)?.0);
-            }
-            Ok(())
+            let cancelled = || entry.context.cancelled();
+            decide_rows(panel, &*fitted, (0, &rows), &cancelled, &mut decided)
         };
         out.failed = decide_all().map_err(context).err();
+        out.decisions = decided.into_iter().map(|(decision, _)| decision).collect();
         out
     }
 }

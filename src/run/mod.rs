@@ -6,6 +6,7 @@ mod directory;
 mod output;
 mod runner;
 mod scores;
+mod units;
 
 pub use audit::{Audit, DEFAULT_DATES, Pipeline, WindowDecisions};
 pub use directory::{RunDirectory, write_directory};

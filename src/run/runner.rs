@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::units::{Key, Plans};
+use crate::device::{Parallel, Team};
 use crate::error::{Code, Error, Result, fail};
 use crate::experiment::Experiment;
 use crate::job::{CANCELLED, LoadedModel, ModelWindow, Prepared, Runtime, decide_window, fit_context, prepare};
@@ -12,7 +14,7 @@ use crate::model::{Context, LogLevel};
 use crate::network::TrainedNetwork;
 use crate::panel::Panel;
 use crate::portfolio::{Account, ConstraintChange, ExecutionModel, Path, SimulatedPath};
-use crate::train::{Epoch, MemoryPlan, Trainer, TrainingHistory};
+use crate::train::{Epoch, MemoryPlan, Trainer, TrainingContext, TrainingHistory};
 use crate::windows::{Window, stitch, windows};
 
 /// A target that the out-of-sample path held.
@@ -57,7 +59,7 @@ pub struct TrainingProgress {
 }
 
 /// One model in one window that is under way.
-enum WindowState {
+pub(super) enum WindowState {
     /// Not started.
     Waiting,
     /// A network under training, and the highest row that its fit is shown.
@@ -117,8 +119,12 @@ pub struct Run {
     pub(super) execution: ExecutionModel,
     accounts: Vec<Account>,
     /// Per window and model: under way, or waiting for the other models of its window.
-    states: BTreeMap<(usize, usize), WindowState>,
-    runtime: Runtime,
+    pub(super) states: BTreeMap<Key, WindowState>,
+    /// Networks that wait for memory.
+    pub(super) plans: Plans,
+    /// Per model, what its trainings share.
+    pub(super) contexts: Vec<TrainingContext>,
+    pub(super) team: Arc<Team>,
     cancel: Arc<AtomicBool>,
 }
 
@@ -137,7 +143,13 @@ impl Run {
         let windows = windows(panel.dates(), &experiment.windows)?;
         let stitched = stitch(panel.dates(), &windows);
         let execution = experiment.portfolio.execution(panel.assets())?;
+        let most = runtime.parallel.threads();
+        let threads = if experiment.threads == 0 { most } else { most.min(experiment.threads) };
+        let team = Arc::new(Team::new(Arc::clone(&runtime.parallel), threads));
+        let context = TrainingContext::new(&panel, Arc::clone(&team));
         Ok(Self {
+            contexts: models.iter().map(|_| context.of_another_model()).collect(),
+            team,
             windows,
             stitched,
             results: vec![Vec::new(); models.len()],
@@ -148,9 +160,9 @@ impl Run {
             models,
             execution,
             states: BTreeMap::new(),
+            plans: Plans::new(),
             experiment,
             panel,
-            runtime: runtime.clone(),
             cancel,
         })
     }
@@ -182,8 +194,7 @@ impl Run {
 
     /// The number of threads that the run uses: those of the runtime, or fewer if the experiment limits them.
     pub fn threads(&self) -> usize {
-        let most = self.runtime.parallel.threads();
-        if self.experiment.threads == 0 { most } else { most.min(self.experiment.threads) }
+        self.team.threads()
     }
 
     /// The flag that asks the run to stop: the step under way, or the next one, then returns `Cancelled`.
@@ -209,64 +220,44 @@ impl Run {
         if self.cancel.load(Ordering::Relaxed) {
             fail!(Cancelled, "{CANCELLED}");
         }
-        let keys = self.next_keys();
+        let keys = self.next_units().map_err(|(key, error)| self.in_unit(key, error))?;
         let slots: Vec<Mutex<WindowState>> =
             keys.iter().map(|key| Mutex::new(self.states.remove(key).unwrap_or(WindowState::Waiting))).collect();
         let outcomes = self.parallel_map(keys.len(), |index| {
             let mut state = slots[index].lock().unwrap_or_else(PoisonError::into_inner);
             // Errors are returned after every state is back in the map.
             Ok(self.advance_state(keys[index], &mut state))
-        })?;
+        });
         for (key, slot) in keys.iter().zip(slots) {
             self.states.insert(*key, slot.into_inner().unwrap_or_else(PoisonError::into_inner));
         }
-        for ((window, model), outcome) in keys.iter().zip(outcomes) {
-            outcome.map_err(|error| error.context(format!("model '{}', window {window}", self.models[*model].name)))?;
+        for (key, outcome) in keys.iter().zip(outcomes?) {
+            outcome.map_err(|error| self.in_unit(*key, error))?;
         }
         while self.close_window()? {}
         Ok(self.progress())
     }
 
-    /// The window and model of each state to advance next: the models of the next windows that are not done, one window
-    /// per thread, and as many networks as there are threads.
-    fn next_keys(&self) -> Vec<(usize, usize)> {
-        let Progress { done, windows } = self.progress();
-        let threads = self.threads();
-        let has_networks = self.models.iter().any(|model| model.factory.is_network());
-        let (mut out, mut networks) = (Vec::new(), 0);
-        for window in done..windows.min(done + 2 * threads) {
-            if window >= done + threads && (networks >= threads || !has_networks) {
-                break;
+    /// Begins a unit: fits and asks an estimator, or plans the training of a network.
+    ///
+    /// # Errors
+    /// Errors of data and model, with window and date.
+    pub(super) fn begin(&self, (window, model): Key) -> Result<WindowState> {
+        let (window, entry) = (&self.windows[window], &self.models[model]);
+        Ok(match prepare(&self.experiment, &self.panel, window, entry, &self.contexts[model])? {
+            (Prepared::Ready(estimator), fit) => {
+                let result = decide_window(&self.experiment, &self.panel, window, entry, &*estimator, fit)?;
+                WindowState::Done(Box::new(result))
             }
-            for (index, model) in self.models.iter().enumerate() {
-                if matches!(self.states.get(&(window, index)), Some(WindowState::Done(_))) {
-                    continue;
-                }
-                if model.factory.is_network() {
-                    if networks >= threads {
-                        continue;
-                    }
-                    networks += 1;
-                }
-                out.push((window, index));
-            }
-        }
-        // Networks take longest and come first, so that the others fill the time of threads that finish early.
-        out.sort_by_key(|(window, model)| (!self.models[*model].factory.is_network(), *window, *model));
-        out
+            (Prepared::Training(trainer), fit) => WindowState::Training(trainer, fit),
+        })
     }
 
     /// Advances a model in a window: all the way, or by one epoch of a network.
-    fn advance_state(&self, (window, model): (usize, usize), state: &mut WindowState) -> Result<()> {
-        let (window, model) = (&self.windows[window], &self.models[model]);
+    fn advance_state(&self, key: Key, state: &mut WindowState) -> Result<()> {
+        let (window, model) = (&self.windows[key.0], &self.models[key.1]);
         if matches!(state, WindowState::Waiting) {
-            *state = match prepare(&self.experiment, &self.panel, window, model)? {
-                (Prepared::Ready(estimator), fit) => {
-                    let result = decide_window(&self.experiment, &self.panel, window, model, &*estimator, fit)?;
-                    WindowState::Done(Box::new(result))
-                }
-                (Prepared::Training(trainer), fit) => WindowState::Training(trainer, fit),
-            };
+            *state = self.begin(key)?;
         }
         if let WindowState::Training(trainer, _) = state {
             if !trainer.is_done() {
@@ -286,6 +277,11 @@ impl Run {
             *state = WindowState::Done(Box::new(result));
         }
         Ok(())
+    }
+
+    /// Adds to an error the model and the window that it belongs to.
+    fn in_unit(&self, (window, model): Key, error: Error) -> Error {
+        error.context(format!("model '{}', window {window}", self.models[model].name))
     }
 
     /// Extends the out-of-sample paths by the next window where it is done for every model; returns whether it was.
@@ -342,18 +338,16 @@ impl Run {
         task: impl Fn(usize) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
         let slots: Vec<Mutex<Option<Result<T>>>> = (0..count).map(|_| Mutex::new(None)).collect();
-        let next = AtomicUsize::new(0);
-        self.runtime.parallel.for_each(self.threads().min(count), &|_| {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(slot) = slots.get(index) else { break };
-                let outcome = task(index);
-                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-            }
+        self.team.for_each(count, &|index| {
+            let outcome = task(index);
+            *slots[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         });
-        let missing = || Err(Error::new(Code::Internal, "the parallel_for of the runtime left out a task"));
-        let outcome = |slot: Mutex<Option<Result<T>>>| {
-            slot.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(missing)
+        if self.team.take_left_out() {
+            fail!(Internal, "the parallel_for of the runtime left out a task");
+        }
+        let outcome = |slot: Mutex<Option<Result<T>>>| match slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(outcome) => outcome,
+            None => fail!(Internal, "a task of the run was left out"),
         };
         slots.into_iter().map(outcome).collect()
     }

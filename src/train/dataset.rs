@@ -1,52 +1,104 @@
-//! The data that all replicas of one window train on: samples, normalizer, input tables, labels, and the validation
-//! path that scores an epoch.
+//! The data that all replicas of one window train on: samples, scales, computed inputs, and the validation path that
+//! scores an epoch. The engine gathers inputs and labels from it; nothing is held per sample but its row and slots.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::loss::{Chain, Loss};
+use super::memory::MemoryPlan;
 use super::settings::{SampleOrder, TrainSettings};
 use super::span::{Samples, TrainingSample, TrainingSpan};
-use super::step::{Batch, StepOutcome, StepSettings, Stepper};
+use crate::device::Team;
+use crate::engine::cpu::CpuEngine;
+use crate::engine::{
+    EMPTY_SLOT, Engine, Hyperparameters, LabelRule, Normalizer, Planes, Stop, Tables, WindowView, ZScore,
+    ZeroDispersion,
+};
 use crate::error::{Result, fail};
 use crate::evaluate::{MetricValue, sharpe};
 use crate::model::{AssetSet, Network};
-use crate::network::{AssetSlots, BoundNetwork, Normalizer, Tables, TrainedNetwork, TrainedParts, ZScore};
+use crate::network::{
+    BoundNetwork, ComputedInputs, TrainedNetwork, TrainedParts, compute, computed_inputs, head_weights,
+};
+use crate::objective::LabelKind;
 use crate::panel::Panel;
 use crate::portfolio::Decision;
+use crate::program::{Axis, InputSource};
 use crate::random::Random;
+use crate::settings::Choice as _;
 
 /// Random stream of the sample order; ops, parameters and seeds use other streams.
 const ORDER_STREAM: u32 = u32::MAX;
+
+/// Validation samples whose output is held at a time.
+const DECIDED_TOGETHER: usize = 64;
+
+/// What a run holds for all its trainings.
+#[derive(Clone)]
+pub(crate) struct TrainingContext {
+    /// The raw planes of the run's panel.
+    pub(crate) planes: Arc<Planes>,
+    /// Inputs that the network has computed in other windows.
+    pub(crate) computed: Arc<ComputedInputs>,
+    /// The threads.
+    pub(crate) team: Arc<Team>,
+}
+
+impl TrainingContext {
+    /// For the trainings of one model on a panel.
+    pub(crate) fn new(panel: &Panel, team: Arc<Team>) -> Self {
+        Self { planes: Arc::new(Planes::of(panel)), computed: Arc::default(), team }
+    }
+
+    /// For the trainings of another model on the same panel.
+    pub(crate) fn of_another_model(&self) -> Self {
+        Self { computed: Arc::default(), ..self.clone() }
+    }
+}
+
+/// What an epoch came to on the validation path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Score {
+    /// The Sharpe ratio of the net path.
+    Sharpe(f64),
+    /// There is no validation span, or the ratio is undefined.
+    Undefined,
+    /// The network's output was non-finite.
+    NonFinite,
+}
 
 /// The data of one window, shared by its replicas.
 pub(super) struct TrainingData {
     pub(super) network: Arc<dyn Network>,
     pub(super) settings: TrainSettings,
-    pub(super) step: StepSettings,
     pub(super) span: TrainingSpan,
     pub(super) samples: Samples,
     pub(super) bound: BoundNetwork,
-    pub(super) normalizer: Normalizer,
-    /// Input tables; empty before [`TrainingData::fill`].
-    pub(super) tables: Tables,
-    /// Labels `[samples, dates, slots]` of the train samples; empty before [`TrainingData::fill`].
-    pub(super) labels: Vec<f32>,
+    pub(super) context: TrainingContext,
+    normalizer: Normalizer,
+    /// Rows, slots and scales; `None` before [`TrainingData::fill`].
+    view: Option<Arc<WindowView>>,
+    tables: Arc<Tables>,
 }
 
 impl TrainingData {
-    /// Finds the samples and binds the network to them. Tables and labels are filled later, once the memory is planned.
+    /// Finds the samples and binds the network to them. Inputs are computed later, once the memory is planned.
     ///
     /// # Errors
-    /// `InvalidData` if there are fewer than 2 samples; `InvalidSetting` if the network cannot use a setting; errors of
-    /// the network.
-    pub(super) fn new(network: Arc<dyn Network>, settings: &TrainSettings, span: TrainingSpan) -> Result<Self> {
+    /// `InvalidData` if there are too few samples for the objective; `InvalidSetting` if the network cannot use a
+    /// setting; errors of the network.
+    pub(super) fn new(
+        network: Arc<dyn Network>,
+        settings: &TrainSettings,
+        span: TrainingSpan,
+        context: TrainingContext,
+    ) -> Result<Self> {
         let samples = span.samples(&*network)?;
-        if samples.train.len() < 2 {
+        let fewest = settings.objective.fewest_samples();
+        if samples.train.len() < fewest {
             fail!(
                 InvalidData,
-                "the train span of {} rows has {} samples, with a lookback of {} rows and a horizon of {}; at least 2 \
-                 are needed",
+                "the train span of {} rows has {} samples, with a lookback of {} rows and a horizon of {}; at least \
+                 {fewest} are needed",
                 span.train.len(),
                 samples.train.len(),
                 network.requirements().lookback,
@@ -55,12 +107,13 @@ impl TrainingData {
         }
         let names: Vec<String> = span.panel.features().iter().map(|feature| feature.name.clone()).collect();
         let bind = |slots: usize| {
-            let bound = BoundNetwork::new(&*network, slots, &names, settings.loss.head(), settings.precision)?;
+            let bound = BoundNetwork::new(&*network, slots, &names, settings.objective.head(), settings.precision)?;
             match bound {
                 Some(bound) => Ok(bound),
                 None => fail!(
                     InvalidSetting,
-                    "setting 'train.loss': found \"mse\", but the network outputs weights; allowed is \"sharpe\""
+                    "setting 'train.loss': found \"{}\", which takes scores, but the network outputs weights",
+                    settings.objective.name()
                 ),
             }
         };
@@ -75,54 +128,153 @@ impl TrainingData {
         if settings.turnover_bps > 0.0 && !has_consecutive_dates {
             fail!(
                 InvalidSetting,
-                "setting 'train.turnover_bps': found {} with order = \"shuffled\"; allowed is 0, or order = \
-                 \"consecutive\"",
-                settings.turnover_bps
+                "setting 'train.turnover_bps': found {} with order = \"{}\"; allowed is 0, or order = \"{}\"",
+                settings.turnover_bps,
+                settings.order.name(),
+                SampleOrder::Consecutive.name()
             );
         }
-        let step = StepSettings {
-            loss: settings.loss,
-            turnover: settings.turnover_bps * 1e-4,
-            adam: settings.adam,
-            clip_norm: settings.clip_norm,
-        };
         let normalizer = Normalizer::fit_planes(&span.panel, &span.train);
-        let (tables, settings) = (Tables::default(), settings.clone());
-        Ok(Self { network, settings, step, span, samples, bound, normalizer, tables, labels: Vec::new() })
+        let (tables, settings) = (Arc::default(), settings.clone());
+        Ok(Self { network, settings, span, samples, bound, context, normalizer, view: None, tables })
     }
 
-    /// Fills the tables and labels.
+    /// Computes the inputs of every sample that no other window has computed, and fits their scales and those of the
+    /// labels.
     ///
     /// # Errors
-    /// Errors of [`Network::compute`].
-    pub(super) fn fill(&mut self) -> Result<()> {
-        let (span, network, bound) = (&self.span, &*self.network, &self.bound);
-        let mut tables = Tables::from_panel(&span.panel, &self.normalizer);
+    /// Errors of [`Network::compute`]; `Cancelled` if `stop` returned true.
+    pub(super) fn fill(&mut self, stop: &Stop) -> Result<()> {
+        let (span, network, program) = (&self.span, &*self.network, &self.bound.program);
+        // What a fixed asset set sees at a row depends on its window.
+        let is_shared = network.asset_set() == AssetSet::ByDate;
+        let mut tables = Tables::default();
         let train = self.samples.train.iter().map(|sample| (sample, span.train.start));
         for (sample, start) in train.chain(self.samples.validation.iter().map(|sample| (sample, 0))) {
-            let past = span.past(network, sample, start)?;
-            tables.compute(network, bound, sample.row, &past)?;
-        }
-        self.normalizer.computed = tables.fit_computed(bound, &span.samples);
-        tables.standardise_computed(&self.normalizer);
-        self.tables = tables;
-        let mut labels = labels(span, &self.samples.train, bound, &self.settings);
-        match self.settings.loss {
-            Loss::Sharpe => (),
-            Loss::MeanSquare => {
-                self.normalizer.label = ZScore::fit(labels.iter().map(|label| f64::from(*label)));
-                for label in labels.iter_mut().filter(|label| label.is_finite()) {
-                    *label = self.normalizer.label.standardise(f64::from(*label));
+            let assets = sample.slots.iter().filter(|column| **column != EMPTY_SLOT).count();
+            let mut past = None;
+            for (index, elements) in computed_inputs(program, assets) {
+                if tables.get(index, sample.row).is_some() {
+                    continue;
                 }
+                let known = if is_shared { self.context.computed.get(index, sample.row) } else { None };
+                let values = if let Some(values) = known {
+                    values
+                } else {
+                    if stop() {
+                        fail!(Cancelled, "training was cancelled; further steps continue it");
+                    }
+                    let past = match &mut past {
+                        Some(past) => past,
+                        none => none.insert(span.past(network, sample, start)?),
+                    };
+                    let values = compute(network, (index, elements), past)?;
+                    if is_shared {
+                        self.context.computed.insert(index, sample.row, Arc::clone(&values));
+                    }
+                    values
+                };
+                tables.insert(index, sample.row, values);
             }
         }
-        self.labels = labels;
+        self.normalizer.computed = self.fit_computed(&tables);
+        let label = LabelRule {
+            kind: self.settings.objective.label_kind(),
+            horizon: self.settings.horizon,
+            lag: span.execution.lag,
+        };
+        let view = |normalizer: &Normalizer| {
+            let samples = self.samples.train.iter().chain(&self.samples.validation);
+            let samples = samples.map(|sample| (sample.row, sample.slots.as_slice()));
+            WindowView::new(span.panel.dates().len(), self.samples.slots, samples, normalizer.clone(), label)
+        };
+        match label.kind {
+            LabelKind::Held => (),
+            LabelKind::Observed => {
+                // The labels as they are, which their scale is fitted to.
+                let (raw, planes, dates) = (view(&self.normalizer), &self.context.planes, self.bound.dates);
+                let labels = (0..self.samples.train.len()).flat_map(|sample| {
+                    let raw = &raw;
+                    (0..dates).flat_map(move |back| {
+                        let columns = raw.slots_of(sample).iter();
+                        columns.map(move |&column| raw.raw_label(planes, sample, back, column))
+                    })
+                });
+                self.normalizer.label = ZScore::fit(labels, ZeroDispersion::Returns);
+            }
+        }
+        self.view = Some(Arc::new(view(&self.normalizer)));
+        self.tables = Arc::new(tables);
         Ok(())
+    }
+
+    /// Fits the scales of computed inputs to the train samples: one per component of the last axis.
+    fn fit_computed(&self, tables: &Tables) -> Vec<Vec<ZScore>> {
+        let program = &self.bound.program;
+        let mut out = vec![Vec::new(); program.inputs().len()];
+        for input in program.inputs() {
+            if let InputSource::Computed { index, shape, normalise: true } = &input.source {
+                let width = shape.last().map_or(1, |axis| if let Axis::Fixed(width) = axis { *width } else { 1 });
+                let rows = self.samples.train.iter().filter_map(|sample| tables.get(*index, sample.row));
+                let fit_component = |component: usize| {
+                    let values = rows.clone().flat_map(move |values| {
+                        values.iter().skip(component).step_by(width).map(|value| f64::from(*value))
+                    });
+                    ZScore::fit(values, ZeroDispersion::Relative)
+                };
+                out[*index] = (0..width).map(fit_component).collect();
+            }
+        }
+        out
+    }
+
+    /// Whether [`TrainingData::fill`] is done.
+    pub(super) fn is_filled(&self) -> bool {
+        self.view.is_some()
+    }
+
+    /// Rows, slots and scales, and computed inputs.
+    ///
+    /// # Errors
+    /// `Internal` before [`TrainingData::fill`].
+    pub(super) fn view(&self) -> Result<(&Arc<WindowView>, &Arc<Tables>)> {
+        match &self.view {
+            Some(view) => Ok((view, &self.tables)),
+            None => fail!(Internal, "the data of the window are not filled"),
+        }
     }
 
     /// Samples per optimiser step.
     pub(super) fn batch(&self) -> usize {
         self.settings.batch.min(self.samples.train.len())
+    }
+
+    /// Cost of Σ|Δw| in the loss, as a fraction.
+    fn turnover(&self) -> f64 {
+        self.settings.turnover_bps * 1e-4
+    }
+
+    /// Whether the loss charges trading costs.
+    pub(super) fn charges_turnover(&self) -> bool {
+        self.turnover() > 0.0
+    }
+
+    /// What the replica with this seed trains with.
+    pub(super) fn hyperparameters(&self, seed: u64) -> Hyperparameters {
+        let TrainSettings { adam, clip_norm, .. } = self.settings;
+        Hyperparameters { seed, adam, clip_norm, turnover: self.turnover() }
+    }
+
+    /// An engine for the replicas of this window.
+    ///
+    /// # Errors
+    /// Errors of [`Engine::load`].
+    pub(super) fn engine(&self, plan: &MemoryPlan) -> Result<CpuEngine> {
+        let (program, objective) = (Arc::clone(&self.bound.program), self.settings.objective);
+        let stack = (plan.stack, Arc::clone(&self.context.team));
+        let mut engine = CpuEngine::new(program, objective, plan.step, self.charges_turnover(), stack);
+        engine.load(&self.context.planes)?;
+        Ok(engine)
     }
 
     /// The trained network with these parameters of each seed.
@@ -134,150 +286,115 @@ impl TrainingData {
     }
 
     /// Number of elements in the output, and in the label, of one sample.
-    pub(super) fn output_elements(&self) -> usize {
+    fn output_elements(&self) -> usize {
         self.bound.dates * self.bound.assets
     }
 
-    /// Bytes of panel, tables and labels.
-    pub(super) fn bytes(&self) -> usize {
-        self.span.panel.bytes() + self.tables.bytes() + size_of_val(self.labels.as_slice())
-    }
-
-    /// The bytes that [`TrainingData::bytes`] will be after [`TrainingData::fill`].
+    /// Bytes that this window holds beside its replicas: samples with their slots, computed inputs, and the decisions of
+    /// one validation path with the output that they are made from.
     pub(super) fn planned_bytes(&self) -> usize {
-        let shown = |sample: &TrainingSample| sample.slots.iter().flatten().count();
-        // Inputs of a row that is both a sample and a decision are computed once.
-        let mut rows: std::collections::BTreeMap<usize, usize> =
-            self.samples.train.iter().map(|sample| (sample.row, shown(sample))).collect();
-        rows.extend(self.samples.validation.iter().map(|sample| (sample.row, shown(sample))));
-        let (shown, panel): (Vec<usize>, _) = (rows.into_values().collect(), &self.span.panel);
-        let (rows, columns, features) = (panel.dates().len(), panel.assets().len(), panel.features().len());
-        Panel::planned_bytes(rows, columns, features)
-            + Tables::planned_bytes(&self.bound, rows, columns, features, &shown)
-            + self.samples.train.len() * self.output_elements() * size_of::<f32>()
+        let samples = self.samples.train.iter().chain(&self.samples.validation);
+        let slots = (self.samples.train.len() + self.samples.validation.len()) * self.samples.slots;
+        let mut rows = std::collections::BTreeSet::new();
+        let computed: usize = samples
+            .filter(|sample| rows.insert(sample.row))
+            .map(|sample| {
+                let assets = sample.slots.iter().filter(|column| **column != EMPTY_SLOT).count();
+                computed_inputs(&self.bound.program, assets).map(|(_, elements)| elements).sum::<usize>()
+            })
+            .sum();
+        let decision = self.span.panel.assets().len() * (2 * size_of::<f64>() + size_of::<bool>());
+        let output = DECIDED_TOGETHER.min(self.samples.validation.len()) * self.output_elements();
+        // Slots stand in the samples and, at most once more, in the view.
+        2 * slots * size_of::<i32>() + (computed + output) * size_of::<f32>() + self.samples.validation.len() * decision
     }
 
-    /// The batches of an epoch, as indices of train samples. An incomplete last batch is dropped.
-    pub(super) fn batches(&self, seed: u64, epoch: u32) -> Vec<Vec<usize>> {
+    /// The bytes that are held, of [`TrainingData::planned_bytes`].
+    pub(super) fn bytes(&self) -> usize {
+        let samples = self.samples.train.iter().chain(&self.samples.validation);
+        let slots: usize = samples.map(|sample| size_of_val(sample.slots.as_slice())).sum();
+        slots + self.view.as_ref().map_or(0, |view| view.bytes()) + self.tables.bytes()
+    }
+
+    /// The batches of an epoch, as train samples in ascending order. An incomplete last batch is dropped.
+    pub(super) fn batches(&self, seed: u64, epoch: u32) -> Vec<Vec<u32>> {
         let (count, batch) = (self.samples.train.len(), self.batch());
         let random = Random::new(seed, ORDER_STREAM, epoch);
         match self.settings.order {
-            SampleOrder::Shuffled => random.permutation(count).chunks_exact(batch).map(<[usize]>::to_vec).collect(),
+            SampleOrder::Shuffled => {
+                let ascending = |samples: &[usize]| {
+                    let mut out: Vec<u32> = samples.iter().map(|sample| *sample as u32).collect();
+                    // Neighbours in time share most of their inputs, so a part of a batch reads fewer rows.
+                    out.sort_unstable();
+                    out
+                };
+                random.permutation(count).chunks_exact(batch).map(ascending).collect()
+            }
             SampleOrder::Consecutive => {
                 // The first block starts at a random sample, so that no sample is left out in every epoch.
                 let (blocks, rest) = (count / batch, count % batch);
                 let first = (random.uniform_f64(count as u64) * (rest + 1) as f64) as usize;
-                let block = |block: usize| (first + block * batch..first + (block + 1) * batch).collect();
+                let samples = |block: usize| first + block * batch..first + (block + 1) * batch;
+                let block = |block: usize| samples(block).map(|sample| sample as u32).collect();
                 random.permutation(blocks).into_iter().map(block).collect()
             }
         }
     }
 
-    /// Gathers an input of some samples, `[samples, shape]`.
-    fn gather<'a>(&self, input: usize, samples: impl ExactSizeIterator<Item = &'a TrainingSample>, out: &mut [f32]) {
-        let elements = out.len() / samples.len();
-        for (out, sample) in out.chunks_exact_mut(elements).zip(samples) {
-            self.tables.gather(&self.bound.inputs[input], sample.row, &sample.slots, out);
-        }
-    }
-
-    /// Takes one optimiser step on a batch of train samples; `batch_labels` is a buffer for their labels.
-    pub(super) fn train_step(
-        &self,
-        stepper: &mut Stepper,
-        batch_labels: &mut [f32],
-        batch: &[usize],
-        learning_rate: f64,
-    ) -> Result<StepOutcome> {
-        let (samples, labels, elements) = (&self.samples.train, &self.labels, self.output_elements());
-        for (out, &sample) in batch_labels.chunks_exact_mut(elements).zip(batch) {
-            out.copy_from_slice(&labels[sample * elements..][..elements]);
-        }
-        let gather = |input: usize, range: Range<usize>, out: &mut [f32]| {
-            self.gather(input, batch[range].iter().map(|&sample| &samples[sample]), out);
-        };
-        let turnover = self.step.turnover > 0.0;
-        let row = |position: usize| samples[batch[position]].row;
-        let is_consecutive = |position: usize| position > 0 && row(position) == row(position - 1) + 1;
-        let (mut slots, mut consecutive): (Vec<AssetSlots>, Vec<bool>) = (Vec::new(), Vec::new());
-        if turnover {
-            slots.extend(batch.iter().map(|&sample| samples[sample].slots.clone()));
-            consecutive.extend((0..batch.len()).map(is_consecutive));
-        }
-        let chain = turnover.then_some(Chain { slots: &slots, consecutive: &consecutive });
-        let batch = Batch { size: batch.len(), gather: &gather, labels: batch_labels, chain };
-        stepper.step_with(&batch, learning_rate)
-    }
-
-    /// The network's decisions on the validation path.
-    pub(super) fn decisions(&self, stepper: &mut Stepper) -> Result<Vec<Decision>> {
-        let (samples, bound) = (&self.samples.validation, &self.bound);
-        let gather = |input: usize, range: Range<usize>, out: &mut [f32]| {
-            self.gather(input, samples[range].iter(), out);
-        };
-        let output = stepper.predict_with(samples.len(), &gather);
+    /// The network's decisions on the validation path; `None` if an output is non-finite.
+    fn decisions(&self, engine: &mut dyn Engine, slot: usize, stop: &Stop) -> Result<Option<Vec<Decision>>> {
+        let (samples, bound, elements) = (&self.samples.validation, &self.bound, self.output_elements());
         let columns = self.span.panel.assets().len();
+        let first = self.samples.train.len();
+        let mut output = vec![0.0; DECIDED_TOGETHER.min(samples.len()) * elements];
         let mut out = Vec::with_capacity(samples.len());
-        for (output, sample) in output.chunks_exact(self.output_elements()).zip(samples) {
-            let last = &output[(bound.dates - 1) * bound.assets..];
-            let weights =
-                self.bound.head.weights(self.network.name(), last, &sample.slots).map_err(|error| {
-                    error.context(format!("the decision of {}", self.span.panel.dates()[sample.row]))
-                })?;
-            let (mut target, mut shown, mut scores) =
-                (vec![0.0; columns], vec![false; columns], vec![f64::NAN; columns]);
-            for ((slot, weight), score) in sample.slots.iter().zip(weights).zip(last) {
-                if let Some(column) = *slot {
-                    (target[column], shown[column], scores[column]) = (weight, true, f64::from(*score));
+        for start in (0..samples.len()).step_by(DECIDED_TOGETHER) {
+            let range: Range<usize> = start..samples.len().min(start + DECIDED_TOGETHER);
+            let indices: Vec<u32> = range.clone().map(|sample| (first + sample) as u32).collect();
+            let output = &mut output[..range.len() * elements];
+            engine.predict(slot, &indices, output, stop)?;
+            for (output, sample) in output.chunks_exact(elements).zip(&samples[range]) {
+                let last = &output[(bound.dates - 1) * bound.assets..];
+                if sample.slots.iter().zip(last).any(|(slot, value)| *slot != EMPTY_SLOT && !value.is_finite()) {
+                    return Ok(None);
                 }
+                out.push(self.decision(sample, last, columns)?);
             }
-            // The output may be a softmax of the scores, which ranks assets as the scores do.
-            let scores = bound.has_scores.then_some(scores);
-            out.push(Decision { row: sample.row, target, shown, scores });
         }
-        Ok(out)
+        Ok(Some(out))
     }
 
-    /// The Sharpe ratio of the net validation path; `None` if there is no validation span or the ratio is undefined.
-    pub(super) fn validate(&self, stepper: &mut Stepper) -> Result<Option<f64>> {
-        if self.span.validation.is_empty() {
-            return Ok(None);
+    /// The decision from the output `[slots]` at a sample.
+    fn decision(&self, sample: &TrainingSample, output: &[f32], columns: usize) -> Result<Decision> {
+        let weights = head_weights(self.bound.head, self.network.name(), output, &sample.slots)
+            .map_err(|error| error.context(format!("the decision of {}", self.span.panel.dates()[sample.row])))?;
+        let (mut target, mut shown, mut scores) = (vec![0.0; columns], vec![false; columns], vec![f64::NAN; columns]);
+        for ((&column, weight), score) in sample.slots.iter().zip(weights).zip(output) {
+            if column != EMPTY_SLOT {
+                let column = column as usize;
+                (target[column], shown[column], scores[column]) = (weight, true, f64::from(*score));
+            }
         }
-        let decisions = self.decisions(stepper)?;
+        // The output may be a softmax of the scores, which ranks assets as the scores do.
+        let scores = self.bound.has_scores.then_some(scores);
+        Ok(Decision { row: sample.row, target, shown, scores })
+    }
+
+    /// Scores the current parameters of a replica on the net validation path.
+    ///
+    /// # Errors
+    /// Errors of the path and of the engine.
+    pub(super) fn validate(&self, engine: &mut dyn Engine, slot: usize, stop: &Stop) -> Result<Score> {
+        if self.span.validation.is_empty() {
+            return Ok(Score::Undefined);
+        }
+        let Some(decisions) = self.decisions(engine, slot, stop)? else { return Ok(Score::NonFinite) };
         let (panel, execution) = (&self.span.panel, &self.span.execution);
         let rows = self.span.validation.clone();
         let simulated = execution.simulate(panel, &mut execution.cash(panel), &decisions, rows)?;
         Ok(match sharpe(&simulated.path.net) {
-            MetricValue::Number(ratio) => Some(ratio),
-            _ => None,
+            MetricValue::Number(ratio) => Score::Sharpe(ratio),
+            _ => Score::Undefined,
         })
     }
-}
-
-/// Labels `[samples, dates, slots]`: the return of each asset, compounded over the `horizon` rows from which a decision
-/// at the date is held.
-fn labels(span: &TrainingSpan, samples: &[TrainingSample], bound: &BoundNetwork, settings: &TrainSettings) -> Vec<f32> {
-    let columns = span.panel.assets().len();
-    let lag = span.execution.lag;
-    let value = |row: usize, column: usize| match settings.loss {
-        // A holder earns the move over a gap once the price is back; a forecast is compared with observed returns only.
-        Loss::Sharpe => span.panel.held_returns()[row * columns + column],
-        Loss::MeanSquare => span.panel.returns(row)[column],
-    };
-    let mut out = Vec::with_capacity(samples.len() * bound.dates * bound.assets);
-    for sample in samples {
-        for back in (0..bound.dates).rev() {
-            let held = (sample.row + 1 + lag).checked_sub(back).map(|first| first..first + settings.horizon);
-            for slot in &sample.slots {
-                out.push(match (slot, &held) {
-                    (Some(column), Some(held)) => {
-                        let growth = held.clone().map(|row| 1.0 + value(row, *column)).product::<f64>();
-                        (growth - 1.0) as f32
-                    }
-                    _ => f32::NAN,
-                });
-            }
-        }
-    }
-    out
 }

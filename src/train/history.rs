@@ -23,6 +23,8 @@ pub enum StopReason {
     EarlyStop,
     /// `max_seconds` were over, so the result depends on the clock.
     MaxSeconds,
+    /// A loss, gradient or output was non-finite after at least one finite epoch; the best epoch was kept.
+    Diverged,
 }
 
 impl StopReason {
@@ -32,6 +34,7 @@ impl StopReason {
             Self::MaxEpochs => "max_epochs",
             Self::EarlyStop => "early_stop",
             Self::MaxSeconds => "max_seconds",
+            Self::Diverged => "diverged",
         }
     }
 }
@@ -47,6 +50,8 @@ pub struct ReplicaHistory {
     pub validation: Option<f64>,
     /// Why training ended.
     pub ended: StopReason,
+    /// What was non-finite, and where, if it ended so.
+    pub divergence: Option<String>,
 }
 
 /// The training of a network in one window: an ensemble of replicas, one per seed.

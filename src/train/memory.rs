@@ -1,59 +1,74 @@
-//! The memory of training, planned before the first step to fit the budget. Memory is saved in this order: train fewer
-//! replicas at a time; with one replica, recompute activations instead of saving them; then use smaller micro-batches.
+//! The memory of training, planned before the first step to fit the budget. The plan is a function of network, batch and
+//! budget alone, as if the window trained alone: how many windows or replicas then train side by side moves time, never
+//! a bit.
+//!
+//! Memory is saved in the order of cost: hold fewer replicas at a time, which costs nothing; then smaller micro-batches,
+//! which repeat every forward pass; then fewer micro-batches at a time, which leaves cores idle; then recomputed
+//! activations.
 
 use super::dataset::TrainingData;
-use super::step::Stepper;
+use crate::engine::State;
+use crate::engine::cpu::{StepPlan, Workspace, largest_part, parts};
 use crate::error::{Result, fail};
 
 /// How training fits its memory budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Replicas trained at a time.
+    /// Replicas held at a time.
     pub stack: usize,
     /// Samples that pass through a network at a time.
     pub micro_batch: usize,
     /// Whether ops that can do so recompute activations in the backward pass instead of saving them.
     pub recompute: bool,
-    /// Planned bytes.
+    /// Planned bytes with one replica in training: what the run holds for all its trainings, the data of the window,
+    /// the states of its replicas, and one workspace.
     pub bytes: usize,
+    /// Bytes of `bytes` that the run holds for all its trainings.
+    pub(crate) held: usize,
+    /// Bytes of `bytes` that are the workspace of one replica in training.
+    pub(crate) workspace: usize,
+    pub(crate) step: StepPlan,
 }
 
-/// The plan for `seeds` replicas, `stack` of them at a time.
-fn plan(data: &TrainingData, seeds: usize, stack: usize, micro_batch: usize, recompute: bool) -> MemoryPlan {
-    let (program, batch) = (&data.bound.program, data.batch());
+/// The plan for `seeds` replicas, `stack` of them held at a time, in a run that holds `held` bytes anyway.
+fn plan(data: &TrainingData, (seeds, held): (usize, usize), stack: usize, step: StepPlan) -> MemoryPlan {
+    let program = &data.bound.program;
     let best = seeds * program.parameter_count() * size_of::<f32>();
-    let labels = batch * data.output_elements() * size_of::<f32>();
-    let stepper = Stepper::planned_bytes(program, &data.step, batch, micro_batch, recompute);
-    let bytes = data.planned_bytes() + labels + best + stack * stepper;
-    MemoryPlan { stack, micro_batch, recompute, bytes }
+    let workspace = Workspace::planned_bytes(program, data.settings.objective, step, data.charges_turnover());
+    let bytes = held + data.planned_bytes() + best + stack * State::planned_bytes(program) + workspace;
+    MemoryPlan { stack, micro_batch: step.micro_batch, recompute: step.recompute, bytes, held, workspace, step }
 }
 
-/// The first plan that fits the budget, cheapest saving first. Fewer replicas at a time cost nothing on a CPU.
-/// Recomputing costs less than smaller micro-batches, which need two forward passes, but not every op can.
-pub(super) fn plan_memory(data: &TrainingData, seeds: usize) -> Result<MemoryPlan> {
+/// The first plan that fits the budget, cheapest saving first. `held` are the bytes that the run holds anyway.
+pub(super) fn plan_memory(data: &TrainingData, seeds: usize, held: usize) -> Result<MemoryPlan> {
     let (batch, budget) = (data.batch(), data.settings.memory_budget);
-    let fewer_replicas = (1..=seeds).rev().map(|stack| plan(data, seeds, stack, batch, false));
-    let recompute = std::iter::once(plan(data, seeds, 1, batch, true));
-    let smaller = (1..batch).rev().filter(|micro_batch| batch.is_multiple_of(*micro_batch));
-    let smaller =
-        smaller.flat_map(|micro_batch| [false, true].map(|recompute| plan(data, seeds, 1, micro_batch, recompute)));
+    let whole = StepPlan::whole(batch);
+    let fewer_replicas = (1..=seeds).rev().map(|stack| (stack, whole));
+    // Of all sizes of a micro-batch that need as many passes, the smallest.
+    let part = largest_part(batch);
+    let mut sizes: Vec<usize> = (1..=part).map(|passes| part.div_ceil(passes)).collect();
+    sizes.dedup();
+    let smaller = [(false, parts(batch)), (false, 1), (true, parts(batch)), (true, 1)].into_iter().flat_map(|saving| {
+        let (recompute, lanes) = saving;
+        sizes.iter().map(move |&micro_batch| (1, StepPlan { batch, micro_batch, recompute, lanes }))
+    });
     let mut smallest: Option<MemoryPlan> = None;
-    for plan in fewer_replicas.chain(recompute).chain(smaller) {
+    for (stack, step) in fewer_replicas.chain(smaller) {
+        let plan = plan(data, (seeds, held), stack, step);
         if plan.bytes <= budget {
             return Ok(plan);
         }
         smallest = smallest.filter(|smallest| smallest.bytes <= plan.bytes).or(Some(plan));
     }
     let Some(smallest) = smallest else { fail!(Internal, "there is no memory plan") };
+    let least = smallest.bytes;
     let recompute = if smallest.recompute { " and recomputed activations" } else { "" };
     fail!(
         InvalidSetting,
-        "setting 'train.memory_budget': found {budget} bytes, but training takes at least {} bytes, {} of them for the \
-         data of the window, with micro-batches of {}{recompute}; allowed is memory_budget = \"{}B\" or more{}",
-        smallest.bytes,
-        data.planned_bytes(),
+        "setting 'train.memory_budget': found {budget} bytes, but training takes at least {least} bytes, {} of them for \
+         the data, with micro-batches of {}{recompute}; allowed is memory_budget = \"{least}B\" or more{}",
+        held + data.planned_bytes(),
         smallest.micro_batch,
-        smallest.bytes,
         if seeds > 1 { "; fewer seeds need less" } else { "; a smaller network needs less" }
     )
 }

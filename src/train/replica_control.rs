@@ -1,18 +1,25 @@
-//! One replica under training: its optimiser state, sample order, learning rate, loss scale, early stop and best
-//! weights. Nothing of it depends on the replicas that train beside it.
+//! One replica under training, as the host sees it: its sample order, learning rate, early stop and best weights. Its
+//! tensors stay with the engine. Nothing of it depends on the replicas that train beside it.
 
 use std::sync::Arc;
 
-use super::dataset::TrainingData;
+use super::dataset::{Score, TrainingData};
 use super::early_stop::EarlyStop;
 use super::history::{Epoch, StopReason};
 use super::schedule::LearningRate;
-use super::step::{StepOutcome, Stepper};
-use crate::error::{Error, Result, fail};
+use crate::engine::{Engine, EpochWork, State, StateSelection, Stop};
+use crate::error::{Code, Error, Result};
+
+/// What makes a replica differ from the others of its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReplicaSpec {
+    /// Keys its initial parameters, sample order and dropout.
+    pub(super) seed: u64,
+}
 
 /// Progress within the current epoch.
-#[derive(Clone, Copy, Debug, Default)]
-struct EpochProgress {
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct EpochCursor {
     /// Batches that are done.
     batches: usize,
     /// Sum of their losses.
@@ -23,44 +30,51 @@ struct EpochProgress {
 
 /// A replica under training.
 pub(super) struct ReplicaControl {
-    pub(super) seed: u64,
-    /// Parameters and optimiser state; `None` while waiting for memory and after the end.
-    pub(super) stepper: Option<Stepper>,
+    pub(super) spec: ReplicaSpec,
+    /// Its slot of the engine; `None` while waiting for memory and after the end.
+    pub(super) slot: Option<usize>,
+    /// Whether it has trained the current epoch.
+    pub(super) is_through: bool,
     rate: LearningRate,
     stop: EarlyStop,
     /// Parameters of the best epoch.
     pub(super) best: Vec<f32>,
     pub(super) epochs: Vec<Epoch>,
-    progress: EpochProgress,
+    cursor: EpochCursor,
     pub(super) ended: Option<StopReason>,
     pub(super) loss_scale: Option<f64>,
+    /// Why training ended early with the best epoch kept: what was non-finite, and where.
+    pub(super) divergence: Option<String>,
 }
 
 impl ReplicaControl {
-    /// A replica before its first epoch, without a stepper.
-    pub(super) fn new(data: &TrainingData, seed: u64) -> Self {
+    /// A replica before its first epoch.
+    pub(super) fn new(data: &TrainingData, spec: ReplicaSpec) -> Self {
         Self {
-            seed,
-            stepper: None,
+            spec,
+            slot: None,
+            is_through: false,
             rate: LearningRate::new(data.settings.schedule, data.settings.learning_rate),
             stop: EarlyStop::new(data.settings.early_stop),
             best: vec![0.0; data.bound.program.parameter_count()],
             epochs: Vec::new(),
-            progress: EpochProgress::default(),
+            cursor: EpochCursor::default(),
             ended: None,
             loss_scale: None,
+            divergence: None,
         }
     }
 
-    /// Allocates the stepper.
-    pub(super) fn begin(&mut self, data: &TrainingData, micro_batch: usize, recompute: bool) {
-        let program = Arc::clone(&data.bound.program);
-        self.stepper = Some(Stepper::new(program, data.step, data.batch(), micro_batch, recompute, self.seed));
-    }
-
-    /// The bytes that it holds.
-    pub(super) fn bytes(&self) -> usize {
-        size_of_val(self.best.as_slice()) + self.stepper.as_ref().map_or(0, Stepper::bytes)
+    /// Begins it in a slot of the engine.
+    ///
+    /// # Errors
+    /// Errors of the engine.
+    pub(super) fn begin(&mut self, data: &TrainingData, engine: &mut dyn Engine, slot: usize) -> Result<()> {
+        let (view, tables) = data.view()?;
+        let state = State::initial(&data.bound.program, self.spec.seed);
+        engine.begin(slot, view, tables, data.hyperparameters(self.spec.seed), state)?;
+        self.slot = Some(slot);
+        Ok(())
     }
 
     /// The epoch whose weights are kept, from 1, and its validation score. Without a validation span it is the last
@@ -74,52 +88,79 @@ impl ReplicaControl {
         }
     }
 
-    /// Trains one epoch, or the rest of the current one, and validates it; `batch_labels` is a buffer for labels.
+    /// The rest of the current epoch, for the engine; `None` where the replica has no slot or has trained it.
+    pub(super) fn work(&self, data: &TrainingData) -> Option<EpochWork> {
+        let slot = self.slot.filter(|_| !self.is_through)?;
+        let EpochCursor { batches: cursor, loss, skipped } = self.cursor;
+        let batches = Arc::new(data.batches(self.spec.seed, self.epochs.len() as u32 + 1));
+        Some(EpochWork { slot, batches, cursor, learning_rate: self.rate.rate(), loss, skipped, fault: None })
+    }
+
+    /// Takes over what the engine has done, and validates the epoch if it is done.
     ///
     /// # Errors
-    /// `Cancelled` if `cancelled` returns true between two batches; errors of the optimiser step, with epoch and batch,
-    /// and of the validation path.
-    pub(super) fn epoch(
+    /// A non-finite loss or gradient before any epoch was finite, with epoch, batch and op; errors of the validation
+    /// path and of the engine.
+    pub(super) fn take(
         &mut self,
         data: &TrainingData,
-        batch_labels: &mut [f32],
-        cancelled: &dyn Fn() -> bool,
+        engine: &mut dyn Engine,
+        work: EpochWork,
+        stop: &Stop,
     ) -> Result<()> {
-        let Some(stepper) = &mut self.stepper else { fail!(Internal, "the replica has no stepper") };
+        let EpochWork { slot, batches, cursor, loss, skipped, fault, .. } = work;
+        self.cursor = EpochCursor { batches: cursor, loss, skipped };
         let epoch = self.epochs.len() + 1;
-        let batches = data.batches(self.seed, epoch as u32);
-        while let Some(batch) = batches.get(self.progress.batches) {
-            if cancelled() {
-                fail!(Cancelled, "training was cancelled; further steps continue it");
-            }
-            let (plugin, number) = (data.network.name(), self.progress.batches + 1);
-            let context = |error: Error| {
-                error.context(format!("the network of plugin '{plugin}', epoch {epoch}, batch {number}"))
-            };
-            let outcome = data.train_step(stepper, batch_labels, batch, self.rate.rate());
-            let StepOutcome { loss, skipped, .. } = outcome.map_err(context)?;
-            self.progress.batches += 1;
-            self.progress.skipped += u32::from(skipped);
-            self.progress.loss += if skipped { 0.0 } else { loss };
+        if let Some(error) = fault {
+            let context =
+                format!("the network of plugin '{}', epoch {epoch}, batch {}", data.network.name(), cursor + 1);
+            return self.diverge(error.context(context));
         }
-        let context = |error: Error| error.context(format!("the validation of epoch {epoch}"));
-        let validation = data.validate(stepper).map_err(context)?;
-        let EpochProgress { batches, loss, skipped } = std::mem::take(&mut self.progress);
-        let loss = loss / (batches - skipped as usize) as f64;
+        if cursor < batches.len() {
+            return Ok(());
+        }
+        let context = |error: Error| {
+            let is_cancelled = error.code() == Code::Cancelled;
+            if is_cancelled { error } else { error.context(format!("the validation of epoch {epoch}")) }
+        };
+        let score = data.validate(engine, slot, stop).map_err(context)?;
+        if score == Score::NonFinite {
+            let message = format!("the network of plugin '{}' output a non-finite value", data.network.name());
+            return self.diverge(context(Error::new(Code::InvalidData, message)));
+        }
+        let validation = if let Score::Sharpe(ratio) = score { Some(ratio) } else { None };
         let score = validation.unwrap_or(f64::NAN);
+        let loss = loss / (cursor - skipped as usize) as f64;
+        let state = engine.read(slot, StateSelection::Parameters)?;
         if self.stop.epoch(score) || data.span.validation.is_empty() {
-            self.best.copy_from_slice(stepper.parameters());
+            self.best.copy_from_slice(&state.parameters);
         }
         self.epochs.push(Epoch { loss, validation, learning_rate: self.rate.rate(), skipped });
         self.rate.epoch(score);
-        self.loss_scale = stepper.loss_scale().map(|scale| scale.scale());
+        self.loss_scale = state.loss_scale.map(|scale| scale.scale());
+        self.cursor = EpochCursor::default();
+        self.is_through = true;
         Ok(())
     }
 
-    /// Ends the training and frees the stepper if a limit is reached; `seconds` is the training time so far.
+    /// Ends a training that met a non-finite value: the best epoch is kept. Without one the error is returned, and the
+    /// next step tries again.
+    fn diverge(&mut self, error: Error) -> Result<()> {
+        if self.epochs.is_empty() {
+            return Err(error);
+        }
+        self.divergence = Some(error.to_string());
+        self.ended = Some(StopReason::Diverged);
+        self.is_through = true;
+        Ok(())
+    }
+
+    /// Ends the training if a limit is reached; `seconds` is the training time so far.
     pub(super) fn end_if_due(&mut self, data: &TrainingData, seconds: f64) {
         let settings = &data.settings;
-        self.ended = if self.epochs.len() as u32 >= settings.max_epochs {
+        self.ended = if self.ended.is_some() {
+            self.ended
+        } else if self.epochs.len() as u32 >= settings.max_epochs {
             Some(StopReason::MaxEpochs)
         } else if !data.span.validation.is_empty() && self.stop.should_stop() {
             Some(StopReason::EarlyStop)
@@ -128,8 +169,5 @@ impl ReplicaControl {
         } else {
             None
         };
-        if self.ended.is_some() {
-            self.stepper = None;
-        }
     }
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::loss::Loss;
-use super::optimizer::AdamSettings;
 use super::schedule::Schedule;
-use super::step::StepSettings;
+use crate::engine::AdamSettings;
+use crate::engine::cpu::StepSettings;
 use crate::error::{Result, fail};
+use crate::objective::Objective;
 use crate::program::Precision;
 use crate::settings::{Choice as _, Setting, SettingType, SettingValues, choices};
 
@@ -38,8 +38,8 @@ pub struct TrainSettings {
     pub max_seconds: Option<f64>,
     /// Samples per optimiser step: `batch_size` × `accumulation_steps`.
     pub batch: usize,
-    /// The loss.
-    pub loss: Loss,
+    /// What training minimises.
+    pub objective: Objective,
     /// Number of rows whose compounded return is a label.
     pub horizon: usize,
     /// The order of samples in an epoch.
@@ -60,7 +60,7 @@ pub struct TrainSettings {
     pub seeds: usize,
     /// Precision of the computation.
     pub precision: Precision,
-    /// Memory limit in bytes for the training of one window.
+    /// Memory limit in bytes for all that training holds at once.
     pub memory_budget: usize,
     values: SettingValues,
 }
@@ -68,6 +68,9 @@ pub struct TrainSettings {
 /// The declarations of `[train]`.
 pub fn train_settings() -> Vec<Setting> {
     let step = StepSettings::default();
+    let objectives: Vec<String> =
+        Objective::ALL.iter().map(|objective| format!("{}: {}", objective.name(), objective.doc())).collect();
+    let objectives = objectives.join("; ");
     vec![
         Setting::new(
             "max_epochs",
@@ -95,12 +98,7 @@ pub fn train_settings() -> Vec<Setting> {
             4,
             "factor of batch_size; the loss, such as the Sharpe ratio, is taken over all dates of an optimiser step",
         ),
-        Setting::choice(
-            "loss",
-            step.loss,
-            "sharpe: -mean / standard deviation of the portfolio returns of an optimiser step; mse: mean squared error \
-             of scores against returns standardised over the train span",
-        ),
+        Setting::choice("loss", step.objective, &objectives),
         Setting::new(
             "horizon",
             SettingType::Integer(1, 10_000),
@@ -179,7 +177,8 @@ pub fn train_settings() -> Vec<Setting> {
             "memory_budget",
             SettingType::Text,
             "4GiB",
-            "memory limit for training one model in one window, such as 64MiB or 4GiB",
+            "memory limit for all that training holds at once, over all threads, such as 64MiB or 4GiB; windows train side \
+             by side as far as it allows",
         ),
     ]
 }
@@ -222,12 +221,10 @@ impl TrainSettings {
     fn from_values(path: &str, values: SettingValues) -> Result<Self> {
         let count = |name: &str| values.count(name);
         let epochs = |name: &str| values.count(name).map(|count| count as u32);
-        let Some(batch) = count("batch_size")?.checked_mul(count("accumulation_steps")?).filter(|batch| *batch > 1)
-        else {
+        let Some(batch) = count("batch_size")?.checked_mul(count("accumulation_steps")?) else {
             fail!(
                 InvalidSetting,
-                "settings '{path}.batch_size' and '{path}.accumulation_steps': their product is the number of dates in \
-                 an optimiser step; allowed is at least 2, as a Sharpe ratio needs two returns"
+                "settings '{path}.batch_size' and '{path}.accumulation_steps': their product is too large"
             );
         };
         let factor = values.real("schedule_factor")?;
@@ -237,17 +234,22 @@ impl TrainSettings {
             ScheduleName::Constant => Schedule::Constant,
         };
         let decay = values.choice("optimizer")?;
-        let loss: Loss = values.choice("loss")?;
+        let objective: Objective = values.choice("loss")?;
         let turnover_bps = values.real("turnover_bps")?;
-        let has_turnover = match loss {
-            Loss::Sharpe => true,
-            Loss::MeanSquare => false,
-        };
-        if turnover_bps > 0.0 && !has_turnover {
+        if turnover_bps > 0.0 && !objective.charges_turnover() {
             fail!(
                 InvalidSetting,
                 "setting '{path}.turnover_bps': found {turnover_bps}, allowed with loss = \"{}\" is 0",
-                loss.name()
+                objective.name()
+            );
+        }
+        let fewest = objective.fewest_samples();
+        if batch < fewest {
+            fail!(
+                InvalidSetting,
+                "settings '{path}.batch_size' and '{path}.accumulation_steps': their product is the number of dates in \
+                 an optimiser step; allowed with loss = \"{}\" is at least {fewest}",
+                objective.name()
             );
         }
         let horizon = count("horizon")?;
@@ -255,7 +257,7 @@ impl TrainSettings {
             max_epochs: epochs("max_epochs")?,
             max_seconds: values.get("max_seconds").map(|_| values.real("max_seconds")).transpose()?,
             batch,
-            loss,
+            objective,
             horizon,
             order: values.choice("order")?,
             turnover_bps,
@@ -281,7 +283,7 @@ impl TrainSettings {
 mod tests {
     use serde_json::{Map, Value as Json, json};
 
-    use super::{Loss, SampleOrder, Schedule, TrainSettings};
+    use super::{Objective, SampleOrder, Schedule, TrainSettings};
 
     fn table(value: &Json) -> Map<String, Json> {
         value.as_object().unwrap().clone()
@@ -292,7 +294,10 @@ mod tests {
         let settings = TrainSettings::from_sections(&Map::new(), None).unwrap();
         assert_eq!((settings.max_epochs, settings.batch, settings.early_stop), (100, 128, 15));
         assert_eq!(settings.schedule, Schedule::Plateau { factor: 0.1, patience: 10 });
-        assert_eq!((settings.loss, settings.order, settings.horizon), (Loss::Sharpe, SampleOrder::Shuffled, 1));
+        assert_eq!(
+            (settings.objective, settings.order, settings.horizon),
+            (Objective::Sharpe, SampleOrder::Shuffled, 1)
+        );
         assert_eq!((settings.learning_rate, settings.adam.weight_decay, settings.clip_norm), (1e-3, 1e-5, 1.0));
         assert_eq!((settings.memory_budget, settings.max_seconds), (4 << 30, None));
     }
@@ -301,7 +306,7 @@ mod tests {
     fn the_settings_of_a_model_override_the_section() {
         let (all, own) = (table(&json!({"max_epochs": 7, "loss": "mse"})), table(&json!({"max_epochs": 3})));
         let settings = TrainSettings::from_sections(&all, Some(("models.lstm.train", &own))).unwrap();
-        assert_eq!((settings.max_epochs, settings.loss), (3, Loss::MeanSquare));
+        assert_eq!((settings.max_epochs, settings.objective), (3, Objective::MeanSquare));
         assert_eq!(settings.to_json()["max_epochs"], json!(3));
     }
 

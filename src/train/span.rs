@@ -3,9 +3,10 @@
 
 use std::ops::Range;
 
+use crate::engine::EMPTY_SLOT;
 use crate::error::Result;
 use crate::model::{AssetSet, Network, eligible, none_eligible};
-use crate::network::{AssetSlots, assign, none_eligible as none_of_fixed};
+use crate::network::{AssetSlots, assign, filled, none_eligible as none_of_fixed};
 use crate::panel::{Panel, Past};
 use crate::portfolio::ExecutionModel;
 use crate::windows::lookback_rows;
@@ -81,7 +82,7 @@ impl TrainingSpan {
             row,
             slots: assign(&columns, fixed.as_deref(), slots),
         };
-        let has_asset = |sample: &TrainingSample| sample.slots.iter().any(Option::is_some);
+        let has_asset = |sample: &TrainingSample| sample.slots.iter().any(|column| *column != EMPTY_SLOT);
         let train: Vec<TrainingSample> = train.into_iter().map(sample).filter(has_asset).collect();
         let validation: Vec<TrainingSample> = validation.into_iter().map(sample).collect();
         if let Some(empty) = validation.iter().find(|sample| !has_asset(sample)) {
@@ -93,7 +94,7 @@ impl TrainingSpan {
     /// The data that the network may see at a sample, from row `start` on, for its computed inputs.
     pub(super) fn past(&self, network: &dyn Network, sample: &TrainingSample, start: usize) -> Result<Past> {
         let rows = lookback_rows(network.requirements().lookback, start, sample.row);
-        let columns: Vec<usize> = sample.slots.iter().flatten().copied().collect();
+        let columns: Vec<usize> = filled(&sample.slots).collect();
         self.panel.past(rows, &columns)
     }
 }

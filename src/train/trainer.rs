@@ -6,12 +6,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::dataset::TrainingData;
+use super::dataset::{TrainingContext, TrainingData};
 use super::history::{Epoch, ReplicaHistory, StopReason, TrainingHistory};
 use super::memory::{MemoryPlan, plan_memory};
-use super::replica_control::ReplicaControl;
+use super::replica_control::{ReplicaControl, ReplicaSpec};
 use super::settings::TrainSettings;
 use super::span::TrainingSpan;
+use crate::device::Team;
+use crate::engine::cpu::CpuEngine;
+use crate::engine::{Engine, EpochWork, Stop};
 use crate::error::{Error, Result};
 use crate::model::Network;
 use crate::network::{BoundNetwork, TrainedNetwork};
@@ -25,33 +28,55 @@ const SEED_STREAM: u32 = u32::MAX - 2;
 pub struct Trainer {
     data: TrainingData,
     replicas: Vec<ReplicaControl>,
-    /// Replicas that have done the current epoch.
-    stepped: Vec<bool>,
+    engine: CpuEngine,
     plan: MemoryPlan,
-    /// Buffer for the labels of one batch.
-    batch_labels: Vec<f32>,
     measured_bytes: usize,
     seconds: f64,
 }
 
 impl Trainer {
-    /// Prepares training: samples, memory plan, normalizer, input tables and labels. `seed` is the seed of the window.
+    /// Prepares a training outside a run, on the calling thread, with inputs computed. See [`Trainer::planned`].
+    ///
+    /// # Errors
+    /// Errors of [`Trainer::planned`], and of the network where it computes inputs.
+    pub fn new(network: Arc<dyn Network>, settings: &TrainSettings, span: TrainingSpan, seed: u64) -> Result<Self> {
+        let context = TrainingContext::new(&span.panel, Arc::new(Team::alone()));
+        let mut out = Self::planned(network, settings, span, seed, context)?;
+        out.fill(&|| false)?;
+        Ok(out)
+    }
+
+    /// Finds the samples and plans the memory of a training; nothing that the plan counts is allocated before the first
+    /// epoch. `seed` is the seed of the window.
     ///
     /// # Errors
     /// `InvalidData` if there are too few samples; `InvalidSetting` if the memory budget is too small, with the bytes
     /// that are needed; errors of the network.
-    pub fn new(network: Arc<dyn Network>, settings: &TrainSettings, span: TrainingSpan, seed: u64) -> Result<Self> {
+    pub(crate) fn planned(
+        network: Arc<dyn Network>,
+        settings: &TrainSettings,
+        span: TrainingSpan,
+        seed: u64,
+        context: TrainingContext,
+    ) -> Result<Self> {
         let started = Instant::now();
-        let mut data = TrainingData::new(network, settings, span)?;
-        let plan = plan_memory(&data, settings.seeds)?;
-        data.fill()?;
-        let replicas = (0..settings.seeds).map(|index| ReplicaControl::new(&data, Self::seed(seed, index))).collect();
-        let batch_labels = vec![0.0; data.batch() * data.output_elements()];
-        let stepped = vec![false; settings.seeds];
-        let mut out = Self { data, replicas, stepped, plan, batch_labels, measured_bytes: 0, seconds: 0.0 };
-        out.begin_replicas();
-        out.seconds = started.elapsed().as_secs_f64();
-        Ok(out)
+        let held = context.planes.bytes();
+        let data = TrainingData::new(network, settings, span, context)?;
+        let plan = plan_memory(&data, settings.seeds, held)?;
+        let spec = |index| ReplicaSpec { seed: Self::seed(seed, index) };
+        let replicas = (0..settings.seeds).map(|index| ReplicaControl::new(&data, spec(index))).collect();
+        let engine = data.engine(&plan)?;
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Self { data, replicas, engine, plan, measured_bytes: 0, seconds })
+    }
+
+    /// Computes inputs and scales, once, and begins the first replicas.
+    fn fill(&mut self, stop: &Stop) -> Result<()> {
+        if self.data.is_filled() {
+            return Ok(());
+        }
+        self.data.fill(stop)?;
+        self.begin_replicas()
     }
 
     /// The seed of the replica of this index in an ensemble; the first has the seed of the window.
@@ -64,18 +89,27 @@ impl Trainer {
     }
 
     /// Begins as many waiting replicas as the memory plan allows.
-    fn begin_replicas(&mut self) {
+    fn begin_replicas(&mut self) -> Result<()> {
+        let is_taken = |replicas: &[ReplicaControl], slot| replicas.iter().any(|replica| replica.slot == Some(slot));
         for index in 0..self.replicas.len() {
-            let active = self.replicas.iter().filter(|replica| replica.stepper.is_some()).count();
-            let replica = &mut self.replicas[index];
-            if active < self.plan.stack && replica.ended.is_none() && replica.stepper.is_none() {
-                replica.begin(&self.data, self.plan.micro_batch, self.plan.recompute);
-                self.stepped[index] = false;
+            if self.replicas[index].ended.is_some() || self.replicas[index].slot.is_some() {
+                continue;
             }
+            let Some(slot) = (0..self.plan.stack).find(|slot| !is_taken(&self.replicas, *slot)) else { break };
+            self.replicas[index].begin(&self.data, &mut self.engine, slot)?;
         }
-        let replicas: usize = self.replicas.iter().map(ReplicaControl::bytes).sum();
-        let held = self.data.bytes() + replicas + size_of_val(self.batch_labels.as_slice());
-        self.measured_bytes = self.measured_bytes.max(held);
+        Ok(())
+    }
+
+    /// Lets this many replicas train side by side, each in a workspace of [`MemoryPlan::workspace`] bytes. It moves
+    /// time, never a bit.
+    pub(crate) fn set_side_by_side(&mut self, count: usize) {
+        self.engine.set_side_by_side(count);
+    }
+
+    /// Replicas that can train side by side now: at most so many as the memory plan holds.
+    pub(crate) fn active(&self) -> usize {
+        self.replicas.iter().filter(|replica| replica.ended.is_none()).count().min(self.plan.stack)
     }
 
     /// The network as it is bound for training.
@@ -128,40 +162,57 @@ impl Trainer {
     /// Trains one epoch of every active replica. After an error the next call continues with the batch that failed.
     ///
     /// # Errors
-    /// `Cancelled` if `cancelled` returns true; `InvalidData` with epoch, batch and op if a loss or gradient is
-    /// non-finite; errors of the validation path, with the date.
-    pub fn epoch(&mut self, cancelled: &dyn Fn() -> bool) -> Result<()> {
+    /// `Cancelled` if `stop` returns true; `InvalidData` with epoch, batch and op if a loss or gradient is non-finite
+    /// before any epoch was finite; errors of the validation path, with the date.
+    pub fn epoch(&mut self, stop: &Stop) -> Result<()> {
         let started = Instant::now();
         let before = self.seconds;
-        let mut outcome = Ok(());
-        let is_ensemble = self.replicas.len() > 1;
-        for (index, replica) in self.replicas.iter_mut().enumerate() {
-            if replica.stepper.is_none() || self.stepped[index] {
-                continue;
-            }
-            let context = |error: Error| if is_ensemble { error.context(format!("seed {index}")) } else { error };
-            outcome = replica.epoch(&self.data, &mut self.batch_labels, cancelled).map_err(context);
-            if outcome.is_err() {
-                break;
-            }
-            self.stepped[index] = true;
-            replica.end_if_due(&self.data, before + started.elapsed().as_secs_f64());
-        }
+        let outcome =
+            self.fill(stop).and_then(|()| self.train_epoch(stop, &|| before + started.elapsed().as_secs_f64()));
+        self.measured_bytes = self.measured_bytes.max(self.held_bytes());
         self.seconds = before + started.elapsed().as_secs_f64();
-        if outcome.is_ok() {
-            self.stepped.fill(false);
-            self.begin_replicas();
-        }
         outcome
+    }
+
+    fn train_epoch(&mut self, stop: &Stop, seconds: &dyn Fn() -> f64) -> Result<()> {
+        let Self { data, replicas, engine, .. } = self;
+        let is_ensemble = replicas.len() > 1;
+        let works = replicas.iter().enumerate().filter_map(|(index, replica)| Some((index, replica.work(data)?)));
+        let (indices, mut works): (Vec<usize>, Vec<EpochWork>) = works.unzip();
+        let mut outcome = engine.epoch(&mut works, stop);
+        // What is done is kept, whichever replica failed or was stopped.
+        for (index, work) in indices.into_iter().zip(works) {
+            let context = |error: Error| if is_ensemble { error.context(format!("seed {index}")) } else { error };
+            let taken = replicas[index].take(data, engine, work, stop).map_err(context);
+            outcome = outcome.and(taken);
+        }
+        outcome?;
+        for replica in replicas.iter_mut().filter(|replica| replica.slot.is_some()) {
+            replica.end_if_due(data, seconds());
+            replica.is_through = false;
+            if replica.ended.is_some()
+                && let Some(slot) = replica.slot.take()
+            {
+                engine.end(slot)?;
+            }
+        }
+        self.begin_replicas()
+    }
+
+    /// The bytes that are held.
+    fn held_bytes(&self) -> usize {
+        let best: usize = self.replicas.iter().map(|replica| size_of_val(replica.best.as_slice())).sum();
+        self.data.context.planes.bytes() + self.data.bytes() + best + self.engine.bytes()
     }
 
     /// The trained network with the best epoch's weights of every seed, and the record of its training.
     pub fn finish(self) -> (TrainedNetwork, TrainingHistory) {
-        let Self { data, replicas, plan, measured_bytes, seconds, .. } = self;
+        let Self { data, replicas, plan, measured_bytes, seconds, engine: _ } = self;
         let history = |replica: &ReplicaControl| {
             let (best_epoch, validation) = replica.best(&data);
             let ended = replica.ended.unwrap_or(StopReason::MaxEpochs);
-            ReplicaHistory { epochs: replica.epochs.len() as u32, best_epoch, validation, ended }
+            let (epochs, divergence) = (replica.epochs.len() as u32, replica.divergence.clone());
+            ReplicaHistory { epochs, best_epoch, validation, ended, divergence }
         };
         let seeds: Vec<ReplicaHistory> = replicas.iter().map(history).collect();
         let history = TrainingHistory {

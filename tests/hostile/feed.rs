@@ -71,7 +71,7 @@ pub(crate) fn feature(name: &str, path: &Path, panel: &Panel) -> Outcome {
     match panel.clone().with_feature_file(name, path) {
         Ok(panel) => {
             sound(&panel);
-            assert!(panel.features()[0].values.iter().all(|value| !value.is_infinite()));
+            assert!(panel.features()[0].values().iter().all(|value| !value.is_infinite()));
             Outcome::Read
         }
         Err(error) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use walkforge_plugin_abi::{WF_ABI_MAJOR, WF_ABI_MINOR, WF_OK, wf_host, wf_plugin_api};
 
 use crate::error::{Error, Result};
-use crate::model::{Context, Factory, InputSource, Network};
+use crate::model::{Context, Factory, Network};
 use crate::panel::Past;
 use crate::plugin::adapter::{Origin, Plugin};
 use crate::plugin::checking::call_trace::CallTrace;
@@ -15,6 +15,7 @@ use crate::plugin::error::from_c;
 use crate::plugin::library::{Candidate, Loaded};
 use crate::plugin::load::{EMPTY_TABLE, initialise};
 use crate::plugin::service::HOST;
+use crate::program::InputSource;
 use crate::settings::SettingValues;
 
 /// A plugin file that was loaded but not initialised.
@@ -96,7 +97,12 @@ impl Plugin {
     pub fn probe_small_buffers(&self, settings: &SettingValues, past: &Past) -> Result<Option<String>> {
         let model = self.instance(settings, &Context::default().checking())?;
         let assets = past.assets().len();
-        let inputs = if self.is_network() { model.build(assets, past.feature_names())?.inputs } else { Vec::new() };
+        let inputs: Vec<InputSource> = if self.is_network() {
+            let builder = model.build(assets, past.feature_names())?.builder;
+            builder.inputs().iter().map(|input| input.source.clone()).collect()
+        } else {
+            Vec::new()
+        };
         for with_error in [true, false] {
             if !self.is_network()
                 && let Some(fault) = model.probe_weights(past, assets - 1, with_error)?

@@ -7,10 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use walkforge_plugin_abi::{WF_AXIS_ASSETS, WF_NO_VALUE, wf_program, wf_program_service, wf_string, wf_value};
 
 use crate::error::{Code, Error, Result, fail, panic_message};
-use crate::model::{Axis, InputSource, NetworkSpec, Output, Plane};
+use crate::model::{NetworkSpec, Output};
 use crate::panel::OWN_PLANES;
 use crate::plugin::error::text;
-use crate::program::{Builder, Init, MOST_AXES, ValueId};
+use crate::program::{Axis, Builder, Init, InputSource, MOST_AXES, Plane, ValueId};
 
 /// Service `program`, version 1.
 pub(in crate::plugin) static PROGRAM: wf_program_service = wf_program_service {
@@ -36,9 +36,6 @@ const MAX_VALUES: usize = 1 << 14;
 /// The state of a call of `build`, behind the plugin's pointer to `wf_program`.
 pub(in crate::plugin) struct BuildState {
     builder: Builder,
-    inputs: Vec<InputSource>,
-    /// The value of each input.
-    input_values: Vec<ValueId>,
     output: Option<(ValueId, Output)>,
     /// The first failure.
     failure: Option<Error>,
@@ -50,16 +47,7 @@ pub(in crate::plugin) struct BuildState {
 impl BuildState {
     /// Starts an empty network for `assets` assets.
     pub(in crate::plugin) fn new(assets: usize, lookback: usize, features: &[String]) -> Self {
-        Self {
-            builder: Builder::new(),
-            inputs: Vec::new(),
-            input_values: Vec::new(),
-            output: None,
-            failure: None,
-            assets,
-            lookback,
-            features: features.to_vec(),
-        }
+        Self { builder: Builder::new(), output: None, failure: None, assets, lookback, features: features.to_vec() }
     }
 
     /// Whether a function of the service has failed.
@@ -76,18 +64,15 @@ impl BuildState {
             fail!(Plugin, "build returned WF_OK and named no output");
         };
         self.builder.used(output)?;
-        Ok(NetworkSpec { builder: self.builder, inputs: self.inputs, output, kind })
+        Ok(NetworkSpec { builder: self.builder, output, kind })
     }
 
     /// Adds an input, or returns the existing value of the same source.
     fn input(&mut self, name: &str, shape: &[usize], source: InputSource) -> Result<ValueId> {
-        if let Some(index) = self.inputs.iter().position(|known| *known == source) {
-            return Ok(self.input_values[index]);
+        match self.builder.value_of(&source) {
+            Some(value) => Ok(value),
+            None => self.builder.input_from(name, shape, source),
         }
-        let value = self.builder.input(name, shape)?;
-        self.inputs.push(source);
-        self.input_values.push(value);
-        Ok(value)
     }
 
     fn trailing(&mut self, name: &str, rows: usize) -> Result<ValueId> {
@@ -121,8 +106,8 @@ impl BuildState {
             InputSource::Trailing { plane: of, rows: n } => *of == plane && *n != rows,
             _ => false,
         };
-        let input_name =
-            if self.inputs.iter().any(has_other_rows) { format!("{name}.{rows}") } else { name.to_owned() };
+        let is_taken = self.builder.inputs().iter().any(|input| has_other_rows(&input.source));
+        let input_name = if is_taken { format!("{name}.{rows}") } else { name.to_owned() };
         let shape = [rows, self.assets];
         self.input(&input_name, &shape, InputSource::Trailing { plane, rows })
     }
@@ -131,7 +116,8 @@ impl BuildState {
         let axes: Vec<Axis> =
             shape.iter().map(|&axis| if axis == WF_AXIS_ASSETS { Axis::Assets } else { Axis::Fixed(axis) }).collect();
         let shape: Vec<usize> = axes.iter().map(|axis| axis.length(self.assets)).collect();
-        let index = self.inputs.iter().filter(|input| matches!(input, InputSource::Computed { .. })).count();
+        let inputs = self.builder.inputs().iter();
+        let index = inputs.filter(|input| matches!(input.source, InputSource::Computed { .. })).count();
         self.input(name, &shape, InputSource::Computed { index, shape: axes, normalise })
     }
 

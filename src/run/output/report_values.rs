@@ -80,6 +80,7 @@ fn training(history: &TrainingHistory) -> TrainingValues {
             StopReason::MaxEpochs => "epoch limit",
             StopReason::EarlyStop => "early stopping",
             StopReason::MaxSeconds => "time limit",
+            StopReason::Diverged => "divergence",
         },
         samples: history.samples,
         batch: history.batch,

@@ -171,12 +171,16 @@ fn training(history: &TrainingHistory) -> Json {
 }
 
 fn seed(history: &ReplicaHistory) -> Json {
-    json!({
+    let mut out = json!({
         "epochs_run": history.epochs,
         "best_epoch": history.best_epoch,
         "validation_sharpe": history.validation,
         "ended": history.ended.name(),
-    })
+    });
+    if let Some(reason) = &history.divergence {
+        out["divergence"] = json!(reason);
+    }
+    out
 }
 
 /// The epoch with the best validation score, counted from 1; `None` if no epoch has one.

@@ -1,28 +1,7 @@
-//! Training losses over a whole batch. The Sharpe ratio is not a mean over samples, so loss and gradient are computed
-//! for the whole batch at once, whatever the micro-batches of the network.
+//! The Sharpe loss on the CPU. It is not a mean over samples, so loss and gradient are computed for the whole batch at
+//! once, whatever the micro-batches of the network.
 
-use crate::network::{AssetSlots, Head};
-use crate::settings::choices;
-
-choices! {
-    /// The loss that training minimises.
-    pub enum Loss {
-        /// −mean/(std + ε) of the batch's portfolio returns.
-        Sharpe = "sharpe",
-        /// The mean squared difference between scores and standardised returns.
-        MeanSquare = "mse",
-    }
-}
-
-impl Loss {
-    /// The head whose output the loss takes.
-    pub fn head(self) -> Head {
-        match self {
-            Self::Sharpe => Head::Weights,
-            Self::MeanSquare => Head::Scores,
-        }
-    }
-}
+use crate::objective::{BatchOutput, Chain, LossWorkspace};
 
 /// Added to the standard deviation, so that the loss of equal returns is finite.
 const EPSILON: f64 = 1e-6;
@@ -45,70 +24,11 @@ pub fn sharpe(returns: &[f64]) -> (f64, Vec<f64>) {
     (-mean / denominator, returns.iter().map(|value| gradient(*value)).collect())
 }
 
-/// The mean of (`values` − `labels`)² over the finite labels. Writes the gradient with respect to each value to
-/// `output_grad`, 0 where the label is non-finite.
-pub(crate) fn mean_square(values: &[f32], labels: &[f32], output_grad: &mut [f32]) -> f64 {
-    let count = labels.iter().filter(|label| label.is_finite()).count().max(1) as f64;
-    let mut loss = 0.0;
-    for ((output_grad, value), label) in output_grad.iter_mut().zip(values).zip(labels) {
-        *output_grad = 0.0;
-        if label.is_finite() {
-            let difference = f64::from(*value) - f64::from(*label);
-            loss += difference * difference / count;
-            *output_grad = (2.0 * difference / count) as f32;
-        }
-    }
-    loss
-}
-
-/// For turnover costs: which weights of a batch belong to consecutive dates, and to which asset each weight belongs.
-#[derive(Clone, Copy, Debug)]
-pub struct Chain<'a> {
-    /// The asset slots of each sample.
-    pub slots: &'a [AssetSlots],
-    /// For each sample, whether its date comes directly after that of the sample before it.
-    pub consecutive: &'a [bool],
-}
-
-/// The workspace of the Sharpe loss of a batch.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LossWorkspace {
-    /// Portfolio returns, `[rows]`; a row is one date of one sample.
-    returns: Vec<f64>,
-    /// `[rows, assets, 2]`: the derivative with respect to each weight of the turnover into its row, and of the
-    /// turnover from its row to the next. Empty where trading costs nothing.
-    turnover_grad: Vec<f32>,
-}
-
-impl LossWorkspace {
-    /// A workspace for weights `[rows, assets]`; `turnover` is whether trading costs.
-    pub(crate) fn new(rows: usize, assets: usize, turnover: bool) -> Self {
-        let weights = if turnover { 2 * rows * assets } else { 0 };
-        Self { returns: vec![0.0; rows], turnover_grad: vec![0.0; weights] }
-    }
-
-    /// The bytes that [`LossWorkspace::new`] allocates.
-    pub(crate) fn planned_bytes(rows: usize, assets: usize, turnover: bool) -> usize {
-        rows * size_of::<f64>() + if turnover { 2 * rows * assets * size_of::<f32>() } else { 0 }
-    }
-
-    /// The bytes that it holds.
-    pub(crate) fn bytes(&self) -> usize {
-        size_of_val(self.returns.as_slice()) + size_of_val(self.turnover_grad.as_slice())
-    }
-}
-
-/// The Sharpe loss of weights `[samples, dates, assets]` with labels of the same shape. Writes its gradient with
-/// respect to the weights to `output_grad`. A non-finite label counts as a return of 0. With `turnover`, the cost times
-/// Σ|Δw| between consecutive dates is subtracted from the returns.
-pub(crate) fn portfolio_sharpe(
-    weights: &[f32],
-    labels: &[f32],
-    (dates, assets): (usize, usize),
-    turnover: Option<(f64, Chain)>,
-    workspace: &mut LossWorkspace,
-    output_grad: &mut [f32],
-) -> f64 {
+/// The Sharpe loss of weights. Writes its gradient with respect to the weights to `output_grad`. A non-finite label
+/// counts as a return of 0. With turnover, the cost times Σ|Δw| between consecutive dates is subtracted from the
+/// returns.
+pub(in crate::objective) fn loss(batch: &BatchOutput, workspace: &mut LossWorkspace, output_grad: &mut [f32]) -> f64 {
+    let BatchOutput { output: weights, labels, layout: (dates, assets), turnover } = *batch;
     let earned = |label: f32| if label.is_finite() { f64::from(label) } else { 0.0 };
     let rows = weights.len() / assets;
     let LossWorkspace { returns, turnover_grad } = workspace;
@@ -137,7 +57,7 @@ pub(crate) fn portfolio_sharpe(
 }
 
 /// Calls `charge` with each row that is one date after the row before it, and with Σ|Δw| between the two. Writes the
-/// derivatives to `gradient`, laid out as [`LossWorkspace::turnover_grad`].
+/// derivatives to `gradient`, laid out as the workspace's `turnover_grad`.
 fn trades(
     weights: &[f32],
     (dates, assets): (usize, usize),
@@ -146,7 +66,7 @@ fn trades(
     mut charge: impl FnMut(usize, f64),
 ) {
     gradient.fill(0.0);
-    let slot_of = |sample: usize, column: usize| chain.slots[sample].iter().position(|slot| *slot == Some(column));
+    let slot_of = |sample: usize, column: i32| chain.slots[sample].iter().position(|slot| *slot == column);
     for row in 1..weights.len() / assets {
         let (sample, before) = (row / dates, (row - 1) / dates);
         if sample != before && (dates > 1 || !chain.consecutive[sample]) {
@@ -166,18 +86,13 @@ fn trades(
                 gradient[2 * ((row - 1) * assets + then) + 1] = -sign;
             }
         };
-        for (now, column) in chain.slots[sample].iter().enumerate() {
-            if let Some(column) = column {
-                // Most assets keep their slot, which saves the search.
-                let same = chain.slots[before].get(now) == Some(&Some(*column));
-                trade(Some(now), if same { Some(now) } else { slot_of(before, *column) });
-            }
+        for (now, &column) in chain.slots[sample].iter().enumerate().filter(|(_, column)| **column >= 0) {
+            // Most assets keep their slot, which saves the search.
+            let same = chain.slots[before].get(now) == Some(&column);
+            trade(Some(now), if same { Some(now) } else { slot_of(before, column) });
         }
-        for (then, column) in chain.slots[before].iter().enumerate() {
-            if let Some(column) = column
-                && chain.slots[sample].get(then) != Some(&Some(*column))
-                && slot_of(sample, *column).is_none()
-            {
+        for (then, &column) in chain.slots[before].iter().enumerate().filter(|(_, column)| **column >= 0) {
+            if chain.slots[sample].get(then) != Some(&column) && slot_of(sample, column).is_none() {
                 trade(None, Some(then));
             }
         }
@@ -187,7 +102,8 @@ fn trades(
 
 #[cfg(test)]
 mod tests {
-    use super::{Chain, LossWorkspace, mean_square, portfolio_sharpe, sharpe};
+    use super::{BatchOutput, Chain, LossWorkspace, sharpe};
+    use crate::objective::Objective;
 
     #[test]
     fn the_sharpe_loss_matches_its_formula_and_its_gradient_central_differences() {
@@ -221,20 +137,14 @@ mod tests {
         assert!(gradient.iter().all(|value| value.is_finite() && *value < 0.0));
     }
 
-    #[test]
-    fn the_mean_square_ignores_missing_labels() {
-        let mut gradient = [7.0; 3];
-        let loss = mean_square(&[1.0, 2.0, 3.0], &[0.0, f32::NAN, 5.0], &mut gradient);
-        assert_eq!((loss, gradient), (2.5, [1.0, 0.0, -2.0]));
-    }
-
     /// Three dates whose assets are in different slots.
     fn loss_with_turnover(weights: &[f32], consecutive: &[bool]) -> (f64, Vec<f32>) {
         let labels = [0.01, -0.02, 0.005, 0.0, 0.03, 0.01, -0.01, f32::NAN, 0.02];
-        let slots = [vec![Some(0), Some(1), None], vec![Some(1), Some(2), Some(0)], vec![Some(0), Some(1), Some(2)]];
-        let (mut workspace, mut output_grad) = (LossWorkspace::new(3, 3, true), vec![0.0; 9]);
-        let chain = Chain { slots: &slots, consecutive };
-        let loss = portfolio_sharpe(weights, &labels, (1, 3), Some((0.002, chain)), &mut workspace, &mut output_grad);
+        let slots: [&[i32]; 3] = [&[0, 1, -1], &[1, 2, 0], &[0, 1, 2]];
+        let (mut workspace, mut output_grad) = (LossWorkspace::new(Objective::Sharpe, 3, 3, true), vec![0.0; 9]);
+        let turnover = Some((0.002, Chain { slots: &slots, consecutive }));
+        let batch = BatchOutput { output: weights, labels: &labels, layout: (1, 3), turnover };
+        let loss = super::loss(&batch, &mut workspace, &mut output_grad);
         (loss, output_grad)
     }
 
