@@ -169,11 +169,12 @@ unsafe fn add_term<S: Simd, T, const R: usize, const V: usize>(
             // each of the `R` rows lies inside the left matrix.
             let elements: [S::f32s; R] =
                 unsafe { std::array::from_fn(|row| simd.splat_f32s(*left.add(row * term.row_stride))) };
-            let vectors: [S::f32s; V] =
-                std::array::from_fn(|vector| load_right(right.wrapping_add(vector * S::F32_LANES)));
+            // One vector at a time: with 16 registers, 12 sums and 3 elements leave one for it. Loading all vectors first
+            // would push sums out to memory.
             for vector in 0..V {
-                for row in 0..R {
-                    sums[row][vector] = simd.mul_add_e_f32s(elements[row], vectors[vector], sums[row][vector]);
+                let of_right = load_right(right.wrapping_add(vector * S::F32_LANES));
+                for (sums, element) in sums.iter_mut().zip(elements) {
+                    sums[vector] = simd.mul_add_e_f32s(element, of_right, sums[vector]);
                 }
             }
             left = left.wrapping_add(term.stride);
