@@ -1,5 +1,5 @@
 //! Times one optimiser step of an LSTM over all assets (2 layers, 60 steps, Sharpe loss), one thread. Prints a JSON
-//! line a shape: assets, hidden, batch, the median and the least of the processor's seconds of a step, the operations a
+//! line a shape and instruction level: level, assets, hidden, batch, the median and the least of the processor's seconds of a step, the operations a
 //! second of the layers' products alone at the median (2 for a multiplication and an addition, in 10⁹), and their share
 //! of what one core can do at most, which independent chains of fused multiply-add measure just before.
 #![allow(unsafe_code)]
@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use pulp::{Arch, Simd, WithSimd};
-use walkforge::Result;
+use walkforge::internals::device::cpu::{SimdLevel, choose_level};
 use walkforge::internals::engine::{StepSettings, Stepper};
 use walkforge::internals::program::{Builder, Program};
 use walkforge::internals::random::Random;
+use walkforge::internals::settings::Choice as _;
+use walkforge::{Code, Error, Result};
 
 const STEPS: usize = 60;
 
@@ -58,12 +60,22 @@ impl WithSimd for Chains {
     }
 }
 
+/// The kernels of a level.
+fn arch(level: SimdLevel) -> Arch {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::X86V3 => pulp::x86::V3::try_new().map_or(Arch::Scalar, Arch::V3),
+        SimdLevel::Scalar => Arch::Scalar,
+        _ => Arch::new(),
+    }
+}
+
 /// The most operations a second that a core did in five goes, in 10⁹.
-fn peak() -> f64 {
+fn peak(level: SimdLevel) -> f64 {
     let mut most = 0.0_f64;
     for _ in 0..5 {
         let started = worked();
-        let (operations, result) = Arch::new().dispatch(Chains(4_000_000));
+        let (operations, result) = arch(level).dispatch(Chains(4_000_000));
         std::hint::black_box(result);
         most = most.max(operations / (worked() - started) / 1e9);
     }
@@ -79,6 +91,19 @@ fn operations(assets: usize, hidden: usize, batch: usize) -> f64 {
 }
 
 fn main() -> Result<()> {
+    // A process computes at one level, so each has a process of its own.
+    let Some(name) = std::env::var_os("WALKFORGE_BENCH_LEVEL") else {
+        for level in SimdLevel::available().into_iter().filter(|level| *level != SimdLevel::Scalar) {
+            let program = std::env::current_exe().map_err(|error| Error::new(Code::Io, error.to_string()))?;
+            let status = std::process::Command::new(program).env("WALKFORGE_BENCH_LEVEL", level.name()).status();
+            if !status.is_ok_and(|status| status.success()) {
+                return Err(Error::new(Code::Internal, format!("the bench failed at {}", level.name())));
+            }
+        }
+        return Ok(());
+    };
+    let level = SimdLevel::from_name(&name.to_string_lossy()).unwrap_or(SimdLevel::Auto);
+    let level = choose_level(level)?;
     for (assets, hidden, batch) in [(20, 128, 32), (20, 128, 128), (20, 128, 256), (100, 128, 64), (20, 64, 32)] {
         let random = Random::new(1, 0, 0);
         let draw = |stream: u64, count: usize| -> Vec<f32> {
@@ -88,7 +113,7 @@ fn main() -> Result<()> {
         let mask = vec![1.0; batch * assets];
         let program = Arc::new(network(assets, hidden)?);
         let mut stepper = Stepper::new(program, StepSettings::default(), batch, batch, false, 1);
-        let peak = peak();
+        let peak = peak(level);
         let mut seconds = Vec::new();
         for _ in 0..12 {
             let started = worked();
@@ -99,8 +124,9 @@ fn main() -> Result<()> {
         let median = seconds[seconds.len() / 2];
         let speed = operations(assets, hidden, batch) / median / 1e9;
         println!(
-            "{{\"assets\": {assets}, \"hidden\": {hidden}, \"batch\": {batch}, \"median\": {median}, \"least\": {}, \
+            "{{\"level\": \"{}\", \"assets\": {assets}, \"hidden\": {hidden}, \"batch\": {batch}, \"median\": {median}, \"least\": {}, \
              \"speed\": {speed}, \"peak\": {peak}}}",
+            level.name(),
             seconds[0]
         );
     }

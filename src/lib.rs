@@ -81,7 +81,7 @@ pub mod internals {
     }
     pub mod device {
         pub mod cpu {
-            pub use crate::device::cpu::round_to_half;
+            pub use crate::device::cpu::{SimdLevel, choose_level, round_to_half};
         }
         pub use crate::device::Parallel;
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json};
 
+use crate::device::cpu::SimdLevel;
 use crate::error::Result;
 use crate::panel::PanelKind;
 use crate::portfolio::PortfolioSettings;
@@ -33,6 +34,8 @@ pub struct Experiment {
     pub threads: usize,
     /// The device that models run on.
     pub device: Device,
+    /// The instruction level of the CPU kernels.
+    pub(crate) simd: SimdLevel,
     /// The kind and path of the price or return file; `None` if the embedding program brings a panel.
     pub data: Option<(PanelKind, PathBuf)>,
     /// The path of the membership file.

@@ -63,6 +63,7 @@ impl Experiment {
             seed: top.count("seed")? as u64,
             threads: top.count("threads")?,
             device: Device::parse(top.text("device")?)?,
+            simd: top.choice("simd")?,
             data,
             windows: WindowSettings::from_values(&windows_values)?,
             portfolio: PortfolioSettings::from_section(section(root, "", "portfolio")?)?,

@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use crate::device::cpu::SimdLevel;
 use crate::settings::{Setting, SettingType};
 
 /// The declarations of `[data]`.
@@ -45,6 +46,12 @@ pub fn top_settings() -> Vec<Setting> {
             SettingType::Text,
             "auto",
             "device that models run on: auto or cpu; this build has no CUDA",
+        ),
+        Setting::choice(
+            "simd",
+            SimdLevel::Auto,
+            "instruction level of the CPU kernels, one per process; results are the same bits on all machines at one \
+             level; auto is the best level of the machine",
         ),
     ]
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::fit::{fit_to_end, members_of};
 use super::{LoadedModel, decide};
 use crate::device::Team;
+use crate::device::cpu::choose_level;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::model::{Context, Estimator, Factory, Model};
@@ -28,6 +29,7 @@ pub fn allocate(
     settings: SettingValues,
     row: usize,
 ) -> Result<Vec<f64>> {
+    choose_level(experiment.simd)?;
     let (name, train) = (factory.name().to_owned(), experiment.train_settings(None)?);
     let model = LoadedModel { name, factory, settings, train, context: Context::default() };
     let estimator: Box<dyn Estimator> = match model.factory.create(&model.settings, &model.context)? {

@@ -1,5 +1,6 @@
 //! Portfolio weights from what a network outputs.
 
+use crate::device::cpu::exp_f64;
 use crate::engine::EMPTY_SLOT;
 use crate::error::{Code, Error, Result, fail};
 use crate::objective::Head;
@@ -20,7 +21,7 @@ pub(crate) fn head_weights(head: Head, network: &str, output: &[f32], slots: &[i
         .map(|slot| match head {
             _ if !filled(slot) => 0.0,
             Head::Weights => f64::from(output[slot]),
-            Head::Scores => (f64::from(output[slot]) - top).exp(),
+            Head::Scores => exp_f64(f64::from(output[slot]) - top),
         })
         .collect();
     let sum: f64 = raw.iter().sum();

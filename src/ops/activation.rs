@@ -1,7 +1,7 @@
 //! Activation functions, applied to each element.
 
 use super::{Backward, Forward, Op, Operand, Uses, check_operand_count, is_needed};
-use crate::device::cpu::{sigmoid_slice, tanh_slice};
+use crate::device::cpu::{negative_exp_m1_slice, sigmoid_slice, tanh_slice};
 
 /// A function that is applied to each element.
 ///
@@ -30,17 +30,14 @@ impl Activation {
         match self {
             Self::Tanh => tanh_slice(values),
             Self::Sigmoid => sigmoid_slice(values),
-            Self::Relu => values.iter_mut().for_each(|value| *value = value.max(0.0)),
+            // Not `max`, which would hide NaN.
+            Self::Relu => values.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { *value }),
             Self::LeakyRelu { slope } => {
                 for value in values {
                     *value = if *value > 0.0 { *value } else { slope * *value };
                 }
             }
-            Self::Elu => values.iter_mut().for_each(|value| {
-                if *value < 0.0 {
-                    *value = value.exp_m1();
-                }
-            }),
+            Self::Elu => negative_exp_m1_slice(values),
         }
     }
 

@@ -16,7 +16,8 @@ const CHUNK: usize = 512;
 impl Dropout {
     /// Calls `body` with consecutive ranges of elements and their factors, which are 0 or 1/(1 - share).
     fn for_each_chunk(self, call: &Call, count: usize, mut body: impl FnMut(std::ops::Range<usize>, &[f32])) {
-        let first = call.offset * call.output.count();
+        // A value that all samples share has one mask, in any micro-batch.
+        let first = if call.output.batched { call.offset * call.output.count() } else { 0 };
         let kept = 1.0 / (1.0 - self.share);
         let mut buffer = [0.0; CHUNK];
         for start in (0..count).step_by(CHUNK) {
@@ -80,16 +81,20 @@ impl Op for Dropout {
 
 #[cfg(test)]
 pub(super) mod cases {
-    use super::super::case::{Case, batched};
+    use super::super::case::{Case, batched, shared};
     use super::Dropout;
     use crate::random::Random;
 
     pub(in crate::ops) fn all() -> Vec<Case> {
         // The reference draws as the tests call the op: seed 5, stream 1, step 2.
-        vec![Case::new("half", Dropout { share: 0.5 }, vec![batched(&[9, 3])], |inputs, _| {
+        fn exact(inputs: &[Vec<f64>], _: usize) -> Vec<f64> {
             let random = Random::new(5, 1, 2);
             let is_kept = |index: usize| random.uniform(index as u64) >= 0.5;
             inputs[0].iter().enumerate().map(|(index, x)| if is_kept(index) { 2.0 * x } else { 0.0 }).collect()
-        })]
+        }
+        vec![
+            Case::new("half", Dropout { share: 0.5 }, vec![batched(&[9, 3])], exact),
+            Case::new("a value that samples share", Dropout { share: 0.5 }, vec![shared(&[9, 3])], exact),
+        ]
     }
 }

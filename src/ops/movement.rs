@@ -155,7 +155,7 @@ impl Op for Slice {
         });
         if !is_inside {
             return Err(format!(
-                "cannot take {} elements from index {} of axis {} of {out:?}; allowed is at least 1, inside the axis",
+                "has length={} from start={} on axis {} of {out:?}; allowed are at least one element, all inside the axis",
                 self.length, self.start, self.axis
             ));
         }

@@ -1,5 +1,7 @@
 //! Softmax over the last axis, with an optional mask.
 
+use crate::device::cpu::exp_slice;
+
 use super::{Backward, Forward, Op, Operand, Uses, is_needed};
 
 /// Softmax. Operands: x `[…, n]`, and optionally a mask of the shape of x or `[n]`. Elements whose mask is 0 are
@@ -50,11 +52,12 @@ impl Op for Softmax {
             let is_included = |index: usize| mask.is_none_or(|mask| mask[index] != 0.0);
             let included = (0..width).filter(|&index| is_included(index));
             let max = included.clone().map(|index| x[index]).fold(f32::NEG_INFINITY, f32::max);
-            let mut sum = 0.0;
             for index in 0..width {
-                out[index] = if is_included(index) { (x[index] - max).exp() } else { 0.0 };
-                sum += out[index];
+                // e to the power of minus infinity is 0.
+                out[index] = if is_included(index) { x[index] - max } else { f32::NEG_INFINITY };
             }
+            exp_slice(out);
+            let sum: f32 = out.iter().sum();
             if sum > 0.0 {
                 for value in out {
                     *value /= sum;

@@ -150,12 +150,10 @@ fn a_sample_has_the_same_bits_in_any_micro_batch() {
     let same = |one: &[f32], two: &[f32]| one.iter().zip(two).all(|(a, b)| a.to_bits() == b.to_bits());
     for_each_case(|name, case, tensors| {
         let (whole, gradients) = run_passes(case, tensors, 0, BATCH);
-        if !tensors.output.batched {
-            return;
-        }
         for (first, batch) in [(0, 1), (1, 2), (2, 1)] {
             let (part, part_gradients) = run_passes(case, tensors, first, batch);
-            assert!(same(&part, &whole[first * tensors.output.count()..][..part.len()]), "{name}");
+            let start = if tensors.output.batched { first * tensors.output.count() } else { 0 };
+            assert!(same(&part, &whole[start..][..part.len()]), "{name}");
             for ((operand, _), (part, whole)) in case.operands.iter().zip(part_gradients.iter().zip(&gradients)) {
                 if operand.batched && !whole.is_empty() {
                     assert!(same(part, &whole[first * operand.count()..][..part.len()]), "{name}");
@@ -163,6 +161,32 @@ fn a_sample_has_the_same_bits_in_any_micro_batch() {
             }
         }
     });
+}
+
+#[test]
+fn a_nan_in_any_operand_reaches_the_output() {
+    for_each_case(|name, case, tensors| {
+        for (operand, (_, values)) in case.operands.iter().enumerate() {
+            if *values == CaseValues::Mask {
+                continue;
+            }
+            let inputs = tensors.inputs[operand].len();
+            let reached = (0..inputs).filter(|index| {
+                let mut with_nan = Tensors::draw(case);
+                with_nan.inputs[operand][*index] = f32::NAN;
+                run_passes(case, &with_nan, 0, BATCH).0.iter().any(|value| value.is_nan())
+            });
+            // Dropout, a slice and a mask leave elements out; all other ops must pass on each of them.
+            let (reached, expected) = (reached.count(), if is_selective(case) { 1 } else { inputs });
+            assert!(reached >= expected, "{name}, operand {operand}: {reached} of {inputs}");
+        }
+    });
+}
+
+/// Whether the op of a case leaves out elements of its operands.
+fn is_selective(case: &Case) -> bool {
+    let has_mask = case.operands.iter().any(|(_, values)| *values == CaseValues::Mask);
+    has_mask || ["dropout", "slice"].contains(&case.op.name())
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::units::{Key, Plans};
+use crate::device::cpu::{SimdLevel, choose_level};
 use crate::device::{Parallel, Team};
 use crate::error::{Code, Error, Result, fail};
 use crate::experiment::Experiment;
@@ -125,6 +126,8 @@ pub struct Run {
     /// Per model, what its trainings share.
     pub(super) contexts: Vec<TrainingContext>,
     pub(super) team: Arc<Team>,
+    /// The instruction level of the kernels.
+    pub(super) simd: SimdLevel,
     cancel: Arc<AtomicBool>,
 }
 
@@ -135,6 +138,7 @@ impl Run {
     /// # Errors
     /// Errors of settings, data and plugins.
     pub fn new(experiment: Experiment, panel: Panel, runtime: &Runtime) -> Result<Self> {
+        let simd = choose_level(experiment.simd)?;
         let cancel = Arc::new(AtomicBool::new(false));
         let models = LoadedModel::load_all(&experiment, runtime, &cancel)?;
         if let Some(warning) = missing_columns(&panel) {
@@ -150,6 +154,7 @@ impl Run {
         Ok(Self {
             contexts: models.iter().map(|_| context.of_another_model()).collect(),
             team,
+            simd,
             windows,
             stitched,
             results: vec![Vec::new(); models.len()],

@@ -195,7 +195,7 @@ pub(super) const HARMS: &[(&str, Harm, Code, &str)] = &[
         "a slice that overflows",
         |net| _ = net.op("slice", &[net.rows()], "axis=0 start=18446744073709551615 length=2"),
         Code::Plugin,
-        "op 'slice' cannot take",
+        "op 'slice' has length=",
     ),
     (
         "an axis that is not there",

@@ -5,6 +5,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::level::arch;
+
 /// Fewest rows that `matrixmultiply` is called for.
 const PACKED_ROWS: usize = 3;
 /// Inner elements of a partial sum, which starts from 0 and is then added to the output, as in `matrixmultiply`.
@@ -62,8 +64,10 @@ pub(crate) fn product(left: Matrix, right: Matrix, beta: f32, out: &mut [f32], s
         return;
     }
     assert!(stride >= columns && extent(rows, columns, stride, 1) <= out.len(), "the output is too small");
-    if rows < PACKED_ROWS {
-        Arch::new().dispatch(FewRows { left, right, beta, out, stride });
+    // `matrixmultiply` chooses its instructions itself: fused multiply-add in one order of sums wherever the CPU has it.
+    let arch = arch();
+    if rows < PACKED_ROWS || matches!(arch, Arch::Scalar) {
+        arch.dispatch(FewRows { left, right, beta, out, stride });
         return;
     }
     // SAFETY: `Matrix::with_strides` asserted that every element of `left` and `right` lies inside its slice,

@@ -225,7 +225,8 @@ fn monitor(found: &Overfitting, peaks: &[Option<u32>]) -> Json {
     out
 }
 
-/// The value of `machine`: threads and computing times, which no result depends on.
+/// The value of `machine`: the instruction level, within which bits are equal on all machines, and threads and computing
+/// times, which no result depends on.
 pub(in crate::run) fn machine_entry(run: &Run, seconds: f64) -> Json {
     let mut training_seconds = Map::new();
     for (entry, windows) in run.models.iter().zip(&run.results) {
@@ -235,7 +236,7 @@ pub(in crate::run) fn machine_entry(run: &Run, seconds: f64) -> Json {
             training_seconds.insert(entry.name.clone(), json!(seconds));
         }
     }
-    let mut out = json!({"threads": run.threads(), "seconds": seconds});
+    let mut out = json!({"simd": run.simd.name(), "threads": run.threads(), "seconds": seconds});
     if !training_seconds.is_empty() {
         out["training_seconds"] = Json::Object(training_seconds);
     }

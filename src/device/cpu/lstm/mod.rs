@@ -142,7 +142,7 @@ pub(crate) struct LstmArguments<'a> {
 /// # Panics
 /// If the sizes do not agree.
 pub(crate) fn lstm_forward(arguments: LstmArguments, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
-    forward_at(Arch::new(), arguments, output, saved, scratch);
+    forward_at(super::level::arch(), arguments, output, saved, scratch);
 }
 
 /// Computes the same bits as [`lstm_forward`] with weights that were packed beforehand, without a backward pass. The
@@ -156,7 +156,7 @@ pub(crate) fn lstm_predict(
     output: &mut [f32],
     scratch: &mut [f32],
 ) {
-    predict_at(Arch::new(), arguments, packed, output, scratch);
+    predict_at(super::level::arch(), arguments, packed, output, scratch);
 }
 
 /// Adds to the gradients of the inputs and the parameters. `output` and `saved` are those of [`lstm_forward`],
@@ -174,7 +174,7 @@ pub(crate) fn lstm_backward(
     gradients: LstmGradients,
     scratch: &mut [f32],
 ) {
-    backward_at(Arch::new(), (arguments, output_grad), (output, saved), gradients, scratch);
+    backward_at(super::level::arch(), (arguments, output_grad), (output, saved), gradients, scratch);
 }
 
 fn forward_at(arch: Arch, arguments: LstmArguments, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {

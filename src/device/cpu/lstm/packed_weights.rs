@@ -101,7 +101,7 @@ impl LstmPackedWeights {
     /// # Panics
     /// If the sizes do not agree.
     pub fn new(weights: LstmWeights, hidden: usize, half: bool) -> Self {
-        Self::at(Arch::new(), weights, hidden, half)
+        Self::at(super::super::level::arch(), weights, hidden, half)
     }
 
     pub(super) fn at(arch: Arch, weights: LstmWeights, hidden: usize, half: bool) -> Self {
