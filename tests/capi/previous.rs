@@ -46,3 +46,20 @@ fn old_hosts_and_old_plugins_work_with_the_library_of_today() {
         }
     }
 }
+
+#[test]
+fn a_plugin_of_today_reads_no_field_that_the_struct_of_an_old_host_lacks() {
+    for version in versions() {
+        let folder = folder(&format!("capi/plugin-host-{}", version.file_name().unwrap().to_str().unwrap()));
+        for compilers in COMPILERS {
+            let host = folder.join(compilers.c);
+            let mut command = compiler(compilers.c, &version);
+            // A struct that the header of this version made longer is filled up with zeros.
+            command.arg("-Wno-missing-field-initializers").arg("-D_GNU_SOURCE");
+            command.arg(root().join("tests/abi/plugin_host.c")).arg("-o").arg(&host);
+            run(command.args(["-lm", "-ldl"]));
+            let output = run(Command::new(&host).arg(libraries().join("libwalkforge_hrp.so")).arg("hrp"));
+            println!("{}: {}", compilers.c, last_line(&output));
+        }
+    }
+}

@@ -14,8 +14,8 @@ use std::sync::OnceLock;
 
 use walkforge_plugin_abi::{
     WF_ABI_MAJOR, WF_ABI_MINOR, WF_ASSETS_BY_DATE, WF_LOG_INFO, WF_LOG_WARN, WF_OK, wf_cancel_service, wf_context,
-    wf_error, wf_host, wf_log_service, wf_past, wf_plugin_api, wf_requirements, wf_settings, wf_settings_service,
-    wf_string,
+    wf_error, wf_feature, wf_host, wf_log_service, wf_past, wf_plugin_api, wf_requirements, wf_settings,
+    wf_settings_service, wf_string,
 };
 
 use crate::{Error, Estimator, Feature, Past, Requirements, code};
@@ -379,31 +379,44 @@ pub(crate) unsafe fn read_string(text: &wf_string) -> &str {
 /// `past` is valid, with arrays of the lengths it states.
 pub(crate) unsafe fn with_past<R>(past: *const wf_past, body: impl FnOnce(&Past) -> R) -> R {
     // SAFETY: the caller vouches for `past` and its arrays: `rows` dates, `assets` names, `rows` x `assets` elements in
-    // each plane. Feature planes are read only if there are any, as their pointer may be null otherwise.
+    // each plane. The struct of an older host is shorter, so it is read field by field through the pointer, and never
+    // borrowed as a whole. All fields up to `context` are in version 1.0.
     unsafe {
-        let past = &*past;
-        let elements = past.rows * past.assets;
-        let names = core::slice::from_raw_parts(past.names, past.assets);
+        let (rows, assets) = ((*past).rows, (*past).assets);
+        let elements = rows * assets;
+        let names = core::slice::from_raw_parts((*past).names, assets);
         let names: Vec<&str> = names.iter().map(|name| read_string(name)).collect();
-        let features: Vec<Feature> = if past.feature_count == 0 {
-            Vec::new()
-        } else {
-            core::slice::from_raw_parts(past.features, past.feature_count)
-                .iter()
-                .map(|feature| Feature {
-                    name: read_string(&feature.name),
-                    values: core::slice::from_raw_parts(feature.values, elements),
-                })
-                .collect()
-        };
+        let features: Vec<Feature> = feature_planes(past)
+            .iter()
+            .map(|feature| Feature {
+                name: read_string(&feature.name),
+                values: core::slice::from_raw_parts(feature.values, elements),
+            })
+            .collect();
         body(&Past {
-            dates: core::slice::from_raw_parts(past.dates, past.rows),
+            dates: core::slice::from_raw_parts((*past).dates, rows),
             names: &names,
-            returns: core::slice::from_raw_parts(past.returns, elements),
-            members: core::slice::from_raw_parts(past.members, elements),
+            returns: core::slice::from_raw_parts((*past).returns, elements),
+            members: core::slice::from_raw_parts((*past).members, elements),
             features: &features,
-            context: Context { context: past.context, call: PhantomData },
+            context: Context { context: (*past).context, call: PhantomData },
         })
+    }
+}
+
+/// The feature planes of a past; none if it is of a host before 1.1, whose struct ends before them.
+///
+/// # Safety
+/// As for [`with_past`].
+unsafe fn feature_planes<'a>(past: *const wf_past) -> &'a [wf_feature] {
+    const END: usize = core::mem::offset_of!(wf_past, features) + size_of::<*const wf_feature>();
+    // SAFETY: the fields behind the size are read only if the host says that its struct reaches over them, and the
+    // table only if it has entries, as its pointer may be null otherwise.
+    unsafe {
+        if (*past).struct_size < END || (*past).feature_count == 0 {
+            return &[];
+        }
+        core::slice::from_raw_parts((*past).features, (*past).feature_count)
     }
 }
 
