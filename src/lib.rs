@@ -105,7 +105,7 @@ pub mod internals {
         pub use crate::objective::{Head, Objective, sharpe};
     }
     pub mod ops {
-        pub use crate::ops::{Activation, NAMES, Reshape, Transpose, from_name};
+        pub use crate::ops::{Activation, Attribute, Op, Reshape, Transpose, from_name, names};
     }
     pub mod plugin {
         pub use crate::plugin::{from_c, into_c, level_code, string};

@@ -218,7 +218,7 @@ fn every_op_is_in_the_table_with_valid_attributes() {
         documented.push(name);
     }
     documented.sort();
-    assert_eq!(documented, walkforge::internals::ops::NAMES);
+    assert_eq!(documented, walkforge::internals::ops::names());
 }
 
 #[test]

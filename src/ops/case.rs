@@ -19,7 +19,7 @@ pub(super) struct Case {
     /// What distinguishes it from the other cases of the op.
     pub name: &'static str,
     /// The op.
-    pub op: Box<dyn Op>,
+    pub op: Op,
     /// Its operands, and how their values are drawn.
     pub operands: Vec<(Operand, CaseValues)>,
     /// The exact output.
@@ -31,11 +31,11 @@ pub(super) struct Case {
 impl Case {
     pub(super) fn new(
         name: &'static str,
-        op: impl Op + 'static,
+        op: impl Into<Op>,
         operands: Vec<(Operand, CaseValues)>,
         reference: impl Fn(&[Vec<f64>], usize) -> Vec<f64> + 'static,
     ) -> Self {
-        Self { name, op: Box::new(op), operands, reference: Box::new(reference), tolerance: 2e-6 }
+        Self { name, op: op.into(), operands, reference: Box::new(reference), tolerance: 2e-6 }
     }
 }
 

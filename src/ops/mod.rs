@@ -1,49 +1,57 @@
-//! The operations that networks are built from. A file holds one op or a few related ones, each with its shape rule,
-//! its forward and backward pass on the CPU and its test cases. The registry finds an op by name.
+//! The operations that networks are built from: a closed set ([`Op`], declared in `table`), one folder per op with its
+//! rule (`mod`), its kernels on the CPU (`cpu`) and its test cases (`cases`). A rule knows no device.
 //!
 //! Shapes are those of one sample (one date). A batched operand has a leading batch axis in memory. An operand that is
 //! not batched (a parameter, or a value computed from parameters only) is shared by all samples.
 
 mod activation;
 mod arithmetic;
+mod attribute;
 #[cfg(test)]
 mod case;
+mod concat;
 mod dropout;
+mod layer_norm;
 mod linear;
 mod lstm;
 mod matmul;
-mod movement;
-mod normalization;
-mod reduction;
-mod registry;
+mod reduce;
+mod reshape;
+mod scale;
+mod slice;
 mod softmax;
+mod table;
 #[cfg(test)]
 mod tests;
+mod transpose;
 
-use std::fmt::Debug;
-
-use crate::device::cpu::LstmPackedWeights;
 use crate::random::Random;
 
 pub use activation::Activation;
-pub(crate) use arithmetic::{Arithmetic, Scale};
+pub(crate) use arithmetic::Arithmetic;
+pub use attribute::Attribute;
+use attribute::Attributes;
+pub(crate) use concat::Concat;
 pub(crate) use dropout::Dropout;
+pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
 pub(crate) use lstm::Lstm;
+pub(crate) use lstm::LstmPackedWeights;
 pub(crate) use matmul::MatMul;
-pub(crate) use movement::{Concat, Slice};
-pub use movement::{Reshape, Transpose};
-pub(crate) use normalization::LayerNorm;
-pub(crate) use reduction::{Reduce, Reduction};
-pub use registry::{NAMES, from_name};
+pub(crate) use reduce::{Reduce, Reduction};
+pub use reshape::Reshape;
+pub(crate) use scale::Scale;
+pub(crate) use slice::Slice;
 pub(crate) use softmax::Softmax;
+pub use table::{Op, from_name, names};
+pub use transpose::Transpose;
 
 /// Most operands of an op.
 pub(crate) const MOST_OPERANDS: usize = 6;
 
 /// The shape of an operand or output of an op.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operand {
+pub(crate) struct Operand {
     /// Shape of one sample.
     pub shape: Vec<usize>,
     /// Whether each sample has values of its own.
@@ -52,34 +60,34 @@ pub struct Operand {
 
 impl Operand {
     /// An operand with values per sample.
-    pub fn batched(shape: &[usize]) -> Self {
+    pub(crate) fn batched(shape: &[usize]) -> Self {
         Self { shape: shape.to_vec(), batched: true }
     }
 
     /// An operand that all samples share.
-    pub fn shared(shape: &[usize]) -> Self {
+    pub(crate) fn shared(shape: &[usize]) -> Self {
         Self { shape: shape.to_vec(), batched: false }
     }
 
     /// Elements of one sample.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.shape.iter().product()
     }
 
     /// Elements in memory for `batch` samples.
-    pub fn size(&self, batch: usize) -> usize {
+    pub(crate) fn size(&self, batch: usize) -> usize {
         self.count() * if self.batched { batch } else { 1 }
     }
 
     /// Length of the last axis; 1 for a scalar.
-    pub fn last_axis(&self) -> usize {
+    pub(crate) fn last_axis(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
     }
 }
 
 /// The values of the forward pass that the backward pass of an op reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Uses {
+pub(crate) struct Uses {
     /// Per operand, whether it is read.
     pub inputs: [bool; MOST_OPERANDS],
     /// Whether the output is read.
@@ -88,16 +96,16 @@ pub struct Uses {
 
 impl Uses {
     /// Nothing.
-    pub const NOTHING: Self = Self { inputs: [false; MOST_OPERANDS], output: false };
+    pub(crate) const NOTHING: Self = Self { inputs: [false; MOST_OPERANDS], output: false };
     /// The output only.
-    pub const OUTPUT: Self = Self { inputs: [false; MOST_OPERANDS], output: true };
+    pub(crate) const OUTPUT: Self = Self { inputs: [false; MOST_OPERANDS], output: true };
     /// Every operand.
-    pub const INPUTS: Self = Self { inputs: [true; MOST_OPERANDS], output: false };
+    pub(crate) const INPUTS: Self = Self { inputs: [true; MOST_OPERANDS], output: false };
 }
 
 /// Workspace that an op needs beside its operands and output, in elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Workspace {
+pub(crate) struct Workspace {
     /// Written by the forward pass and read by the backward pass.
     pub saved: usize,
     /// Used during the forward pass.
@@ -108,14 +116,14 @@ pub struct Workspace {
 
 /// The parameters of an op in the layout of its kernel, packed once for many predictions.
 #[derive(Debug)]
-pub enum PackedWeights {
+pub(crate) enum PackedWeights {
     /// Of an LSTM layer.
     Lstm(LstmPackedWeights),
 }
 
 impl PackedWeights {
     /// Bytes of its elements.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Lstm(packed) => packed.bytes(),
         }
@@ -124,7 +132,7 @@ impl PackedWeights {
 
 /// What both passes of an op know about a call.
 #[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     /// The operands.
     pub operands: &'a [Operand],
     /// The output.
@@ -143,7 +151,7 @@ pub struct Call<'a> {
 }
 
 /// Arguments of a forward pass.
-pub struct Forward<'a> {
+pub(crate) struct Forward<'a> {
     /// The call.
     pub call: Call<'a>,
     /// The values of the operands.
@@ -154,17 +162,17 @@ pub struct Forward<'a> {
     pub saved: &'a mut [f32],
     /// Workspace.
     pub scratch: &'a mut [f32],
-    /// The parameters as [`Op::pack`] packed them, in a prediction.
+    /// The parameters as [`CpuKernel::pack`] packed them, in a prediction.
     pub packed: Option<&'a PackedWeights>,
 }
 
 /// Arguments of a backward pass.
-pub struct Backward<'a> {
+pub(crate) struct Backward<'a> {
     /// The call.
     pub call: Call<'a>,
-    /// The values of the operands; empty for those that [`Op::uses`] does not name.
+    /// The values of the operands; empty for those that [`Rule::uses`] does not name.
     pub inputs: &'a [&'a [f32]],
-    /// The values of the output; empty if [`Op::uses`] does not name it.
+    /// The values of the output; empty if [`Rule::uses`] does not name it.
     pub output: &'a [f32],
     /// The values that the forward pass saved.
     pub saved: &'a [f32],
@@ -176,14 +184,14 @@ pub struct Backward<'a> {
     pub input_grads: &'a mut [&'a mut [f32]],
 }
 
-/// An op.
-pub trait Op: Debug + Send + Sync {
+/// The rule of an op: names, shapes, and what its backward pass reads.
+pub(crate) trait Rule {
     /// Its name in the text of a program.
     fn name(&self) -> &'static str;
 
-    /// Its attributes in the text of a program; empty if it has none.
-    fn attributes(&self) -> String {
-        String::new()
+    /// Its attributes, in the order of its text; those with their default may be left out.
+    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        Vec::new()
     }
 
     /// The shape of one sample of the output. Checks attributes and operands; no program has an op that it refuses.
@@ -199,7 +207,22 @@ pub trait Op: Debug + Send + Sync {
     fn single_precision_parameters(&self) -> bool {
         false
     }
+}
 
+/// How the ops of a folder are read from their text.
+trait Named: Sized {
+    /// The names of the ops.
+    const NAMES: &'static [&'static str];
+
+    /// Reads the attributes of the op of this name, one of [`Named::NAMES`].
+    ///
+    /// # Errors
+    /// What is wrong with an attribute, as text that follows the name of the op.
+    fn read(name: &str, unread: &mut Attributes) -> Result<Self, String>;
+}
+
+/// The kernel of an op on the CPU.
+pub(crate) trait CpuKernel {
     /// Workspace for `batch` samples.
     fn workspace(&self, _operands: &[Operand], _output: &Operand, _batch: usize) -> Workspace {
         Workspace::default()
@@ -211,7 +234,8 @@ pub trait Op: Debug + Send + Sync {
         self.workspace(operands, output, batch)
     }
 
-    /// Whether its parameters, which are all operands but the first, can be packed for predictions.
+    /// Whether it has a layout of its own for the parameters of predictions. Its parameters are then all operands but
+    /// the first.
     fn packs(&self) -> bool {
         false
     }
@@ -233,12 +257,34 @@ pub trait Op: Debug + Send + Sync {
     fn backward(&self, pass: &mut Backward);
 }
 
+impl Op {
+    /// Its name in the text of a program.
+    pub fn name(&self) -> &'static str {
+        self.rule().name()
+    }
+
+    /// Its attributes in the text of a program; empty if it has none.
+    pub fn attributes(&self) -> String {
+        attribute::text(&self.rule().attributes())
+    }
+
+    /// Its attributes, in the order of its text.
+    pub fn typed_attributes(&self) -> Vec<(&'static str, Attribute)> {
+        self.rule().attributes()
+    }
+}
+
 /// Fails unless there are `count` operands.
 fn check_operand_count(operands: &[Operand], count: usize) -> Result<(), String> {
     if operands.len() == count {
         return Ok(());
     }
     Err(format!("takes {count} operands, found {}", operands.len()))
+}
+
+/// Elements per index of an axis: the product of the axes after it.
+fn inner_size(x: &Operand, axis: usize) -> usize {
+    x.shape[axis + 1..].iter().product()
 }
 
 /// Whether this gradient of an operand is to be computed; the buffer is empty where it is not.

@@ -1,7 +1,7 @@
 //! Checks every case of every op: values, gradients, and bits that do not depend on the micro-batch.
 
 use super::case::{Case, CaseValues};
-use super::registry::TABLE;
+use super::table::CASES;
 use super::{Backward, Call, Forward, Operand, from_name};
 use crate::random::Random;
 
@@ -16,7 +16,7 @@ struct Tensors {
 impl Tensors {
     fn draw(case: &Case) -> Self {
         let operands: Vec<Operand> = case.operands.iter().map(|(operand, _)| operand.clone()).collect();
-        let shape = case.op.shape(&operands).unwrap_or_else(|error| panic!("op '{}' {error}", case.op.name()));
+        let shape = case.op.rule().shape(&operands).unwrap_or_else(|error| panic!("op '{}' {error}", case.op.name()));
         let output = Operand { shape, batched: operands.iter().any(|operand| operand.batched) };
         let draw = |stream: u32, count: usize, values: CaseValues| -> Vec<f32> {
             let random = Random::new(3, stream, 0);
@@ -57,10 +57,10 @@ fn run_passes(case: &Case, tensors: &Tensors, first: usize, batch: usize) -> (Ve
     };
     let inputs: Vec<Vec<f32>> = operands.iter().zip(&tensors.inputs).map(|(x, values)| samples(x, values)).collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    let workspace = case.op.workspace(&operands, &tensors.output, batch);
+    let workspace = case.op.cpu().workspace(&operands, &tensors.output, batch);
     let mut output = vec![f32::NAN; tensors.output.size(batch)];
     let (mut saved, mut scratch) = (vec![f32::NAN; workspace.saved], vec![f32::NAN; workspace.forward]);
-    case.op.forward(&mut Forward {
+    case.op.cpu().forward(&mut Forward {
         call,
         inputs: &inputs,
         output: &mut output,
@@ -69,7 +69,7 @@ fn run_passes(case: &Case, tensors: &Tensors, first: usize, batch: usize) -> (Ve
         packed: None,
     });
     // The backward pass gets only what the op says that it uses.
-    let uses = case.op.uses();
+    let uses = case.op.rule().uses();
     let used = inputs.iter().zip(uses.inputs).map(|(input, is_used)| if is_used { *input } else { &[] });
     let used: Vec<&[f32]> = used.collect();
     let zeros = |(operand, values): &(Operand, CaseValues)| match values {
@@ -78,7 +78,7 @@ fn run_passes(case: &Case, tensors: &Tensors, first: usize, batch: usize) -> (Ve
     };
     let mut gradients: Vec<Vec<f32>> = case.operands.iter().map(zeros).collect();
     let mut input_grads: Vec<&mut [f32]> = gradients.iter_mut().map(Vec::as_mut_slice).collect();
-    case.op.backward(&mut Backward {
+    case.op.cpu().backward(&mut Backward {
         call,
         inputs: &used,
         output: if uses.output { &output } else { &[] },
@@ -93,14 +93,14 @@ fn run_passes(case: &Case, tensors: &Tensors, first: usize, batch: usize) -> (Ve
 /// Calls `check` with a name and the tensors of every case.
 fn for_each_case(mut check: impl FnMut(&str, &Case, &Tensors)) {
     let mut count = 0;
-    for (file, cases) in TABLE {
+    for (file, cases) in CASES {
         for case in cases() {
             check(&format!("{file}, {}", case.name), &case, &Tensors::draw(&case));
             count += 1;
         }
     }
     println!("{count} cases");
-    assert!(count >= TABLE.len());
+    assert!(count >= CASES.len());
 }
 
 #[test]
@@ -211,9 +211,9 @@ fn attributes_that_make_values_or_gradients_wrong_are_refused() {
     let shape = |name: &str, attributes: &str| {
         let op = from_name(name, attributes).unwrap_or_else(|error| panic!("op '{name}' {error}"));
         if name == "layer_norm" {
-            op.shape(&[x.clone(), row.clone(), row.clone()])
+            op.rule().shape(&[x.clone(), row.clone(), row.clone()])
         } else {
-            op.shape(std::slice::from_ref(&x))
+            op.rule().shape(std::slice::from_ref(&x))
         }
     };
     for (name, attributes, message) in [

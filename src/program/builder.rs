@@ -123,8 +123,8 @@ impl Builder {
     ///
     /// # Errors
     /// `InvalidArgument` if the op refuses its attributes or operands, or if its output is too large.
-    pub fn op(&mut self, op: impl Op + 'static, inputs: &[ValueId]) -> Result<ValueId> {
-        self.push_node(Box::new(op), inputs)
+    pub fn op(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
+        self.push_node(op.into(), inputs)
     }
 
     /// Applies an op given by its name and attributes, as they stand in the text of a program.
@@ -138,7 +138,7 @@ impl Builder {
         }
     }
 
-    fn push_node(&mut self, op: Box<dyn Op>, inputs: &[ValueId]) -> Result<ValueId> {
+    fn push_node(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
         // A repeated operand is copied, so that each operand has a gradient buffer of its own.
         let mut distinct = inputs.to_vec();
         for index in 1..distinct.len() {
@@ -154,7 +154,7 @@ impl Builder {
             fail!(InvalidArgument, "op '{}': there is no value {}", op.name(), unknown.0);
         }
         let operands: Vec<Operand> = inputs.iter().map(|input| self.values[input.0].operand.clone()).collect();
-        let shape = match op.shape(&operands) {
+        let shape = match op.rule().shape(&operands) {
             Ok(shape) => shape,
             Err(message) => fail!(InvalidArgument, "op '{}' {message}", op.name()),
         };

@@ -109,7 +109,7 @@ pub(crate) struct ValueInfo {
 /// A node of the graph: an op applied to values.
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) op: Box<dyn Op>,
+    pub(crate) op: Op,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) output: ValueId,
 }

@@ -28,7 +28,7 @@ impl Program {
         if let Some(scores) = self.scores {
             single[scores.0] = true;
         }
-        for node in self.nodes.iter().filter(|node| node.op.single_precision_parameters()) {
+        for node in self.nodes.iter().filter(|node| node.op.rule().single_precision_parameters()) {
             for input in &node.inputs {
                 single[input.0] |= self.parameter_index(*input).is_some();
             }

@@ -25,7 +25,7 @@ impl Program {
             if !self.values[node.output.0].requires_grad {
                 continue;
             }
-            let uses = node.op.uses();
+            let uses = node.op.rule().uses();
             let mut adds_grad = [false; MOST_OPERANDS];
             let mut reads_operand = [false; MOST_OPERANDS];
             for (operand, input) in node.inputs.iter().enumerate() {

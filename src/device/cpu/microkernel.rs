@@ -8,22 +8,22 @@ use super::MOST_LANES;
 use super::simd::{load, load_half, store};
 
 /// Most rows of a tile.
-pub(super) const MOST_ROWS: usize = 6;
+pub(crate) const MOST_ROWS: usize = 6;
 /// Vectors in a row of a wide tile. A narrow tile has one.
-pub(super) const VECTORS: usize = 4;
+pub(crate) const VECTORS: usize = 4;
 
 /// `f32` elements of a cache line.
 const LINE: usize = 16;
 
 /// Rows of a tile that fills the registers: sums, a vector of the right matrix and a broadcast left element per row.
-pub(super) const fn tile_rows<S: Simd>() -> usize {
+pub(crate) const fn tile_rows<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { MOST_ROWS } else { MOST_ROWS / 2 }
 }
 
 /// A product that is added to a tile: sum (i, j) += Σₖ left (i, k) · right (k, j). In memory, k runs over `segments`
 /// segments of `count` elements.
 #[derive(Clone, Copy)]
-pub(super) struct Term<'a> {
+pub(crate) struct Term<'a> {
     /// The left matrix, beginning with the first row of the tile.
     pub left: &'a [f32],
     /// Distance between rows of `left`.
@@ -42,7 +42,7 @@ pub(super) struct Term<'a> {
 
 /// The elements of a right matrix, in the precision in which they are stored.
 #[derive(Clone, Copy)]
-pub(super) enum RightMatrix<'a> {
+pub(crate) enum RightMatrix<'a> {
     Single(&'a [f32]),
     /// Finite values in half precision, converted to single precision when they are loaded.
     Half(&'a [f16]),
@@ -59,7 +59,7 @@ impl RightMatrix<'_> {
     /// The elements from `index` on.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    pub(super) fn from(&self, index: usize) -> Self {
+    pub(crate) fn from(&self, index: usize) -> Self {
         match self {
             Self::Single(elements) => RightMatrix::Single(&elements[index..]),
             Self::Half(elements) => RightMatrix::Half(&elements[index..]),
@@ -68,14 +68,14 @@ impl RightMatrix<'_> {
 }
 
 /// Rows of elements, and the distance between rows.
-pub(super) type Rows<'a> = (&'a [f32], usize);
+pub(crate) type Rows<'a> = (&'a [f32], usize);
 /// [`Rows`] to write.
-pub(super) type RowsMut<'a> = (&'a mut [f32], usize);
+pub(crate) type RowsMut<'a> = (&'a mut [f32], usize);
 
 /// Writes a tile of `count` rows and `V` vectors: `initial` plus all terms. Without `initial`, adds the terms to `out`.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) fn sum_tile<S: Simd, const V: usize>(
+pub(crate) fn sum_tile<S: Simd, const V: usize>(
     simd: S,
     count: usize,
     initial: Option<Rows>,
@@ -202,7 +202,7 @@ mod half_row {
     /// Writes out[j] = initial[j] + Σ left[k·stride]·right[k·width + j] over all terms and their k < count, to the same bits
     /// as the general path. Returns false, with `out` unchanged, unless every right matrix is in half precision and in one
     /// segment, the CPU has AVX2, FMA and F16C, and `width` is that of `VECTORS` AVX2 or AVX-512 vectors.
-    pub(super) fn sum(initial: &[f32], terms: &[Term], out: &mut [f32], width: usize) -> bool {
+    pub(crate) fn sum(initial: &[f32], terms: &[Term], out: &mut [f32], width: usize) -> bool {
         const AVX512: usize = VECTORS * MOST_LANES;
         const AVX2: usize = VECTORS * LANES;
         let halves = terms.iter().all(|term| term.segments == 1 && matches!(term.right, RightMatrix::Half(_)));
@@ -260,7 +260,7 @@ mod half_row {
 }
 
 /// Splits `0..count` into the fewest parts of at most `most`, as equal as possible; gives the start and size of each.
-pub(super) fn split_evenly(count: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn split_evenly(count: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let parts = count.div_ceil(most).max(1);
     let (size, longer) = (count / parts, count % parts);
     (0..parts).map(move |part| (part * size + part.min(longer), size + usize::from(part < longer)))
@@ -269,7 +269,7 @@ pub(super) fn split_evenly(count: usize, most: usize) -> impl Iterator<Item = (u
 /// Prefetches the cache lines of elements that will soon be read.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) fn prefetch(elements: &[f32]) {
+pub(crate) fn prefetch(elements: &[f32]) {
     #[cfg(target_arch = "x86_64")]
     for line in elements.chunks(LINE) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -281,7 +281,7 @@ pub(super) fn prefetch(elements: &[f32]) {
 /// Prefetches the cache lines of elements that will soon be written.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) fn prefetch_write(elements: &mut [f32]) {
+pub(crate) fn prefetch_write(elements: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     for line in elements.chunks(LINE) {
         use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};

@@ -10,7 +10,7 @@ use super::half::round_to_half;
 /// Loads a vector from the start of a slice.
 #[allow(clippy::inline_always)] // vectors stay in registers only if the body is inlined
 #[inline(always)]
-pub(super) fn load<S: Simd>(from: &[f32]) -> S::f32s {
+pub(crate) fn load<S: Simd>(from: &[f32]) -> S::f32s {
     assert!(S::F32_LANES <= from.len());
     // SAFETY: the slice has at least as many elements as the vector has lanes, asserted above; the read is unaligned.
     unsafe { from.as_ptr().cast::<S::f32s>().read_unaligned() }
@@ -19,7 +19,7 @@ pub(super) fn load<S: Simd>(from: &[f32]) -> S::f32s {
 /// Stores a vector at the start of a slice.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) fn store<S: Simd>(into: &mut [f32], values: S::f32s) {
+pub(crate) fn store<S: Simd>(into: &mut [f32], values: S::f32s) {
     assert!(S::F32_LANES <= into.len());
     // SAFETY: the slice has at least as many elements as the vector has lanes, asserted above; the write is unaligned.
     unsafe { into.as_mut_ptr().cast::<S::f32s>().write_unaligned(values) }
@@ -34,7 +34,7 @@ pub(super) fn store<S: Simd>(into: &mut [f32], values: S::f32s) {
 /// `from` is valid for reads of `S::F32_LANES` values.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) unsafe fn load_half<S: Simd>(_simd: S, from: *const f16) -> S::f32s {
+pub(crate) unsafe fn load_half<S: Simd>(_simd: S, from: *const f16) -> S::f32s {
     #[cfg(target_arch = "x86_64")]
     if S::F32_LANES == MOST_LANES {
         use std::arch::x86_64::{_mm256_loadu_si256, _mm512_cvtph_ps};
@@ -57,7 +57,7 @@ pub(super) unsafe fn load_half<S: Simd>(_simd: S, from: *const f16) -> S::f32s {
 /// Rounds the lanes of vectors to half precision.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) fn round_vectors<S: Simd, const N: usize>(_simd: S, vectors: [S::f32s; N]) -> [S::f32s; N] {
+pub(crate) fn round_vectors<S: Simd, const N: usize>(_simd: S, vectors: [S::f32s; N]) -> [S::f32s; N] {
     #[cfg(target_arch = "x86_64")]
     if S::F32_LANES == MOST_LANES {
         use std::arch::x86_64::{__m512, _MM_FROUND_TO_NEAREST_INT, _mm512_cvtph_ps, _mm512_cvtps_ph};
@@ -127,7 +127,7 @@ fn exp_parts<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
 /// 1/(1 + e⁻ˣ).
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(crate) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let one = simd.splat_f32s(1.0);
     let (power, exp_minus_one) = exp_parts(simd, simd.neg_f32s(x));
     // 1 + 2ⁿ eʳ
@@ -138,7 +138,7 @@ pub(super) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// tanh x = (e²ˣ − 1)/(e²ˣ + 1) of |x|, with the sign of x.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(crate) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let size = simd.abs_f32s(x);
     let (power, exp_minus_one) = exp_parts(simd, simd.add_f32s(size, size));
     // e²ˣ − 1 = 2ⁿ(eʳ − 1) + (2ⁿ − 1), which is accurate near 0 too.
@@ -150,7 +150,7 @@ pub(super) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 
 /// The SIMD levels of this machine, the portable one first.
 #[cfg(test)]
-pub(super) fn levels() -> Vec<pulp::Arch> {
+pub(crate) fn levels() -> Vec<pulp::Arch> {
     #[allow(unused_mut)]
     let mut out = vec![pulp::Arch::Scalar];
     #[cfg(target_arch = "x86_64")]

@@ -31,7 +31,7 @@ fn packable<'a>(program: &'a Program, node: &'a Node) -> impl Iterator<Item = (u
 /// Whether the parameters of a node are packed for predictions: its op packs, and all its operands but the first are
 /// parameters of the program and not values computed from them.
 pub(super) fn packs(program: &Program, node: &Node) -> bool {
-    node.op.packs() && packable(program, node).count() + 1 == node.inputs.len()
+    node.op.cpu().packs() && packable(program, node).count() + 1 == node.inputs.len()
 }
 
 impl Program {
@@ -41,7 +41,7 @@ impl Program {
             let ranges: Vec<(usize, usize)> = packable(self, node).collect();
             let values: Vec<&[f32]> = ranges.iter().map(|&(offset, count)| &parameters[offset..][..count]).collect();
             let half = node.inputs[1..].iter().all(|input| self.values[input.0].dtype == Dtype::F16);
-            Some(PackedNode { op: node.op.name(), parameters: ranges, packed: node.op.pack(&values, half)? })
+            Some(PackedNode { op: node.op.name(), parameters: ranges, packed: node.op.cpu().pack(&values, half)? })
         };
         PackedParameters { nodes: self.nodes.iter().filter(|node| packs(self, node)).filter_map(pack).collect() }
     }

@@ -217,7 +217,7 @@ impl Replica {
         }
         let [output, saved, scratch, ..] = views.writes;
         let inputs = &inputs[..node.inputs.len()];
-        node.op.forward(&mut Forward { call, inputs, output, saved, scratch, packed });
+        node.op.cpu().forward(&mut Forward { call, inputs, output, saved, scratch, packed });
         if program.values[node.output.0].dtype == Dtype::F16 {
             round_to_half(output);
         }
@@ -353,7 +353,7 @@ impl Replica {
             start = parameter.offset + parameter.count();
             rest = behind;
         }
-        node.op.backward(&mut Backward {
+        node.op.cpu().backward(&mut Backward {
             call,
             inputs: &inputs[..count],
             output: views.reads[count],

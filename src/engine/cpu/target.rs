@@ -17,9 +17,9 @@ impl PlanTarget for Cpu {
     fn workspace(&self, program: &Program, call: &PlannedCall, purpose: Purpose) -> WorkspaceBytes {
         let PlannedCall { node, operands, output, batch } = *call;
         let Workspace { saved, forward, backward } = match purpose {
-            Purpose::TrainRecompute => node.op.recompute_workspace(operands, output, batch),
-            Purpose::Predict if packs(program, node) => node.op.packed_workspace(operands, output, batch),
-            Purpose::Train | Purpose::Predict => node.op.workspace(operands, output, batch),
+            Purpose::TrainRecompute => node.op.cpu().recompute_workspace(operands, output, batch),
+            Purpose::Predict if packs(program, node) => node.op.cpu().packed_workspace(operands, output, batch),
+            Purpose::Train | Purpose::Predict => node.op.cpu().workspace(operands, output, batch),
         };
         WorkspaceBytes { saved: saved * ELEMENT, forward: forward * ELEMENT, backward: backward * ELEMENT }
     }
