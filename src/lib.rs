@@ -114,7 +114,9 @@ pub mod internals {
         pub use crate::portfolio::{Constraints, ExecutionModel, group_settings, portfolio_settings};
     }
     pub mod program {
-        pub use crate::program::{Builder, Input, InputSource, Parameter, Precision, Program, Purpose};
+        pub use crate::program::{
+            Builder, Dtype, Input, InputSource, Node, Parameter, Precision, Program, Purpose, Value, ValueSource,
+        };
     }
     pub mod random {
         pub use crate::random::Random;

@@ -7,6 +7,8 @@ use super::{Op, Operand};
 pub(super) enum CaseValues {
     /// Uniform in [-1, 1).
     Uniform,
+    /// Uniform in [0.5, 1.5).
+    Positive,
     /// 0 or 1; no gradient is computed.
     Mask,
 }
@@ -42,6 +44,11 @@ impl Case {
 /// A uniform operand with values per sample.
 pub(super) fn batched(shape: &[usize]) -> (Operand, CaseValues) {
     (Operand::batched(shape), CaseValues::Uniform)
+}
+
+/// A positive operand with values per sample.
+pub(super) fn positive(shape: &[usize]) -> (Operand, CaseValues) {
+    (Operand::batched(shape), CaseValues::Positive)
 }
 
 /// A uniform operand that all samples share.

@@ -10,7 +10,9 @@ mod attribute;
 #[cfg(test)]
 mod case;
 mod concat;
+mod conv1d;
 mod dropout;
+mod elementwise;
 mod layer_norm;
 mod linear;
 mod lstm;
@@ -47,7 +49,7 @@ pub use table::{Op, from_name, names};
 pub use transpose::Transpose;
 
 /// Most operands of an op.
-pub(crate) const MOST_OPERANDS: usize = 6;
+pub(crate) const MOST_OPERANDS: usize = 8;
 
 /// The shape of an operand or output of an op.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +101,15 @@ impl Uses {
     pub(crate) const NOTHING: Self = Self { inputs: [false; MOST_OPERANDS], output: false };
     /// The output only.
     pub(crate) const OUTPUT: Self = Self { inputs: [false; MOST_OPERANDS], output: true };
+    /// These operands.
+    pub(crate) fn of<const N: usize>(operands: [usize; N]) -> Self {
+        let mut out = Self::NOTHING;
+        for operand in operands {
+            out.inputs[operand] = true;
+        }
+        out
+    }
+
     /// Every operand.
     pub(crate) const INPUTS: Self = Self { inputs: [true; MOST_OPERANDS], output: false };
 }

@@ -22,6 +22,7 @@ impl Tensors {
             let random = Random::new(3, stream, 0);
             let value = |position| match values {
                 CaseValues::Uniform => random.uniform(position) * 2.0 - 1.0,
+                CaseValues::Positive => random.uniform(position) + 0.5,
                 CaseValues::Mask => f32::from(u8::from(random.uniform(position) < 0.7)),
             };
             (0..count as u64).map(value).collect()
@@ -73,7 +74,7 @@ fn run_passes(case: &Case, tensors: &Tensors, first: usize, batch: usize) -> (Ve
     let used = inputs.iter().zip(uses.inputs).map(|(input, is_used)| if is_used { *input } else { &[] });
     let used: Vec<&[f32]> = used.collect();
     let zeros = |(operand, values): &(Operand, CaseValues)| match values {
-        CaseValues::Uniform => vec![0.0; operand.size(batch)],
+        CaseValues::Uniform | CaseValues::Positive => vec![0.0; operand.size(batch)],
         CaseValues::Mask => Vec::new(),
     };
     let mut gradients: Vec<Vec<f32>> = case.operands.iter().map(zeros).collect();
@@ -176,7 +177,7 @@ fn a_nan_in_any_operand_reaches_the_output() {
                 with_nan.inputs[operand][*index] = f32::NAN;
                 run_passes(case, &with_nan, 0, BATCH).0.iter().any(|value| value.is_nan())
             });
-            // Dropout, a slice and a mask leave elements out; all other ops must pass on each of them.
+            // Dropout, a slice, a stride and a mask leave elements out; all other ops must pass on each of them.
             let (reached, expected) = (reached.count(), if is_selective(case) { 1 } else { inputs });
             assert!(reached >= expected, "{name}, operand {operand}: {reached} of {inputs}");
         }
@@ -186,7 +187,7 @@ fn a_nan_in_any_operand_reaches_the_output() {
 /// Whether the op of a case leaves out elements of its operands.
 fn is_selective(case: &Case) -> bool {
     let has_mask = case.operands.iter().any(|(_, values)| *values == CaseValues::Mask);
-    has_mask || ["dropout", "slice"].contains(&case.op.name())
+    has_mask || ["conv1d", "dropout", "slice"].contains(&case.op.name())
 }
 
 #[test]
@@ -205,6 +206,7 @@ fn attributes_that_make_values_or_gradients_wrong_are_refused() {
     const SLOPE: &str = "takes a finite slope of at least 0, found";
     const SCALE: &str = "takes a finite factor and offset, found";
     const EPSILON: &str = "takes a finite epsilon above 0, found";
+    const CLIP: &str = "takes finite bounds min and max, or one of them, with min <= max, found";
     const SHARE: &str = "takes a share from 0 to below 1, found";
     let x = Operand::batched(&[2, 3]);
     let row = Operand::shared(&[3]);
@@ -229,6 +231,9 @@ fn attributes_that_make_values_or_gradients_wrong_are_refused() {
         ("dropout", "share=-0.1", format!("{SHARE} -0.1")),
         ("dropout", "share=1", format!("{SHARE} 1")),
         ("dropout", "share=NaN", format!("{SHARE} NaN")),
+        ("clip", "", format!("{CLIP} -inf and inf")),
+        ("clip", "min=1 max=0", format!("{CLIP} 1 and 0")),
+        ("clip", "min=NaN", format!("{CLIP} NaN and inf")),
     ] {
         assert_eq!(shape(name, attributes), Err(message), "{name} {attributes}");
     }
@@ -239,6 +244,8 @@ fn attributes_that_make_values_or_gradients_wrong_are_refused() {
         ("layer_norm", "epsilon=1e-30"),
         ("dropout", "share=0"),
         ("dropout", "share=0.95"),
+        ("clip", "max=0"),
+        ("clip", "min=-1 max=-1"),
     ] {
         assert_eq!(shape(name, attributes), Ok(vec![2, 3]), "{name} {attributes}");
     }

@@ -1,6 +1,8 @@
 //! Builds a program op by op. Shape errors name the op, the shapes that were found and what is allowed.
 
-use super::{ALIGNMENT, Dtype, Init, Input, InputSource, Node, Parameter, Program, ValueId, ValueInfo, ValueSource};
+use super::{
+    ALIGNMENT, Dtype, GraphNode, Init, Input, InputSource, Parameter, Program, ValueId, ValueInfo, ValueSource,
+};
 use crate::error::{Result, fail};
 use crate::ops::{
     Activation, Arithmetic, Concat, Dropout, LayerNorm, Linear, Lstm, MOST_OPERANDS, MatMul, Op, Operand, Reduce,
@@ -11,7 +13,7 @@ use crate::ops::{
 #[derive(Debug, Default)]
 pub struct Builder {
     values: Vec<ValueInfo>,
-    nodes: Vec<Node>,
+    nodes: Vec<GraphNode>,
     inputs: Vec<Input>,
     parameters: Vec<Parameter>,
     /// Elements of all values for one sample.
@@ -113,6 +115,10 @@ impl Builder {
     pub fn parameter(&mut self, name: &str, shape: &[usize], init: Init) -> Result<ValueId> {
         self.check_declaration(name, shape)?;
         self.count_elements(&format!("parameter '{name}'"), shape)?;
+        let (Init::Uniform(number) | Init::Constant(number)) = init;
+        if !number.is_finite() {
+            fail!(InvalidArgument, "parameter '{name}' begins at {number}; allowed are finite bounds and values");
+        }
         let value = self.push_value(Operand::shared(shape), ValueSource::Parameter(self.parameters.len()), true);
         let offset = self.parameters.last().map_or(0, |last| (last.offset + last.count()).next_multiple_of(ALIGNMENT));
         self.parameters.push(Parameter { name: name.to_owned(), shape: shape.to_vec(), init, offset, value });
@@ -139,6 +145,14 @@ impl Builder {
     }
 
     fn push_node(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+        if let (Op::Concat(concat), true) = (&op, inputs.len() > MOST_OPERANDS) {
+            // Neighbours first, then what they make.
+            let groups: Result<Vec<ValueId>> = inputs
+                .chunks(MOST_OPERANDS)
+                .map(|group| if let [one] = group { Ok(*one) } else { self.op(*concat, group) })
+                .collect();
+            return self.op(*concat, &groups?);
+        }
         // A repeated operand is copied, so that each operand has a gradient buffer of its own.
         let mut distinct = inputs.to_vec();
         for index in 1..distinct.len() {
@@ -162,7 +176,7 @@ impl Builder {
         let batched = operands.iter().any(|operand| operand.batched);
         let requires_grad = inputs.iter().any(|input| self.values[input.0].requires_grad);
         let output = self.push_value(Operand { shape, batched }, ValueSource::Node(self.nodes.len()), requires_grad);
-        self.nodes.push(Node { op, inputs: inputs.to_vec(), output });
+        self.nodes.push(GraphNode { op, inputs: inputs.to_vec(), output });
         Ok(output)
     }
 
@@ -359,7 +373,7 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::{Builder, Init};
-    use crate::ops::{Activation, Linear, Lstm};
+    use crate::ops::{Activation, Concat, Linear, Lstm};
 
     #[test]
     fn shape_errors_name_the_op_and_the_shapes() {
@@ -433,5 +447,30 @@ mod tests {
         let program = builder.finish(y).unwrap();
         assert_eq!((program.nodes.len(), program.output_shape()), (1, &[2][..]));
         assert_eq!(program.parameter_count(), 32);
+    }
+
+    #[test]
+    fn a_parameter_that_begins_at_a_non_finite_value_is_refused() {
+        for init in [Init::Uniform(f32::NAN), Init::Constant(f32::INFINITY)] {
+            let error = Builder::new().parameter("w", &[2], init).unwrap_err().to_string();
+            assert!(error.contains("parameter 'w' begins at ") && error.contains("allowed are finite"), "{error}");
+        }
+    }
+
+    #[test]
+    fn any_number_of_values_is_concatenated_in_order() {
+        let mut builder = Builder::new();
+        let parts: Vec<_> =
+            (0..19).map(|index| builder.input(&format!("x{index}"), &[index + 1, 2]).unwrap()).collect();
+        let joined = builder.op(Concat { axis: 0 }, &parts).unwrap();
+        let y = builder.linear("head", joined, 1).unwrap();
+        let program = builder.finish(y).unwrap();
+        let lengths: Vec<(usize, usize)> = program
+            .nodes()
+            .filter(|node| node.op.name() == "concat")
+            .map(|node| (node.operands.len(), node.output.shape[0]))
+            .collect();
+        // 1 to 8, 9 to 16, 17 to 19, and the three together.
+        assert_eq!(lengths, [(8, 36), (8, 100), (3, 54), (3, 190)]);
     }
 }

@@ -6,7 +6,9 @@
 //! sequence, so the bits of one do not depend on the others.
 
 mod builder;
+mod digest;
 mod inputs;
+mod node;
 mod plan;
 mod precision;
 mod reverse;
@@ -16,6 +18,7 @@ pub use builder::Builder;
 pub(crate) use builder::MOST_AXES;
 pub use inputs::InputSource;
 pub(crate) use inputs::{Axis, Plane};
+pub use node::{Node, Value};
 pub(crate) use plan::Plan;
 pub use plan::Purpose;
 pub(crate) use plan::{Buffer, PlanTarget, PlannedCall, WorkspaceBytes};
@@ -30,7 +33,7 @@ pub struct ValueId(pub(crate) usize);
 
 /// The precision of a value in memory. Sums are accumulated in single precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dtype {
+pub enum Dtype {
     /// Single precision.
     F32,
     /// Half precision (IEEE 754 binary16). The CPU keeps such values as `f32` and rounds them when they are written.
@@ -90,9 +93,12 @@ pub struct Input {
 
 /// What computes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ValueSource {
+pub enum ValueSource {
+    /// An input, by its index.
     Input(usize),
+    /// A parameter, by its index.
     Parameter(usize),
+    /// An op, by its index in the order of execution.
     Node(usize),
 }
 
@@ -108,7 +114,7 @@ pub(crate) struct ValueInfo {
 
 /// A node of the graph: an op applied to values.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub(crate) struct GraphNode {
     pub(crate) op: Op,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) output: ValueId,
@@ -118,7 +124,7 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub struct Program {
     pub(crate) values: Vec<ValueInfo>,
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) nodes: Vec<GraphNode>,
     inputs: Vec<Input>,
     parameters: Vec<Parameter>,
     pub(crate) output: ValueId,
@@ -157,7 +163,7 @@ impl Program {
         &self.values[self.output.0].operand.shape
     }
 
-    pub(crate) fn operands(&self, node: &Node) -> Vec<Operand> {
+    pub(crate) fn operands(&self, node: &GraphNode) -> Vec<Operand> {
         node.inputs.iter().map(|input| self.values[input.0].operand.clone()).collect()
     }
 }

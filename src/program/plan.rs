@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::reverse::BackwardNode;
-use super::{Dtype, Node, Program, ValueId};
+use super::{Dtype, GraphNode, Program, ValueId};
 use crate::ops::Operand;
 
 /// What a plan must know of the device that it is made for.
@@ -21,7 +21,7 @@ pub(crate) trait PlanTarget {
 
 /// An op as it will be called.
 pub(crate) struct PlannedCall<'a> {
-    pub(crate) node: &'a Node,
+    pub(crate) node: &'a GraphNode,
     pub(crate) operands: &'a [Operand],
     pub(crate) output: &'a Operand,
     pub(crate) batch: usize,

@@ -203,7 +203,7 @@ pub(super) const HARMS: &[(&str, Harm, Code, &str)] = &[
         Code::Plugin,
         "op 'mean' takes an axis below 2, found 2",
     ),
-    ("an unknown op", |net| _ = net.op("gelu", &[net.rows()], ""), Code::Plugin, "op 'gelu' is unknown; known are add"),
+    ("an unknown op", |net| _ = net.op("gelu", &[net.rows()], ""), Code::Plugin, "op 'gelu' is unknown; known are abs"),
     (
         "an unknown attribute",
         |net| _ = net.op("relu", &[net.rows()], "slope=1"),
@@ -282,7 +282,7 @@ pub(super) const HARMS: &[(&str, Harm, Code, &str)] = &[
         Code::Plugin,
         "18446744073709551615 axes were passed",
     ),
-    ("no operands", |net| _ = net.op("relu", &[], ""), Code::Plugin, "op 'relu' takes 1 to 6 operands, found 0"),
+    ("no operands", |net| _ = net.op("relu", &[], ""), Code::Plugin, "op 'relu' takes 1 to 8 operands, found 0"),
     (
         "operands at null",
         |net| _ = unsafe { (net.service.op)(net.program, string(b"relu"), std::ptr::null(), 1, string(b"")) },
@@ -299,10 +299,10 @@ pub(super) const HARMS: &[(&str, Harm, Code, &str)] = &[
         "18446744073709551615 operands were passed",
     ),
     (
-        "seven operands",
-        |net| _ = net.op("concat", &[net.rows(); 7], "axis=0"),
+        "nine operands",
+        |net| _ = net.op("softmax", &[net.rows(); 9], ""),
         Code::Plugin,
-        "op 'concat' takes 1 to 6 operands, found 7",
+        "op 'softmax' takes 1 to 8 operands, found 9",
     ),
     (
         "a name at null",

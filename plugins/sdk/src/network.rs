@@ -268,6 +268,17 @@ impl Program {
         Value(call!(self.lstm(string(name), x.0, hidden)))
     }
 
+    /// Adds a causal convolution over time that maps sequences `[…, steps, channels]` to `[…, steps, filters]`: each step
+    /// sees itself and the `kernel` − 1 steps before it that are multiples of `dilation` away. Parameters `name.weight`,
+    /// `[filters, channels, kernel]`, and `name.bias`, `[filters]`, and their initialisation are PyTorch's.
+    pub fn causal_conv1d(&mut self, name: &str, x: Value, filters: usize, kernel: usize, dilation: usize) -> Value {
+        let channels = self.shape(x).last().copied().unwrap_or(1);
+        let bound = 1.0 / ((channels * kernel) as f32).sqrt();
+        let weight = self.parameter(&format!("{name}.weight"), &[filters, channels, kernel], bound);
+        let bias = self.parameter(&format!("{name}.bias"), &[filters], bound);
+        self.op("conv1d", &[x, weight, bias], &format!("dilation={dilation} causal=true"))
+    }
+
     /// Adds layer normalisation over the last axis, with the parameters `name.scale` and `name.shift`.
     pub fn layer_norm(&mut self, name: &str, x: Value) -> Value {
         Value(call!(self.layer_norm(string(name), x.0)))
@@ -300,7 +311,7 @@ impl Program {
         self.op("transpose", &[x], &format!("order={order:?}"))
     }
 
-    /// Concatenates up to six values along an axis.
+    /// Concatenates values along an axis.
     pub fn concat(&mut self, parts: &[Value], axis: usize) -> Value {
         self.op("concat", parts, &format!("axis={axis}"))
     }

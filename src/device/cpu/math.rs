@@ -83,6 +83,30 @@ pub(crate) fn exp_f64(x: f64) -> f64 {
     value * power(n >> 1) * power(n - (n >> 1))
 }
 
+/// The natural logarithm: minus infinity at 0, NaN below. x = 2ᵉ m with m between √½ and √2, and ln m is twice the
+/// series of artanh((m − 1)/(m + 1)), in double precision.
+pub(crate) fn log(x: f32) -> f32 {
+    if x.is_nan() || x < 0.0 {
+        return f32::NAN;
+    }
+    if x == 0.0 || x == f32::INFINITY {
+        return if x == 0.0 { f32::NEG_INFINITY } else { x };
+    }
+    // Every single-precision number above 0 is a normal one in double precision.
+    let bits = f64::from(x).to_bits();
+    let mut exponent = (bits >> 52) as i64 - 1023;
+    let mut m = f64::from_bits(bits & ((1 << 52) - 1) | 1023 << 52);
+    if m > std::f64::consts::SQRT_2 {
+        m *= 0.5;
+        exponent += 1;
+    }
+    let s = (m - 1.0) / (m + 1.0);
+    let square = s * s;
+    let series =
+        [17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0].iter().fold(0.0, |sum, odd| sum * square + 1.0 / odd);
+    (2.0 * s * series + exponent as f64 * std::f64::consts::LN_2) as f32
+}
+
 /// 1/(1 + e⁻ˣ).
 #[allow(clippy::inline_always)]
 #[inline(always)]
@@ -140,7 +164,9 @@ pub(crate) fn negative_exp_m1_slice(values: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{exp, exp_f64, exp_m1, exp_slice, negative_exp_m1_slice, sigmoid, sigmoid_slice, tanh, tanh_slice};
+    use super::{
+        exp, exp_f64, exp_m1, exp_slice, log, negative_exp_m1_slice, sigmoid, sigmoid_slice, tanh, tanh_slice,
+    };
 
     /// The error in units in the last place (ULP) of the exact value.
     fn ulps(ours: f32, exact: f64) -> f64 {
@@ -179,6 +205,22 @@ mod tests {
         }
         println!("exp {worst_exp:.2}, exp_m1 {worst_m1:.2}, exp_f64 {worst_f64:.2} ULP");
         assert!(worst_exp <= 2.0 && worst_m1 <= 2.0 && worst_f64 <= 2.0, "{worst_exp} {worst_m1} {worst_f64}");
+    }
+
+    #[test]
+    fn logarithms_are_within_one_ulp_of_the_exact_value() {
+        let mut worst = 0.0_f64;
+        for step in 1..2_000_000_u32 {
+            let x = f32::from_bits(step * 1_061);
+            worst = worst.max(ulps(log(x), f64::from(x).ln()));
+        }
+        println!("log {worst:.2} ULP");
+        assert!(worst <= 1.0, "{worst}");
+        assert_eq!(
+            [log(1.0), log(0.0), log(-0.0), log(f32::INFINITY)],
+            [0.0, f32::NEG_INFINITY, f32::NEG_INFINITY, f32::INFINITY]
+        );
+        assert!(log(-1.0).is_nan() && log(f32::NAN).is_nan());
     }
 
     #[test]

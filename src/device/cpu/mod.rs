@@ -14,7 +14,7 @@ pub(crate) use gemm::{Matrix, product};
 pub use half::round_to_half;
 pub(crate) use level::arch;
 pub use level::{SimdLevel, choose_level};
-pub(crate) use math::{exp_f64, exp_slice, negative_exp_m1_slice, sigmoid_slice, tanh_slice};
+pub(crate) use math::{exp_f64, exp_slice, log, negative_exp_m1_slice, sigmoid_slice, tanh_slice};
 
 /// `f32` lanes of the widest vector that any supported CPU has.
 pub(crate) const MOST_LANES: usize = 16;

@@ -2,7 +2,7 @@
 
 use crate::device::cpu::round_to_half;
 use crate::ops::PackedWeights;
-use crate::program::{Dtype, Node, Program};
+use crate::program::{Dtype, GraphNode, Program};
 
 /// A set of parameters of a program, packed.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ struct PackedNode {
 }
 
 /// Offset and elements of the parameters that a node would pack: those among its operands but the first.
-fn packable<'a>(program: &'a Program, node: &'a Node) -> impl Iterator<Item = (usize, usize)> + 'a {
+fn packable<'a>(program: &'a Program, node: &'a GraphNode) -> impl Iterator<Item = (usize, usize)> + 'a {
     node.inputs[1..].iter().filter_map(|input| program.parameter_index(*input)).map(|index| {
         let parameter = &program.parameters()[index];
         (parameter.offset, parameter.count())
@@ -30,14 +30,14 @@ fn packable<'a>(program: &'a Program, node: &'a Node) -> impl Iterator<Item = (u
 
 /// Whether the parameters of a node are packed for predictions: its op packs, and all its operands but the first are
 /// parameters of the program and not values computed from them.
-pub(super) fn packs(program: &Program, node: &Node) -> bool {
+pub(super) fn packs(program: &Program, node: &GraphNode) -> bool {
     node.op.cpu().packs() && packable(program, node).count() + 1 == node.inputs.len()
 }
 
 impl Program {
     /// Packs a set of parameters for predictions; they are already in the program's precision.
     pub fn pack(&self, parameters: &[f32]) -> PackedParameters {
-        let pack = |node: &Node| {
+        let pack = |node: &GraphNode| {
             let ranges: Vec<(usize, usize)> = packable(self, node).collect();
             let values: Vec<&[f32]> = ranges.iter().map(|&(offset, count)| &parameters[offset..][..count]).collect();
             let half = node.inputs[1..].iter().all(|input| self.values[input.0].dtype == Dtype::F16);

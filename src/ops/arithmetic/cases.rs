@@ -1,7 +1,7 @@
 //! Test cases of `arithmetic`.
 
 use super::{Arithmetic, Operand};
-use crate::ops::case::{Case, CaseValues, batched, shared};
+use crate::ops::case::{Case, CaseValues, batched, positive, shared};
 
 pub(in crate::ops) fn all() -> Vec<Case> {
     // The left operand has 6 elements per sample; the right one has 6 per sample, or 6 or 3 that are shared.
@@ -17,6 +17,10 @@ pub(in crate::ops) fn all() -> Vec<Case> {
         case("add, shared row", Arithmetic::Add, shared(&[3]), |x, y| x + y),
         case("subtract, shared", Arithmetic::Subtract, shared(&[2, 3]), |x, y| x - y),
         case("multiply", Arithmetic::Multiply, batched(&[2, 3]), |x, y| x * y),
+        case("divide", Arithmetic::Divide, positive(&[2, 3]), |x, y| x / y),
+        case("maximum", Arithmetic::Maximum, batched(&[2, 3]), f64::max),
+        case("maximum, shared row", Arithmetic::Maximum, shared(&[3]), f64::max),
+        case("minimum", Arithmetic::Minimum, batched(&[2, 3]), f64::min),
         case("multiply, shared row", Arithmetic::Multiply, shared(&[3]), |x, y| x * y),
     ]
 }

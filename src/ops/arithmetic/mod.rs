@@ -1,5 +1,5 @@
-//! Elementwise addition, subtraction and multiplication with broadcasting: over the leading axes that one operand
-//! lacks, and over the samples for an operand that they share. Scaling by constants.
+//! Elementwise operations on two operands with broadcasting: over the leading axes that one operand lacks, and over the
+//! samples for an operand that they share.
 
 #[cfg(test)]
 pub(super) mod cases;
@@ -16,6 +16,12 @@ pub enum Arithmetic {
     Subtract,
     /// left · right.
     Multiply,
+    /// left / right.
+    Divide,
+    /// The larger one; where both are equal, each gets half of the gradient, as in PyTorch.
+    Maximum,
+    /// The smaller one; gradients as for the larger one.
+    Minimum,
 }
 
 impl Rule for Arithmetic {
@@ -24,6 +30,9 @@ impl Rule for Arithmetic {
             Self::Add => "add",
             Self::Subtract => "subtract",
             Self::Multiply => "multiply",
+            Self::Divide => "divide",
+            Self::Maximum => "maximum",
+            Self::Minimum => "minimum",
         }
     }
 
@@ -40,17 +49,23 @@ impl Rule for Arithmetic {
     }
 
     fn uses(&self) -> Uses {
-        if *self == Self::Multiply { Uses::INPUTS } else { Uses::NOTHING }
+        match self {
+            Self::Add | Self::Subtract => Uses::NOTHING,
+            Self::Multiply | Self::Divide | Self::Maximum | Self::Minimum => Uses::INPUTS,
+        }
     }
 }
 
 impl Named for Arithmetic {
-    const NAMES: &'static [&'static str] = &["add", "multiply", "subtract"];
+    const NAMES: &'static [&'static str] = &["add", "divide", "maximum", "minimum", "multiply", "subtract"];
 
     fn read(name: &str, _unread: &mut Attributes) -> Result<Self, String> {
         Ok(match name {
             "add" => Self::Add,
             "multiply" => Self::Multiply,
+            "divide" => Self::Divide,
+            "maximum" => Self::Maximum,
+            "minimum" => Self::Minimum,
             _ => Self::Subtract,
         })
     }

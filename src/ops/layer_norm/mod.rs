@@ -45,7 +45,7 @@ impl Rule for LayerNorm {
     }
 
     fn uses(&self) -> Uses {
-        Uses { inputs: [true, true, false, false, false, false], output: false }
+        Uses::of([0, 1])
     }
 }
 

@@ -36,7 +36,7 @@ impl Rule for Linear {
     }
 
     fn uses(&self) -> Uses {
-        Uses { inputs: [true, true, false, false, false, false], output: false }
+        Uses::of([0, 1])
     }
 }
 

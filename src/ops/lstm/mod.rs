@@ -45,7 +45,7 @@ impl Rule for Lstm {
 
     fn uses(&self) -> Uses {
         // The biases are read if gates are recomputed. Naming them costs no memory, as parameters are kept anyway.
-        Uses { inputs: [true, true, true, true, true, false], output: true }
+        Uses { output: true, ..Uses::of([0, 1, 2, 3, 4]) }
     }
 }
 
