@@ -12,6 +12,9 @@ use crate::panel::OWN_PLANES;
 use crate::plugin::error::text;
 use crate::program::{Axis, Builder, Init, InputSource, MOST_AXES, Plane, ValueId};
 
+/// Most operands that `op` takes: those of a concatenation.
+const MOST_CONCATENATED: usize = 4096;
+
 /// Service `program`, version 1.
 pub(in crate::plugin) static PROGRAM: wf_program_service = wf_program_service {
     struct_size: size_of::<wf_program_service>(),
@@ -268,7 +271,7 @@ value_functions! {
     }
 
     fn op(state, name: wf_string, operands: *const wf_value, count: usize, attributes: wf_string) {
-        let operands = array(operands, count, MOST_AXES, "operands")?;
+        let operands = array(operands, count, MOST_CONCATENATED, "operands")?;
         let operands = operands.iter().map(|operand| state.id(*operand)).collect::<Result<Vec<_>>>()?;
         state.builder.op_by_name(&text(name), &text(attributes), &operands)
     }
