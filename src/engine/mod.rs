@@ -8,6 +8,8 @@ mod loss_scale;
 mod normalizer;
 mod optimizer;
 mod planes;
+#[cfg(test)]
+pub(crate) mod reference;
 
 use std::sync::Arc;
 
@@ -110,7 +112,7 @@ pub(crate) struct EpochWork {
 pub(crate) type Stop<'a> = dyn Fn() -> bool + Sync + 'a;
 
 /// A device that trains a stack of replicas of one program and objective.
-pub(crate) trait Engine: Send {
+pub(crate) trait Engine: Send + Sync {
     /// Takes the raw planes of a run, which stay resident.
     ///
     /// # Errors
@@ -147,6 +149,12 @@ pub(crate) trait Engine: Send {
     /// # Errors
     /// If there is no replica in the slot; errors of the device.
     fn read(&mut self, slot: usize, selection: StateSelection) -> Result<State>;
+
+    /// Lets this many replicas train side by side. It moves time, never a bit.
+    fn set_side_by_side(&mut self, count: usize);
+
+    /// Bytes that it holds: states, and the workspace of one replica in training, as the memory plan counts them.
+    fn bytes(&self) -> usize;
 
     /// Frees a slot and returns the state of its replica.
     ///

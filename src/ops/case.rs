@@ -4,7 +4,7 @@ use super::{Op, Operand};
 
 /// How the values of an operand are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CaseValues {
+pub(crate) enum CaseValues {
     /// Uniform in [-1, 1).
     Uniform,
     /// Uniform in [0.5, 1.5).
@@ -14,10 +14,10 @@ pub(super) enum CaseValues {
 }
 
 /// The exact output, from the values of the operands and the number of samples.
-pub(super) type Reference = Box<dyn Fn(&[Vec<f64>], usize) -> Vec<f64>>;
+pub(crate) type Reference = Box<dyn Fn(&[Vec<f64>], usize) -> Vec<f64>>;
 
 /// A test case of an op.
-pub(super) struct Case {
+pub(crate) struct Case {
     /// What distinguishes it from the other cases of the op.
     pub name: &'static str,
     /// The op.

@@ -33,8 +33,14 @@ pub use activation::Activation;
 pub(crate) use arithmetic::Arithmetic;
 pub use attribute::Attribute;
 use attribute::Attributes;
+#[cfg(test)]
+pub(crate) use case::{Case, CaseValues};
 pub(crate) use concat::Concat;
+#[cfg(test)]
+pub(crate) use conv1d::Conv1d;
 pub(crate) use dropout::Dropout;
+#[cfg(test)]
+pub(crate) use elementwise::Elementwise;
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
 pub(crate) use lstm::Lstm;
@@ -45,6 +51,8 @@ pub use reshape::Reshape;
 pub(crate) use scale::Scale;
 pub(crate) use slice::Slice;
 pub(crate) use softmax::Softmax;
+#[cfg(test)]
+pub(crate) use table::CASES;
 pub use table::{Op, from_name, names};
 pub use transpose::Transpose;
 

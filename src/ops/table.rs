@@ -56,7 +56,7 @@ macro_rules! ops {
 
         /// The test cases of every op, by folder.
         #[cfg(test)]
-        pub(super) static CASES: &[(&str, fn() -> Vec<super::case::Case>)] =
+        pub(crate) static CASES: &[(&str, fn() -> Vec<super::case::Case>)] =
             &[$((stringify!($folder), super::$folder::cases::all)),+];
     };
 }

@@ -269,12 +269,12 @@ impl TrainingData {
     ///
     /// # Errors
     /// Errors of [`Engine::load`].
-    pub(super) fn engine(&self, plan: &MemoryPlan) -> Result<CpuEngine> {
+    pub(super) fn engine(&self, plan: &MemoryPlan) -> Result<Box<dyn Engine>> {
         let (program, objective) = (Arc::clone(&self.bound.program), self.settings.objective);
         let stack = (plan.stack, Arc::clone(&self.context.team));
         let mut engine = CpuEngine::new(program, objective, plan.step, self.charges_turnover(), stack);
         engine.load(&self.context.planes)?;
-        Ok(engine)
+        Ok(Box::new(engine))
     }
 
     /// The trained network with these parameters of each seed.

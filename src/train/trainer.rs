@@ -13,7 +13,6 @@ use super::replica_control::{ReplicaControl, ReplicaSpec};
 use super::settings::TrainSettings;
 use super::span::TrainingSpan;
 use crate::device::Team;
-use crate::engine::cpu::CpuEngine;
 use crate::engine::{Engine, EpochWork, Stop};
 use crate::error::{Error, Result};
 use crate::model::Network;
@@ -28,7 +27,7 @@ const SEED_STREAM: u32 = u32::MAX - 2;
 pub struct Trainer {
     data: TrainingData,
     replicas: Vec<ReplicaControl>,
-    engine: CpuEngine,
+    engine: Box<dyn Engine>,
     plan: MemoryPlan,
     measured_bytes: usize,
     seconds: f64,
@@ -70,6 +69,14 @@ impl Trainer {
         Ok(Self { data, replicas, engine, plan, measured_bytes: 0, seconds })
     }
 
+    /// Trains on another engine, which has no replica yet.
+    #[cfg(test)]
+    fn on(mut self, mut engine: Box<dyn Engine>) -> Result<Self> {
+        engine.load(&self.data.context.planes)?;
+        self.engine = engine;
+        Ok(self)
+    }
+
     /// Computes inputs and scales, once, and begins the first replicas.
     fn fill(&mut self, stop: &Stop) -> Result<()> {
         if self.data.is_filled() {
@@ -96,7 +103,7 @@ impl Trainer {
                 continue;
             }
             let Some(slot) = (0..self.plan.stack).find(|slot| !is_taken(&self.replicas, *slot)) else { break };
-            self.replicas[index].begin(&self.data, &mut self.engine, slot)?;
+            self.replicas[index].begin(&self.data, &mut *self.engine, slot)?;
         }
         Ok(())
     }
@@ -183,7 +190,7 @@ impl Trainer {
         // What is done is kept, whichever replica failed or was stopped.
         for (index, work) in indices.into_iter().zip(works) {
             let context = |error: Error| if is_ensemble { error.context(format!("seed {index}")) } else { error };
-            let taken = replicas[index].take(data, engine, work, stop).map_err(context);
+            let taken = replicas[index].take(data, &mut **engine, work, stop).map_err(context);
             outcome = outcome.and(taken);
         }
         outcome?;
@@ -235,3 +242,6 @@ impl Trainer {
         (data.into_trained(best), history)
     }
 }
+
+#[cfg(test)]
+mod tests;

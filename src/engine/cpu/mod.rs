@@ -69,21 +69,8 @@ impl CpuEngine {
         }
     }
 
-    /// Lets this many replicas train side by side. It moves time, never a bit.
-    pub(crate) fn set_side_by_side(&mut self, count: usize) {
-        self.side_by_side = count.max(1);
-        self.idle().truncate(self.side_by_side);
-    }
-
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Workspace>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Bytes of states and of one workspace, as the memory plan counts them.
-    pub(crate) fn bytes(&self) -> usize {
-        let tensors = |state: &State| [&state.parameters, &state.first, &state.second].map(Vec::len);
-        let states: usize = self.slots.iter().flatten().flat_map(|slot| tensors(&slot.state)).sum();
-        states * size_of::<f32>() + self.idle().first().map_or(0, Workspace::bytes)
     }
 
     fn workspace(&self) -> Workspace {
@@ -204,6 +191,17 @@ impl Engine for CpuEngine {
                 State { parameters, first: Vec::new(), second: Vec::new(), steps, loss_scale }
             }
         })
+    }
+
+    fn set_side_by_side(&mut self, count: usize) {
+        self.side_by_side = count.max(1);
+        self.idle().truncate(self.side_by_side);
+    }
+
+    fn bytes(&self) -> usize {
+        let tensors = |state: &State| [&state.parameters, &state.first, &state.second].map(Vec::len);
+        let states: usize = self.slots.iter().flatten().flat_map(|slot| tensors(&slot.state)).sum();
+        states * size_of::<f32>() + self.idle().first().map_or(0, Workspace::bytes)
     }
 
     fn end(&mut self, slot: usize) -> Result<State> {

@@ -1,0 +1,133 @@
+//! A whole training, from the network's inputs to the kept epoch, is the same on any engine.
+
+use std::sync::Arc;
+
+use jiff::ToSpan;
+use jiff::civil::{Date, date};
+use serde_json::json;
+
+use super::Trainer;
+use crate::device::Team;
+use crate::engine::reference::ReferenceEngine;
+use crate::error::Result;
+use crate::model::{AssetSet, Estimator, Network, NetworkSpec, Output, Requirements};
+use crate::panel::{Panel, PanelKind, Past};
+use crate::portfolio::{Constraints, ExecutionModel};
+use crate::program::{Axis, Builder, InputSource, Plane};
+use crate::random::Random;
+use crate::train::{TrainSettings, TrainingContext, TrainingHistory, TrainingSpan};
+
+const ROWS: usize = 150;
+const TRAIN: usize = 110;
+const ASSETS: usize = 4;
+const STEPS: usize = 6;
+
+/// An LSTM over all assets, beside a computed input and a feature.
+struct Small;
+
+impl Network for Small {
+    fn name(&self) -> &'static str {
+        "small"
+    }
+
+    fn requirements(&self) -> Requirements {
+        Requirements { lookback: STEPS, min_history: 3 }
+    }
+
+    fn asset_set(&self) -> AssetSet {
+        AssetSet::Fixed
+    }
+
+    fn build(&self, assets: usize, _features: &[String]) -> Result<NetworkSpec> {
+        let mut builder = Builder::new();
+        let trailing = |plane| InputSource::Trailing { plane, rows: STEPS };
+        let returns = builder.input_from("returns", &[STEPS, assets], trailing(Plane::Returns))?;
+        let volume = builder.input_from("volume", &[STEPS, assets], trailing(Plane::Feature(0)))?;
+        let momentum = InputSource::Computed { index: 0, shape: vec![Axis::Assets, Axis::Fixed(1)], normalise: true };
+        let momentum = builder.input_from("momentum", &[assets, 1], momentum)?;
+        let sum = builder.arithmetic(crate::ops::Arithmetic::Add, returns, volume)?;
+        let states = builder.lstm("lstm", sum, 7)?;
+        let last = builder.last(states)?;
+        let dropped = builder.dropout(last, 0.2)?;
+        let scores = builder.linear("head", dropped, assets)?;
+        let flat = builder.op(crate::ops::Reshape { shape: vec![assets] }, &[momentum])?;
+        let output = builder.arithmetic(crate::ops::Arithmetic::Add, scores, flat)?;
+        Ok(NetworkSpec { builder, output, kind: Output::Scores })
+    }
+
+    fn compute(&self, _input: usize, past: &Past, out: &mut [f32]) -> Result<()> {
+        let assets = past.assets().len();
+        for (asset, out) in out.iter_mut().enumerate() {
+            *out =
+                past.returns().iter().skip(asset).step_by(assets).filter(|value| value.is_finite()).sum::<f64>() as f32;
+        }
+        Ok(())
+    }
+}
+
+fn panel() -> Panel {
+    let random = Random::new(5, 0, 0);
+    let dates: Vec<Date> = (0..ROWS as i64).map(|day| date(2015, 1, 1).saturating_add(day.days())).collect();
+    let names: Vec<String> = (0..ASSETS).map(|asset| format!("A{asset}")).collect();
+    let cells = 0..(ROWS * ASSETS) as u64;
+    let values: Vec<f64> =
+        cells.clone().map(|cell| if cell % 37 == 5 { f64::NAN } else { 0.01 * random.normal(cell) }).collect();
+    let volume: Vec<f64> = cells.map(|cell| 1000.0 + 50.0 * random.normal(cell + (1 << 32))).collect();
+    let panel = Panel::from_arrays(PanelKind::Returns, dates, &names, &values).unwrap();
+    panel.with_feature("volume", &volume).unwrap()
+}
+
+fn trainer(train: &serde_json::Value) -> Trainer {
+    let panel = panel();
+    let context = TrainingContext::new(&panel, Arc::new(Team::alone()));
+    let settings = TrainSettings::from_sections(train.as_object().unwrap(), None).unwrap();
+    let span = TrainingSpan {
+        panel,
+        train: 0..TRAIN,
+        samples: STEPS - 1..TRAIN - 1,
+        decisions: (TRAIN - 1..ROWS - 1).step_by(4).collect(),
+        validation: TRAIN..ROWS,
+        execution: ExecutionModel { constraints: Constraints::default(), cost_bps: 5.0, lag: 0 },
+    };
+    Trainer::planned(Arc::new(Small), &settings, span, 11, context).unwrap()
+}
+
+fn finished(mut trainer: Trainer) -> (Vec<Vec<f32>>, Vec<f64>, TrainingHistory) {
+    while !trainer.is_done() {
+        trainer.epoch(&|| false).unwrap();
+    }
+    let (network, history) = trainer.finish();
+    let past = panel().past(ROWS - STEPS..ROWS, &[0, 1, 2, 3]).unwrap();
+    (network.parameters().to_vec(), network.weights(&past).unwrap(), history)
+}
+
+#[test]
+fn the_reference_engine_and_the_cpu_engine_keep_the_same_epoch_and_weights() {
+    for train in [
+        json!({"max_epochs": 6, "early_stop_epochs": 2, "batch_size": 16, "seeds": 2, "learning_rate": 0.01}),
+        json!({"max_epochs": 4, "batch_size": 16, "order": "consecutive", "turnover_bps": 20.0, "optimizer": "adamw"}),
+        json!({"max_epochs": 4, "batch_size": 50, "accumulation_steps": 1, "loss": "mse", "horizon": 3}),
+    ] {
+        let (ours, weights, history) = finished(trainer(&train));
+        let planned = trainer(&train);
+        let reference = ReferenceEngine::new(Arc::clone(&planned.bound().program), planned.data.settings.objective);
+        let (expected, expected_weights, expected_history) = finished(planned.on(Box::new(reference)).unwrap());
+        let worst = |one: &[f32], two: &[f32]| one.iter().zip(two).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let parameters = ours.iter().zip(&expected).map(|(one, two)| worst(one, two)).fold(0.0, f32::max);
+        let decided = weights.iter().zip(&expected_weights).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        println!("{train}: parameters {parameters:e}, weights {decided:e}");
+        assert!(parameters < 1e-5 && decided < 1e-5, "{train}: {parameters} {decided}");
+        assert_eq!(history.seeds.len(), expected_history.seeds.len());
+        for (ours, expected) in history.seeds.iter().zip(&expected_history.seeds) {
+            assert_eq!(
+                (ours.best_epoch, ours.epochs, ours.ended),
+                (expected.best_epoch, expected.epochs, expected.ended)
+            );
+        }
+        for (ours, expected) in history.epochs.iter().zip(&expected_history.epochs) {
+            assert!((ours.loss - expected.loss).abs() < 1e-5, "{ours:?} {expected:?}");
+            let apart = ours.validation.zip(expected.validation).map_or(0.0, |(one, two)| (one - two).abs());
+            assert!(apart < 1e-3 && ours.validation.is_some() == expected.validation.is_some(), "{apart}");
+        }
+    }
+}
