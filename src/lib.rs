@@ -62,7 +62,7 @@ mod windows;
 pub use error::{Code, Error, Result};
 pub use evaluate::{METRICS, Metric, MetricValue};
 pub use experiment::{Experiment, ModelSpec};
-pub use job::{LoadedModel, ModelWindow, Runtime, allocate};
+pub use job::{LoadedModel, ModelWindow, Runtime, SpanDecisions, StoredDecisions, allocate};
 pub use model::{LogLevel, LogSink};
 pub use panel::{Membership, Panel, PanelKind, Past, date_of, days_of};
 pub use plugin::{Plugin, PluginSearch, register};
@@ -84,6 +84,7 @@ pub mod internals {
             pub use crate::device::cpu::{SimdLevel, choose_level, round_to_half};
         }
         pub use crate::device::Parallel;
+        pub use crate::device::memory::CountingAllocator;
     }
     pub mod error {
         pub use crate::error::panic_message;

@@ -187,3 +187,26 @@ fn the_default_lstm_of_four_hundred_assets_fits_a_card_of_twelve_gigabytes() {
         assert!(bytes < 11 << 30);
     }
 }
+
+#[test]
+fn decisions_that_pass_together_have_the_bits_of_each_alone() {
+    for model in [
+        json!({"hidden_size": 8, "lookback": 6}),
+        json!({"hidden_size": 21, "lookback": 6, "arrangement": "per_asset"}),
+        json!({"hidden_size": 8, "lookback": 6, "attention": true, "output": "sequence"}),
+    ] {
+        for precision in ["fp32", "fp16"] {
+            let train = json!({"max_epochs": 1, "batch_size": 64, "seeds": 2, "precision": precision});
+            let network = trained(trainer(&model, &train, 3).unwrap()).0;
+            let assets = |row: usize| if row % 5 == 0 { vec![0, 2, 3, 5] } else { (0..6).collect::<Vec<usize>>() };
+            let pasts: Vec<_> = (100..140).map(|row| panel(6).past(row - 5..row + 1, &assets(row)).unwrap()).collect();
+            let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            for (past, answer) in pasts.iter().zip(network.answers(&pasts)) {
+                let answer = answer.unwrap();
+                assert_eq!(bits(&answer.weights), bits(&network.weights(past).unwrap()), "{model} {precision}");
+                let scores = network.scores(past).unwrap();
+                assert_eq!(answer.scores.as_deref().map(bits), scores.as_deref().map(bits), "{model} {precision}");
+            }
+        }
+    }
+}

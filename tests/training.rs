@@ -172,6 +172,28 @@ fn one_to_four_threads_give_the_same_bits() {
 }
 
 #[test]
+fn threads_give_the_same_bits_also_where_the_budget_holds_fewer_units_than_threads() {
+    let panel = panel(&returns(1, 700, 0.3));
+    let overrides: &[&str] = &["train.seeds=3", "train.max_epochs=2"];
+    let plenty = outcome(&walked(&panel, overrides));
+    // Room for one unit and a half, so that units wait for memory.
+    let budget = format!("train.memory_budget=\"{}B\"", plenty.1[0].planned_bytes * 3 / 2);
+    let tight = [overrides, &[budget.as_str()]].concat();
+    for threads in [1, 2, 4] {
+        let mut run = prepared(&panel, &tight, threads);
+        let mut most = 0;
+        while run.step().unwrap().done < run.windows.len() {
+            most = most.max(run.training().len());
+        }
+        assert_eq!(most, 1, "{threads} threads");
+        assert!(outcome(&run) == plenty, "{threads} threads");
+    }
+    let mut free = prepared(&panel, overrides, 4);
+    free.step().unwrap();
+    assert_eq!(free.training().len(), 4);
+}
+
+#[test]
 fn a_cancelled_run_continues_to_the_same_bits() {
     let panel = panel(&returns(2, 600, 0.2));
     let overrides = ["train.max_epochs=4"];
@@ -236,7 +258,8 @@ fn the_validation_span_chooses_the_epoch_and_touches_nothing_else() {
         let run = walked(&panel(values), &[overrides, &["train.max_epochs=1"]].concat());
         assert_eq!(run.windows[0].validation.rows.start, 261);
         let training = run.results[1][0].training.clone().unwrap();
-        (run.results[1][0].train.clone().unwrap(), training.epochs[0].loss.to_bits(), training.epochs[0].validation)
+        let decisions = run.results[1][0].decisions.get().unwrap();
+        (decisions.train.clone().unwrap(), training.epochs[0].loss.to_bits(), training.epochs[0].validation)
     };
     for overrides in ARRANGEMENTS {
         let (one, two) = (train(&values, overrides), train(&other, overrides));
@@ -275,7 +298,8 @@ fn the_assets_of_a_joint_network_are_those_of_the_first_validation_decision() {
         .collect();
     let panel = panel(&values).with_members(&mask).unwrap();
     let held = |run: &Run, asset: usize, rows: Range<usize>| -> Vec<bool> {
-        let decisions = run.results[1][0].test.iter().filter(|decision| rows.contains(&decision.row));
+        let decisions = run.results[1][0].decisions.get().unwrap();
+        let decisions = decisions.test.iter().filter(|decision| rows.contains(&decision.row));
         decisions.map(|decision| decision.target[asset] > 0.0).collect()
     };
     for (overrides, newcomer) in [(ARRANGEMENTS[0], false), (ARRANGEMENTS[1], true)] {
@@ -474,4 +498,58 @@ fn a_non_finite_value_ends_training_with_epoch_batch_and_op() {
     for part in ["model 'overflow', window 0", "epoch 1, batch 1", "the loss is NaN", "op 'scale' (%3) gave"] {
         assert!(message.contains(part), "{part}: {message}");
     }
+}
+
+#[test]
+fn a_training_that_diverges_ends_alone_with_its_best_epoch() {
+    let panel = panel(&returns(9, 480, 0.2));
+    // Weight decay of this size multiplies the parameters by -99 at each step.
+    let overrides = ["train.optimizer=adamw", "train.weight_decay=10", "train.learning_rate=10", "train.max_epochs=30"];
+    let run = walked(&panel, &overrides);
+    let training = run.results[1][0].training.as_ref().unwrap();
+    let seed = &training.seeds[0];
+    assert_eq!(seed.ended, StopReason::Diverged);
+    let reason = seed.divergence.as_deref().unwrap();
+    assert!(reason.contains("the network of plugin 'lstm'") && reason.contains("epoch "), "{reason}");
+    assert!((1..30).contains(&seed.epochs) && (1..=seed.epochs).contains(&seed.best_epoch), "{seed:?}");
+    // The weights of the kept epoch decide.
+    assert!(run.targets[1].iter().all(|target| target.weights.iter().all(|weight| weight.is_finite())));
+    // Without a finite epoch there is nothing to keep.
+    let overrides = [&overrides[..], &["train.batch_size=2", "train.accumulation_steps=1"]].concat();
+    let mut hopeless = prepared(&panel, &overrides, 1);
+    let error = hopeless.step().unwrap_err();
+    assert!(error.code() == Code::InvalidData && error.to_string().contains("epoch 1, batch "), "{error}");
+}
+
+#[test]
+fn a_feature_that_is_constant_in_training_and_moves_later_does_not_freeze_decisions() {
+    let values = returns(10, 480, 0.3);
+    // Window 0 trains on rows 0 to 260 and tests from 347 on; 0.1 is no binary number.
+    let rate: Vec<f64> = (0..values.len()).map(|cell| if cell / ASSETS < 360 { 0.1 } else { 0.35 }).collect();
+    let panel = panel(&values).with_feature("rate", &rate).unwrap();
+    for precision in ["fp32", "fp16"] {
+        let run = walked(&panel, &["train.max_epochs=2", &format!("train.precision={precision}")]);
+        let decisions = run.results[1][0].decisions.get().unwrap();
+        let moved = |pair: &[walkforge::Decision]| {
+            let changes = pair[0].target.iter().zip(&pair[1].target).map(|(one, two)| (one - two).abs());
+            changes.fold(0.0, f64::max)
+        };
+        let late: Vec<&[walkforge::Decision]> = decisions.test.windows(2).filter(|pair| pair[0].row > 370).collect();
+        let frozen = late.iter().filter(|pair| moved(pair) < 1e-9).count();
+        assert!(late.len() > 30 && frozen == 0, "{precision}: {frozen} of {}", late.len());
+    }
+}
+
+#[test]
+fn a_prime_batch_is_cut_as_one_that_is_not() {
+    let panel = panel(&returns(11, 480, 0.0));
+    let micro_batch = |batch: usize| {
+        let batch = format!("train.batch_size={batch}");
+        let overrides =
+            [batch.as_str(), "train.accumulation_steps=1", "train.max_epochs=1", "train.memory_budget=\"240KiB\""];
+        walked(&panel, &overrides).results[1][0].training.as_ref().unwrap().micro_batch
+    };
+    let (prime, power) = (micro_batch(127), micro_batch(128));
+    println!("micro-batch of {prime} for a batch of 127, of {power} for 128");
+    assert!(prime.abs_diff(power) <= 1 && prime > 1);
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 use serde_json::{Value as Json, json};
 use walkforge::internals::conformance::{CheckOptions, CheckOutcome, Finding, check, run_here};
+use walkforge::internals::device::CountingAllocator;
 use walkforge::internals::model::{EQUAL_WEIGHT, EqualWeight, Factory};
 use walkforge::internals::run::DEFAULT_DATES;
 use walkforge::internals::settings::{Choice as _, SettingValues};
@@ -20,6 +21,10 @@ use walkforge::{
 #[allow(unsafe_code)]
 mod built_in;
 mod show;
+
+/// Counts bytes, for `machine.peak_bytes` of `run.json`.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Walk-forward training and validation of portfolio models, without look-ahead.
 #[derive(Parser)]
@@ -176,6 +181,7 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
         eprintln!("{} already holds this run; nothing was computed or changed", out.display());
         return Ok(());
     };
+    run.spill_to(directory.folder());
     let models = run.models.len();
     bar.set_length(run.windows.len() as u64);
     let networks = run.models.iter().any(|model| model.train_settings().is_some());

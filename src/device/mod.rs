@@ -1,6 +1,7 @@
 //! Devices and threads. Parallel loops run on our thread pool or on that of the embedding program ([`Parallel`]).
 
 pub(crate) mod cpu;
+pub(crate) mod memory;
 mod team;
 
 pub(crate) use team::Team;

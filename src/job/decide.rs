@@ -1,6 +1,6 @@
 //! The decisions of a fitted model, each made from a copy of the panel that ends at its row.
 
-use super::{CANCELLED, LoadedModel};
+use super::{CANCELLED, LoadedModel, SpanDecisions, StoredDecisions};
 use crate::error::{Result, fail};
 use crate::experiment::Experiment;
 use crate::model::{Answer, Estimator, eligible, past_at};
@@ -21,12 +21,10 @@ pub struct IntegrityRecord {
 /// The result of a job: the decisions of one model in one window.
 #[derive(Clone, Debug)]
 pub struct ModelWindow {
-    /// Decisions of the train span, made from inputs inside it; `None` if the model has nothing to fit.
-    pub train: Option<Vec<Decision>>,
-    /// Decisions of the validation span.
-    pub validation: Vec<Decision>,
-    /// Decisions of the test span.
-    pub test: Vec<Decision>,
+    /// The decisions of all spans.
+    pub decisions: StoredDecisions,
+    /// Whether the model has anything to fit.
+    pub fits: bool,
     /// The highest rows that the model saw.
     pub shown: IntegrityRecord,
     /// The training, if the model is a network.
@@ -77,7 +75,8 @@ pub(crate) fn decide_window(
     if let Some(first) = test.first().filter(|first| shown.fit > first.row) {
         fail!(LookAhead, "the fit saw {}, after the first test decision of {}", dates[shown.fit], dates[first.row]);
     }
-    Ok(ModelWindow { train, validation, test, shown, training: None })
+    let decisions = SpanDecisions { train, validation, test }.into();
+    Ok(ModelWindow { decisions, fits: estimator.needs_fit(), shown, training: None })
 }
 
 /// Makes one decision from a lookback that starts no earlier than `start`. Also returns the highest row that the model

@@ -3,6 +3,7 @@
 
 mod allocate;
 mod decide;
+mod decisions;
 mod fit;
 mod loaded_model;
 mod runtime;
@@ -13,6 +14,8 @@ mod tests;
 pub use allocate::allocate;
 pub use decide::ModelWindow;
 pub(crate) use decide::{decide, decide_rows, decide_window};
+pub(crate) use decisions::SpillFile;
+pub use decisions::{SpanDecisions, StoredDecisions};
 pub(crate) use fit::{Prepared, fit_context, fit_to_end, prepare};
 pub use loaded_model::LoadedModel;
 pub use runtime::Runtime;

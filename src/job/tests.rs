@@ -111,7 +111,9 @@ fn a_window_without_members_is_an_error_before_the_model_is_called() {
 #[test]
 fn a_single_eligible_asset_is_held_alone_until_another_has_enough_history() {
     let result = try_decide(&Recorder::default(), 0, members(0..200, 0..0)).unwrap();
-    assert!(result.test.iter().all(|decision| decision.target == [1.0, 0.0] && !decision.shown[1]));
+    assert!(
+        result.decisions.get().unwrap().test.iter().all(|decision| decision.target == [1.0, 0.0] && !decision.shown[1])
+    );
     // B has its first price on row 140, so 20 returns on row 160.
     let late = |_| {
         let dates: Vec<Date> = (0..200).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect();
@@ -121,9 +123,11 @@ fn a_single_eligible_asset_is_held_alone_until_another_has_enough_history() {
         Panel::from_arrays(PanelKind::Prices, dates, &["A".into(), "B".into()], &prices).unwrap()
     };
     let result = try_decide(&Recorder::default(), 0, late).unwrap();
-    let seen: Vec<(usize, bool)> = result.test.iter().map(|decision| (decision.row, decision.shown[1])).collect();
+    let seen: Vec<(usize, bool)> =
+        result.decisions.get().unwrap().test.iter().map(|decision| (decision.row, decision.shown[1])).collect();
     assert_eq!(seen, [(151, false), (160, true), (170, true), (180, true)]);
-    assert_eq!((&result.test[0].target, &result.test[1].target), (&vec![1.0, 0.0], &vec![0.5, 0.5]));
+    let test = &result.decisions.get().unwrap().test;
+    assert_eq!((&test[0].target, &test[1].target), (&vec![1.0, 0.0], &vec![0.5, 0.5]));
 }
 
 #[test]
@@ -150,7 +154,7 @@ fn decisions_of_the_train_span_see_only_the_train_span() {
     for (lag, last) in [(0, 110), (5, 100)] {
         let recorder = Recorder { needs_fit: true, ..Recorder::default() };
         let result = decide_all(&recorder, lag);
-        let train = result.train.unwrap();
+        let train = result.decisions.get().unwrap().train.clone().unwrap();
         // Every tenth row is a decision row. Row 40 has only 10 returns in the span. With a lag of 5 the span ends at
         // row 115, and a decision on row 110 would be held from row 116.
         let rows: Vec<usize> = train.iter().map(|decision| decision.row).collect();
@@ -178,6 +182,7 @@ fn decisions_of_the_train_span_see_only_the_train_span() {
 #[test]
 fn a_model_without_a_fit_makes_no_train_decisions() {
     let recorder = Recorder::default();
-    assert!(decide_all(&recorder, 0).train.is_none());
+    let result = decide_all(&recorder, 0);
+    assert!(!result.fits && result.decisions.get().unwrap().train.is_none());
     assert!(recorder.decision_rows.lock().unwrap().iter().all(|past| past.end > 120));
 }

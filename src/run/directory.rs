@@ -44,6 +44,11 @@ impl RunDirectory {
         Self::claim_for(folder, &run_identity(run))
     }
 
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Claims `folder` for the run of this identity.
     fn claim_for(folder: &Path, identity: &Map<String, Json>) -> Result<Option<Self>> {
         // Checked before the lock is taken, so that a folder that is not ours stays untouched.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +11,9 @@ use crate::device::cpu::{SimdLevel, choose_level};
 use crate::device::{Parallel, Team};
 use crate::error::{Code, Error, Result, fail};
 use crate::experiment::Experiment;
-use crate::job::{CANCELLED, LoadedModel, ModelWindow, Prepared, Runtime, decide_window, fit_context, prepare};
+use crate::job::{
+    CANCELLED, LoadedModel, ModelWindow, Prepared, Runtime, SpillFile, decide_window, fit_context, prepare,
+};
 use crate::model::{Context, LogLevel};
 use crate::network::TrainedNetwork;
 use crate::panel::Panel;
@@ -28,6 +31,9 @@ pub struct Target {
     /// Weights after constraints, `[assets]`.
     pub weights: Vec<f64>,
 }
+
+/// Bytes of decisions that a run keeps in memory. Those of windows that closed first then go to a file.
+const DECISIONS_IN_MEMORY: usize = 64 << 20;
 
 /// How many windows of a run are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +135,13 @@ pub struct Run {
     /// The instruction level of the kernels.
     pub(super) simd: SimdLevel,
     cancel: Arc<AtomicBool>,
+    /// The first window whose decisions are in memory, and the bytes of those that are.
+    in_memory: (usize, usize),
+    /// Bytes of decisions that stay in memory.
+    pub(super) keep: usize,
+    /// Where decisions go that do not, and the folder in which that file is made.
+    spill: Option<Arc<SpillFile>>,
+    spill_folder: PathBuf,
 }
 
 impl Run {
@@ -169,7 +182,36 @@ impl Run {
             experiment,
             panel,
             cancel,
+            in_memory: (0, 0),
+            keep: DECISIONS_IN_MEMORY,
+            spill: None,
+            spill_folder: std::env::temp_dir(),
         })
+    }
+
+    /// Says where decisions of closed windows go when they take much memory: to a file without a name in this folder. It
+    /// is the folder for temporary files unless another is given.
+    pub fn spill_to(&mut self, folder: &std::path::Path) {
+        folder.clone_into(&mut self.spill_folder);
+    }
+
+    /// Moves the decisions of the oldest windows to a file while those in memory take too much.
+    fn spill_decisions(&mut self) -> Result<()> {
+        let Progress { done, .. } = self.progress();
+        while self.in_memory.1 > self.keep && self.in_memory.0 < done {
+            let file = match &self.spill {
+                Some(file) => Arc::clone(file),
+                None => Arc::clone(self.spill.insert(Arc::new(SpillFile::create(&self.spill_folder)?))),
+            };
+            let window = self.in_memory.0;
+            for of_model in &mut self.results {
+                let bytes = of_model[window].decisions.bytes();
+                of_model[window].decisions.spill(&file)?;
+                self.in_memory.1 -= bytes;
+            }
+            self.in_memory.0 += 1;
+        }
+        Ok(())
     }
 
     /// How many windows are done.
@@ -311,9 +353,11 @@ impl Run {
             self.targets[model].extend(targets);
             self.changes[model].extend(simulated.changes);
             if let Some(WindowState::Done(result)) = self.states.remove(&(window, model)) {
+                self.in_memory.1 += result.decisions.bytes();
                 self.results[model].push(*result);
             }
         }
+        self.spill_decisions()?;
         Ok(true)
     }
 
@@ -364,7 +408,8 @@ impl Run {
         // cash.
         let follows = window > 0 && self.stitched[window - 1].end == rows.start;
         let mut account = if follows { self.accounts[model].clone() } else { self.execution.cash(&self.panel) };
-        let simulated = self.execution.simulate(&self.panel, &mut account, &result.test, rows.clone())?;
+        let simulated =
+            self.execution.simulate(&self.panel, &mut account, &result.decisions.get()?.test, rows.clone())?;
         Ok((account, simulated))
     }
 }

@@ -68,7 +68,7 @@ pub fn scores(run: &Run) -> Result<Scores> {
         let validation_rows = fit_rows(&window.validation.rows, lag);
         let (mut validation_benchmark, mut test_benchmark) = (None, None);
         for (model, of_model) in windows.iter_mut().enumerate() {
-            let result = &run.results[model][index];
+            let result = run.results[model][index].decisions.get()?;
             let validation = score(run, &result.validation, validation_rows.clone(), &mut validation_benchmark)?;
             let test = score(run, &result.test, window.test.rows.clone(), &mut test_benchmark)?;
             let train = match &result.train {
@@ -108,7 +108,7 @@ impl Run {
 
 /// The overfitting monitor of a model; `None` if it fits nothing.
 fn monitor(run: &Run, model: usize, scores: &[WindowScores]) -> Option<Overfitting> {
-    if run.results[model].iter().all(|window| window.train.is_none()) {
+    if run.results[model].iter().all(|window| !window.fits) {
         return None;
     }
     let sharpe = METRICS.iter().position(|metric| metric.name == "sharpe")?;
@@ -367,7 +367,9 @@ mod tests {
         let mut run = run(&prices(), PanelKind::Prices, &["portfolio.cost_bps=0"]);
         let window = run.windows[0].train.rows.clone();
         assert_eq!(window, 0..60);
-        run.results[0][0].train = Some(vec![decision(30, [0.0, 1.0, 0.0])]);
+        let mut decisions = (*run.results[0][0].decisions.get().unwrap()).clone();
+        decisions.train = Some(vec![decision(30, [0.0, 1.0, 0.0])]);
+        run.results[0][0].decisions = decisions.into();
         let scored = scores(&run).unwrap().windows[0][0].train.clone();
         let total = crate::evaluate::METRICS.iter().position(|metric| metric.name == "total_return").unwrap();
         let MetricValue::Number(earned) = scored.metrics[total] else { panic!("{:?}", scored.metrics[total]) };
@@ -377,5 +379,17 @@ mod tests {
         let scores = super::score_train(&run, &[decision(30, [0.0, 1.0, 0.0])], 0..60).unwrap();
         let reason = "the bounds cannot be met on a decision row of the train span";
         assert_eq!(scores.metrics[0], MetricValue::Undefined(reason));
+    }
+
+    #[test]
+    fn decisions_that_went_to_a_file_give_the_same_scores() {
+        let text = |run: &Run| format!("{:?}", (scores(run).unwrap().windows, &run.targets, &run.paths));
+        let whole = run(&prices(), PanelKind::Prices, &[]);
+        let mut spilled = prepared(&prices(), PanelKind::Prices, &[]);
+        spilled.keep = 100;
+        let spilled = finish(spilled);
+        let in_memory = |run: &Run| run.results.iter().flatten().map(|window| window.decisions.bytes()).sum::<usize>();
+        assert!(in_memory(&whole) > 100 && in_memory(&spilled) <= 100);
+        assert_eq!(text(&whole), text(&spilled));
     }
 }

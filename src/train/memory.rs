@@ -72,3 +72,40 @@ pub(super) fn plan_memory(data: &TrainingData, seeds: usize, held: usize) -> Res
         if seeds > 1 { "; fewer seeds need less" } else { "; a smaller network needs less" }
     )
 }
+
+/// Refuses a plan above what the machine or the control group has left. Free memory may only refuse: a plan that
+/// depended on it would make results depend on the neighbours of a process.
+///
+/// # Errors
+/// `InvalidSetting` with what is needed and what is there.
+pub(super) fn check_machine(plan: &MemoryPlan, available: Option<u64>) -> Result<()> {
+    // What the run holds is already taken.
+    let needed = (plan.bytes - plan.held) as u64;
+    if let Some(available) = available.filter(|available| *available < needed) {
+        fail!(
+            InvalidSetting,
+            "setting 'train.memory_budget': training is planned to take {needed} bytes beside what the run holds, but the \
+             machine or the control group of the process has {available} left; set memory_budget = \"{}B\" or less, or \
+             free memory",
+            available / 10 * 9 + plan.held as u64
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MemoryPlan, check_machine};
+    use crate::engine::cpu::StepPlan;
+
+    #[test]
+    fn a_plan_above_what_the_machine_has_left_is_refused() {
+        let step = StepPlan::whole(32);
+        let (micro_batch, recompute) = (step.micro_batch, step.recompute);
+        let plan = MemoryPlan { stack: 1, micro_batch, recompute, bytes: 5000, held: 1000, workspace: 3000, step };
+        assert!(check_machine(&plan, None).is_ok() && check_machine(&plan, Some(4000)).is_ok());
+        let message = check_machine(&plan, Some(3999)).unwrap_err().to_string();
+        assert!(message.contains("take 4000 bytes") && message.contains("has 3999 left"), "{message}");
+        assert!(message.contains("memory_budget = \"4591B\""), "{message}");
+    }
+}

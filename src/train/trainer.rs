@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use super::dataset::{TrainingContext, TrainingData};
 use super::history::{Epoch, ReplicaHistory, StopReason, TrainingHistory};
-use super::memory::{MemoryPlan, plan_memory};
+use super::memory::{MemoryPlan, check_machine, plan_memory};
 use super::replica_control::{ReplicaControl, ReplicaSpec};
 use super::settings::TrainSettings;
 use super::span::TrainingSpan;
-use crate::device::Team;
+use crate::device::{Team, memory};
 use crate::engine::{Engine, EpochWork, Stop};
 use crate::error::{Error, Result};
 use crate::model::Network;
@@ -50,7 +50,7 @@ impl Trainer {
     ///
     /// # Errors
     /// `InvalidData` if there are too few samples; `InvalidSetting` if the memory budget is too small, with the bytes
-    /// that are needed; errors of the network.
+    /// that are needed, or if the machine has less than is planned; errors of the network.
     pub(crate) fn planned(
         network: Arc<dyn Network>,
         settings: &TrainSettings,
@@ -62,6 +62,7 @@ impl Trainer {
         let held = context.planes.bytes();
         let data = TrainingData::new(network, settings, span, context)?;
         let plan = plan_memory(&data, settings.seeds, held)?;
+        check_machine(&plan, memory::available())?;
         let spec = |index| ReplicaSpec { seed: Self::seed(seed, index) };
         let replicas = (0..settings.seeds).map(|index| ReplicaControl::new(&data, spec(index))).collect();
         let engine = data.engine(&plan)?;

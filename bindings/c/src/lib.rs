@@ -43,6 +43,10 @@ mod run;
 mod runtime;
 mod windows;
 
+/// Counts bytes, for `machine.peak_bytes` of `run.json`.
+#[global_allocator]
+static ALLOCATOR: walkforge::internals::device::CountingAllocator = walkforge::internals::device::CountingAllocator;
+
 pub use error::*;
 pub use metrics::*;
 pub use panel::*;

@@ -24,7 +24,7 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
         let (total, gaps) = (&scores.total[model], &scores.gaps[model]);
         ModelValues {
             name: entry.name.clone(),
-            fits: run.results[model].iter().any(|window| window.train.is_some()),
+            fits: run.results[model].iter().any(|window| window.fits),
             net: run.paths[model].net.clone(),
             turnover: run.paths[model].turnover.clone(),
             rebalances: run.targets[model].iter().map(rebalance).collect(),
@@ -114,7 +114,7 @@ fn integrity(run: &Run) -> Integrity {
     Integrity {
         decisions: decisions().count(),
         latest_offset: decisions().map(|(row, highest)| *highest as i64 - *row as i64).max().unwrap_or(0),
-        fits: windows().filter(|window| window.train.is_some()).count(),
+        fits: windows().filter(|window| window.fits).count(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::device::memory::peak_bytes;
 use crate::evaluate::{METRICS, MetricValue, Overfitting, SpanSharpes};
 use crate::panel::{Panel, UniverseSource};
 use crate::portfolio::ConstraintChange;
@@ -237,6 +238,9 @@ pub(in crate::run) fn machine_entry(run: &Run, seconds: f64) -> Json {
         }
     }
     let mut out = json!({"simd": run.simd.name(), "threads": run.threads(), "seconds": seconds});
+    if let Some(peak) = peak_bytes() {
+        out["peak_bytes"] = json!(peak);
+    }
     if !training_seconds.is_empty() {
         out["training_seconds"] = Json::Object(training_seconds);
     }
