@@ -198,7 +198,8 @@ fn decisions_that_pass_together_have_the_bits_of_each_alone() {
         for precision in ["fp32", "fp16"] {
             let train = json!({"max_epochs": 1, "batch_size": 64, "seeds": 2, "precision": precision});
             let network = trained(trainer(&model, &train, 3).unwrap()).0;
-            let assets = |row: usize| if row % 5 == 0 { vec![0, 2, 3, 5] } else { (0..6).collect::<Vec<usize>>() };
+            let assets =
+                |row: usize| if row.is_multiple_of(5) { vec![0, 2, 3, 5] } else { (0..6).collect::<Vec<usize>>() };
             let pasts: Vec<_> = (100..140).map(|row| panel(6).past(row - 5..row + 1, &assets(row)).unwrap()).collect();
             let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
             for (past, answer) in pasts.iter().zip(network.answers(&pasts)) {

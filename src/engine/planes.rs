@@ -132,6 +132,11 @@ impl WindowView {
         &self.assignments[self.samples[sample].1 as usize * self.slots..][..self.slots]
     }
 
+    /// The assignment of a sample: samples with the same one have the same columns in the same slots.
+    pub(crate) fn assignment(&self, sample: usize) -> u32 {
+        self.samples[sample].1
+    }
+
     /// The label of an asset for a decision `back` rows before the as-of row of a sample; NaN where there is none.
     ///
     /// # Panics

@@ -149,6 +149,9 @@ impl PackedWeights {
     }
 }
 
+/// Per sample of a micro-batch, which assets fill which slots, and the as-of row.
+pub(crate) type Dates<'a> = &'a [(u32, u32)];
+
 /// What both passes of an op know about a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call<'a> {
@@ -167,6 +170,9 @@ pub(crate) struct Call<'a> {
     pub random: Random,
     /// Index of the first sample of the micro-batch in the whole batch.
     pub offset: usize,
+    /// Per sample, which assets it sees and its as-of row, where the rows of the first operand depend on their date
+    /// alone.
+    pub dates: Option<Dates<'a>>,
 }
 
 /// Arguments of a forward pass.
@@ -251,6 +257,18 @@ pub(crate) trait CpuKernel {
     /// computes the same bits.
     fn recompute_workspace(&self, operands: &[Operand], output: &Operand, batch: usize) -> Workspace {
         self.workspace(operands, output, batch)
+    }
+
+    /// Elements of workspace that either pass needs more where the dates of samples are known, for at most `date_rows`
+    /// distinct rows of the first operand.
+    fn date_workspace(
+        &self,
+        _operands: (&[Operand], &Operand),
+        _batch: usize,
+        _date_rows: usize,
+        _recomputes: bool,
+    ) -> usize {
+        0
     }
 
     /// Whether it has a layout of its own for the parameters of predictions. Its parameters are then all operands but

@@ -22,6 +22,8 @@ pub(crate) trait PlanTarget {
 /// An op as it will be called.
 pub(crate) struct PlannedCall<'a> {
     pub(crate) node: &'a GraphNode,
+    /// Its index in the order of execution.
+    pub(crate) index: usize,
     pub(crate) operands: &'a [Operand],
     pub(crate) output: &'a Operand,
     pub(crate) batch: usize,
@@ -111,7 +113,7 @@ impl Program {
             }
             let output = &self.values[node.output.0].operand;
             let operands = self.operands(node);
-            let call = PlannedCall { node, operands: &operands, output, batch };
+            let call = PlannedCall { node, index: step, operands: &operands, output, batch };
             let workspace = target.workspace(self, &call, purpose);
             let if_training = |count| if purpose.trains() { count } else { 0 };
             saved.push(Buffer::new(if_training(workspace.saved), step));

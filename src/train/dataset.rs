@@ -1,6 +1,7 @@
 //! The data that all replicas of one window train on: samples, scales, computed inputs, and the validation path that
 //! scores an epoch. The engine gathers inputs and labels from it; nothing is held per sample but its row and slots.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::network::{
 use crate::objective::LabelKind;
 use crate::panel::Panel;
 use crate::portfolio::Decision;
-use crate::program::{Axis, InputSource};
+use crate::program::{Axis, Input, InputSource};
 use crate::random::Random;
 use crate::settings::Choice as _;
 
@@ -247,6 +248,18 @@ impl TrainingData {
     /// Samples per optimiser step.
     pub(super) fn batch(&self) -> usize {
         self.settings.batch.min(self.samples.train.len())
+    }
+
+    /// The most distinct rows of a plane that samples of this window see, for any number of them.
+    pub(super) fn date_rows(&self) -> usize {
+        let rows = |input: &Input| if let InputSource::Trailing { rows, .. } = input.source { rows } else { 0 };
+        let steps = self.bound.program.inputs().iter().map(rows).max().unwrap_or(0);
+        let mut spans: BTreeMap<&[i32], (usize, usize)> = BTreeMap::new();
+        for sample in self.samples.train.iter().chain(&self.samples.validation) {
+            let span = spans.entry(sample.slots.as_slice()).or_insert((sample.row, sample.row));
+            *span = (span.0.min(sample.row), span.1.max(sample.row));
+        }
+        spans.values().map(|(first, last)| last - first + steps).sum()
     }
 
     /// Cost of Σ|Δw| in the loss, as a fraction.

@@ -42,7 +42,8 @@ fn plan(data: &TrainingData, (seeds, held): (usize, usize), stack: usize, step: 
 /// The first plan that fits the budget, cheapest saving first. `held` are the bytes that the run holds anyway.
 pub(super) fn plan_memory(data: &TrainingData, seeds: usize, held: usize) -> Result<MemoryPlan> {
     let (batch, budget) = (data.batch(), data.settings.memory_budget);
-    let whole = StepPlan::whole(batch);
+    let date_rows = data.date_rows();
+    let whole = StepPlan { date_rows, ..StepPlan::whole(batch) };
     let fewer_replicas = (1..=seeds).rev().map(|stack| (stack, whole));
     // Of all sizes of a micro-batch that need as many passes, the smallest.
     let part = largest_part(batch);
@@ -50,7 +51,7 @@ pub(super) fn plan_memory(data: &TrainingData, seeds: usize, held: usize) -> Res
     sizes.dedup();
     let smaller = [(false, parts(batch)), (false, 1), (true, parts(batch)), (true, 1)].into_iter().flat_map(|saving| {
         let (recompute, lanes) = saving;
-        sizes.iter().map(move |&micro_batch| (1, StepPlan { batch, micro_batch, recompute, lanes }))
+        sizes.iter().map(move |&micro_batch| (1, StepPlan { batch, micro_batch, recompute, lanes, date_rows }))
     });
     let mut smallest: Option<MemoryPlan> = None;
     for (stack, step) in fewer_replicas.chain(smaller) {

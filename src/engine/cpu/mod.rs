@@ -1,5 +1,6 @@
 //! The CPU as an engine. Replicas spread over threads as far as memory allows, then the parts of a batch do.
 
+mod by_date;
 mod packed;
 mod replica;
 mod step;
@@ -256,6 +257,11 @@ impl Samples for ViewSamples<'_> {
         }
     }
 
+    fn date(&self, sample: usize) -> Option<(u32, u32)> {
+        let sample = self.samples[sample] as usize;
+        Some((self.view.assignment(sample), self.view.row(sample) as u32))
+    }
+
     fn slots(&self, sample: usize) -> &[i32] {
         self.view.slots_of(self.samples[sample] as usize)
     }
@@ -344,7 +350,7 @@ mod tests {
 
     #[test]
     fn no_bit_depends_on_threads_lanes_or_the_replicas_beside() {
-        let whole = StepPlan::whole(SAMPLES / 2);
+        let whole = StepPlan { date_rows: ROWS, ..StepPlan::whole(SAMPLES / 2) };
         let together = trained(engine(whole, 3, 1), 3, 1);
         assert!(together[0] != together[1] && together[1] != together[2]);
         for threads in [2, 4] {
@@ -360,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_replica_that_was_read_and_begun_again_goes_on_to_the_same_bits() {
-        let plan = StepPlan::whole(SAMPLES / 2);
+        let plan = StepPlan { date_rows: ROWS, ..StepPlan::whole(SAMPLES / 2) };
         let whole = trained(engine(plan, 1, 1), 1, 1);
         let mut first = engine(plan, 1, 1);
         // Stopped before the second batch of the second epoch.

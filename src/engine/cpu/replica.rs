@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::by_date::lstms_by_date;
 use super::packed::{PackedParameters, packs};
 use super::target::ELEMENT;
 use crate::device::cpu::{Arena, round_to_half};
 use crate::engine::{State, Stop};
-use crate::ops::{Backward, Call, Forward, MOST_OPERANDS, Operand, PackedWeights};
+use crate::ops::{Backward, Call, Dates, Forward, MOST_OPERANDS, Operand, PackedWeights};
 use crate::program::{BackwardNode, Buffer, Dtype, Plan, Program, ValueId};
 use crate::random::Random;
 
@@ -33,6 +34,10 @@ pub struct Replica {
     operands: Vec<Vec<Operand>>,
     half: bool,
     seed: u64,
+    /// Per node, whether it can go by date.
+    by_date: Vec<bool>,
+    /// Per sample of the micro-batch, the assignment of assets to slots and the as-of row; empty where they are unknown.
+    dates: Vec<(u32, u32)>,
 }
 
 impl Replica {
@@ -41,12 +46,19 @@ impl Replica {
         let arena = Arena::new(plan.bytes() / ELEMENT);
         let operands = program.nodes.iter().map(|node| program.operands(node)).collect();
         let half = program.is_half();
-        Self { program, plan, arena, operands, half, seed }
+        let by_date = lstms_by_date(&program);
+        Self { program, plan, arena, operands, half, seed, by_date, dates: Vec::new() }
     }
 
     /// The initial parameters for the seed of the replica.
     pub fn initial_parameters(&self) -> Vec<f32> {
         State::initial(&self.program, self.seed).parameters
+    }
+
+    /// Takes the dates of the samples of a micro-batch; the plan counts their distinct rows.
+    pub(super) fn set_dates(&mut self, dates: impl Iterator<Item = (u32, u32)>) {
+        self.dates.clear();
+        self.dates.extend(dates);
     }
 
     /// Becomes the memory of a replica with another seed.
@@ -206,7 +218,8 @@ impl Replica {
             elements(&plan.saved[index]),
             elements(&plan.scratch[index][0]),
         ];
-        let call = call(&program, &self.operands[index], (self.seed, self.half), index, micro_batch);
+        let dates = (self.by_date[index] && self.dates.len() == micro_batch.size).then_some(self.dates.as_slice());
+        let call = call(&program, (&self.operands[index], dates), (self.seed, self.half), index, micro_batch);
         let views = self.arena.views(&reads[..node.inputs.len()], &writes);
         let mut inputs: [&[f32]; MOST_OPERANDS] = [&[]; MOST_OPERANDS];
         for (operand, input) in node.inputs.iter().enumerate() {
@@ -319,7 +332,8 @@ impl Replica {
                 writes[operand + 1] = self.gradient_range(*input, batch);
             }
         }
-        let call = call(&program, &self.operands[index], (self.seed, self.half), index, micro_batch);
+        let dates = (self.by_date[index] && self.dates.len() == micro_batch.size).then_some(self.dates.as_slice());
+        let call = call(&program, (&self.operands[index], dates), (self.seed, self.half), index, micro_batch);
         let views = self.arena.views(&reads[..count + 3], &writes[..=count]);
         let mut inputs: [&[f32]; MOST_OPERANDS] = [&[]; MOST_OPERANDS];
         for (operand, input) in node.inputs.iter().enumerate() {
@@ -378,7 +392,7 @@ fn non_finite(values: &[f32]) -> Option<String> {
 
 fn call<'a>(
     program: &'a Program,
-    operands: &'a [Operand],
+    (operands, dates): (&'a [Operand], Option<Dates<'a>>),
     (seed, half): (u64, bool),
     node: usize,
     micro_batch: MicroBatch,
@@ -391,6 +405,7 @@ fn call<'a>(
         half,
         random: Random::new(seed, node as u32, micro_batch.step),
         offset: micro_batch.offset,
+        dates,
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct StepPlan {
     pub(crate) recompute: bool,
     /// Micro-batches in memory at once, at most the parts of a batch.
     pub(crate) lanes: usize,
+    /// Most distinct rows of a plane that samples see; 0 where their dates are not known.
+    pub(crate) date_rows: usize,
 }
 
 /// Parts that a batch is cut into.
@@ -56,7 +58,7 @@ pub(crate) fn largest_part(batch: usize) -> usize {
 impl StepPlan {
     /// The plan without any saving: every part is in memory at once.
     pub(crate) fn whole(batch: usize) -> Self {
-        Self { batch, micro_batch: largest_part(batch), recompute: false, lanes: parts(batch) }
+        Self { batch, micro_batch: largest_part(batch), recompute: false, lanes: parts(batch), date_rows: 0 }
     }
 
     fn purpose(self) -> Purpose {
@@ -90,6 +92,11 @@ pub(crate) trait Samples: Sync {
 
     /// Writes the labels of a range of samples, `[samples, output shape]`; non-finite where missing.
     fn labels(&self, samples: Range<usize>, out: &mut [f32]);
+
+    /// The assignment of assets to slots and the as-of row of a sample, where they are known.
+    fn date(&self, _sample: usize) -> Option<(u32, u32)> {
+        None
+    }
 
     /// The column of the asset in each slot of a sample.
     fn slots(&self, sample: usize) -> &[i32];
@@ -169,7 +176,7 @@ fn chunks(values: &mut [f32]) -> Vec<Mutex<&mut [f32]>> {
 impl Workspace {
     /// Allocates the memory of a plan.
     pub(crate) fn new(program: Arc<Program>, objective: Objective, plan: StepPlan, turnover: bool) -> Self {
-        let memory = Arc::new(program.plan(plan.purpose(), plan.micro_batch));
+        let memory = Arc::new(program.plan_by_date(plan.purpose(), plan.micro_batch, plan.date_rows));
         let parameters = program.parameter_count();
         let lane = |_| {
             let replica = Replica::new(Arc::clone(&program), Arc::clone(&memory), 0);
@@ -194,7 +201,7 @@ impl Workspace {
     /// The bytes that [`Workspace::new`] allocates.
     pub(crate) fn planned_bytes(program: &Program, objective: Objective, plan: StepPlan, turnover: bool) -> usize {
         let parameters = program.parameter_count() * ELEMENT;
-        let lane = program.plan(plan.purpose(), plan.micro_batch).bytes() + parameters;
+        let lane = program.plan_by_date(plan.purpose(), plan.micro_batch, plan.date_rows).bytes() + parameters;
         let own = parameters * if program.is_half() { 2 } else { 1 };
         let (dates, assets) = layout(program);
         let output = 3 * plan.batch * output_elements(program) * ELEMENT;
@@ -240,6 +247,9 @@ impl Workspace {
         let MicroBatch { size, offset, .. } = micro_batch;
         for input in 0..self.program.inputs().len() {
             samples.input(input, offset..offset + size, lane.replica.input(input, size));
+        }
+        if self.plan.date_rows > 0 {
+            lane.replica.set_dates((offset..offset + size).map_while(|sample| samples.date(sample)));
         }
     }
 

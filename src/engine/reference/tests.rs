@@ -188,7 +188,7 @@ fn the_cpu_engine_trains_as_the_reference_does() {
         let program = Arc::new(program);
         let mut reference = ReferenceEngine::new(Arc::clone(&program), objective);
         let (expected, expected_output) = trained(&mut reference, &program, objective, adam, turnover);
-        let plan = StepPlan { micro_batch: 10, ..StepPlan::whole(35) };
+        let plan = StepPlan { micro_batch: 10, date_rows: 2 * ROWS, ..StepPlan::whole(35) };
         let team = Arc::new(Team::new(Arc::new(Pool::new(2).unwrap()), 2));
         let mut cpu = CpuEngine::new(Arc::clone(&program), objective, plan, turnover > 0.0, (2, team));
         let (ours, output) = trained(&mut cpu, &program, objective, adam, turnover);

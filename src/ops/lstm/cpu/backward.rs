@@ -2,6 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
+use super::dates::DateRows;
 use super::forward::{ForwardBlock, GateBuffers};
 use super::pack::{ColumnBlock, GateLayout, GateWeights, column_blocks};
 use super::{BLOCK, LstmArguments, LstmGradients, LstmShape, TIME_BLOCK_ROWS, padded};
@@ -15,6 +16,8 @@ use crate::device::cpu::simd::{load, store, tanh};
 /// The backward pass over all sequences.
 pub(super) struct BackwardPass<'a> {
     pub arguments: LstmArguments<'a>,
+    /// Rows of x that are equal, where that is known.
+    pub dates: Option<&'a DateRows>,
     pub output: &'a [f32],
     pub saved: &'a [f32],
     pub output_grad: &'a [f32],
@@ -38,6 +41,8 @@ struct BackwardBlock<'a> {
     recurrent: &'a [f32],
     /// Input weights, packed by block of inputs.
     input: &'a [f32],
+    /// Per sequence and step its distinct row, and the number of distinct rows.
+    by_date: Option<(&'a [u32], usize)>,
 }
 
 /// The buffers that the backward pass of a block writes.
@@ -52,6 +57,8 @@ struct GradientBuffers<'a> {
     weights: &'a mut [f32],
     /// Gradients of the inputs; empty if they are not needed.
     x: &'a mut [f32],
+    /// Sums of gate gradients by distinct row of x, `[groups, distinct rows, gates of a group]`.
+    date_gates: &'a mut [f32],
 }
 
 /// Workspace to recompute the gates and cell states of a block.
@@ -79,14 +86,24 @@ impl<'a> RecomputeScratch<'a> {
     /// Recomputes gates and cell states of a block of `count` sequences.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn compute<S: Simd>(&mut self, simd: S, count: usize, x: &[f32]) -> (&[f32], &[f32]) {
+    fn compute<S: Simd>(
+        &mut self,
+        simd: S,
+        count: usize,
+        x: &[f32],
+        by_date: Option<(&[u32], &[f32])>,
+    ) -> (&[f32], &[f32]) {
         let LstmArguments { shape, half, .. } = self.arguments;
         let (layout, rows) = (self.layout, count * shape.steps);
         let gates = &mut self.gates[..rows * layout.gate_width()];
         let cells = &mut self.cells[..rows * layout.cell_width()];
         let mut buffers = GateBuffers { gates, cells };
-        let projected_steps = shape.projected_rows().min(self.projections.len() / layout.gate_width()) / count;
-        let block = ForwardBlock { shape, layout, half, count, projected_steps };
+        let projected_steps = if by_date.is_some() {
+            0
+        } else {
+            shape.projected_rows().min(self.projections.len() / layout.gate_width()) / count
+        };
+        let block = ForwardBlock { shape, layout, half, count, projected_steps, by_date };
         let states = &mut self.states[..rows * shape.hidden];
         block.run(simd, &self.weights, x, states, &mut buffers, self.projections);
         (buffers.gates, buffers.cells)
@@ -108,7 +125,7 @@ impl WithSimd for BackwardPass<'_> {
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { arguments, output, saved, output_grad, gradients, scratch } = self;
+        let Self { arguments, dates, output, saved, output_grad, gradients, scratch } = self;
         let LstmArguments { shape, weights, x, half } = arguments;
         let LstmShape { sequences, steps, inputs, hidden } = shape;
         let layout = GateLayout { hidden, lanes: S::F32_LANES };
@@ -121,7 +138,18 @@ impl WithSimd for BackwardPass<'_> {
         let (gate_grads, rest) = rest.split_at_mut(shape.time_block_rows() * gate_width);
         let (factor_rows, rest) = rest.split_at_mut(shape.time_block_rows() * shape.factor_stride());
         let recompute = saved.is_empty() && !output.is_empty();
+        let distinct = dates.map_or(0, DateRows::count);
+        let (rows_of_x, rest) = rest.split_at_mut(distinct * inputs);
+        let (date_gates, rest) = rest.split_at_mut(distinct * gate_width);
+        let (date_projections, rest) = rest.split_at_mut(if recompute { distinct * gate_width } else { 0 });
         let mut recomputed = recompute.then(|| RecomputeScratch::new(arguments, layout, rest));
+        if let Some(dates) = dates {
+            dates.gather(x, inputs, rows_of_x);
+            date_gates.fill(0.0);
+            if let Some(recomputed) = &recomputed {
+                dates.project(simd, (layout, inputs), &recomputed.weights, rows_of_x, date_projections);
+            }
+        }
         let x_grad = gradients.x;
         layout.pack_transposed(weights.recurrent, hidden, recurrent);
         if !x_grad.is_empty() {
@@ -134,7 +162,10 @@ impl WithSimd for BackwardPass<'_> {
             let rows = first * steps..(first + count) * steps;
             let x = &x[rows.start * inputs..rows.end * inputs];
             let (gates, cells): (&[f32], &[f32]) = match &mut recomputed {
-                Some(recomputed) => recomputed.compute(simd, count, x),
+                Some(recomputed) => {
+                    let by_date = dates.map(|dates| (&dates.index[rows.clone()], &*date_projections));
+                    recomputed.compute(simd, count, x, by_date)
+                }
                 None => (
                     &gates[rows.start * gate_width..rows.end * gate_width],
                     &cells[rows.start * cell_width..rows.end * cell_width],
@@ -152,6 +183,7 @@ impl WithSimd for BackwardPass<'_> {
                 output_grad: &output_grad[rows.start * hidden..rows.end * hidden],
                 recurrent,
                 input,
+                by_date: dates.map(|dates| (&dates.index[rows.clone()], distinct)),
             };
             let x_grad = if x_grad.is_empty() { &mut [] } else { &mut x_grad[rows.start * inputs..rows.end * inputs] };
             cell_grads[..count * cell_width].fill(0.0);
@@ -161,8 +193,12 @@ impl WithSimd for BackwardPass<'_> {
                 factors: factor_rows,
                 weights: weight_grads,
                 x: x_grad,
+                date_gates,
             };
             block.run(simd, &mut buffers);
+        }
+        if let Some(dates) = dates {
+            dates.add_weight_gradients(simd, (layout, inputs, factors), rows_of_x, date_gates, weight_grads);
         }
         let unpack = |first, inner, into: &mut [f32]| {
             if !into.is_empty() {
@@ -210,6 +246,7 @@ impl BackwardBlock<'_> {
             if !buffers.x.is_empty() {
                 self.input_gradients(simd, time, buffers);
             }
+            self.add_by_date(time, buffers);
             self.weight_gradients(simd, time, buffers);
             end = time.first;
         }
@@ -344,16 +381,40 @@ impl BackwardBlock<'_> {
         }
     }
 
-    /// Adds the products of a time block to the weight gradients.
+    /// Adds the gate gradients of a time block to those of their distinct rows of x. Later steps come first, so that the
+    /// parts of a row are added in ascending order of the sequences.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn add_by_date(&self, time: TimeBlock, buffers: &mut GradientBuffers) {
+        let Some((index, distinct)) = self.by_date else { return };
+        let group_width = VECTORS * self.layout.lanes;
+        for group in 0..self.layout.groups() {
+            let of_group = &mut buffers.date_gates[group * distinct * group_width..][..distinct * group_width];
+            for step in (time.first..time.first + time.count).rev() {
+                for sequence in 0..self.count {
+                    let row = (step - time.first) * self.count + sequence;
+                    let from = &buffers.gates[group * time.group_stride + row * group_width..][..group_width];
+                    let into = index[sequence * self.shape.steps + step] as usize * group_width;
+                    let into = &mut of_group[into..into + group_width];
+                    into.iter_mut().zip(from).for_each(|(into, from)| *into += *from);
+                }
+            }
+        }
+    }
+
+    /// Adds the products of a time block to the weight gradients; those of the inputs only if they do not go by date.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn weight_gradients<S: Simd>(&self, simd: S, time: TimeBlock, buffers: &mut GradientBuffers) {
         let LstmShape { steps, inputs, hidden, .. } = self.shape;
         let (factors, stride) = (inputs + hidden + 1, self.shape.factor_stride());
+        let skipped = if self.by_date.is_some() { inputs } else { 0 };
         for (row, into) in buffers.factors.chunks_exact_mut(stride).take(time.count * self.count).enumerate() {
             let (step, sequence) = (time.first + row / self.count, row % self.count);
             let row = sequence * steps + step;
-            into[..inputs].copy_from_slice(&self.x[row * inputs..][..inputs]);
+            if skipped == 0 {
+                into[..inputs].copy_from_slice(&self.x[row * inputs..][..inputs]);
+            }
             let state = &mut into[inputs..inputs + hidden];
             if step > 0 {
                 state.copy_from_slice(&self.output[(row - 1) * hidden..][..hidden]);
@@ -364,7 +425,8 @@ impl BackwardBlock<'_> {
         }
         let group_width = VECTORS * S::F32_LANES;
         for group in 0..self.layout.groups() {
-            for (first, rows) in split_evenly(factors, tile_rows::<S>()) {
+            for (first, rows) in split_evenly(factors - skipped, tile_rows::<S>()) {
+                let first = skipped + first;
                 let term = Term {
                     left: &buffers.factors[first..],
                     row_stride: 1,

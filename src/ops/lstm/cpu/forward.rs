@@ -2,6 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
+use super::dates::DateRows;
 use super::pack::{GateLayout, GateWeights};
 use super::packed_weights::LstmPackedWeights;
 use super::{BLOCK, LstmArguments, LstmShape, padded};
@@ -14,6 +15,8 @@ pub(super) struct ForwardPass<'a> {
     pub arguments: LstmArguments<'a>,
     /// Weights that were packed beforehand; those in `arguments` are then ignored.
     pub packed: Option<&'a LstmPackedWeights>,
+    /// Rows of x that are equal, where that is known.
+    pub dates: Option<&'a DateRows>,
     pub output: &'a mut [f32],
     pub saved: &'a mut [f32],
     pub scratch: &'a mut [f32],
@@ -33,7 +36,7 @@ impl WithSimd for ForwardPass<'_> {
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { arguments, packed, output, saved, scratch } = self;
+        let Self { arguments, packed, dates, output, saved, scratch } = self;
         let LstmArguments { shape, x, half, .. } = arguments;
         let LstmShape { sequences, steps, inputs, hidden } = shape;
         let layout = GateLayout { hidden, lanes: S::F32_LANES };
@@ -42,7 +45,17 @@ impl WithSimd for ForwardPass<'_> {
             Some(packed) => (packed.gate_weights(layout, inputs), scratch),
             None => GateWeights::pack(layout, &arguments, scratch),
         };
-        let (block_cells, projections) = rest.split_at_mut(BLOCK.min(sequences) * padded(hidden));
+        let (block_cells, rest) = rest.split_at_mut(BLOCK.min(sequences) * padded(hidden));
+        let (of_dates, projections) = match dates {
+            Some(dates) => {
+                let (rows_of_x, rest) = rest.split_at_mut(dates.count() * inputs);
+                let (projections, rest) = rest.split_at_mut(dates.count() * gate_width);
+                dates.gather(x, inputs, rows_of_x);
+                dates.project(simd, (layout, inputs), &weights, rows_of_x, projections);
+                (Some((dates, &*projections)), rest)
+            }
+            None => (None, rest),
+        };
         let saves = !saved.is_empty();
         let (gates, cells) = saved.split_at_mut(if saves { sequences * steps * shape.padded_gate_width() } else { 0 });
         for first in (0..sequences).step_by(BLOCK) {
@@ -59,15 +72,17 @@ impl WithSimd for ForwardPass<'_> {
             let x = &x[rows.start * inputs..rows.end * inputs];
             let output = &mut output[rows.start * hidden..rows.end * hidden];
             // With fewer sequences than were planned for, the workspace may be too small for projections.
-            let projected_steps = shape.projected_rows().min(projections.len() / gate_width) / count;
-            let block = ForwardBlock { shape, layout, half, count, projected_steps };
+            let projected_steps =
+                if dates.is_some() { 0 } else { shape.projected_rows().min(projections.len() / gate_width) / count };
+            let by_date = of_dates.map(|(dates, projections)| (&dates.index[rows.clone()], projections));
+            let block = ForwardBlock { shape, layout, half, count, projected_steps, by_date };
             block.run(simd, &weights, x, output, &mut buffers, projections);
         }
     }
 }
 
 /// A block of sequences that go through the steps together.
-pub(super) struct ForwardBlock {
+pub(super) struct ForwardBlock<'a> {
     pub shape: LstmShape,
     pub layout: GateLayout,
     pub half: bool,
@@ -75,9 +90,11 @@ pub(super) struct ForwardBlock {
     pub count: usize,
     /// Steps whose input projections are computed together; 0 if every step computes its own.
     pub projected_steps: usize,
+    /// Per sequence and step its distinct row, and the biases plus input projections of the distinct rows.
+    pub by_date: Option<(&'a [u32], &'a [f32])>,
 }
 
-impl ForwardBlock {
+impl ForwardBlock<'_> {
     #[allow(clippy::inline_always)]
     #[inline(always)]
     pub(super) fn run<S: Simd>(
@@ -112,7 +129,7 @@ impl ForwardBlock {
                         left: &x[(first * steps + step) * inputs..],
                         row_stride: steps * inputs,
                         stride: 1,
-                        count: if self.projected_steps > 0 { 0 } else { inputs },
+                        count: if self.projected_steps > 0 || self.by_date.is_some() { 0 } else { inputs },
                         segment_stride: 0,
                         segments: 1,
                         right: weights.input.from(group * inputs * group_width),
@@ -124,13 +141,22 @@ impl ForwardBlock {
                         right: weights.recurrent.from(group * hidden * group_width),
                         ..input_term
                     };
+                    let terms = [input_term, state_term];
+                    if let Some((index, projections)) = self.by_date {
+                        for (row, sums) in sums.chunks_exact_mut(group_width).take(rows).enumerate() {
+                            let distinct = index[(first + row) * steps + step] as usize;
+                            sums.copy_from_slice(&projections[distinct * gate_width + gate..][..group_width]);
+                        }
+                        sum_tile::<S, VECTORS>(simd, rows, None, &terms, (&mut sums, group_width));
+                        self.activate_gates(simd, step, (first, rows), group, &sums, output, buffers);
+                        continue;
+                    }
                     let initial = if self.projected_steps > 0 {
                         let row = first * self.projected_steps + step % self.projected_steps;
                         (&projections[row * gate_width + gate..], self.projected_steps * gate_width)
                     } else {
                         (&weights.biases[gate..], 0)
                     };
-                    let terms = [input_term, state_term];
                     sum_tile::<S, VECTORS>(simd, rows, Some(initial), &terms, (&mut sums, group_width));
                     self.activate_gates(simd, step, (first, rows), group, &sums, output, buffers);
                 }

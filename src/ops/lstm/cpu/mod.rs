@@ -6,6 +6,7 @@
 //! next one. The sums of a row have a fixed order, so its bits do not depend on the other rows.
 
 mod backward;
+mod dates;
 mod forward;
 mod pack;
 mod packed_weights;
@@ -16,6 +17,7 @@ use super::super::{Backward, Call, CpuKernel, Forward, Operand, PackedWeights, W
 use super::Lstm;
 use crate::device::cpu::{MOST_LANES, arch};
 use backward::BackwardPass;
+use dates::DateRows;
 use forward::ForwardPass;
 pub(crate) use packed_weights::LstmPackedWeights;
 
@@ -139,50 +141,27 @@ pub(crate) struct LstmArguments<'a> {
 }
 
 /// Computes the state at every step, `[sequences, steps, hidden]`. `saved` has [`LstmShape::saved`] elements, or none
-/// if there will be no backward pass; `scratch` has [`LstmShape::forward`].
+/// if there will be no backward pass; `scratch` has [`LstmShape::forward`], and with `dates` [`LstmShape::by_date`] more.
+/// `dates` moves no bit.
 ///
 /// # Panics
 /// If the sizes do not agree.
-pub(crate) fn lstm_forward(arguments: LstmArguments, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
-    forward_at(arch(), arguments, output, saved, scratch);
+fn forward_at(
+    arch: Arch,
+    arguments: LstmArguments,
+    dates: Option<&DateRows>,
+    output: &mut [f32],
+    saved: &mut [f32],
+    scratch: &mut [f32],
+) {
+    arch.dispatch(ForwardPass { arguments, packed: None, dates, output, saved, scratch });
 }
 
-/// Computes the same bits as [`lstm_forward`] with weights that were packed beforehand, without a backward pass. The
+/// Computes the same bits as [`forward_at`] with weights that were packed beforehand, without a backward pass. The
 /// weights in `arguments` are ignored. `scratch` has [`LstmShape::forward_packed`] elements.
 ///
 /// # Panics
 /// If the sizes do not agree.
-pub(crate) fn lstm_predict(
-    arguments: LstmArguments,
-    packed: &LstmPackedWeights,
-    output: &mut [f32],
-    scratch: &mut [f32],
-) {
-    predict_at(arch(), arguments, packed, output, scratch);
-}
-
-/// Adds to the gradients of the inputs and the parameters. `output` and `saved` are those of [`lstm_forward`],
-/// `output_grad` is `[sequences, steps, hidden]`, and `scratch` has [`LstmShape::backward`] elements. If `saved` is
-/// empty, gates and cell states are recomputed block by block, to the same bits, and `scratch` has
-/// [`LstmShape::recompute`] elements more.
-///
-/// # Panics
-/// If the sizes do not agree.
-pub(crate) fn lstm_backward(
-    arguments: LstmArguments,
-    output: &[f32],
-    saved: &[f32],
-    output_grad: &[f32],
-    gradients: LstmGradients,
-    scratch: &mut [f32],
-) {
-    backward_at(arch(), (arguments, output_grad), (output, saved), gradients, scratch);
-}
-
-fn forward_at(arch: Arch, arguments: LstmArguments, output: &mut [f32], saved: &mut [f32], scratch: &mut [f32]) {
-    arch.dispatch(ForwardPass { arguments, packed: None, output, saved, scratch });
-}
-
 fn predict_at(
     arch: Arch,
     arguments: LstmArguments,
@@ -190,17 +169,26 @@ fn predict_at(
     output: &mut [f32],
     scratch: &mut [f32],
 ) {
-    arch.dispatch(ForwardPass { arguments, packed: Some(packed), output, saved: &mut [], scratch });
+    let (packed, saved) = (Some(packed), &mut [][..]);
+    arch.dispatch(ForwardPass { arguments, packed, dates: None, output, saved, scratch });
 }
 
+/// Adds to the gradients of the inputs and the parameters. `output` and `saved` are those of [`forward_at`],
+/// `output_grad` is `[sequences, steps, hidden]`, and `scratch` has [`LstmShape::backward`] elements, with `dates`
+/// [`LstmShape::by_date`] more. If `saved` is empty, gates and cell states are recomputed block by block, to the same
+/// bits, and `scratch` has [`LstmShape::recompute`] elements more. With `dates` the gradient of the input weights is
+/// summed by date, which moves it by rounding.
+///
+/// # Panics
+/// If the sizes do not agree.
 fn backward_at(
     arch: Arch,
-    (arguments, output_grad): (LstmArguments, &[f32]),
+    (arguments, dates, output_grad): (LstmArguments, Option<&DateRows>, &[f32]),
     (output, saved): (&[f32], &[f32]),
     gradients: LstmGradients,
     scratch: &mut [f32],
 ) {
-    arch.dispatch(BackwardPass { arguments, output, saved, output_grad, gradients, scratch });
+    arch.dispatch(BackwardPass { arguments, dates, output, saved, output_grad, gradients, scratch });
 }
 
 /// Sizes of a call for `batch` samples; a sample may have several sequences.
@@ -217,6 +205,12 @@ fn arguments<'a>(call: &Call, inputs: &[&'a [f32]]) -> LstmArguments<'a> {
         x: inputs[0],
         half: call.half,
     }
+}
+
+/// The distinct rows of x, where the executor knows dates.
+fn date_rows(call: &Call) -> Option<DateRows> {
+    let x = &call.operands[0].shape;
+    call.dates.map(|dates| DateRows::new(dates, x[x.len() - 2]))
 }
 
 impl CpuKernel for Lstm {
@@ -244,11 +238,24 @@ impl CpuKernel for Lstm {
         Workspace { forward: kernel_shape(&operands[0], output, batch).forward_packed(), ..Workspace::default() }
     }
 
+    fn date_workspace(
+        &self,
+        (operands, output): (&[Operand], &Operand),
+        batch: usize,
+        date_rows: usize,
+        recomputes: bool,
+    ) -> usize {
+        kernel_shape(&operands[0], output, batch).by_date(date_rows, recomputes)
+    }
+
     fn forward(&self, pass: &mut Forward) {
         let arguments = arguments(&pass.call, pass.inputs);
         match pass.packed {
-            Some(PackedWeights::Lstm(packed)) => lstm_predict(arguments, packed, pass.output, pass.scratch),
-            None => lstm_forward(arguments, pass.output, pass.saved, pass.scratch),
+            Some(PackedWeights::Lstm(packed)) => predict_at(arch(), arguments, packed, pass.output, pass.scratch),
+            None => {
+                let dates = date_rows(&pass.call);
+                forward_at(arch(), arguments, dates.as_ref(), pass.output, pass.saved, pass.scratch);
+            }
         }
     }
 
@@ -256,7 +263,9 @@ impl CpuKernel for Lstm {
         let [x, input, recurrent, input_bias, recurrent_bias, ..] = &mut *pass.input_grads else { return };
         let gradients = LstmGradients { x, input, recurrent, biases: [input_bias, recurrent_bias] };
         let arguments = arguments(&pass.call, pass.inputs);
-        lstm_backward(arguments, pass.output, pass.saved, pass.output_grad, gradients, pass.scratch);
+        let dates = date_rows(&pass.call);
+        let given = (arguments, dates.as_ref(), pass.output_grad);
+        backward_at(arch(), given, (pass.output, pass.saved), gradients, pass.scratch);
     }
 }
 

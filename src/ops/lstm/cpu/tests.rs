@@ -2,6 +2,7 @@
 
 use pulp::Arch;
 
+use super::dates::DateRows;
 use super::{
     BLOCK, LstmArguments, LstmGradients, LstmPackedWeights, LstmShape, LstmWeights, backward_at, forward_at, predict_at,
 };
@@ -72,7 +73,7 @@ impl Problem {
     /// The output without a backward pass, with `workspace` elements of scratch.
     fn predict(&self, arch: Arch, workspace: usize) -> Vec<f32> {
         let mut output = vec![f32::NAN; self.output_grad.len()];
-        forward_at(arch, self.arguments(), &mut output, &mut [], &mut vec![f32::NAN; workspace]);
+        forward_at(arch, self.arguments(), None, &mut output, &mut [], &mut vec![f32::NAN; workspace]);
         output
     }
 
@@ -102,7 +103,7 @@ impl Problem {
     /// [`Problem::passes`]; without `save` the backward pass recomputes gates and cell states.
     fn passes_with(&self, arch: Arch, save: bool) -> [Vec<f32>; 6] {
         let (mut saved, mut output) = (vec![f32::NAN; self.shape.saved()], vec![f32::NAN; self.output_grad.len()]);
-        forward_at(arch, self.arguments(), &mut output, &mut saved, &mut vec![f32::NAN; self.shape.forward()]);
+        forward_at(arch, self.arguments(), None, &mut output, &mut saved, &mut vec![f32::NAN; self.shape.forward()]);
         let ones = |like: &[f32]| vec![1.0; like.len()];
         let (mut x, mut input, mut recurrent) = (ones(&self.x), ones(&self.input), ones(&self.recurrent));
         let [mut one, mut two] = [ones(&self.biases[0]), ones(&self.biases[1])];
@@ -111,7 +112,7 @@ impl Problem {
         let recompute = if save { 0 } else { self.shape.recompute() };
         let mut scratch = vec![f32::NAN; self.shape.backward() + recompute];
         let saved = if save { saved.as_slice() } else { &[] };
-        backward_at(arch, (self.arguments(), &self.output_grad), (&output, saved), gradients, &mut scratch);
+        backward_at(arch, (self.arguments(), None, &self.output_grad), (&output, saved), gradients, &mut scratch);
         [output, x, input, recurrent, one, two]
     }
 
@@ -293,7 +294,7 @@ fn half_precision_rounds_states_and_gates_but_not_cell_states() {
     let (single, problem) = (problem(shape), Problem { half: true, ..problem(shape) });
     for arch in levels() {
         let (mut saved, mut output) = (vec![0.0; problem.shape.saved()], vec![0.0; problem.output_grad.len()]);
-        forward_at(arch, problem.arguments(), &mut output, &mut saved, &mut vec![0.0; problem.shape.forward()]);
+        forward_at(arch, problem.arguments(), None, &mut output, &mut saved, &mut vec![0.0; problem.shape.forward()]);
         assert!(output.iter().all(|state| is_half(*state)));
         let (gates, cells) = saved.split_at(50 * 6 * problem.shape.padded_gate_width());
         assert!(gates.iter().all(|gate| is_half(*gate)));
@@ -332,6 +333,67 @@ fn nan_propagates_to_the_later_steps_of_its_sequence_only() {
             assert!(output[..18].iter().all(|value| value.is_finite()), "{arch:?}");
             assert!(output[18..4 * 18].iter().all(|value| value.is_nan()), "{arch:?}");
             assert!(output[4 * 18..].iter().all(|value| value.is_finite()), "{arch:?}");
+        }
+    }
+}
+
+/// Sequences whose rows of x are those of their dates, for two assignments of assets.
+fn dated((sequences, steps, inputs, hidden): (usize, usize, usize, usize)) -> (Problem, Vec<(u32, u32)>) {
+    let mut out = problem((sequences, steps, inputs, hidden));
+    let date = |sequence: usize| (u32::from(sequence % 5 == 2), (3 * sequence / 2) as u32);
+    let dates: Vec<(u32, u32)> = (0..sequences).map(date).collect();
+    for (sequence, (assignment, row)) in dates.iter().enumerate() {
+        for step in 0..steps {
+            let random = Random::new(8, *assignment, row + step as u32);
+            let start = (sequence * steps + step) * inputs;
+            for (position, value) in out.x[start..start + inputs].iter_mut().enumerate() {
+                *value = random.uniform(position as u64) * 2.0 - 1.0;
+            }
+        }
+    }
+    (out, dates)
+}
+
+#[test]
+fn input_projections_by_date_move_no_bit_but_those_of_the_input_weights() {
+    for shape in [(7, 4, 5, 18), (13, 5, 67, 20), (50, 6, 33, 20), (32, 70, 3, 9)] {
+        for half in [false, true] {
+            let (problem, dates) = dated(shape);
+            let problem = if half { problem.halved() } else { problem };
+            let dates = DateRows::new(&dates, problem.shape.steps);
+            assert!(2 * dates.count() < problem.shape.sequences * problem.shape.steps || shape.1 < 7);
+            for arch in levels() {
+                let plain = problem.passes(arch);
+                let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                let mut by_date = Vec::new();
+                for save in [true, false] {
+                    let more = |recomputes| problem.shape.by_date(dates.count(), recomputes);
+                    let saved = if save { problem.shape.saved() } else { 0 };
+                    let (mut saved, mut output) = (vec![f32::NAN; saved], vec![f32::NAN; plain[0].len()]);
+                    let mut scratch = vec![f32::NAN; problem.shape.forward() + more(false)];
+                    let arguments = problem.arguments();
+                    forward_at(arch, arguments, Some(&dates), &mut output, &mut saved, &mut scratch);
+                    let mut gradients: Vec<Vec<f32>> = plain[1..].iter().map(|like| vec![1.0; like.len()]).collect();
+                    let [x, input, recurrent, one, two] = &mut gradients[..] else { panic!() };
+                    let of = LstmGradients { x, input, recurrent, biases: [one, two] };
+                    let recompute = if save { 0 } else { problem.shape.recompute() };
+                    let mut scratch = vec![f32::NAN; problem.shape.backward() + recompute + more(!save)];
+                    let given = (problem.arguments(), Some(&dates), problem.output_grad.as_slice());
+                    backward_at(arch, given, (&output, &saved), of, &mut scratch);
+                    assert_eq!(bits(&output), bits(&plain[0]), "{shape:?} {arch:?}");
+                    for (index, gradient) in gradients.iter().enumerate() {
+                        // The second is that of the input weights.
+                        if index != 1 {
+                            assert_eq!(bits(gradient), bits(&plain[index + 1]), "{shape:?} {arch:?} {index}");
+                        }
+                    }
+                    let pairs = gradients[1].iter().zip(&plain[2]);
+                    let worst = pairs.map(|(one, two)| (one - two).abs() / (1.0 + two.abs())).fold(0.0, f32::max);
+                    assert!(worst < 1e-5, "{shape:?} {arch:?}: {worst}");
+                    by_date.push(bits(&gradients[1]));
+                }
+                assert!(by_date[0] == by_date[1], "recomputed: {shape:?} {arch:?}");
+            }
         }
     }
 }
