@@ -1,13 +1,15 @@
 //! The dynamic loss scale of half-precision training, with the updates of `torch.amp.GradScaler`: the gradient of the
 //! loss is scaled up so that small gradients do not round to 0, and scaled down after an overflow.
 
+use serde::{Deserialize, Serialize};
+
 /// The initial scale.
 const START: f64 = 65536.0;
 /// The smallest scale.
 const MIN: f64 = 1.0;
 
 /// The loss scale of one replica, and the number of steps since it changed or a step overflowed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct LossScale {
     scale: f64,
     clean: u32,

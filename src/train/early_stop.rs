@@ -1,10 +1,14 @@
 //! Early stopping on the validation score.
 
+use serde::{Deserialize, Serialize};
+
+use super::exact::Exact;
+
 /// Keeps track of the best epoch and of when to stop.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct EarlyStop {
     patience: u32,
-    best: Option<(u32, f64)>,
+    best: Option<(u32, Exact)>,
     epochs: u32,
 }
 
@@ -18,16 +22,16 @@ impl EarlyStop {
     /// than any other score.
     pub(crate) fn epoch(&mut self, score: f64) -> bool {
         self.epochs += 1;
-        let better = self.best.is_none_or(|(_, best)| score > best || best.is_nan() && !score.is_nan());
+        let better = self.best.is_none_or(|(_, Exact(best))| score > best || best.is_nan() && !score.is_nan());
         if better {
-            self.best = Some((self.epochs, score));
+            self.best = Some((self.epochs, Exact(score)));
         }
         better
     }
 
     /// The best epoch, counted from 1, and its score; `None` before the first epoch.
     pub(crate) fn best(&self) -> Option<(u32, f64)> {
-        self.best
+        self.best.map(|(epoch, Exact(score))| (epoch, score))
     }
 
     /// Whether training should stop.

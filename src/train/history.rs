@@ -1,9 +1,12 @@
 //! The record of a training: its epochs, why it ended, and its memory plan.
 
+use serde::{Deserialize, Serialize};
+
 /// One epoch, as progress and learning curves show it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Epoch {
     /// Mean loss of its batches, each before its optimiser step; NaN if every step was skipped.
+    #[serde(with = "super::exact")]
     pub loss: f64,
     /// Validation score, the annualised Sharpe ratio of the net path; `None` if there is no validation span or the
     /// ratio is undefined.
@@ -15,7 +18,7 @@ pub struct Epoch {
 }
 
 /// Why training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum StopReason {
     /// The last of `max_epochs` was done.
     MaxEpochs,

@@ -3,6 +3,7 @@
 
 mod dataset;
 mod early_stop;
+mod exact;
 mod history;
 mod memory;
 mod replica_control;

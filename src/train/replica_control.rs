@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::dataset::{Score, TrainingData};
 use super::early_stop::EarlyStop;
 use super::history::{Epoch, StopReason};
@@ -11,33 +13,37 @@ use crate::engine::{Engine, EpochWork, State, StateSelection, Stop};
 use crate::error::{Code, Error, Result};
 
 /// What makes a replica differ from the others of its window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct ReplicaSpec {
     /// Keys its initial parameters, sample order and dropout.
     pub(super) seed: u64,
 }
 
 /// Progress within the current epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(super) struct EpochCursor {
     /// Batches that are done.
     batches: usize,
     /// Sum of their losses.
+    #[serde(with = "super::exact")]
     loss: f64,
     /// Batches whose step was skipped; their loss is not in the sum.
     skipped: u32,
 }
 
-/// A replica under training.
+/// A replica under training. A document holds all of it but tensors, and the slot, which is the engine's.
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct ReplicaControl {
     pub(super) spec: ReplicaSpec,
     /// Its slot of the engine; `None` while waiting for memory and after the end.
+    #[serde(skip)]
     pub(super) slot: Option<usize>,
     /// Whether it has trained the current epoch.
     pub(super) is_through: bool,
     rate: LearningRate,
     stop: EarlyStop,
     /// Parameters of the best epoch.
+    #[serde(skip)]
     pub(super) best: Vec<f32>,
     pub(super) epochs: Vec<Epoch>,
     cursor: EpochCursor,

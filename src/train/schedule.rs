@@ -1,7 +1,9 @@
 //! Learning rate schedules.
 
+use serde::{Deserialize, Serialize};
+
 /// How the learning rate changes over the epochs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Schedule {
     /// The rate stays as it is.
     Constant,
@@ -24,10 +26,12 @@ pub enum Schedule {
 }
 
 /// A learning rate under a schedule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct LearningRate {
     schedule: Schedule,
+    #[serde(with = "super::exact")]
     rate: f64,
+    #[serde(with = "super::exact")]
     best: f64,
     /// Epochs since the best score or the last reduction.
     waited: u32,

@@ -1,6 +1,7 @@
 //! A whole training, from the network's inputs to the kept epoch, is the same on any engine.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
@@ -8,6 +9,7 @@ use serde_json::json;
 
 use super::Trainer;
 use crate::device::Team;
+use crate::engine::StateSelection;
 use crate::engine::reference::ReferenceEngine;
 use crate::error::Result;
 use crate::model::{AssetSet, Estimator, Network, NetworkSpec, Output, Requirements};
@@ -15,6 +17,7 @@ use crate::panel::{Panel, PanelKind, Past};
 use crate::portfolio::{Constraints, ExecutionModel};
 use crate::program::{Axis, Builder, InputSource, Plane};
 use crate::random::Random;
+use crate::train::replica_control::ReplicaControl;
 use crate::train::{TrainSettings, TrainingContext, TrainingHistory, TrainingSpan};
 
 const ROWS: usize = 150;
@@ -129,5 +132,52 @@ fn the_reference_engine_and_the_cpu_engine_keep_the_same_epoch_and_weights() {
             let apart = ours.validation.zip(expected.validation).map_or(0.0, |(one, two)| (one - two).abs());
             assert!(apart < 1e-3 && ours.validation.is_some() == expected.validation.is_some(), "{apart}");
         }
+    }
+}
+
+/// Stops a training inside an epoch, takes it apart into documents and tensors, and puts it together in another trainer.
+fn moved(mut from: Trainer, mut to: Trainer) -> Trainer {
+    to.fill(&|| false).unwrap();
+    assert_eq!(from.replicas.len(), to.replicas.len());
+    for (index, replica) in from.replicas.iter().enumerate() {
+        let text = serde_json::to_string(replica).unwrap();
+        let mut read: ReplicaControl = serde_json::from_str(&text).unwrap();
+        read.best.clone_from(&replica.best);
+        if let Some(slot) = to.replicas[index].slot {
+            to.engine.end(slot).unwrap();
+        }
+        if let Some(slot) = replica.slot {
+            let state = from.engine.read(slot, StateSelection::All).unwrap();
+            let (view, tables) = to.data.view().unwrap();
+            to.engine.begin(slot, view, tables, to.data.hyperparameters(read.spec.seed), state).unwrap();
+            read.slot = Some(slot);
+        }
+        to.replicas[index] = read;
+    }
+    to
+}
+
+#[test]
+fn a_training_that_moves_through_documents_inside_an_epoch_ends_with_the_same_bits() {
+    for train in [
+        json!({"max_epochs": 6, "early_stop_epochs": 2, "batch_size": 16, "seeds": 3, "learning_rate": 0.02}),
+        json!({"max_epochs": 4, "batch_size": 16, "precision": "fp16", "schedule": "step", "schedule_epochs": 2}),
+    ] {
+        let (whole, weights, history) = finished(trainer(&train));
+        let mut parts = trainer(&train);
+        let asked = AtomicUsize::new(0);
+        let mut moves = 0;
+        while !parts.is_done() {
+            // A batch asks before each op of both passes: most of these stops lie inside an epoch.
+            if parts.epoch(&|| asked.fetch_add(1, Ordering::Relaxed) % 37 == 36).is_err() {
+                parts = moved(parts, trainer(&train));
+                moves += 1;
+            }
+        }
+        assert!(moves > 5, "{moves}");
+        let (ours, our_weights, our_history) = finished(parts);
+        let bits = |all: &[Vec<f32>]| all.iter().flatten().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert!(bits(&ours) == bits(&whole), "{train}");
+        assert_eq!((our_weights, our_history.seeds, our_history.epochs), (weights, history.seeds, history.epochs));
     }
 }
