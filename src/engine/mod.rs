@@ -9,6 +9,8 @@ mod normalizer;
 mod optimizer;
 mod planes;
 #[cfg(test)]
+mod ptx;
+#[cfg(test)]
 pub(crate) mod reference;
 
 use std::sync::Arc;

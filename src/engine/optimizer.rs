@@ -70,6 +70,13 @@ impl AdamStep {
         }
     }
 
+    /// The constants, in the order in which a kernel takes them.
+    #[cfg(test)]
+    pub(crate) fn constants(&self) -> [f32; 8] {
+        let Self { shrink, l2, gain_first, beta2, gain_second, step_size, root, epsilon } = *self;
+        [shrink, l2, gain_first, beta2, gain_second, step_size, root, epsilon]
+    }
+
     /// Updates parameters and both moments from the gradients, element by element.
     pub(crate) fn apply(&self, parameters: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32]) {
         let moments = first.iter_mut().zip(second);

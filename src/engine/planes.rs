@@ -117,6 +117,12 @@ impl WindowView {
         Self { end, slots, assignments, samples, normalizer, label }
     }
 
+    /// Number of samples.
+    #[cfg(test)]
+    pub(crate) fn sample_count(&self) -> usize {
+        self.samples.len()
+    }
+
     /// The row behind the last one that exists for this window.
     pub(crate) fn end(&self) -> usize {
         self.end

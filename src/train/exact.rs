@@ -12,6 +12,7 @@ enum Written {
 }
 
 /// Writes a number.
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands over a reference
 pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     let written = if value.is_finite() { Written::Number(*value) } else { Written::Name(value.to_string()) };
     written.serialize(serializer)
