@@ -30,7 +30,12 @@ class Device:
         check(CUDA.cuDevicePrimaryCtxRetain(ctypes.byref(context), device), "cuDevicePrimaryCtxRetain")
         check(CUDA.cuCtxSetCurrent(context), "cuCtxSetCurrent")
         self.module = ctypes.c_void_p()
-        check(CUDA.cuModuleLoadData(ctypes.byref(self.module), text.encode() + b"\0"), "cuModuleLoadData")
+        # Options 5 and 6 of the driver's enum: a buffer for what its compiler says, and the size of it.
+        log = ctypes.create_string_buffer(8192)
+        options = (ctypes.c_int * 2)(5, 6)
+        values = (ctypes.c_void_p * 2)(ctypes.addressof(log), len(log))
+        code = CUDA.cuModuleLoadDataEx(ctypes.byref(self.module), text.encode() + b"\0", 2, options, values)
+        check(code, "cuModuleLoadDataEx" if code == 0 else log.value.decode())
 
     def upload(self, data):
         address = ctypes.c_uint64()

@@ -78,6 +78,10 @@ fn bytes_of(type_name: &str) -> usize {
 
 /// Parses the entries of a module.
 fn parse(text: &str) -> Result<BTreeMap<String, Kernel>, String> {
+    // The compiler of the driver takes no other character, not even in a comment.
+    if let Some(line) = text.lines().position(|line| !line.is_ascii()) {
+        return Err(format!("line {}: a character that is not ASCII", line + 1));
+    }
     let mut out = BTreeMap::new();
     for (start, _) in text.match_indices(".visible .entry ") {
         let line = text[..start].matches('\n').count() + 1;
@@ -445,6 +449,7 @@ mod tests {
         );
         assert!(run("mov.u32 %r0, nothing;\nret;", 1, 1).unwrap_err().contains("line 3: 'nothing' is unknown"));
         let odd = "ld.param.u64 %a0, [out];\nadd.u64 %a0, %a0, 2;\nst.global.u32 [%a0], %r0;\nret;";
+        assert_eq!(run("// ·\nret;", 1, 1).unwrap_err(), "line 3: a character that is not ASCII");
         assert!(run(odd, 1, 1).unwrap_err().contains("is not a multiple of 4"));
     }
 }
