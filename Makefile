@@ -75,6 +75,11 @@ bench: $(PEERS)/installed $(TORCH)/installed ## ours beside its peers, tables to
 	$(TORCH)/bin/python benches/lstm_predict.py $(call BENCH,lstm_predict)
 	$(TORCH)/bin/python benches/lstm_study.py $(TARGET)/release/walkforge
 
+.PHONY: parity
+parity: $(TORCH)/installed ## training beside PyTorch's from the same random numbers, over 26 shapes (installs PyTorch below target/)
+	@$(call BUILD,--release)
+	$(TORCH)/bin/python tests/parity.py $(TARGET)/release/walkforge
+
 $(TORCH)/installed:
 	python3 -m venv $(TORCH)
 	$(TORCH)/bin/pip install --quiet torch numpy pandas onnx onnxruntime

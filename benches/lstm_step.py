@@ -2,11 +2,13 @@
 
 Run from the project's root: `cargo bench --bench lstm_step --no-run`, then `python3 benches/lstm_step.py PROGRAM`, where
 PROGRAM is the path that cargo printed and Python has torch installed. Both take turns; times are the processor's, which
-others at work on the same machine disturb less: medians of all turns' medians, and the least of all. The share of the
+others at work on the same machine disturb less: medians of all turns' medians, and the least of all; at every instruction level of the machine, to which
+PyTorch keeps too. The share of the
 peak counts the layers' products alone, in the least time, against the most that one core did in the same turns.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import time
 import torch
 from torch import nn
 
-TURNS, STEPS, REPEATS = 7, 60, 5
+TURNS, STEPS, REPEATS = 5, 60, 5
 
 
 class Net(nn.Module):
@@ -45,23 +47,44 @@ def theirs(assets, hidden, batch):
 
 
 torch.set_num_threads(1)
-ours, peers, work, most = {}, {}, {}, 0.0
+if sys.argv[1] == "--peer":
+    for case in json.loads(sys.argv[2]):
+        print(json.dumps([case, theirs(*case)]))
+    sys.exit()
+
+# What makes PyTorch's libraries keep to a level.
+KEEP_TO = {
+    "x86-64-v3": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+}
+ours, peers, work, most = {}, {}, {}, {}
 for _ in range(TURNS):
     lines = subprocess.run([sys.argv[1]], capture_output=True, text=True, check=True).stdout.splitlines()
+    cases = {}
     for found in map(json.loads, lines):
-        case = (found["assets"], found["hidden"], found["batch"])
-        ours.setdefault(case, []).append((found["median"], found["least"]))
+        level, case = found["level"], (found["assets"], found["hidden"], found["batch"])
+        cases.setdefault(level, []).append(case)
+        ours.setdefault((level, case), []).append((found["median"], found["least"]))
         work[case] = found["speed"] * found["median"]
-        most = max(most, found["peak"])
-        peers.setdefault(case, []).append(theirs(*case))
-names = "assets, hidden, batch | ours, median (least) | PyTorch " + torch.__version__
-print(f"| {names} | times faster, medians | least | GFLOP/s | of the peak |\n|---|---|---|---|---|---|---|")
-for case, found in ours.items():
+        most[level] = max(most.get(level, 0.0), found["peak"])
+    for level, of_level in cases.items():
+        command = [sys.executable, __file__, "--peer", json.dumps(of_level)]
+        output = subprocess.run(
+            command, env={**os.environ, **KEEP_TO.get(level, {})}, capture_output=True, text=True, check=True
+        ).stdout
+        for case, times in map(json.loads, output.splitlines()):
+            peers.setdefault((level, tuple(case)), []).append(times)
+names = "level | assets, hidden, batch | ours, median (least) | PyTorch " + torch.__version__
+print(f"| {names} | times faster, medians | least | GFLOP/s | of the peak |\n|---|---|---|---|---|---|---|---|")
+for (level, case), found in ours.items():
     medians, leasts = zip(*found)
-    theirs_medians, theirs_leasts = zip(*peers[case])
-    one, two = statistics.median(medians), statistics.median(theirs_medians)
-    low, other = min(leasts), min(theirs_leasts)
-    times = f"{one * 1e3:.1f} ({low * 1e3:.1f}) ms | {two * 1e3:.1f} ({other * 1e3:.1f}) ms"
-    speed = work[case] / low
-    print(f"| {case} | {times} | {two / one:.2f} | {other / low:.2f} | {speed:.0f} | {speed / most:.0%} |")
-print(f"\nPeak: {most:.0f} GFLOP/s.")
+    their_medians, their_leasts = zip(*peers[level, case])
+    median, least = statistics.median(medians), min(leasts)
+    their_median, their_least = statistics.median(their_medians), min(their_leasts)
+    speed = work[case] / least
+    print(
+        f"| {level} | {case[0]}, {case[1]}, {case[2]} | {1e3 * median:.1f} ms ({1e3 * least:.1f}) | "
+        f"{1e3 * their_median:.1f} ms ({1e3 * their_least:.1f}) | {their_median / median:.2f} | "
+        f"{their_least / least:.2f} | {speed:.0f} | {100 * speed / most[level]:.0f} % |"
+    )
+for level, peak in most.items():
+    print(f"\nPeak of a core at {level}: {peak:.0f} GFLOP/s.")
