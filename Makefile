@@ -75,7 +75,11 @@ bench: $(PEERS)/installed $(TORCH)/installed ## ours beside its peers, tables to
 	$(TORCH)/bin/python benches/lstm_predict.py $(call BENCH,lstm_predict)
 	$(TORCH)/bin/python benches/lstm_study.py $(TARGET)/release/walkforge
 
-.PHONY: parity
+.PHONY: parity memory
+memory: ## growth of the process against the memory plan, ten networks on 1, 2 and 4 threads
+	@$(call BUILD,--release)
+	python3 tests/process_memory.py $(TARGET)/release/walkforge
+
 parity: $(TORCH)/installed ## training beside PyTorch's from the same random numbers, over 26 shapes (installs PyTorch below target/)
 	@$(call BUILD,--release)
 	$(TORCH)/bin/python tests/parity.py $(TARGET)/release/walkforge

@@ -11,7 +11,8 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// Whether the process allocates through [`CountingAllocator`].
 static IN_USE: AtomicBool = AtomicBool::new(false);
 
-/// The system allocator, which counts bytes. The command and the C library use it; a Rust program may.
+/// The system allocator, which counts bytes and gives large blocks back at once. The command and the C library use it; a
+/// Rust program may.
 pub struct CountingAllocator;
 
 fn taken(bytes: usize) {
@@ -27,12 +28,33 @@ fn freed(bytes: usize) {
     NOW.fetch_sub(bytes, Ordering::Relaxed);
 }
 
-// SAFETY: every call is passed on to the system allocator with the arguments of the caller, who keeps its contract;
-// counting touches no memory of the caller.
+/// From this size on a block is mapped by itself, so that its memory goes back to the system when it is freed. The system
+/// allocator keeps freed blocks, for each thread, and a run on many threads would grow beyond its budget.
+const LARGE: usize = 1 << 20;
+
+fn is_large(size: usize, align: usize) -> bool {
+    size >= LARGE && align <= 4096
+}
+
+/// Maps a block of zeros; null if there is no memory.
+fn map(size: usize) -> *mut u8 {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: an anonymous mapping at an address of the system's choice touches no memory that exists.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, flags, -1, 0) };
+    if at == libc::MAP_FAILED { std::ptr::null_mut() } else { at.cast() }
+}
+
+// SAFETY: small blocks are those of the system allocator, called with the arguments of the caller, who keeps its contract.
+// Large ones are mappings of their own, aligned to a page and of the size asked for; which a block is follows from its
+// layout alone, so that it is freed as it was made.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the contract of this function is that of the system allocator.
-        let at = unsafe { System.alloc(layout) };
+        let at = if is_large(layout.size(), layout.align()) {
+            map(layout.size())
+        } else {
+            // SAFETY: the contract of this function is that of the system allocator.
+            unsafe { System.alloc(layout) }
+        };
         if !at.is_null() {
             taken(layout.size());
         }
@@ -40,8 +62,12 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as for `alloc`.
-        let at = unsafe { System.alloc_zeroed(layout) };
+        let at = if is_large(layout.size(), layout.align()) {
+            map(layout.size())
+        } else {
+            // SAFETY: as for `alloc`.
+            unsafe { System.alloc_zeroed(layout) }
+        };
         if !at.is_null() {
             taken(layout.size());
         }
@@ -49,6 +75,19 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let align = layout.align();
+        if is_large(layout.size(), align) || is_large(size, align) {
+            // SAFETY: the caller gives a size that is a valid layout with this alignment, and a block of `layout`; the two
+            // blocks are distinct, and as many bytes are copied as both have.
+            unsafe {
+                let new = self.alloc(Layout::from_size_align_unchecked(size, align));
+                if !new.is_null() {
+                    std::ptr::copy_nonoverlapping(at, new, layout.size().min(size));
+                    self.dealloc(at, layout);
+                }
+                return new;
+            }
+        }
         // SAFETY: as for `alloc`.
         let new = unsafe { System.realloc(at, layout, size) };
         if !new.is_null() {
@@ -59,8 +98,13 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as for `alloc`.
-        unsafe { System.dealloc(at, layout) };
+        if is_large(layout.size(), layout.align()) {
+            // SAFETY: a block of this layout is a mapping of this size, which the caller gives up.
+            unsafe { libc::munmap(at.cast(), layout.size()) };
+        } else {
+            // SAFETY: as for `alloc`.
+            unsafe { System.dealloc(at, layout) };
+        }
         freed(layout.size());
     }
 }
@@ -165,6 +209,31 @@ mod tests {
             ("sys/fs/cgroup/memory/job/memory.stat", "total_inactive_file 500\n"),
         ];
         assert_eq!(available("v1", &version_one), Some(1500));
+    }
+
+    #[test]
+    fn blocks_keep_their_bytes_across_the_sizes_of_both_kinds() {
+        use std::alloc::{GlobalAlloc, Layout};
+        let allocator = super::CountingAllocator;
+        let mut size = 1000;
+        // SAFETY: each block is used within its size, and freed once with the layout that it has.
+        unsafe {
+            let layout = |size| Layout::from_size_align(size, 64).unwrap();
+            let mut at = allocator.alloc(layout(size));
+            (0..1000).for_each(|index| at.add(index).write(index as u8));
+            for next in [super::LARGE - 1, super::LARGE, 3 * super::LARGE, super::LARGE + 5, 2000] {
+                at = allocator.realloc(at, layout(size), next);
+                assert!(!at.is_null() && at.addr().is_multiple_of(64));
+                at.add(next - 1).write(7);
+                assert!((0..1000).all(|index| at.add(index).read() == index as u8), "{size} to {next}");
+                size = next;
+            }
+            allocator.dealloc(at, layout(size));
+            let zeros = allocator.alloc_zeroed(layout(super::LARGE));
+            assert!((0..super::LARGE).all(|index| zeros.add(index).read() == 0));
+            allocator.dealloc(zeros, layout(super::LARGE));
+        }
+        assert!(super::peak_bytes().is_some_and(|peak| peak >= 3 * super::LARGE));
     }
 
     #[test]
