@@ -6,6 +6,7 @@
 
 mod activation;
 mod arithmetic;
+mod attention;
 mod attribute;
 #[cfg(test)]
 mod case;
@@ -31,6 +32,7 @@ use crate::random::Random;
 
 pub use activation::Activation;
 pub(crate) use arithmetic::Arithmetic;
+pub(crate) use attention::Attention;
 pub use attribute::Attribute;
 use attribute::Attributes;
 #[cfg(test)]
@@ -45,6 +47,7 @@ pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
 pub(crate) use lstm::Lstm;
 pub(crate) use lstm::LstmPackedWeights;
+#[cfg(test)]
 pub(crate) use matmul::MatMul;
 pub(crate) use reduce::{Reduce, Reduction};
 pub use reshape::Reshape;

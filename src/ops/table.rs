@@ -64,6 +64,7 @@ macro_rules! ops {
 ops! {
     activation::Activation,
     arithmetic::Arithmetic,
+    attention::Attention,
     concat::Concat,
     conv1d::Conv1d,
     dropout::Dropout,

@@ -5,8 +5,8 @@ use super::{
 };
 use crate::error::{Result, fail};
 use crate::ops::{
-    Activation, Arithmetic, Concat, Dropout, LayerNorm, Linear, Lstm, MOST_OPERANDS, MatMul, Op, Operand, Reduce,
-    Reduction, Reshape, Scale, Slice, Softmax, Transpose, from_name,
+    Activation, Arithmetic, Attention, Concat, Dropout, LayerNorm, Linear, Lstm, MOST_OPERANDS, Op, Operand, Reduce,
+    Reduction, Reshape, Scale, Slice, Softmax, from_name,
 };
 
 /// A program under construction.
@@ -230,41 +230,26 @@ impl Builder {
         self.op(LayerNorm { epsilon: 1e-5 }, &[x, scale, shift])
     }
 
-    /// Multi-head self-attention over the steps of x `[…, steps, width]` (Vaswani et al. 2017, section 3.2.2), composed
-    /// of matrix products and a softmax, with new linear layers `name.query`, `name.key`, `name.value`
-    /// and `name.output`.
+    /// Multi-head self-attention over the steps of x `[…, steps, width]` (Vaswani et al. 2017, section 3.2.2): new linear
+    /// layers `name.query`, `name.key` and `name.value`, the op `attention`, and a linear layer `name.output`.
     ///
     /// # Errors
     /// As for [`Builder::op`], and if `heads` does not divide the width.
     pub fn attention(&mut self, name: &str, x: ValueId, heads: usize) -> Result<ValueId> {
         let shape = self.shape(x).to_vec();
-        let [leading @ .., steps, width] = shape.as_slice() else {
+        let [.., _, width] = shape.as_slice() else {
             fail!(InvalidArgument, "attention '{name}' takes x […, steps, width], found {shape:?}");
         };
-        let (steps, width) = (*steps, *width);
+        let width = *width;
         if heads == 0 || !width.is_multiple_of(heads) {
             fail!(
                 InvalidArgument,
                 "attention '{name}' of width {width}: found {heads} heads, allowed is a divisor of the width"
             );
         }
-        let head_width = width / heads;
-        let split_shape = [leading, &[steps, heads, head_width]].concat();
-        // […, steps, heads, head width] to […, heads, steps, head width], and back.
-        let axes = leading.len();
-        let order: Vec<usize> = (0..axes).chain([axes + 1, axes, axes + 2]).collect();
-        let mut project = |part: &str| -> Result<ValueId> {
-            let projected = self.linear(&format!("{name}.{part}"), x, width)?;
-            let heads = self.op(Reshape { shape: split_shape.clone() }, &[projected])?;
-            self.op(Transpose { order: order.clone() }, &[heads])
-        };
+        let mut project = |part: &str| self.linear(&format!("{name}.{part}"), x, width);
         let (query, key, value) = (project("query")?, project("key")?, project("value")?);
-        let scores = self.op(MatMul { transpose_right: true }, &[query, key])?;
-        let scores = self.op(Scale { factor: 1.0 / (head_width as f32).sqrt(), offset: 0.0 }, &[scores])?;
-        let attention = self.op(Softmax, &[scores])?;
-        let context = self.op(MatMul { transpose_right: false }, &[attention, value])?;
-        let context = self.op(Transpose { order }, &[context])?;
-        let context = self.op(Reshape { shape: shape.clone() }, &[context])?;
+        let context = self.op(Attention { heads }, &[query, key, value])?;
         self.linear(&format!("{name}.output"), context, width)
     }
 

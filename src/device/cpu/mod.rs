@@ -6,6 +6,7 @@ mod half;
 mod level;
 mod math;
 pub(crate) mod microkernel;
+pub(crate) mod panels;
 pub(crate) mod simd;
 pub(crate) mod transpose;
 

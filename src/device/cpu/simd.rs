@@ -124,6 +124,15 @@ fn exp_parts<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
     (simd.transmute_f32s_u32s(bits), exp_minus_one)
 }
 
+/// eˣ for x of at most 0, and NaN of NaN; 0 below −87, where it leaves the normal numbers.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+pub(crate) fn exp_of_negative<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let (power, exp_minus_one) = exp_parts(simd, x);
+    let value = simd.mul_add_e_f32s(power, exp_minus_one, power);
+    simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(-87.0)), simd.splat_f32s(0.0), value)
+}
+
 /// 1/(1 + e⁻ˣ).
 #[allow(clippy::inline_always)]
 #[inline(always)]
@@ -166,7 +175,7 @@ mod tests {
 
     use half::f16;
 
-    use super::{levels, load, load_half, round_vectors, sigmoid, store, tanh};
+    use super::{exp_of_negative, levels, load, load_half, round_vectors, sigmoid, store, tanh};
 
     struct TanhAndSigmoid<'a>(&'a [f32]);
 
@@ -225,6 +234,39 @@ mod tests {
             assert_eq!((sigmoids[0], sigmoids[2], sigmoids[4]), (0.5, 1.0, 1.0), "{arch:?}");
             assert!(sigmoids[5] > 0.0 && sigmoids[5] < 1e-37);
             assert!(tanhs[6..8].iter().chain(&sigmoids[6..8]).all(|value| value.is_nan()), "{arch:?}");
+        }
+    }
+
+    struct Exponentials<'a>(&'a [f32]);
+
+    impl WithSimd for Exponentials<'_> {
+        type Output = Vec<f32>;
+
+        #[allow(clippy::inline_always)]
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let mut out = vec![0.0; self.0.len()];
+            for (x, out) in self.0.chunks_exact(S::F32_LANES).zip(out.chunks_exact_mut(S::F32_LANES)) {
+                store::<S>(out, exp_of_negative(simd, load::<S>(x)));
+            }
+            out
+        }
+    }
+
+    #[test]
+    fn exponentials_of_negative_numbers_are_within_two_ulps_and_end_in_zero() {
+        let mut values: Vec<f32> = (0..870_000).map(|step| step as f32 * -1e-4).collect();
+        values.extend((0..144_000).map(|step| -2.0_f32.powf(step as f32 / -1000.0)));
+        for arch in levels() {
+            let found = arch.dispatch(Exponentials(&values));
+            let worst =
+                values.iter().zip(&found).map(|(x, found)| ulps(*found, f64::from(*x).exp())).fold(0.0, f64::max);
+            println!("{arch:?}: {worst:.2} ULP");
+            assert!(worst <= 2.0, "{arch:?} {worst}");
+            let ends = [0.0, -0.0, -87.01, -1e30, f32::NEG_INFINITY, f32::NAN, f32::from_bits(0x7fc0_0001), -1e-40];
+            let found = arch.dispatch(Exponentials(&[ends, ends].concat()));
+            assert_eq!(found[..5], [1.0, 1.0, 0.0, 0.0, 0.0], "{arch:?}");
+            assert!(found[5].is_nan() && found[6].is_nan() && found[7] == 1.0, "{arch:?}");
         }
     }
 

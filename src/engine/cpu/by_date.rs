@@ -40,6 +40,7 @@ pub(super) fn lstms_by_date(program: &Program) -> Vec<bool> {
             | Op::MatMul(_)
             | Op::Reduce(_)
             | Op::Reshape(_)
+            | Op::Attention(_)
             | Op::Transpose(_) => false,
         };
         out.push(matches!(node.op, Op::Lstm(_)) && is_by_date(0) && rank == 2);

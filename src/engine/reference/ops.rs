@@ -134,6 +134,7 @@ fn sample_of(tape: &mut Tape, op: &Op, operands: &[Tensor], of: &[&[Var]], call:
             let width = last(0);
             of[0].chunks(width).enumerate().flat_map(|(row, x)| softmax(tape, x, of.get(1).copied(), row)).collect()
         }
+        Op::Attention(attention) => attend(tape, attention.heads, operands, of),
         Op::LayerNorm(norm) => {
             of[0].chunks(last(0)).flat_map(|row| layer_norm(tape, row, of[1], of[2], f64::from(norm.epsilon))).collect()
         }
@@ -229,6 +230,33 @@ fn softmax(tape: &mut Tape, x: &[Var], mask: Option<&[Var]>, row: usize) -> Vec<
     }
     let sum = tape.sum(powers.iter().copied());
     powers.into_iter().map(|power| tape.div(power, sum)).collect()
+}
+
+/// Attention, head by head and query by query.
+fn attend(tape: &mut Tape, heads: usize, operands: &[Tensor], of: &[&[Var]]) -> Vec<Var> {
+    let axis = |operand: usize, from_last: usize| operands[operand].shape[operands[operand].shape.len() - from_last];
+    let (queries, keys, width, values) = (axis(0, 2), axis(1, 2), axis(0, 1), axis(2, 1));
+    let (head_width, head_values) = (width / heads, values / heads);
+    let mut out = Vec::new();
+    for row in 0..of[0].len() / width {
+        let sequence = row / queries;
+        for head in 0..heads {
+            let query = &of[0][row * width + head * head_width..][..head_width];
+            let scores: Vec<Var> = (0..keys)
+                .map(|key| {
+                    let key = &of[1][(sequence * keys + key) * width + head * head_width..];
+                    let score = tape.dot(query.iter().copied().zip(key.iter().copied()));
+                    tape.scale(score, 1.0 / (head_width as f64).sqrt(), 0.0)
+                })
+                .collect();
+            let weights = softmax(tape, &scores, of.get(3).copied(), row % queries);
+            for column in 0..head_values {
+                let value = |key: usize| of[2][(sequence * keys + key) * values + head * head_values + column];
+                out.push(tape.dot(weights.iter().copied().zip((0..keys).map(value))));
+            }
+        }
+    }
+    out
 }
 
 fn layer_norm(tape: &mut Tape, x: &[Var], scale: &[Var], shift: &[Var], epsilon: f64) -> Vec<Var> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{MicroBatch, Replica};
-use crate::ops::{Activation, Arithmetic, Reduction};
-use crate::program::{Builder, Plan, Precision, Program, Purpose};
+use crate::ops::{Activation, Arithmetic, MatMul, Reduction, Reshape, Scale, Softmax, Transpose};
+use crate::program::{Builder, Plan, Precision, Program, Purpose, ValueId};
 use crate::random::Random;
 
 const BATCH: usize = 6;
@@ -29,6 +29,43 @@ fn network() -> Program {
 
 fn draw(stream: u32, count: usize) -> Vec<f32> {
     (0..count as u64).map(|position| Random::new(11, stream, 0).uniform(position) * 2.0 - 1.0).collect()
+}
+
+/// As [`network`], with attention of primitive ops in place of the fused one.
+fn network_of_primitives() -> Program {
+    let mut builder = Builder::new();
+    let (x, mask) = (builder.input("x", &[5, 3]).unwrap(), builder.input("mask", &[4]).unwrap());
+    let first = builder.lstm("lstm.0", x, 8).unwrap();
+    let dropped = builder.dropout(first, 0.3).unwrap();
+    let second = builder.lstm("lstm.1", dropped, 8).unwrap();
+    let attended = attention_of_primitives(&mut builder, second, 2);
+    let sum = builder.arithmetic(Arithmetic::Add, attended, second).unwrap();
+    let normal = builder.layer_norm("norm", sum).unwrap();
+    let square = builder.arithmetic(Arithmetic::Multiply, normal, normal).unwrap();
+    let mean = builder.reduce(Reduction::Mean, 0, square).unwrap();
+    let activated = builder.activation(mean, Activation::Tanh).unwrap();
+    let logits = builder.linear("head", activated, 4).unwrap();
+    let weights = builder.masked_softmax(logits, mask).unwrap();
+    builder.finish(weights).unwrap()
+}
+
+/// Attention over x `[steps, width]`.
+fn attention_of_primitives(builder: &mut Builder, x: ValueId, heads: usize) -> ValueId {
+    let [steps, width] = *builder.shape(x) else { panic!("x has two axes") };
+    let part = width / heads;
+    let order = || Transpose { order: vec![1, 0, 2] };
+    let [query, key, value] = ["query", "key", "value"].map(|name| {
+        let projected = builder.linear(&format!("attention.{name}"), x, width).unwrap();
+        let by_head = builder.op(Reshape { shape: vec![steps, heads, part] }, &[projected]).unwrap();
+        builder.op(order(), &[by_head]).unwrap()
+    });
+    let scores = builder.op(MatMul { transpose_right: true }, &[query, key]).unwrap();
+    let scores = builder.op(Scale { factor: 1.0 / (part as f32).sqrt(), offset: 0.0 }, &[scores]).unwrap();
+    let weights = builder.op(Softmax, &[scores]).unwrap();
+    let context = builder.op(MatMul { transpose_right: false }, &[weights, value]).unwrap();
+    let context = builder.op(order(), &[context]).unwrap();
+    let context = builder.op(Reshape { shape: vec![steps, width] }, &[context]).unwrap();
+    builder.linear("attention.output", context, width).unwrap()
 }
 
 struct BatchResult {
@@ -185,6 +222,44 @@ fn micro_batches_give_the_same_outputs_and_the_same_gradients_to_rounding() {
         let worst = parts.gradients.iter().zip(&whole.gradients).map(|(a, b)| error(a, b)).fold(0.0, f32::max);
         assert!(worst < 1e-4, "{size}: {worst}");
     }
+}
+
+#[test]
+fn fused_attention_computes_what_primitive_ops_do_in_less_memory() {
+    let (fused, primitive) = (Arc::new(network()), Arc::new(network_of_primitives()));
+    let names = |program: &Program| -> Vec<(String, Vec<usize>)> {
+        program.parameters().iter().map(|parameter| (parameter.name.clone(), parameter.shape.clone())).collect()
+    };
+    assert_eq!(names(&fused), names(&primitive));
+    let plan = |program: &Program, purpose| Arc::new(program.plan(purpose, BATCH));
+    let parameters = network_and_parameters().1;
+    for purpose in [Purpose::Train, Purpose::TrainRecompute] {
+        let one = run_passes(&fused, &plan(&fused, purpose), &parameters, BATCH);
+        let two = run_passes(&primitive, &plan(&primitive, purpose), &parameters, BATCH);
+        let worst = |one: &[f32], two: &[f32]| one.iter().zip(two).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst(&one.output, &two.output) < 1e-6 && worst(&one.gradients, &two.gradients) < 2e-6);
+        assert!(one.gradients.iter().any(|gradient| gradient.abs() > 1e-2));
+    }
+    // In half precision scores are no longer rounded, so the fused op is at least as close to the exact values.
+    let halves = [network(), network_of_primitives()].map(|program| Arc::new(program.with_precision(Precision::Fp16)));
+    let exact = run_passes(&fused, &plan(&fused, Purpose::Train), &parameters, BATCH);
+    let errors = halves.map(|half| {
+        let mut cast = parameters.clone();
+        half.cast_parameters(&parameters, &mut cast);
+        let ours = run_passes(&half, &plan(&half, Purpose::Train), &cast, BATCH);
+        ours.gradients.iter().zip(&exact.gradients).map(|(ours, exact)| f64::from(ours - exact).powi(2)).sum::<f64>()
+    });
+    assert!(errors[0] > 0.0 && errors[0] < 2.0 * errors[1], "{errors:?}");
+    // Weights [heads, steps, steps] are not kept.
+    let bytes = |attention: fn(&mut Builder, ValueId) -> ValueId| {
+        let mut builder = Builder::new();
+        let x = builder.input("x", &[60, 32]).unwrap();
+        let y = attention(&mut builder, x);
+        builder.finish(y).unwrap().plan(Purpose::Train, 32).bytes()
+    };
+    let fused = bytes(|builder, x| builder.attention("attention", x, 4).unwrap());
+    let primitive = bytes(|builder, x| attention_of_primitives(builder, x, 4));
+    assert!(fused * 3 < primitive, "{fused} {primitive}");
 }
 
 #[test]

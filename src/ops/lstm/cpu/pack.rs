@@ -56,7 +56,7 @@ impl GateLayout {
                 let out = &mut out[gate * self.lanes..];
                 let transposed = units / SQUARE * SQUARE;
                 for unit in (0..transposed).step_by(SQUARE) {
-                    transpose(&rows[unit * inner..][..SQUARE * inner], inner, &mut out[unit..], stride);
+                    transpose((&rows[unit * inner..], inner), inner, &mut out[unit..], stride);
                 }
                 for unit in transposed..self.lanes {
                     let column = out[unit..].iter_mut().step_by(stride).take(inner);
