@@ -31,7 +31,7 @@ fn draw(stream: u32, count: usize) -> Vec<f32> {
     (0..count as u64).map(|position| Random::new(11, stream, 0).uniform(position) * 2.0 - 1.0).collect()
 }
 
-/// As [`network`], with attention of primitive ops in place of the fused one.
+/// As [`network`], with attention of primitive ops instead of the fused one.
 fn network_of_primitives() -> Program {
     let mut builder = Builder::new();
     let (x, mask) = (builder.input("x", &[5, 3]).unwrap(), builder.input("mask", &[4]).unwrap());

@@ -1,5 +1,5 @@
 //! Kernels of `attention` on the CPU. A sample's head is computed in blocks of queries: their scores, the softmax in
-//! place, and the product with the values, all in cache. Heads are read and written where they lie, between the others.
+//! memory, and the product with the values, all in cache. Heads are read and written where they lie, between the others.
 //! A row's sums have a fixed order, so its bits do not depend on the other rows.
 
 mod backward;
