@@ -15,10 +15,42 @@ fn a_parquet_file_gives_the_panel_of_the_same_csv_file() {
     std::fs::write(&path, "date,B,A\n2020-01-02,1,10\n2020-01-03,2,11.5\n2020-01-06,,12.25\n2020-01-07,4,13\n")
         .unwrap();
     let csv = Panel::from_file(PanelKind::Prices, &path).unwrap();
-    for name in ["panel_pandas", "panel_groups", "panel_text"] {
+    for name in [
+        "panel_pandas",
+        "panel_groups",
+        "panel_text",
+        "panel_zone",
+        "panel_zone_arrow",
+        "panel_offset",
+        "panel_filtered",
+        "panel_gzip",
+        "panel_brotli",
+        "panel_lz4",
+        "panel_int96",
+        "panel_unsigned",
+        "panel_half",
+    ] {
         let panel = read(name).unwrap();
         assert_eq!(panel.fingerprint(), csv.fingerprint(), "{name}");
         assert_eq!((panel.dates(), panel.output_order()), (csv.dates(), csv.output_order()), "{name}");
+    }
+}
+
+#[test]
+fn a_column_of_type_null_is_an_asset_without_a_value() {
+    let panel = read("panel_null").unwrap();
+    assert_eq!(panel.assets(), ["A", "B", "C"]);
+    assert!((0..4).all(|row| panel.has_value(row) == [true, row != 2, false]));
+}
+
+#[test]
+fn a_parquet_file_is_known_by_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(root().join("tests/golden/panel_pandas.parquet")).unwrap();
+    for name in ["prices", "prices.PARQUET", "prices.csv"] {
+        std::fs::write(folder.path().join(name), &whole).unwrap();
+        let panel = Panel::from_file(PanelKind::Prices, &folder.path().join(name)).unwrap();
+        assert_eq!(panel.fingerprint(), read("panel_pandas").unwrap().fingerprint(), "{name}");
     }
 }
 
@@ -28,6 +60,8 @@ fn files_that_are_not_panels_are_refused_with_their_name() {
         ("panel_undated", "the file has no date column"),
         ("panel_flags", "column A is of type BOOLEAN; allowed are numeric types"),
         ("panel_nested", "the file has nested columns"),
+        ("panel_closes", "row 1, column date: found 2020-01-02 16:00, a time of day without a time zone"),
+        ("panel_instants", "row 1, column date: found 2020-01-01 15:00, a time of day without a time zone"),
     ] {
         let error = read(name).unwrap_err();
         assert_eq!(error.code(), Code::InvalidData);

@@ -9,7 +9,7 @@ use ::csv::StringRecord;
 use jiff::civil::Date;
 
 use super::Panel;
-use super::read::{calendar_date, read_csv};
+use super::read::{calendar_date, read_csv, text_bytes};
 use crate::error::{Error, Result, fail};
 
 /// The intervals of days on which each asset belongs to a universe; first and last day are both inside.
@@ -27,7 +27,9 @@ impl Membership {
     /// valid.
     pub fn from_csv(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, &error))?;
-        Self::parse(&bytes).map_err(|error| error.context(format!("cannot use {}", path.display())))
+        text_bytes(bytes)
+            .and_then(|bytes| Self::parse(&bytes))
+            .map_err(|error| error.context(format!("cannot use {}", path.display())))
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {

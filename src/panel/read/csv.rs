@@ -6,6 +6,7 @@ use std::path::Path;
 use ::csv::StringRecord;
 
 use super::csv_records::{calendar_date, read_csv, value};
+use super::file_kind::text_bytes;
 use super::raw::RawTable;
 use crate::error::{Error, Result, fail};
 use crate::panel::{Panel, PanelKind};
@@ -19,7 +20,9 @@ impl Panel {
     /// or a number, or for the reasons of [`Panel::from_arrays`].
     pub fn from_csv(kind: PanelKind, path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, &error))?;
-        parse(kind, &bytes).map_err(|error| error.context(format!("cannot use {}", path.display())))
+        text_bytes(bytes)
+            .and_then(|bytes| parse(kind, &bytes))
+            .map_err(|error| error.context(format!("cannot use {}", path.display())))
     }
 }
 
