@@ -123,10 +123,10 @@ pub mod internals {
         pub use crate::random::Random;
     }
     pub mod run {
-        pub use crate::run::{DEFAULT_DATES, Pipeline, WindowDecisions, scores, write_directory};
+        pub use crate::run::{DEFAULT_DATES, Pipeline, WindowDecisions, csv_cell, scores, write_directory};
     }
     pub mod settings {
-        pub use crate::settings::{Choice, Setting, SettingType, SettingValues};
+        pub use crate::settings::{Choice, Setting, SettingType, SettingValues, parse_toml};
     }
     pub mod statistics {
         pub use crate::statistics::{Coefficient, Missing, Sample};

@@ -107,6 +107,27 @@ macro_rules! choices {
 }
 pub(crate) use choices;
 
+/// Parses TOML. A date without quotes is the text of that date.
+///
+/// # Errors
+/// The parser's error.
+pub fn parse_toml(text: &str) -> std::result::Result<Json, toml::de::Error> {
+    fn dates_to_text(value: &mut Json) {
+        match value {
+            // The form in which the parser hands dates to a reader of JSON values.
+            Json::Object(table) if table.len() == 1 && table.contains_key("$__toml_private_datetime") => {
+                *value = table["$__toml_private_datetime"].take();
+            }
+            Json::Object(table) => table.values_mut().for_each(dates_to_text),
+            Json::Array(list) => list.iter_mut().for_each(dates_to_text),
+            _ => (),
+        }
+    }
+    let mut tree: Json = toml::from_str(text)?;
+    dates_to_text(&mut tree);
+    Ok(tree)
+}
+
 /// The declaration of one setting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {

@@ -55,6 +55,30 @@ fn a_parquet_file_is_known_by_its_content() {
 }
 
 #[test]
+fn a_file_of_another_kind_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prices.csv");
+    let starts: [(&[u8], &str); 4] = [
+        (b"PK\x03\x04", "an Excel workbook"),
+        (b"ARROW1\0\0", "an Arrow file"),
+        (b"\xff\xfeD\0", "text in UTF-16; save it as UTF-8"),
+        (b"\x1f\x8b\x08", "the file is gzipped and cannot be unpacked"),
+    ];
+    for (bytes, expected) in starts {
+        std::fs::write(&path, bytes).unwrap();
+        let message = Panel::from_file(PanelKind::Prices, &path).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    let text = "date,A\n2020-01-02,1\n2020-01-03,2\n";
+    std::fs::write(&path, text).unwrap();
+    let plain = Panel::from_file(PanelKind::Prices, &path).unwrap();
+    let mut gzip = std::process::Command::new("gzip").arg(&path).spawn().unwrap();
+    assert!(gzip.wait().unwrap().success());
+    let packed = Panel::from_file(PanelKind::Prices, &path.with_extension("csv.gz")).unwrap();
+    assert_eq!(packed.fingerprint(), plain.fingerprint());
+}
+
+#[test]
 fn files_that_are_not_panels_are_refused_with_their_name() {
     for (name, expected) in [
         ("panel_undated", "the file has no date column"),

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use walkforge::internals::conformance::{CheckOptions, CheckOutcome, Finding, check, run_here};
 use walkforge::internals::device::CountingAllocator;
 use walkforge::internals::model::{EQUAL_WEIGHT, EqualWeight, Factory};
-use walkforge::internals::run::DEFAULT_DATES;
+use walkforge::internals::run::{DEFAULT_DATES, csv_cell};
 use walkforge::internals::settings::{Choice as _, SettingValues};
 use walkforge::{
     Code, Error, Experiment, LogLevel, MetricValue, PanelKind, PluginSearch, Result, Run, RunDirectory, Runtime, Span,
@@ -352,10 +352,14 @@ fn check_plugin(file: &std::path::Path, only: Vec<String>, seconds: u64) -> Resu
         only,
     };
     print("check,outcome,detail\n")?;
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " "));
     let mut printed = Ok(());
     let findings = check(file, &options, &mut |finding| {
-        let line = format!("{},{},{}\n", finding.check, finding.outcome.name(), quoted(finding.outcome.text()));
+        let line = format!(
+            "{},{},{}\n",
+            finding.check,
+            finding.outcome.name(),
+            csv_cell(&finding.outcome.text().replace('\n', " "))
+        );
         if printed.is_ok() {
             printed = print(&line);
         }
@@ -466,7 +470,7 @@ fn print_weights(model: &str, data: &std::path::Path, as_of: Option<&str>, set: 
     let mut text = String::from("asset,weight\n");
     for &column in panel.output_order() {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{},{:?}", panel.assets()[column], weights[column]);
+        let _ = writeln!(text, "{},{:?}", csv_cell(&panel.assets()[column]), weights[column]);
     }
     print(&text)
 }

@@ -9,7 +9,7 @@ use walkforge::internals::model::{AssetSet, Context, Factory, Model, Network};
 use walkforge::internals::network::BoundNetwork;
 use walkforge::internals::objective::Head;
 use walkforge::internals::program::{Input, InputSource, Parameter, Precision, Purpose};
-use walkforge::internals::settings::{Setting, SettingValues};
+use walkforge::internals::settings::{Setting, SettingValues, parse_toml};
 use walkforge::{Code, Error, Plugin, Result, TrainSettings};
 
 /// Parses settings given as `key=value`. A value that is not TOML is taken as text.
@@ -20,8 +20,7 @@ pub(crate) fn settings_of<'a>(entries: impl Iterator<Item = &'a str>) -> Result<
             let message = format!("setting '{entry}' needs a value: {entry}=value");
             return Err(Error::new(Code::InvalidSetting, message));
         };
-        let value =
-            toml::from_str::<Json>(&format!("v = {text}")).map_or_else(|_| json!(text), |table| table["v"].clone());
+        let value = parse_toml(&format!("v = {text}")).map_or_else(|_| json!(text), |table| table["v"].clone());
         out.insert(key.to_owned(), value);
     }
     Ok(out)

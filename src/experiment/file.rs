@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value as Json;
-
 use super::{Experiment, overrides};
 use crate::error::{Code, Error, Result, fail};
 use crate::panel::{Membership, Panel};
+use crate::settings::parse_toml;
 
 impl Experiment {
     /// Reads an experiment file and applies overrides of the form `section.key=value`.
@@ -38,7 +37,7 @@ impl Experiment {
     /// # Errors
     /// `InvalidSetting` that names the setting.
     pub fn from_toml(text: &str, folder: PathBuf, overrides: &[String]) -> Result<Self> {
-        let mut tree: Json = toml::from_str(text).map_err(|error| {
+        let mut tree = parse_toml(text).map_err(|error| {
             // The parser does not locate tables that are nested too deeply.
             let location =
                 if error.span().is_some() { String::new() } else { format!(" near line {}", deepest_line(text)) };

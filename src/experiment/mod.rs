@@ -117,6 +117,19 @@ mod tests {
     }
 
     #[test]
+    fn a_date_needs_no_quotes() {
+        let start = |text: &str, overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
+            Experiment::from_toml(text, "".into(), &overrides).unwrap().windows.start
+        };
+        let quoted = start("[windows]\nstart = \"2012-01-01\"\n", &[]);
+        assert!(quoted.is_some());
+        assert_eq!(start("[windows]\nstart = 2012-01-01\n", &[]), quoted);
+        assert_eq!(start("", &["windows.start=2012-01-01"]), quoted);
+        refused("[windows]\nstart = 2012-01-01T00:00:00\n", &[], "found \"2012-01-01T00:00:00\"");
+    }
+
+    #[test]
     fn overrides_reach_their_setting() {
         let overrides = ["windows.step_months=1".to_owned(), "portfolio.rebalance=weekly".to_owned()];
         let experiment = Experiment::from_toml("[[models]]\nname = \"hrp\"\n", "".into(), &overrides).unwrap();

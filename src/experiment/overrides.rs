@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::error::{Result, fail};
+use crate::settings::parse_toml;
 
 /// Largest number of keys before the value of an override; no setting has as many.
 const MAX_KEYS: usize = 16;
@@ -12,7 +13,7 @@ pub(super) fn set(tree: &mut Json, entry: &str) -> Result<()> {
     let Some((path, text)) = entry.split_once('=') else {
         fail!(InvalidSetting, "--set {entry}: allowed is section.key=value");
     };
-    let value = toml::from_str::<Json>(&format!("v = {text}")).map_or_else(|_| json!(text), |table| table["v"].clone());
+    let value = parse_toml(&format!("v = {text}")).map_or_else(|_| json!(text), |table| table["v"].clone());
     // Tables nested without limit would overflow the stack.
     if path.split('.').count() > MAX_KEYS {
         fail!(

@@ -112,7 +112,7 @@ impl Panel {
                 if !allowed {
                     let expected = match kind {
                         PanelKind::Prices => "a price above 0",
-                        PanelKind::Returns => "a return of at least -1",
+                        PanelKind::Returns => "a return of at least -1 (a fraction: -0.01 is -1 %)",
                     };
                     fail!(
                         InvalidData,

@@ -10,5 +10,6 @@ mod units;
 
 pub use audit::{Audit, DEFAULT_DATES, Pipeline, WindowDecisions};
 pub use directory::{RunDirectory, write_directory};
+pub use output::csv::csv_cell;
 pub use runner::{Progress, Run, Target, TrainingProgress};
 pub use scores::scores;

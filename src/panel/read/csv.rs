@@ -5,15 +5,19 @@ use std::path::Path;
 
 use ::csv::StringRecord;
 
-use super::csv_records::{calendar_date, read_csv, value};
+use super::column_names;
+use super::csv_records::{calendar_date, is_missing, read_csv, value};
 use super::file_kind::text_bytes;
 use super::raw::RawTable;
 use crate::error::{Error, Result, fail};
 use crate::panel::{Panel, PanelKind};
 
 impl Panel {
-    /// Reads a CSV file: dates as `YYYY-MM-DD` in the first column, then one column per asset. A cell that is empty,
-    /// `NaN` or `NA` is a missing value.
+    /// Reads a CSV file: dates as `YYYY-MM-DD` in the first column, then one column per asset. `YYYY/MM/DD` and `YYYYMMDD`
+    /// are read too, a time of midnight is cut off, and `YYYY-MM` and `YYYYMM` are the last day of the month. Cells are
+    /// separated by commas, semicolons or tabs, numbers have a point or a comma before their decimals. A cell that is
+    /// empty or a usual mark (`NaN`, `NA`, `N/A`, `#N/A`, `null`, `None`, `-`, `.`) is a missing value. The file may be
+    /// gzipped.
     ///
     /// # Errors
     /// `NotFound` or `Io` if the file cannot be read; `InvalidData` with file, row and column if a cell is not a date
@@ -35,27 +39,98 @@ pub(in crate::panel) fn table(bytes: &[u8]) -> Result<RawTable> {
     let names = RefCell::new(Vec::new());
     let (mut dates, mut values, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     let header = |header: &StringRecord| {
+        let first = &header[0];
         *names.borrow_mut() = header.iter().skip(1).map(str::to_owned).collect::<Vec<_>>();
         if names.borrow().is_empty() {
-            fail!(InvalidData, "row 1 names no asset: the file needs a date column and at least one asset column");
+            fail!(
+                InvalidData,
+                "row 1 names no asset: found '{first:.60}'; the file needs a header of a date column and at least one \
+                 asset column, separated by commas, semicolons or tabs; delete titles and comments above it"
+            );
         }
-        Ok(())
+        if let Ok(date) = calendar_date(first, 1, "date") {
+            fail!(
+                InvalidData,
+                "row 1 begins with the date {date}: the file has no header; add one that names the date column and \
+                 each asset"
+            );
+        }
+        column_names::check(&names.borrow())
     };
+    let mut decimals = DecimalMark::default();
     read_csv(bytes, header, |line, cells| {
         dates.push(calendar_date(&cells[0], line, "date")?);
         for (cell, name) in cells.iter().skip(1).zip(names.borrow().iter()) {
-            values.push(value(cell, line, name)?);
+            values.push(decimals.value(cell, line, name)?);
         }
         lines.push(line);
         Ok(())
     })?;
-    Ok(RawTable { dates, names: names.into_inner(), values, lines: Some(lines) })
+    decimals.check()?;
+    let names = names.into_inner();
+    Ok(RawTable { dates, names, values, lines: Some(lines) })
+}
+
+/// Whether a point or a comma stands before the decimals. One file has one of them. A comma can only stand in a cell
+/// where it does not separate cells, or in quotes.
+#[derive(Default)]
+struct DecimalMark {
+    /// Where the first cell with a point stands.
+    point: Option<(u64, String)>,
+    /// Where the first cell with a comma stands.
+    comma: Option<(u64, String)>,
+    /// Whether all commas stand before exactly three digits, as those of thousands do.
+    other_than_three: bool,
+    /// A number without point and comma, of more than no digits.
+    whole: bool,
+}
+
+impl DecimalMark {
+    fn value(&mut self, cell: &str, line: u64, column: &str) -> Result<f64> {
+        if is_missing(cell) {
+            return Ok(f64::NAN);
+        }
+        let comma = cell.find(',');
+        let value = value(cell, line, column, comma.is_some() && !cell.contains('.'))?;
+        match comma {
+            Some(at) => {
+                self.other_than_three |= cell.len() - at != 4;
+                self.comma.get_or_insert_with(|| (line, column.to_owned()));
+            }
+            None if cell.contains('.') => {
+                self.point.get_or_insert_with(|| (line, column.to_owned()));
+            }
+            None => self.whole = true,
+        }
+        Ok(value)
+    }
+
+    /// Refuses a file whose commas may be those of thousands.
+    fn check(&self) -> Result<()> {
+        let Some((line, column)) = &self.comma else { return Ok(()) };
+        if let Some((other, name)) = &self.point {
+            fail!(
+                InvalidData,
+                "row {line}, column {column} has a comma in its number, and row {other}, column {name} a point; write \
+                 numbers with one decimal mark and without separators of thousands"
+            );
+        }
+        if self.whole && !self.other_than_three {
+            fail!(
+                InvalidData,
+                "row {line}, column {column} has a comma before three digits, which may separate thousands or decimals; \
+                 write numbers without separators of thousands, and with a decimal point"
+            );
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::parse;
     use crate::panel::{Panel, PanelKind};
+    use jiff::civil::date;
 
     fn prices(text: &str) -> Panel {
         parse(PanelKind::Prices, text.as_bytes()).unwrap()
@@ -79,6 +154,48 @@ mod tests {
         assert!(models[3][0].is_nan() && models[3][1] == 1.0);
         assert_eq!(panel.held_returns()[2..], [11.0 / 10.0 - 1.0, 0.0, 0.0, 2.0, 1.0, 1.0]);
         assert_eq!(panel.members(1), [true, false]);
+    }
+
+    #[test]
+    fn the_usual_forms_of_dates_numbers_and_gaps_give_one_panel() {
+        let plain = prices("date,B,A\n2020-01-02,1.5,10\n2020-01-03,,11.25\n2020-01-06,3.5,22\n");
+        let same = |text: &str| assert_eq!(prices(text).fingerprint(), plain.fingerprint(), "{text}");
+        let cells = "1.5,10\n2020-01-03,,11.25\n2020-01-06,3.5,22\n";
+        for first in
+            ["2020/01/02", "20200102", "2020-01-02 00:00:00", "2020-01-02 00:00:00-05:00", "2020-01-02T00:00:00Z"]
+        {
+            same(&format!("date,B,A\n{first},{cells}"));
+        }
+        same(&format!("\u{feff}date;B;A\n2020-01-02;{}", cells.replace(',', ";")));
+        same(&format!("date\tB\tA\n2020-01-02\t{}", cells.replace(',', "\t")));
+        same(&format!("date;B;A\n2020-01-02;{}", cells.replace(',', ";").replace('.', ",")));
+        same(&format!(
+            "date,\"B\",A\n2020-01-02,{}",
+            cells.replace("3.5", "\"3,5\"").replace("1.5", "\"1,5\"").replace("11.25", "\"11,25\"")
+        ));
+        for gap in ["NaN", "NA", "n/a", "#N/A", "#N/A N/A", "null", "None", "-", ".", "<NA>"] {
+            same(&format!("date,B,A\n2020-01-02,{}", cells.replace(",,", &format!(",{gap},"))));
+        }
+        let months = prices("date,A\n2020-01,1\n2020-02,2\n");
+        assert_eq!(months.dates(), [date(2020, 1, 31), date(2020, 2, 29)]);
+        assert_eq!(prices("date,A\n202001,1\n202002,2\n").dates(), months.dates());
+    }
+
+    #[test]
+    fn files_of_another_layout_are_refused_by_name() {
+        refused(b"date,A\n02/01/2020,1\n", "found '02/01/2020', in which day and month");
+        refused(b"date,A\n2020-01-02 16:00,1\n", "row 2, column date: found '2020-01-02 16:00', allowed is a date");
+        refused(b"2020-01-02,1\n2020-01-03,2\n", "row 1 begins with the date 2020-01-02: the file has no header");
+        refused(b"Returns of 3 portfolios\n\n,A\n", "found 'Returns of 3 portfolios'; the file needs a header");
+        refused(b"Date,Open,High,Low,Close,Volume\n2020-01-02,1,1,1,1,9\n", "the fields of one security");
+        refused(b"Date,\"('Close', 'A')\"\n2020-01-02,1\n", "has a field and a ticker in its name");
+        refused(b"date,permno,close\n2020-01-02,14593,1\n", "column permno says which security");
+        refused(b"date,A\n2020-01-06,1\n2020-01-03,1\n2020-01-02,1\n", "the newest stands first");
+        refused(b"date;A\n2020-01-02;1.5\n2020-01-03;1,5\n", "row 3, column A has a comma in its number, and row 2");
+        refused(b"date;A\n2020-01-02;999\n2020-01-03;1,001\n", "may separate thousands or decimals");
+        refused(b"date,A\n2020-01-02,\"10,116.40\"\n", "found '10,116.40', allowed is a number without");
+        // LOW and OPEN are tickers as well.
+        prices("date,LOW,OPEN\n2020-01-02,1,1\n");
     }
 
     #[test]
@@ -110,6 +227,7 @@ mod tests {
         refused(b"date,A\n2020-01-02,1\n2020-01-02,1\n", "row 3: date 2020-01-02 is the same date as");
         refused(b"date,A,A\n2020-01-02,1,1\n", "asset A occurs twice");
         refused(b"date,A\n2020-01-02,0\n", "row 2, column A: found 0");
+        refused(b"date,A\r\n2020-01-02,1\r\n\r\n2020-01-03,0\r\n", "row 4, column A: found 0");
         refused(b"date,A\n2020-01-02,inf\n", "row 2, column A: found inf");
         refused(b"date,A\n2020-01-02,1e-300\n2020-01-03,1e300\n", "row 3, column A: the return since");
         refused(b"date,A\n2020-01-02,cheap\n", "row 2, column A: found 'cheap'");

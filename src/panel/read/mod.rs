@@ -2,6 +2,7 @@
 
 #[cfg(feature = "parquet")]
 mod arrow_schema;
+mod column_names;
 mod csv;
 mod csv_records;
 mod file_kind;

@@ -11,6 +11,7 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
 use jiff::civil::Date;
 
+use super::column_names;
 use super::parquet_dates::{ColumnNotes, DateColumn, DateEncoding};
 use super::parquet_limits;
 use super::raw::RawTable;
@@ -52,6 +53,7 @@ fn read(bytes: &Bytes) -> Result<RawTable> {
     let assets: Vec<usize> =
         (0..columns.len()).filter(|&column| column != date_column && !notes.is_index(columns[column].name())).collect();
     let names: Vec<String> = assets.iter().map(|&column| columns[column].name().to_owned()).collect();
+    column_names::check(&names)?;
     let rows = usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX);
     if rows > MAX_ROWS {
         fail!(InvalidData, "the file declares {rows} rows; the calendar has {MAX_ROWS} days");

@@ -41,6 +41,16 @@ impl RawTable {
             );
         }
         let sorted = sorted_columns(&self.names)?;
+        if rows > 2 && self.dates.windows(2).all(|pair| pair[1] < pair[0]) {
+            fail!(
+                InvalidData,
+                "{}: date {} is before the row above ({}), and so is every row: the newest stands first; dates must \
+                 increase, so sort the rows by date",
+                self.row_label(1),
+                self.dates[1],
+                self.dates[0]
+            );
+        }
         for (row, pair) in self.dates.windows(2).enumerate() {
             if pair[1] <= pair[0] {
                 let found = if pair[1] == pair[0] { "the same date as" } else { "before" };

@@ -17,8 +17,8 @@ pub(in crate::run) fn weights_csv(run: &Run) -> String {
                     "{},{},{},{},{:?}",
                     dates[target.row],
                     target.window,
-                    model.name,
-                    escape(&run.panel.assets()[column]),
+                    csv_cell(&model.name),
+                    csv_cell(&run.panel.assets()[column]),
                     target.weights[column]
                 );
             }
@@ -38,7 +38,7 @@ pub(in crate::run) fn returns_csv(run: &Run) -> String {
                 text,
                 "{},{window},{},{:?},{:?},{:?},{:?}",
                 dates[path.rows[index]],
-                model.name,
+                csv_cell(&model.name),
                 path.gross[index],
                 path.cost[index],
                 path.net[index],
@@ -49,18 +49,24 @@ pub(in crate::run) fn returns_csv(run: &Run) -> String {
     text
 }
 
-/// A CSV cell, quoted if it holds a separator, a quote or a line break.
-fn escape(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+/// A CSV cell, quoted if it holds a separator, a quote, a line break or a space at an end. Every name that is written to
+/// CSV goes through it.
+pub fn csv_cell(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r', ';', '\t']) || text.trim() != text {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::escape;
+    use super::csv_cell;
 
     #[test]
     fn a_name_with_a_separator_is_quoted() {
-        assert_eq!(escape("BRK.B"), "BRK.B");
-        assert_eq!(escape("A, \"B\""), "\"A, \"\"B\"\"\"");
+        assert_eq!(csv_cell("BRK.B"), "BRK.B");
+        assert_eq!(csv_cell("A, \"B\""), "\"A, \"\"B\"\"\"");
+        assert_eq!(csv_cell("end "), "\"end \"");
     }
 }
