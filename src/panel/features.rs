@@ -80,6 +80,10 @@ impl Panel {
         let mut values = vec![f64::NAN; self.dates.len() * assets];
         for (source, line) in table.select(&columns).chunks_exact(columns.len()).enumerate() {
             let Ok(row) = self.dates.binary_search(&table.dates[source]) else {
+                // A value does not make a trading date of a row without a price.
+                if self.empty_rows.binary_search_by_key(&table.dates[source], |(_, date)| *date).is_ok() {
+                    continue;
+                }
                 fail!(
                     InvalidData,
                     "{}: {} of feature '{name}' is not a date of the panel",
@@ -136,6 +140,17 @@ mod tests {
         let one = panel().with_feature("x", &[1.0; 6]).unwrap().with_feature("a", &[2.0; 6]).unwrap();
         let two = panel().with_feature("a", &[2.0; 6]).unwrap().with_feature("x", &[1.0; 6]).unwrap();
         assert_eq!(one.fingerprint(), two.fingerprint());
+    }
+
+    #[test]
+    fn a_value_on_a_row_without_a_price_is_left_out() {
+        let (mut prices, mut volume) =
+            (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        prices.write_all(b"day,A\n2020-01-01,7\n2020-01-02,\n2020-01-03,9\n").unwrap();
+        volume.write_all(b"day,A\n2020-01-01,1\n2020-01-02,2\n2020-01-03,3\n").unwrap();
+        let panel = Panel::from_file(PanelKind::Prices, prices.path()).unwrap();
+        let panel = panel.with_feature_file("volume", volume.path()).unwrap();
+        assert_eq!(panel.features()[0].values(), [1.0, 3.0]);
     }
 
     #[test]

@@ -60,19 +60,24 @@ pub struct Panel {
     without_values: Vec<String>,
     members: SharedPlane<bool>,
     features: Vec<Feature>,
+    /// The number of each row in its source.
+    row_numbers: Vec<u64>,
+    /// The rows of the source without any value: number and date.
+    empty_rows: Vec<(u64, Date)>,
     /// SHA-256 of kind, dates, names and values.
     digest: String,
     fingerprint: String,
 }
 
 impl Panel {
-    /// Reads a panel from a file: Parquet if the name ends in `.parquet` or `.pq`, else CSV.
+    /// Reads a panel from a file, Parquet or CSV. Rows without any value are no trading dates and are left out
+    /// ([`Panel::empty_rows`]).
     ///
     /// # Errors
     /// As [`Panel::from_csv`].
     pub fn from_file(kind: PanelKind, path: &Path) -> Result<Self> {
         let table = read_table(path)?;
-        Self::build(kind, &table).map_err(|error| error.context(format!("cannot use {}", path.display())))
+        Self::from_table(kind, table).map_err(|error| error.context(format!("cannot use {}", path.display())))
     }
 
     /// Creates a panel from arrays: `values` is `[dates, assets]`, row-major, NaN where missing.
@@ -98,6 +103,16 @@ impl Panel {
     /// ```
     pub fn from_arrays(kind: PanelKind, dates: Vec<Date>, assets: &[String], values: &[f64]) -> Result<Self> {
         Self::build(kind, &RawTable { dates, names: assets.to_vec(), values: values.to_vec(), lines: None })
+    }
+
+    /// A panel of a file's table, without its empty rows.
+    fn from_table(kind: PanelKind, mut table: RawTable) -> Result<Self> {
+        table.canonical_columns()?;
+        let empty_rows = table.drop_empty_rows();
+        if table.dates.is_empty() {
+            fail!(InvalidData, "the file has {} rows and no value in any", empty_rows.len());
+        }
+        Ok(Self { empty_rows, ..Self::build(kind, &table)? })
     }
 
     fn build(kind: PanelKind, table: &RawTable) -> Result<Self> {
@@ -152,6 +167,8 @@ impl Panel {
             without_values: Vec::new(),
             members: SharedPlane::default(),
             features: Vec::new(),
+            row_numbers: table.row_numbers(),
+            empty_rows: Vec::new(),
             fingerprint: String::new(),
         };
         panel.update_derived();
@@ -186,7 +203,7 @@ impl Panel {
         let cells = rows.start * columns..rows.end * columns;
         Self {
             kind: self.kind,
-            dates: self.dates[rows].to_vec(),
+            dates: self.dates[rows.clone()].to_vec(),
             assets: self.assets.clone(),
             output_order: self.output_order.clone(),
             returns: self.returns.slice(cells.clone()),
@@ -200,6 +217,8 @@ impl Panel {
                 .iter()
                 .map(|Feature { name, values }| Feature { name: name.clone(), values: values.slice(cells.clone()) })
                 .collect(),
+            row_numbers: self.row_numbers[rows.clone()].to_vec(),
+            empty_rows: Vec::new(),
             digest: String::new(),
             fingerprint: String::new(),
         }
@@ -245,6 +264,16 @@ impl Panel {
     /// The dates, strictly increasing.
     pub fn dates(&self) -> &[Date] {
         &self.dates
+    }
+
+    /// The number of each row in its source, `[dates]`: its line in a text file, else counted from 1.
+    pub fn row_numbers(&self) -> &[u64] {
+        &self.row_numbers
+    }
+
+    /// The rows of the source file that were left out because they have no value: their numbers and dates.
+    pub fn empty_rows(&self) -> &[(u64, Date)] {
+        &self.empty_rows
     }
 
     /// Asset names in canonical order.

@@ -31,7 +31,7 @@ impl Panel {
 }
 
 fn parse(kind: PanelKind, bytes: &[u8]) -> Result<Panel> {
-    Panel::build(kind, &table(bytes)?)
+    Panel::from_table(kind, table(bytes)?)
 }
 
 /// Parses a CSV file into a table that knows its line numbers.
@@ -179,6 +179,18 @@ mod tests {
         let months = prices("date,A\n2020-01,1\n2020-02,2\n");
         assert_eq!(months.dates(), [date(2020, 1, 31), date(2020, 2, 29)]);
         assert_eq!(prices("date,A\n202001,1\n202002,2\n").dates(), months.dates());
+    }
+
+    #[test]
+    fn a_row_without_a_value_is_no_trading_date() {
+        let panel = prices("date,B,A\n2020-01-01,,\n2020-01-02,1,10\n2020-01-03,,NA\n2020-01-06,,11\n");
+        assert_eq!(panel.dates(), [date(2020, 1, 2), date(2020, 1, 6)]);
+        assert_eq!(panel.empty_rows(), [(2, date(2020, 1, 1)), (4, date(2020, 1, 3))]);
+        assert_eq!(panel.row_numbers(), [3, 5]);
+        assert!((panel.returns(1)[0] - 0.1).abs() < 1e-12);
+        refused(b"date,A\n2020-01-02,\n", "the file has 1 rows and no value in any");
+        // Without the empty row its neighbours are still named by their lines in the file.
+        refused(b"date,A\n2020-01-02,1\n2020-01-03,\n2020-01-06,0\n", "row 4, column A: found 0");
     }
 
     #[test]

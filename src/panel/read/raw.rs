@@ -16,6 +16,28 @@ pub(in crate::panel) struct RawTable {
 }
 
 impl RawTable {
+    /// Takes out the rows without any value: they are no trading dates. Returns their numbers in the source and dates.
+    pub(in crate::panel) fn drop_empty_rows(&mut self) -> Vec<(u64, Date)> {
+        let width = self.names.len();
+        if width == 0 || self.values.len() != self.dates.len() * width {
+            return Vec::new();
+        }
+        let keep: Vec<bool> =
+            self.values.chunks_exact(width).map(|row| row.iter().any(|value| !value.is_nan())).collect();
+        let numbers = self.row_numbers();
+        let dropped = (0..keep.len()).filter(|&row| !keep[row]).map(|row| (numbers[row], self.dates[row])).collect();
+        let kept = || (0..keep.len()).filter(|&row| keep[row]);
+        self.values = kept().flat_map(|row| self.values[row * width..][..width].iter().copied()).collect();
+        self.dates = kept().map(|row| self.dates[row]).collect();
+        self.lines = Some(kept().map(|row| numbers[row]).collect());
+        dropped
+    }
+
+    /// The number of each row in the source: its line in a text file, else counted from 1.
+    pub(in crate::panel) fn row_numbers(&self) -> Vec<u64> {
+        self.lines.clone().unwrap_or_else(|| (1..=self.dates.len() as u64).collect())
+    }
+
     /// Names a row by its number in the source, for error messages.
     pub(in crate::panel) fn row_label(&self, row: usize) -> String {
         match &self.lines {
