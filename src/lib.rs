@@ -64,7 +64,7 @@ pub use evaluate::{METRICS, Metric, MetricValue};
 pub use experiment::{Experiment, ModelSpec};
 pub use job::{LoadedModel, ModelWindow, Runtime, SpanDecisions, StoredDecisions, allocate};
 pub use model::{LogLevel, LogSink};
-pub use panel::{Membership, Panel, PanelKind, Past, date_of, days_of};
+pub use panel::{DataFinding, FindingKind, Membership, Panel, PanelKind, Past, date_of, days_of};
 pub use plugin::{Plugin, PluginSearch, register};
 pub use portfolio::{Decision, Path, PortfolioSettings};
 pub use run::{Audit, Progress, Run, RunDirectory, Target, TrainingProgress};

@@ -8,6 +8,7 @@ mod built_in;
 mod capi;
 mod common;
 mod conformance;
+mod data_check;
 mod directory;
 mod guides;
 mod hostile;

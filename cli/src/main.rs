@@ -67,6 +67,11 @@ enum Command {
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
+    /// Look at a data file.
+    Data {
+        #[command(subcommand)]
+        command: DataCommand,
+    },
     /// Check or describe plugins.
     Plugin {
         #[command(subcommand)]
@@ -84,6 +89,18 @@ enum Command {
         #[arg(long, value_name = "DATE")]
         as_of: Option<String>,
         /// Change a setting: KEY starts with model., portfolio., train. or windows., or is data.kind.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum DataCommand {
+    /// Print what is likely a fault of the data as CSV: large moves, percentages, series that end, survivors, look-ahead.
+    Check {
+        /// Data file (CSV or Parquet): a date column, then one column per asset.
+        file: PathBuf,
+        /// Change a setting: KEY starts with data.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -132,6 +149,7 @@ fn main() -> ExitCode {
         Command::Run { experiment, out, set } => run(&experiment, &out, &set),
         Command::Audit { experiment, dates, set } => audit(&experiment, dates, &set),
         Command::Windows { data, set } => print_windows(&data, &set),
+        Command::Data { command: DataCommand::Check { file, set } } => check_data(&file, &set),
         Command::Plugin { command: PluginCommand::Check { file, only, seconds } } => check_plugin(&file, only, seconds),
         Command::Plugin { command: PluginCommand::Show { file, assets, mut feature, set } } => {
             feature.sort();
@@ -414,6 +432,37 @@ fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(|error| Error::new(Code::Io, format!("cannot write to stdout: {error}"))),
     }
+}
+
+/// Prints what the data check found.
+fn check_data(file: &std::path::Path, set: &[String]) -> Result<()> {
+    let panel = experiment_of(file, set, json!([]))?.panel()?;
+    let findings = panel.check();
+    let mut text = String::from("finding,row,date,column,detail\n");
+    for finding in &findings {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{},{},{},{},{}",
+            finding.kind.name(),
+            finding.row.map_or(String::new(), |row| row.to_string()),
+            finding.date.map_or(String::new(), |date| date.to_string()),
+            csv_cell(finding.column.as_deref().unwrap_or("")),
+            csv_cell(&finding.text)
+        );
+    }
+    print(&text)?;
+    let dates = panel.dates();
+    eprintln!(
+        "{}: {} dates from {} to {}, {} assets; {} findings",
+        file.display(),
+        dates.len(),
+        dates[0],
+        dates[dates.len() - 1],
+        panel.assets().len(),
+        findings.len()
+    );
+    Ok(())
 }
 
 fn print_windows(data: &std::path::Path, set: &[String]) -> Result<()> {

@@ -7,6 +7,7 @@
 //! the day on which the price comes back earns the whole move.
 
 mod asset_order;
+mod check;
 mod day_number;
 mod features;
 mod past;
@@ -15,6 +16,7 @@ mod read;
 mod shared_plane;
 mod universe;
 
+pub use check::{DataFinding, FindingKind};
 pub use day_number::{date_of, days_of};
 pub(crate) use features::{Feature, OWN_PLANES};
 pub use past::Past;
@@ -60,6 +62,9 @@ pub struct Panel {
     without_values: Vec<String>,
     members: SharedPlane<bool>,
     features: Vec<Feature>,
+    /// For each asset, the largest return that its prices, as they are rounded in a text file, can hide; NaN where that
+    /// is unknown.
+    rounding: Vec<f64>,
     /// The number of each row in its source.
     row_numbers: Vec<u64>,
     /// The rows of the source without any value: number and date.
@@ -102,7 +107,10 @@ impl Panel {
     /// # Ok::<(), walkforge::Error>(())
     /// ```
     pub fn from_arrays(kind: PanelKind, dates: Vec<Date>, assets: &[String], values: &[f64]) -> Result<Self> {
-        Self::build(kind, &RawTable { dates, names: assets.to_vec(), values: values.to_vec(), lines: None })
+        Self::build(
+            kind,
+            &RawTable { dates, names: assets.to_vec(), values: values.to_vec(), lines: None, decimals: None },
+        )
     }
 
     /// A panel of a file's table, without its empty rows.
@@ -167,6 +175,7 @@ impl Panel {
             without_values: Vec::new(),
             members: SharedPlane::default(),
             features: Vec::new(),
+            rounding: canonical.iter().map(|&column| table.rounding(kind, column)).collect(),
             row_numbers: table.row_numbers(),
             empty_rows: Vec::new(),
             fingerprint: String::new(),
@@ -217,6 +226,7 @@ impl Panel {
                 .iter()
                 .map(|Feature { name, values }| Feature { name: name.clone(), values: values.slice(cells.clone()) })
                 .collect(),
+            rounding: self.rounding.clone(),
             row_numbers: self.row_numbers[rows.clone()].to_vec(),
             empty_rows: Vec::new(),
             digest: String::new(),

@@ -132,6 +132,8 @@ pub struct Run {
     /// Per model, what its trainings share.
     pub(super) contexts: Vec<TrainingContext>,
     pub(super) team: Arc<Team>,
+    /// What the data check found, and members without a column.
+    pub warnings: Vec<String>,
     /// The instruction level of the kernels.
     pub(super) simd: SimdLevel,
     cancel: Arc<AtomicBool>,
@@ -154,8 +156,9 @@ impl Run {
         let simd = choose_level(experiment.simd)?;
         let cancel = Arc::new(AtomicBool::new(false));
         let models = LoadedModel::load_all(&experiment, runtime, &cancel)?;
-        if let Some(warning) = missing_columns(&panel) {
-            Context::new(runtime.log.clone(), Arc::clone(&cancel)).log(LogLevel::Warn, &warning);
+        let warnings: Vec<String> = missing_columns(&panel).into_iter().chain(panel.warnings()).collect();
+        for warning in &warnings {
+            Context::new(runtime.log.clone(), Arc::clone(&cancel)).log(LogLevel::Warn, warning);
         }
         let windows = windows(panel.dates(), &experiment.windows)?;
         let stitched = stitch(panel.dates(), &windows);
@@ -179,6 +182,7 @@ impl Run {
             execution,
             states: BTreeMap::new(),
             plans: Plans::new(),
+            warnings,
             experiment,
             panel,
             cancel,

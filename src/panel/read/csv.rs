@@ -58,9 +58,12 @@ pub(in crate::panel) fn table(bytes: &[u8]) -> Result<RawTable> {
         column_names::check(&names.borrow())
     };
     let mut decimals = DecimalMark::default();
+    let mut digits = Vec::new();
     read_csv(bytes, header, |line, cells| {
         dates.push(calendar_date(&cells[0], line, "date")?);
-        for (cell, name) in cells.iter().skip(1).zip(names.borrow().iter()) {
+        digits.resize(cells.len() - 1, 0);
+        for ((cell, name), digits) in cells.iter().skip(1).zip(names.borrow().iter()).zip(&mut digits) {
+            *digits = decimal_digits(cell).max(*digits);
             values.push(decimals.value(cell, line, name)?);
         }
         lines.push(line);
@@ -68,7 +71,14 @@ pub(in crate::panel) fn table(bytes: &[u8]) -> Result<RawTable> {
     })?;
     decimals.check()?;
     let names = names.into_inner();
-    Ok(RawTable { dates, names, values, lines: Some(lines) })
+    Ok(RawTable { dates, names, values, lines: Some(lines), decimals: Some(digits) })
+}
+
+/// How many digits after the decimal mark a number is written with: two for 1.50, four for 1.5e-3.
+fn decimal_digits(cell: &str) -> u32 {
+    let (mantissa, exponent) = cell.split_once(['e', 'E']).unwrap_or((cell, "0"));
+    let digits = mantissa.split_once(['.', ',']).map_or(0, |(_, digits)| digits.len() as i64);
+    digits.saturating_sub(exponent.parse::<i64>().unwrap_or(0)).clamp(0, 300) as u32
 }
 
 /// Whether a point or a comma stands before the decimals. One file has one of them. A comma can only stand in a cell
@@ -79,9 +89,9 @@ struct DecimalMark {
     point: Option<(u64, String)>,
     /// Where the first cell with a comma stands.
     comma: Option<(u64, String)>,
-    /// Whether all commas stand before exactly three digits, as those of thousands do.
+    /// Whether a comma stands before other than three digits, as none of thousands does.
     other_than_three: bool,
-    /// A number without point and comma, of more than no digits.
+    /// Whether a number has neither point nor comma.
     whole: bool,
 }
 
@@ -129,8 +139,9 @@ impl DecimalMark {
 #[cfg(test)]
 mod tests {
     use super::parse;
-    use crate::panel::{Panel, PanelKind};
+    use crate::panel::{FindingKind, Panel, PanelKind};
     use jiff::civil::date;
+    use std::fmt::Write as _;
 
     fn prices(text: &str) -> Panel {
         parse(PanelKind::Prices, text.as_bytes()).unwrap()
@@ -179,6 +190,23 @@ mod tests {
         let months = prices("date,A\n2020-01,1\n2020-02,2\n");
         assert_eq!(months.dates(), [date(2020, 1, 31), date(2020, 2, 29)]);
         assert_eq!(prices("date,A\n202001,1\n202002,2\n").dates(), months.dates());
+    }
+
+    #[test]
+    fn prices_that_move_no_more_than_their_rounding_are_found() {
+        let check = |digits: usize| {
+            let mut text = String::from("date,A,B\n");
+            for row in 1..=28_u32 {
+                let price = 1.0 + f64::from(row % 3) * 0.004;
+                writeln!(text, "2020-02-{row:02},{price:.digits$},{:.4}", 10.0 + f64::from(row % 5)).unwrap();
+            }
+            prices(&text).check()
+        };
+        let found = check(2);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].kind, found[0].column.as_deref()), (FindingKind::Rounding, Some("A")));
+        assert!(found[0].text.contains("two units of the last decimal place are 2.00e-2"), "{}", found[0]);
+        assert_eq!(check(4), []);
     }
 
     #[test]

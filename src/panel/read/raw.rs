@@ -3,6 +3,7 @@
 use jiff::civil::Date;
 
 use crate::error::{Result, fail};
+use crate::panel::PanelKind;
 use crate::panel::asset_order::sorted_columns;
 
 /// Values by date and column name.
@@ -13,6 +14,8 @@ pub(in crate::panel) struct RawTable {
     pub(in crate::panel) values: Vec<f64>,
     /// The line number of each row in a text file; `None` for other sources, whose rows are counted from 1.
     pub(in crate::panel) lines: Option<Vec<u64>>,
+    /// The most digits after the decimal mark of a value in each column of a text file.
+    pub(in crate::panel) decimals: Option<Vec<u32>>,
 }
 
 impl RawTable {
@@ -31,6 +34,16 @@ impl RawTable {
         self.dates = kept().map(|row| self.dates[row]).collect();
         self.lines = Some(kept().map(|row| numbers[row]).collect());
         dropped
+    }
+
+    /// Two units of the last digit of its prices over the least price of a column; NaN for returns and where the digits
+    /// are not known.
+    pub(in crate::panel) fn rounding(&self, kind: PanelKind, column: usize) -> f64 {
+        let Some(digits) = self.decimals.as_ref().filter(|_| kind == PanelKind::Prices).map(|list| list[column]) else {
+            return f64::NAN;
+        };
+        let prices = self.values.iter().skip(column).step_by(self.names.len());
+        2.0 * 10.0_f64.powi(-(digits as i32)) / prices.copied().fold(f64::NAN, f64::min)
     }
 
     /// The number of each row in the source: its line in a text file, else counted from 1.

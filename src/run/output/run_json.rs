@@ -99,6 +99,7 @@ pub(in crate::run) fn run_document(run: &Run, scores: &Scores) -> Map<String, Js
         })
         .collect();
     out.insert("summary".to_owned(), Json::Object(summary));
+    out.insert("warnings".to_owned(), json!(run.warnings));
     out.insert("windows".to_owned(), (0..run.windows.len()).map(|window| window_entry(run, scores, window)).collect());
     out
 }
