@@ -7,6 +7,7 @@ Usage: python3 tests/recompute.py RUN_DIR PRICES.csv COST_BPS EXECUTION_LAG [RUN
 """
 
 import csv
+import datetime
 import json
 import math
 import statistics
@@ -14,6 +15,7 @@ import sys
 from collections import defaultdict
 
 worst = 0.0
+periods = None
 compared = 0
 
 
@@ -46,6 +48,14 @@ class Prices:
                 [now / before - 1 if now and before else 0.0 for now, before in zip(row, last)]
             )
             last = [now or before for now, before in zip(row, last)]
+
+
+def rows_per_year(dates):
+    """Rows per year from the median number of days over five rows."""
+    days = [datetime.date.fromisoformat(date).toordinal() for date in dates]
+    measured = 5 * 365.25 / statistics.median(after - before for before, after in zip(days, days[5:]))
+    usual = {252: (240, 266), 365: (340, 372), 52: (48, 54), 12: (11.4, 12.6), 4: (3.8, 4.2), 1: (0.95, 1.05)}
+    return next(rows for rows, (low, high) in usual.items() if low <= measured <= high)
 
 
 def read_weights(folder, prices):
@@ -98,10 +108,10 @@ class Account:
         return gross, cost, gross - cost, traded / 2
 
     def compare(self, what, written):
-        sharpe = statistics.fmean(self.net) / statistics.stdev(self.net) * math.sqrt(252)
+        sharpe = statistics.fmean(self.net) / statistics.stdev(self.net) * math.sqrt(periods)
         near(f"sharpe of {what}", sharpe, written["sharpe"])
         near(f"drawdown of {what}", self.max_drawdown, written["max_drawdown"])
-        near(f"turnover of {what}", statistics.fmean(self.turnovers) * 252, written["turnover"])
+        near(f"turnover of {what}", statistics.fmean(self.turnovers) * periods, written["turnover"])
 
 
 def projected(values, members, most):
@@ -187,6 +197,10 @@ def main():
     with open(f"{folder}/run.json") as file:
         document = json.load(file)
     summary, settings = document["summary"], document["settings"]
+    global periods
+    train = document["windows"][0]["train"]
+    periods = rows_per_year(prices.dates[prices.row_of[train["start"]] : prices.row_of[train["end"]] + 1])
+    same("rows per year", periods, document["data"]["periods_per_year"])
     same("data", [document["data"]["first_date"], document["data"]["last_date"]], [prices.dates[0], prices.dates[-1]])
     assert set(targets) == set(paths) == set(summary), "the three files name different models"
     most = settings["portfolio"]["max_weight"]

@@ -1,9 +1,9 @@
-//! The metrics of daily returns, with 252 trading days per year. A value that is undefined gives its reason; it is
+//! The metrics of returns per row, annualised by the number of rows per year. A value that is undefined gives its reason; it is
 //! never shown as 0 or infinite.
 
 use jiff::civil::Date;
 
-use super::{Inputs, Metric, MetricValue, TRADING_DAYS_PER_YEAR, Unit};
+use super::{Conventions, Inputs, Metric, MetricValue, Unit};
 
 /// The table of metrics.
 pub static METRICS: &[Metric] = &[
@@ -11,17 +11,17 @@ pub static METRICS: &[Metric] = &[
         name: "sharpe",
         label: "Sharpe ratio",
         unit: Unit::Ratio,
-        doc: "mean(net) / std(net, ddof 1) x sqrt(252)",
-        compute: |inputs| sharpe(inputs.net),
+        doc: "mean(net) / std(net, ddof 1) x sqrt(P)",
+        compute: |inputs| annualised(inputs, mean(inputs.net), deviation(inputs.net)),
     },
     Metric {
         name: "sortino",
         label: "Sortino ratio",
         unit: Unit::Ratio,
-        doc: "mean(net) / sqrt(mean(min(net, 0)^2)) x sqrt(252)",
+        doc: "mean(net) / sqrt(mean(min(net, 0)^2)) x sqrt(P)",
         compute: |inputs| {
             let squares: Vec<f64> = inputs.net.iter().map(|value| value.min(0.0).powi(2)).collect();
-            ratio(mean(inputs.net), mean(&squares).map(f64::sqrt), TRADING_DAYS_PER_YEAR.sqrt())
+            annualised(inputs, mean(inputs.net), mean(&squares).map(f64::sqrt))
         },
     },
     Metric {
@@ -42,8 +42,8 @@ pub static METRICS: &[Metric] = &[
         name: "volatility",
         label: "Volatility",
         unit: Unit::Percent,
-        doc: "std(net, ddof 1) x sqrt(252)",
-        compute: |inputs| finite(deviation(inputs.net).map(|value| value * TRADING_DAYS_PER_YEAR.sqrt())),
+        doc: "std(net, ddof 1) x sqrt(P)",
+        compute: |inputs| finite(deviation(inputs.net).map(|value| value * inputs.periods_per_year.sqrt())),
     },
     Metric {
         name: "calmar",
@@ -82,23 +82,23 @@ pub static METRICS: &[Metric] = &[
     },
     Metric {
         name: "var_95",
-        label: "Daily value at risk, 95 %",
+        label: "Value at risk, 95 %",
         unit: Unit::Percent,
         doc: "5 % lower quantile of net returns (the value at index floor(0.05 (n - 1)) in order); losses are negative",
         compute: |inputs| finite(tail(inputs.net).map(|tail| tail[tail.len() - 1])),
     },
     Metric {
         name: "cvar_95",
-        label: "Daily expected shortfall, 95 %",
+        label: "Expected shortfall, 95 %",
         unit: Unit::Percent,
         doc: "mean of the net returns up to the value at risk; losses are negative",
         compute: |inputs| finite(tail(inputs.net).and_then(|tail| mean(&tail))),
     },
     Metric {
         name: "hit_rate",
-        label: "Days with a gain",
+        label: "Periods with a gain",
         unit: Unit::Percent,
-        doc: "share of days with net > 0",
+        doc: "share of rows with net > 0",
         compute: |inputs| {
             let gains: Vec<f64> = inputs.net.iter().map(|value| f64::from(u8::from(*value > 0.0))).collect();
             finite(mean(&gains))
@@ -108,28 +108,28 @@ pub static METRICS: &[Metric] = &[
         name: "turnover",
         label: "Annual turnover",
         unit: Unit::Percent,
-        doc: "mean of the daily turnover (half of the sum of |w - w before|) x 252",
-        compute: |inputs| finite(mean(inputs.turnover).map(|value| value * TRADING_DAYS_PER_YEAR)),
+        doc: "mean turnover per row (half of the sum of |w - w before|) x P",
+        compute: |inputs| finite(mean(inputs.turnover).map(|value| value * inputs.periods_per_year)),
     },
     Metric {
         name: "cost_drag",
         label: "Annual costs",
         unit: Unit::Percent,
-        doc: "mean(gross - net) x 252",
+        doc: "mean(gross - net) x P",
         compute: |inputs| {
-            finite(mean(&difference(inputs.gross, inputs.net)).map(|value| value * TRADING_DAYS_PER_YEAR))
+            finite(mean(&difference(inputs.gross, inputs.net)).map(|value| value * inputs.periods_per_year))
         },
     },
     Metric {
         name: "information_ratio",
         label: "Information ratio",
         unit: Unit::Ratio,
-        doc: "mean(net - benchmark) / std(net - benchmark, ddof 1) x sqrt(252)",
+        doc: "mean(net - benchmark) / std(net - benchmark, ddof 1) x sqrt(P)",
         compute: |inputs| match inputs.benchmark {
             None => MetricValue::Undefined(NO_BENCHMARK),
             Some(benchmark) => {
                 let active = difference(inputs.net, benchmark);
-                ratio(mean(&active), deviation(&active), TRADING_DAYS_PER_YEAR.sqrt())
+                annualised(inputs, mean(&active), deviation(&active))
             }
         },
     },
@@ -142,9 +142,14 @@ pub static METRICS: &[Metric] = &[
     },
 ];
 
-/// The annualised Sharpe ratio of daily net returns, the score of early stopping and tuning; undefined as in the table.
-pub(crate) fn sharpe(net: &[f64]) -> MetricValue {
-    ratio(mean(net), deviation(net), TRADING_DAYS_PER_YEAR.sqrt())
+/// The annualised Sharpe ratio of net returns, the score of early stopping and tuning; undefined as in the table.
+pub(crate) fn sharpe(net: &[f64], conventions: &Conventions) -> MetricValue {
+    ratio(mean(net), deviation(net), conventions.periods_per_year.sqrt())
+}
+
+/// A ratio of a mean per row to a deviation per row, annualised.
+fn annualised(inputs: &Inputs, mean: MetricResult, deviation: MetricResult) -> MetricValue {
+    ratio(mean, deviation, inputs.periods_per_year.sqrt())
 }
 
 const NO_BENCHMARK: &str = "there is no benchmark";
@@ -277,7 +282,15 @@ mod tests {
         let gross: Vec<f64> = net.iter().map(|value| value + 0.001).collect();
         let turnover = vec![0.5; net.len()];
         let start = date(2020, 1, 1);
-        let inputs = Inputs { start, dates: &dates, gross: &gross, net, turnover: &turnover, benchmark };
+        let inputs = Inputs {
+            periods_per_year: 252.0,
+            start,
+            dates: &dates,
+            gross: &gross,
+            net,
+            turnover: &turnover,
+            benchmark,
+        };
         evaluate(&inputs).into_iter().map(|(metric, value)| (metric.name, value)).collect()
     }
 

@@ -10,12 +10,25 @@ pub use metrics::METRICS;
 pub(crate) use metrics::sharpe;
 pub(crate) use overfitting::{Overfitting, SpanSharpes, overfitting};
 
-/// Trading days per year, for annualisation.
-pub(crate) const TRADING_DAYS_PER_YEAR: f64 = 252.0;
+/// What figures are computed with.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Conventions {
+    /// Rows per year, for annualisation.
+    pub periods_per_year: f64,
+}
 
-/// The inputs of a metric. Each slice has one element per trading day, `[dates]`.
+impl Conventions {
+    /// Figures per row, not annualised.
+    pub(crate) fn per_row() -> Self {
+        Self { periods_per_year: 1.0 }
+    }
+}
+
+/// The inputs of a metric. Each slice has one element per row of the panel, `[rows]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
+    /// Rows per year.
+    pub periods_per_year: f64,
     /// The day at whose close wealth is 1.
     pub start: Date,
     /// The dates of the returns, increasing.
@@ -24,7 +37,7 @@ pub struct Inputs<'a> {
     pub gross: &'a [f64],
     /// Returns after costs.
     pub net: &'a [f64],
-    /// Turnover, ½ Σ|Δw| per day.
+    /// Turnover, ½ Σ|Δw| per row.
     pub turnover: &'a [f64],
     /// Net returns of the benchmark on the same dates.
     pub benchmark: Option<&'a [f64]>,

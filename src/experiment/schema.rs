@@ -59,6 +59,10 @@ impl Experiment {
             train,
             membership: data_values.text("membership").ok().map(PathBuf::from),
             stale_rows: data_values.count("stale_rows")?,
+            periods_per_year: data_values
+                .get("periods_per_year")
+                .map(|_| data_values.real("periods_per_year"))
+                .transpose()?,
             features,
             seed: top.count("seed")? as u64,
             threads: top.count("threads")?,

@@ -9,7 +9,7 @@ use crate::error::{Code, Result, fail};
 use crate::evaluate::{Inputs, METRICS, MetricValue, Overfitting, SpanSharpes, evaluate, overfitting};
 use crate::job::decide;
 use crate::model::EqualWeight;
-use crate::panel::{Panel, PanelKind};
+use crate::panel::PanelKind;
 use crate::portfolio::{ConstraintChange, Decision, Path, SimulatedPath};
 use crate::run::runner::Run;
 use crate::windows::fit_rows;
@@ -82,10 +82,7 @@ pub fn scores(run: &Run) -> Result<Scores> {
         .paths
         .iter()
         .zip(&run.changes)
-        .map(|(path, changes)| PathScores {
-            metrics: metrics(&run.panel, path, &run.paths[0]),
-            changes: changes.clone(),
-        })
+        .map(|(path, changes)| PathScores { metrics: metrics(run, path, &run.paths[0]), changes: changes.clone() })
         .collect();
     let gaps = (0..run.models.len()).map(|model| count_gaps(run, model)).collect();
     let overfitting = (0..run.models.len()).map(|model| monitor(run, model, &windows[model])).collect();
@@ -102,7 +99,7 @@ impl Run {
             let known: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
             fail!(InvalidArgument, "metric '{name}' is unknown; known are {}", known.join(", "));
         };
-        Ok(metrics(&self.panel, &self.paths[model], &self.paths[0])[index])
+        Ok(metrics(self, &self.paths[model], &self.paths[0])[index])
     }
 }
 
@@ -133,7 +130,7 @@ impl PathScores {
 /// Scores decisions over `rows`, starting in cash. Equal weight, the first model, becomes the benchmark of the others.
 fn score(run: &Run, decisions: &[Decision], rows: Range<usize>, benchmark: &mut Option<Path>) -> Result<PathScores> {
     let SimulatedPath { path, changes, .. } = simulate_from_cash(run, decisions, rows)?;
-    let metrics = metrics(&run.panel, &path, benchmark.as_ref().unwrap_or(&path));
+    let metrics = metrics(run, &path, benchmark.as_ref().unwrap_or(&path));
     benchmark.get_or_insert(path);
     Ok(PathScores { metrics, changes })
 }
@@ -166,10 +163,12 @@ fn simulate_from_cash(run: &Run, decisions: &[Decision], rows: Range<usize>) -> 
 }
 
 /// Every metric of a path against a benchmark over the same rows, in the order of [`METRICS`].
-fn metrics(panel: &Panel, path: &Path, benchmark: &Path) -> Vec<MetricValue> {
+fn metrics(run: &Run, path: &Path, benchmark: &Path) -> Vec<MetricValue> {
     let Some(&first) = path.rows.first() else { return PathScores::undefined("there are no returns").metrics };
+    let panel = &run.panel;
     let dates: Vec<Date> = path.rows.iter().map(|&row| panel.dates()[row]).collect();
     let inputs = Inputs {
+        periods_per_year: run.conventions.periods_per_year,
         start: panel.dates()[first.saturating_sub(1)],
         dates: &dates,
         gross: &path.gross,
@@ -360,6 +359,19 @@ mod tests {
         let window = &scores.windows[0][0];
         assert!(window.train.metrics.iter().all(|value| *value == MetricValue::Undefined("the model fits nothing")));
         assert!(matches!(window.validation.metrics[0], MetricValue::Number(_)));
+    }
+
+    #[test]
+    fn figures_are_annualised_by_the_rows_per_year_of_the_dates_or_of_the_setting() {
+        let sharpe = |overrides: &[&str]| {
+            let run = run(&prices(), PanelKind::Prices, overrides);
+            let MetricValue::Number(sharpe) = run.metric(0, "sharpe").unwrap() else { panic!() };
+            (run.conventions.periods_per_year, sharpe)
+        };
+        // The panel has a row on every day.
+        let (daily, monthly) = (sharpe(&[]), sharpe(&["data.periods_per_year=12"]));
+        assert_eq!((daily.0, monthly.0), (365.0, 12.0));
+        assert!((daily.1 / monthly.1 - (365.0_f64 / 12.0).sqrt()).abs() < 1e-12);
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
     });
     ReportValues {
         facts: facts(run),
+        periods_per_year: run.conventions.periods_per_year,
         days: run.stitched.iter().flat_map(|rows| rows.clone().map(day)).collect(),
         windows: windows.collect(),
         assets: panel.output_order().iter().map(|&column| panel.assets()[column].clone()).collect(),
@@ -150,6 +151,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
                 settings.step_months
             ),
         ),
+        ("Annualised by", describe_periods(run)),
         ("Universe", describe_universe(panel)),
         (
             "Rebalance",
@@ -164,12 +166,18 @@ fn facts(run: &Run) -> Vec<(String, String)> {
     ];
     let features: Vec<&str> = panel.features().iter().map(|feature| feature.name.as_str()).collect();
     if !features.is_empty() {
-        out.insert(3, ("Features", features.join(", ")));
+        out.insert(4, ("Features", features.join(", ")));
     }
     out.extend(experiment.portfolio.describe());
     out.push(("Models", models.join(", ")));
     out.push(("Computed by", format!("walkforge {}, seed {}", env!("CARGO_PKG_VERSION"), experiment.seed)));
     out.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The number of rows per year, and where it is from.
+fn describe_periods(run: &Run) -> String {
+    let from = if run.experiment.periods_per_year.is_some() { "as set" } else { "as read from the dates" };
+    format!("{} rows per year, {from}", run.conventions.periods_per_year)
 }
 
 /// Which assets may be held.

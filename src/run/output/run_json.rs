@@ -49,6 +49,7 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
         "dates": panel.dates().len(),
         "assets": panel.assets().len(),
         "kind": panel.kind().name(),
+        "periods_per_year": run.conventions.periods_per_year,
         "universe": universe(panel),
         "features": panel.features().iter().map(|feature| &feature.name).collect::<Vec<_>>(),
     });
