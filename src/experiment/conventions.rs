@@ -1,5 +1,7 @@
 //! The conventions that figures are computed with, from the settings and the dates.
 
+use std::sync::Arc;
+
 use super::Experiment;
 use crate::error::Result;
 use crate::evaluate::Conventions;
@@ -17,6 +19,6 @@ impl Experiment {
             Some(periods) => (periods, None),
             None => periods_per_year(panel.dates(), windows)?,
         };
-        Ok((Conventions { periods_per_year }, warning))
+        Ok((Conventions { periods_per_year, risk_free: Arc::default() }, warning))
     }
 }

@@ -407,7 +407,9 @@ impl TrainingData {
         let (panel, execution) = (&self.span.panel, &self.span.execution);
         let rows = self.span.validation.clone();
         let simulated = execution.simulate(panel, &mut execution.cash(panel), &decisions, rows)?;
-        Ok(match sharpe(&simulated.path.net, &self.context.conventions) {
+        let conventions = &self.context.conventions;
+        let excess = conventions.excess(&simulated.path.rows, &simulated.path.net);
+        Ok(match sharpe(&excess, conventions.periods_per_year) {
             MetricValue::Number(ratio) => Score::Sharpe(ratio),
             _ => Score::Undefined,
         })
