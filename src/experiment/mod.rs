@@ -45,6 +45,8 @@ pub struct Experiment {
     pub stale_rows: usize,
     /// Rows per year; `None` to read it from the dates.
     pub periods_per_year: Option<f64>,
+    /// The annual risk-free rate, or the path of a file of rates.
+    pub(crate) risk_free: String,
     /// The names of feature planes and the paths of their files.
     pub features: Vec<(String, PathBuf)>,
     /// The walk-forward windows.

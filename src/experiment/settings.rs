@@ -35,6 +35,14 @@ pub fn data_settings() -> Vec<Setting> {
             "rows per year, which every annualised figure is computed with; if left out it is read from the dates of \
              the first train span: 252, 365, 52, 12, 4 or 1",
         ),
+        Setting::new(
+            "risk_free",
+            SettingType::Text,
+            "0",
+            "annual risk-free rate as a fraction, such as 0.03, or a file (CSV or Parquet) with the columns date and \
+             rate; the rate of the last date up to the day before is taken off in Sharpe ratios, those that choose an \
+             epoch included",
+        ),
     ]
 }
 

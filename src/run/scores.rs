@@ -505,6 +505,36 @@ mod tests {
     }
 
     #[test]
+    fn the_risk_free_rate_is_taken_off_in_sharpe_ratios_alone() {
+        let value = |run: &Run, name: &str| {
+            let MetricValue::Number(value) = run.metric(0, name).unwrap() else { panic!("{name}") };
+            value
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rates.csv");
+        // Half of the out-of-sample path, from row 91, lies before the rate of 20 May is known (21 May is row 141).
+        std::fs::write(&file, "date,rate\n2019-12-31,0.0365\n2020-03-01,0.0365\n2020-05-20,0.073\n").unwrap();
+        let plain = run(&prices(), PanelKind::Prices, &[]);
+        let setting = format!("data.risk_free={}", file.display());
+        let dated = run(&prices(), PanelKind::Prices, &[&setting]);
+        let net = &plain.paths[0].net;
+        let rows = &plain.paths[0].rows;
+        let excess: Vec<f64> =
+            net.iter().zip(rows).map(|(net, row)| net - if *row < 141 { 0.0001 } else { 0.0002 }).collect();
+        let mean = excess.iter().sum::<f64>() / excess.len() as f64;
+        let variance = excess.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (excess.len() - 1) as f64;
+        let expected = mean / variance.sqrt() * 365.0_f64.sqrt();
+        assert!((value(&dated, "sharpe") - expected).abs() < 1e-10);
+        assert!((value(&plain, "sharpe") - expected).abs() > 0.1);
+        for name in ["sortino", "cagr", "volatility", "max_drawdown"] {
+            assert_eq!(value(&plain, name), value(&dated, name));
+        }
+        let constant = run(&prices(), PanelKind::Prices, &["data.risk_free=0.0365"]);
+        let expected = value(&plain, "sharpe") - 0.0365 / value(&plain, "volatility");
+        assert!((value(&constant, "sharpe") - expected).abs() < 1e-10);
+    }
+
+    #[test]
     fn the_train_span_is_scored_from_its_first_decision_on() {
         let mut run = run(&prices(), PanelKind::Prices, &["portfolio.cost_bps=0"]);
         let window = run.windows[0].train.rows.clone();

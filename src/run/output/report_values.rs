@@ -164,6 +164,9 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         ("Execution", describe_lag(experiment.portfolio.execution_lag)),
         ("Costs", format!("{} basis points of the value bought and sold", experiment.portfolio.cost_bps)),
     ];
+    if experiment.risk_free != "0" {
+        out.push(("Risk-free rate", format!("{}, taken off in Sharpe ratios", experiment.risk_free)));
+    }
     let features: Vec<&str> = panel.features().iter().map(|feature| feature.name.as_str()).collect();
     if !features.is_empty() {
         out.insert(4, ("Features", features.join(", ")));

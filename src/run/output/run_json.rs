@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::device::memory::peak_bytes;
 use crate::evaluate::{Drawdown, METRICS, MetricValue, Overfitting, WindowScore};
-use crate::panel::{Panel, UniverseSource};
+use crate::panel::{Panel, UniverseSource, hex};
 use crate::portfolio::ConstraintChange;
 use crate::run::runner::Run;
 use crate::run::scores::{Comparison, PathScores, PriceGaps, Scores};
@@ -50,6 +51,7 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
         "assets": panel.assets().len(),
         "kind": panel.kind().name(),
         "periods_per_year": run.conventions.periods_per_year,
+        "risk_free": risk_free(run),
         "universe": universe(panel),
         "features": panel.features().iter().map(|feature| &feature.name).collect::<Vec<_>>(),
     });
@@ -57,6 +59,13 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
     out.insert("settings".to_owned(), run.experiment.effective());
     out.insert("models".to_owned(), json!(models));
     out
+}
+
+/// The risk-free rate as set, with the digest of the returns that it stands for, as a file may change.
+fn risk_free(run: &Run) -> Json {
+    let returns = &run.conventions.risk_free;
+    let digest = Sha256::digest(returns.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+    json!({"setting": run.experiment.risk_free, "sha256": (!returns.is_empty()).then(|| hex(&digest))})
 }
 
 /// Which assets may be held, and the source of that information.
