@@ -141,6 +141,11 @@ fn run_json_records_the_training_of_each_window_and_the_overfitting_monitor() {
             scores.push(of[span]["sharpe"].as_f64().unwrap());
         }
     }
+    // The types of the library hold every field.
+    let read = walkforge::RunDocument::read(scratch.path()).unwrap();
+    assert!(serde_json::to_value(&read).unwrap() == document, "the types of run.json lack a field");
+    let of_first = &read.windows[0].models["net"].test;
+    assert_eq!(of_first.number("sharpe"), windows[0]["models"]["net"]["test"]["sharpe"].as_f64());
     assert!(ends.contains(&"early_stop") && ends.contains(&"max_epochs"), "{ends:?}");
 
     assert!(document["summary"]["equal_weight"].get("overfitting").is_none());

@@ -327,7 +327,9 @@ pub static METRICS: &[Metric] = &[
         unit: Unit::Ratio,
         doc: "mean over decisions of Spearman's rank correlation of the model's scores and the returns until the next \
               decision",
-        compute: |inputs| finite(mean(inputs.coefficients).map_err(|_| "the model gives no scores")),
+        compute: |inputs| {
+            finite(mean(inputs.coefficients).map_err(|_| "the model gives no scores, or a span is scored alone"))
+        },
     },
 ];
 

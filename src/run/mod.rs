@@ -3,6 +3,7 @@
 
 mod audit;
 mod directory;
+pub(crate) mod document;
 mod output;
 mod runner;
 mod scores;
@@ -10,5 +11,6 @@ mod units;
 
 pub use audit::{Audit, DEFAULT_DATES, Pipeline, WindowDecisions};
 pub use directory::{RunDirectory, write_directory};
+pub use document::RunDocument;
 pub use runner::{Progress, Run, Target, TrainingProgress};
 pub use scores::scores;

@@ -10,6 +10,7 @@ use crate::device::memory::peak_bytes;
 use crate::evaluate::{Drawdown, METRICS, MetricValue, Overfitting, WindowScore};
 use crate::panel::{Panel, UniverseSource, hex};
 use crate::portfolio::ConstraintChange;
+use crate::run::document::{RESULTS, SCHEMA};
 use crate::run::runner::Run;
 use crate::run::scores::{Comparison, PathScores, PriceGaps, Scores};
 use crate::settings::Choice as _;
@@ -41,7 +42,8 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
         })
         .collect();
     let mut out = Map::new();
-    out.insert("schema".to_owned(), json!(1));
+    out.insert("schema".to_owned(), json!(SCHEMA));
+    out.insert("results".to_owned(), json!(RESULTS));
     out.insert("walkforge".to_owned(), json!(env!("CARGO_PKG_VERSION")));
     let data = json!({
         "sha256": panel.fingerprint(),
