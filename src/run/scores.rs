@@ -535,6 +535,34 @@ mod tests {
     }
 
     #[test]
+    fn the_information_coefficient_ranks_scores_against_the_returns_until_the_next_decision() {
+        let mut run = run(&prices(), PanelKind::Prices, &["portfolio.execution_lag=1"]);
+        assert_eq!(super::information_coefficients(&run, 0).unwrap(), [] as [f64; 0]);
+        let rows: Vec<usize> = run.targets[0].iter().map(|target| target.row).collect();
+        let last = run.paths[0].rows.last().unwrap() + 1;
+        let values = prices();
+        let mut expected = Vec::new();
+        for window in 0..run.windows.len() {
+            let mut decisions = (*run.results[0][window].decisions.get().unwrap()).clone();
+            for decision in &mut decisions.test {
+                let Some(index) = rows.iter().position(|row| *row == decision.row) else { continue };
+                // Held from two rows later to the row on which the next decision is executed.
+                let (from, to) = (decision.row + 1, rows.get(index + 1).map_or(last - 1, |next| next + 1));
+                let earned: Vec<f64> =
+                    (0..3).map(|asset| values[to * 3 + asset] / values[from * 3 + asset] - 1.0).collect();
+                // Scores rank every other decision as the returns, and the others the other way around.
+                let sign = if index % 2 == 0 { 1.0 } else { -1.0 };
+                decision.scores = Some(earned.iter().map(|earned| sign * earned).collect());
+                expected.push(sign);
+            }
+            run.results[0][window].decisions = decisions.into();
+        }
+        let found = super::information_coefficients(&run, 0).unwrap();
+        assert!(found.len() > 3 && found.len() == rows.len());
+        assert!(found.iter().zip(&expected).all(|(one, two)| (one - two).abs() < 1e-12), "{found:?} {expected:?}");
+    }
+
+    #[test]
     fn the_train_span_is_scored_from_its_first_decision_on() {
         let mut run = run(&prices(), PanelKind::Prices, &["portfolio.cost_bps=0"]);
         let window = run.windows[0].train.rows.clone();
