@@ -2,6 +2,7 @@
 //! stages.
 
 mod audit;
+mod comparison;
 mod directory;
 pub(crate) mod document;
 mod output;
