@@ -67,7 +67,15 @@ pub use model::{LogLevel, LogSink};
 pub use panel::{DataFinding, FindingKind, Membership, Panel, PanelKind, Past, date_of, days_of};
 pub use plugin::{Plugin, PluginSearch, register};
 pub use portfolio::{Decision, Path, PortfolioSettings};
-pub use run::{Audit, Progress, Run, RunDirectory, Target, TrainingProgress};
+pub use run::{Audit, Progress, Run, RunDirectory, RunDocument, Target, TrainingProgress};
+/// The parts of a [`RunDocument`].
+pub mod document {
+    pub use crate::run::document::{
+        ConstraintEntry, DataEntry, DecisionEntry, DifferenceEntry, DrawdownEntry, Figure, FindingEntry, GapEntry,
+        IntegrityEntry, MetricEntries, ModelEntry, OverfittingEntry, RiskFreeEntry, SpanEntry, SummaryEntry,
+        WindowEntry, WindowModelEntry, WindowScoreLists,
+    };
+}
 pub use train::{TrainSettings, TrainingHistory};
 pub use windows::{Rebalance, Scheme, Span, Window, WindowSettings, windows};
 

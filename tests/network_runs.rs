@@ -141,6 +141,11 @@ fn run_json_records_the_training_of_each_window_and_the_overfitting_monitor() {
             scores.push(of[span]["sharpe"].as_f64().unwrap());
         }
     }
+    // The types of the library hold every field.
+    let read = walkforge::RunDocument::read(scratch.path()).unwrap();
+    assert!(serde_json::to_value(&read).unwrap() == document, "the types of run.json lack a field");
+    let of_first = &read.windows[0].models["net"].test;
+    assert_eq!(of_first.number("sharpe"), windows[0]["models"]["net"]["test"]["sharpe"].as_f64());
     assert!(ends.contains(&"early_stop") && ends.contains(&"max_epochs"), "{ends:?}");
 
     assert!(document["summary"]["equal_weight"].get("overfitting").is_none());
@@ -151,33 +156,53 @@ fn run_json_records_the_training_of_each_window_and_the_overfitting_monitor() {
     assert_eq!((listed("train_sharpe"), listed("validation_sharpe"), listed("test_sharpe")), {
         (train.clone(), validation.clone(), test.clone())
     });
-    let gaps: Vec<f64> = train.iter().zip(&test).map(|(train, test)| train - test).collect();
+    // Excess is over equal weight on the same span.
+    let benchmark = |span: &str| -> Vec<f64> {
+        let of = |window: &Json| window["models"]["equal_weight"][span]["sharpe"].as_f64().unwrap();
+        windows.iter().map(of).collect()
+    };
+    let minus = |left: &[f64], right: &[f64]| -> Vec<f64> { left.iter().zip(right).map(|(a, b)| a - b).collect() };
+    let (validation, test) = (minus(&validation, &benchmark("validation")), minus(&test, &benchmark("test")));
+    assert_eq!((listed("validation_excess"), listed("test_excess")), (validation.clone(), test.clone()));
+    let train = listed("train_excess");
+    let gaps = minus(&train, &test);
     assert_eq!(listed("gap"), gaps);
-    for ((ratio, train), test) in listed("ratio").iter().zip(&train).zip(&test) {
-        assert!(if *train > 0.0 { *ratio == test / train } else { ratio.is_nan() });
-    }
     assert_eq!(found["windows"]["peak_epoch"], serde_json::json!(peaks));
-    let spread = gaps.iter().map(|gap| (gap - mean(&gaps)).powi(2)).sum::<f64>() / 8.0;
-    let error = (spread / 9.0).sqrt();
+    let number = |name: &str| found[name].as_f64();
     for (name, expected) in [
-        ("mean_train_sharpe", mean(&train)),
-        ("mean_test_sharpe", mean(&test)),
+        ("mean_train_excess", mean(&train)),
+        ("mean_test_excess", mean(&test)),
         ("mean_gap", mean(&gaps)),
-        ("gap_standard_error", error),
-        ("kept", mean(&test) / mean(&train)),
+        ("mean_validation_gap", mean(&minus(&validation, &test))),
         ("generalisation", pearson(&ranks(&validation), &ranks(&test))),
     ] {
-        let value = found[name].as_f64().unwrap();
+        let value = number(name).unwrap();
         assert!((value - expected).abs() < 1e-12, "{name}: {value}, expected {expected}");
     }
-    let verdict = match (mean(&train) > 0.0, mean(&gaps) > 2.0 * error, mean(&test) < 0.5 * mean(&train)) {
-        (false, ..) => "nothing_learned",
-        (_, false, _) => "no_clear_overfitting",
-        (_, _, false) => "some_overfitting",
-        _ => "overfit",
+    let (error, kept) = (number("gap_standard_error").unwrap(), number("kept"));
+    assert_eq!(kept.is_some(), mean(&train) > 2.0 * number("train_excess_standard_error").unwrap());
+    let clear = mean(&gaps) > 2.0 * error;
+    let verdict = if mean(&train) <= 0.0 {
+        "nothing_learned"
+    } else if clear && mean(&test) < 0.5 * mean(&train) {
+        "overfit"
+    } else if clear {
+        "some_overfitting"
+    } else if mean(&gaps) + 2.0 * error < 0.5 * mean(&train) {
+        "none_found"
+    } else {
+        "no_evidence"
     };
     assert_eq!(found["verdict"], verdict);
-    assert!(found["reason"].as_str().unwrap().starts_with("over 9 windows the Sharpe ratio is "), "{found}");
+    let reason = found["reason"].as_str().unwrap();
+    assert!(reason.starts_with("over 9 windows the Sharpe ratio minus that of the benchmark is "), "{found}");
+    // The last of four allowed epochs is the best in more than a fifth of the windows.
+    let last = peaks.iter().filter(|peak| **peak == 4).count();
+    let named = found["findings"].as_array().unwrap().iter().any(|finding| finding["name"] == "last_epoch_best");
+    assert_eq!(named, 5 * last > 9, "{found}");
+    let against = &document["summary"]["net"]["against_benchmark"];
+    assert!(against["standard_error"].as_f64().unwrap() > 0.0 && against["p"] == against["adjusted_p"], "{against}");
+    assert!(document["summary"]["equal_weight"].get("against_benchmark").is_none());
 }
 
 #[test]

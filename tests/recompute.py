@@ -1,12 +1,13 @@
 """Recomputes a run from its weights and the prices alone, and compares to a tolerance of 1e-12: every return, cost and
-turnover; the Sharpe ratio, drawdown and turnover in run.json, in total and per test span; the price gaps; and the
-overfitting monitor of each fitted model. Given the same run without bounds, it also projects that run's weights onto the
+turnover; the Sharpe ratio, drawdown and turnover in run.json, in total and per test span, errors and moments in total;
+the price gaps; and the overfitting monitor of each fitted model but for its errors. Given the same run without bounds, it also projects that run's weights onto the
 bounds, and compares every weight and every change by constraints.
 
 Usage: python3 tests/recompute.py RUN_DIR PRICES.csv COST_BPS EXECUTION_LAG [RUN_DIR_WITHOUT_BOUNDS]
 """
 
 import csv
+import datetime
 import json
 import math
 import statistics
@@ -14,6 +15,7 @@ import sys
 from collections import defaultdict
 
 worst = 0.0
+periods = None
 compared = 0
 
 
@@ -46,6 +48,14 @@ class Prices:
                 [now / before - 1 if now and before else 0.0 for now, before in zip(row, last)]
             )
             last = [now or before for now, before in zip(row, last)]
+
+
+def rows_per_year(dates):
+    """Rows per year from the median number of days over five rows."""
+    days = [datetime.date.fromisoformat(date).toordinal() for date in dates]
+    measured = 5 * 365.25 / statistics.median(after - before for before, after in zip(days, days[5:]))
+    usual = {252: (240, 266), 365: (340, 372), 52: (48, 54), 12: (11.4, 12.6), 4: (3.8, 4.2), 1: (0.95, 1.05)}
+    return next(rows for rows, (low, high) in usual.items() if low <= measured <= high)
 
 
 def read_weights(folder, prices):
@@ -98,10 +108,10 @@ class Account:
         return gross, cost, gross - cost, traded / 2
 
     def compare(self, what, written):
-        sharpe = statistics.fmean(self.net) / statistics.stdev(self.net) * math.sqrt(252)
+        sharpe = statistics.fmean(self.net) / statistics.stdev(self.net) * math.sqrt(periods)
         near(f"sharpe of {what}", sharpe, written["sharpe"])
         near(f"drawdown of {what}", self.max_drawdown, written["max_drawdown"])
-        near(f"turnover of {what}", statistics.fmean(self.turnovers) * 252, written["turnover"])
+        near(f"turnover of {what}", statistics.fmean(self.turnovers) * periods, written["turnover"])
 
 
 def projected(values, members, most):
@@ -145,34 +155,75 @@ def ranks(values):
     return [order.index(value) + (order.count(value) + 1) / 2 for value in values]
 
 
-def compare_monitor(document, model, held_days):
+def lags(rows):
+    return min(math.floor(4 * (rows / 100) ** (2 / 9)), rows // 10)
+
+
+def long_run_variance(values):
+    """The variance of the sum, with Bartlett's weights."""
+    count = lags(len(values))
+    total = math.fsum(value * value for value in values)
+    for lag in range(1, count + 1):
+        total += 2 * (1 - lag / (count + 1)) * math.fsum(one * two for one, two in zip(values, values[lag:]))
+    return total
+
+
+def compare_uncertainty(model, net, benchmark, written):
+    """Recomputes the errors of the Sharpe ratio, its probability, and the line on the benchmark."""
+    rows, mean, deviation = len(net), statistics.fmean(net), statistics.stdev(net)
+    z = [(value - mean) / deviation for value in net]
+    influence = [math.sqrt(periods) / rows * (one - mean / (2 * deviation) * (one * one - 1)) for one in z]
+    error = math.sqrt(long_run_variance(influence))
+    near(f"error of the sharpe of {model}", error, written["sharpe_error"])
+    near(f"interval of the sharpe of {model}", written["sharpe"] - 1.96 * error, written["sharpe_low"])
+    spread = statistics.pstdev(net)
+    skew, kurtosis = (statistics.fmean(((value - mean) / spread) ** power for value in net) for power in (3, 4))
+    near(f"skew of {model}", skew, written["skew"])
+    near(f"kurtosis of {model}", kurtosis, written["kurtosis"])
+    ratio = mean / deviation
+    scale = math.sqrt(1 - skew * ratio + (kurtosis - 1) / 4 * ratio**2)
+    near(f"psr of {model}", statistics.NormalDist().cdf(ratio * math.sqrt(rows - 1) / scale), written["psr"])
+    beta, alpha = statistics.linear_regression(benchmark, net)
+    near(f"beta of {model}", beta, written["beta"])
+    near(f"alpha of {model}", alpha * periods, written["alpha"])
+    active = [one - other for one, other in zip(net, benchmark)]
+    near(f"tracking error of {model}", statistics.stdev(active) * math.sqrt(periods), written["tracking_error"])
+
+
+def compare_monitor(document, model):
     """Recomputes the overfitting monitor from the Sharpe ratios of the windows."""
-    written = document["summary"][model]["overfitting"]
-    spans = [window["models"][model] for window in document["windows"]]
-    train, validation, test = ([span[name]["sharpe"] for span in spans] for name in ["train", "validation", "test"])
-    pairs = [(one, two) for one, two in zip(train, test) if one is not None and two is not None]
-    gaps = [one - two for one, two in pairs]
-    same(f"gaps of {model}", [a - b if None not in (a, b) else None for a, b in zip(train, test)], written["windows"]["gap"])
-    if len(gaps) < 2:
+    written, benchmark = document["summary"][model]["overfitting"], next(iter(document["summary"]))
+    spans = [window["models"] for window in document["windows"]]
+    excess = {"train": written["windows"]["train_excess"]}
+    for name in ["validation", "test"]:
+        excess[name] = [
+            of[model][name]["sharpe"] - of[benchmark][name]["sharpe"]
+            if None not in (of[model][name]["sharpe"], of[benchmark][name]["sharpe"])
+            else None
+            for of in spans
+        ]
+        same(f"{name} excess of {model}", excess[name], written["windows"][f"{name}_excess"])
+    pairs = [(one, two) for one, two in zip(excess["train"], excess["test"]) if None not in (one, two)]
+    if not pairs:
         return
-    # Test spans may overlap; the out-of-sample path has each day once.
-    in_windows = sum(window["test"]["rows"] for window in document["windows"])
-    distinct = len(gaps) * held_days / in_windows
-    mean_train, mean_test, mean_gap = (statistics.fmean(values) for values in [*zip(*pairs), gaps])
-    error = statistics.stdev(gaps) / math.sqrt(distinct)
-    near(f"mean gap of {model}", mean_gap, written["mean_gap"])
-    near(f"standard error of the gap of {model}", error, written["gap_standard_error"])
-    if distinct < 5:
+    windows = document["settings"]["windows"]
+    effective = len(pairs) * windows["step_months"] / max(windows["step_months"], windows["test_months"])
+    train, test = (statistics.fmean(values) for values in zip(*pairs))
+    gap, error = statistics.fmean(one - two for one, two in pairs), written["gap_standard_error"]
+    near(f"mean train excess of {model}", train, written["mean_train_excess"])
+    near(f"mean test excess of {model}", test, written["mean_test_excess"])
+    near(f"mean gap of {model}", gap, written["mean_gap"])
+    if effective < 5 or error is None:
         verdict = "undefined"
-    elif mean_train <= 0:
+    elif train <= 0:
         verdict = "nothing_learned"
-    elif mean_gap <= 2 * error:
-        verdict = "no_clear_overfitting"
+    elif gap > 2 * error:
+        verdict = "overfit" if test < train / 2 else "some_overfitting"
     else:
-        verdict = "overfit" if mean_test < mean_train / 2 else "some_overfitting"
+        verdict = "none_found" if gap + 2 * error < train / 2 else "no_evidence"
     same(f"verdict on {model}", verdict, written["verdict"])
     if written["generalisation"] is not None:
-        pairs = [(one, two) for one, two in zip(validation, test) if one is not None and two is not None]
+        pairs = [(one, two) for one, two in zip(excess["validation"], excess["test"]) if None not in (one, two)]
         near(f"generalisation of {model}", statistics.correlation(*map(ranks, zip(*pairs))), written["generalisation"])
 
 
@@ -187,6 +238,10 @@ def main():
     with open(f"{folder}/run.json") as file:
         document = json.load(file)
     summary, settings = document["summary"], document["settings"]
+    global periods
+    train = document["windows"][0]["train"]
+    periods = rows_per_year(prices.dates[prices.row_of[train["start"]] : prices.row_of[train["end"]] + 1])
+    same("rows per year", periods, document["data"]["periods_per_year"])
     same("data", [document["data"]["first_date"], document["data"]["last_date"]], [prices.dates[0], prices.dates[-1]])
     assert set(targets) == set(paths) == set(summary), "the three files name different models"
     most = settings["portfolio"]["max_weight"]
@@ -194,6 +249,7 @@ def main():
         for row, (_, weights) in decided.items():
             assert abs(math.fsum(weights) - 1) < 1e-9 and min(weights) >= 0 and max(weights) <= most + 1e-12
             assert all(price is not None for price, weight in zip(prices.prices[row], weights) if weight)
+    benchmarks = []
     for model, path in paths.items():
         held = {row: weights for row, (_, weights) in targets[model].items()}
         account = Account(prices, held, cost_bps, lag)
@@ -203,10 +259,12 @@ def main():
                 near(f"{what} of {model} on {line['date']}", value, float(line[what]))
         written = summary[model]
         account.compare(model, written)
+        benchmarks.append(account.net)
+        compare_uncertainty(model, account.net, benchmarks[0], written)
         gaps = {"days_without_price": account.gap_days, "moves_after_gap": account.gap_moves}
         same(f"gaps of {model}", gaps, written["gaps"])
         if "overfitting" in written:
-            compare_monitor(document, model, len(path))
+            compare_monitor(document, model)
         # If test spans overlap, weights.csv has only the decisions that each window contributes to the path.
         if settings["windows"]["step_months"] >= settings["windows"]["test_months"]:
             for index, window in enumerate(document["windows"]):

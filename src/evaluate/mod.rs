@@ -1,33 +1,77 @@
 //! The table of metrics, and the overfitting monitor, which compares a model's scores over the spans of its windows.
 //! The run, the report and the bindings iterate the table, so a new metric is one function and one row.
 
+mod against;
+mod calendar;
+mod drawdown;
+#[cfg(test)]
+mod golden;
 mod metrics;
+mod moments;
 mod overfitting;
+mod uncertainty;
+
+use std::sync::Arc;
 
 use jiff::civil::Date;
 
+pub(crate) use drawdown::{Drawdown, worst_drawdowns};
 pub use metrics::METRICS;
 pub(crate) use metrics::sharpe;
-pub(crate) use overfitting::{Overfitting, SpanSharpes, overfitting};
+pub(crate) use moments::rank_correlation;
+pub(crate) use overfitting::{
+    MonitorInputs, Overfitting, SpanReturns, SpanScore, WindowReturns, WindowScore, overfitting,
+};
+pub(crate) use uncertainty::{Difference, compare, holm};
 
-/// Trading days per year, for annualisation.
-pub(crate) const TRADING_DAYS_PER_YEAR: f64 = 252.0;
+/// What figures are computed with.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Conventions {
+    /// Rows per year, for annualisation.
+    pub periods_per_year: f64,
+    /// The risk-free return of each row of the panel; empty where it is 0.
+    pub risk_free: Arc<[f64]>,
+}
 
-/// The inputs of a metric. Each slice has one element per trading day, `[dates]`.
+impl Conventions {
+    /// Figures per row, not annualised.
+    pub(crate) fn per_row() -> Self {
+        Self { periods_per_year: 1.0, risk_free: Arc::default() }
+    }
+
+    /// Net returns of these rows of the panel, less the risk-free return.
+    pub(crate) fn excess(&self, rows: &[usize], net: &[f64]) -> Vec<f64> {
+        if self.risk_free.is_empty() {
+            return net.to_vec();
+        }
+        rows.iter().zip(net).map(|(row, net)| net - self.risk_free[*row]).collect()
+    }
+}
+
+/// The inputs of a metric. Each slice has one element per row of the panel, `[rows]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// The day at whose close wealth is 1.
-    pub start: Date,
+    /// Rows per year.
+    pub periods_per_year: f64,
+    /// Spans without a gap between them: the index of the first return and the date of the row before it, at whose close
+    /// everything is in cash. At the first one wealth is 1.
+    pub spans: &'a [(usize, Date)],
     /// The dates of the returns, increasing.
     pub dates: &'a [Date],
     /// Returns before costs.
     pub gross: &'a [f64],
     /// Returns after costs.
     pub net: &'a [f64],
-    /// Turnover, ½ Σ|Δw| per day.
+    /// Returns after costs, less the risk-free rate.
+    pub excess: &'a [f64],
+    /// Turnover, ½ Σ|Δw| per row.
     pub turnover: &'a [f64],
     /// Net returns of the benchmark on the same dates.
     pub benchmark: Option<&'a [f64]>,
+    /// The target weights of each decision, `[decisions][assets]`.
+    pub targets: &'a [&'a [f64]],
+    /// Rank correlations of scores and later returns, one per decision with scores.
+    pub coefficients: &'a [f64],
 }
 
 /// The value of a metric.
@@ -48,6 +92,8 @@ pub enum Unit {
     Ratio,
     /// As a percentage.
     Percent,
+    /// As a whole number.
+    Count,
     /// As a date.
     Day,
 }

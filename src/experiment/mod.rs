@@ -12,6 +12,7 @@ use crate::settings::SettingValues;
 use crate::train::TrainSettings;
 use crate::windows::WindowSettings;
 
+mod conventions;
 mod device;
 mod effective;
 mod file;
@@ -42,6 +43,10 @@ pub struct Experiment {
     pub membership: Option<PathBuf>,
     /// Rows after its last price for which an asset may still be held.
     pub stale_rows: usize,
+    /// Rows per year; `None` to read it from the dates.
+    pub periods_per_year: Option<f64>,
+    /// The annual risk-free rate, or the path of a file of rates.
+    pub(crate) risk_free: String,
     /// The names of feature planes and the paths of their files.
     pub features: Vec<(String, PathBuf)>,
     /// The walk-forward windows.

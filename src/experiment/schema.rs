@@ -38,6 +38,10 @@ impl Experiment {
         let top = SettingValues::check("", &declared, &top)?;
         let mut data = section(root, "", "data")?;
         let features = features(data.remove("features"))?;
+        // A rate may be given as a number instead of a text.
+        if let Some(rate) = data.get_mut("risk_free").filter(|rate| rate.is_number()) {
+            *rate = Json::String(rate.to_string());
+        }
         let data_values = SettingValues::check("data", &data_settings(), &data)?;
         let windows_values =
             SettingValues::check("windows", &WindowSettings::declared(), &section(root, "", "windows")?)?;
@@ -59,6 +63,11 @@ impl Experiment {
             train,
             membership: data_values.text("membership").ok().map(PathBuf::from),
             stale_rows: data_values.count("stale_rows")?,
+            periods_per_year: data_values
+                .get("periods_per_year")
+                .map(|_| data_values.real("periods_per_year"))
+                .transpose()?,
+            risk_free: risk_free(data_values.text("risk_free")?)?,
             features,
             seed: top.count("seed")? as u64,
             threads: top.count("threads")?,
@@ -71,6 +80,17 @@ impl Experiment {
             folder,
             windows_values,
         })
+    }
+}
+
+/// Checks the risk-free rate, if it is a number and not a file.
+fn risk_free(text: &str) -> Result<String> {
+    match text.parse::<f64>() {
+        Ok(rate) if !(-1.0..=1.0).contains(&rate) => fail!(
+            InvalidSetting,
+            "setting 'data.risk_free': found {text}, allowed is a fraction from -1 to 1, such as 0.03 for 3 %, or a file"
+        ),
+        _ => Ok(text.to_owned()),
     }
 }
 

@@ -28,6 +28,21 @@ pub fn data_settings() -> Vec<Setting> {
             0,
             "rows after its last price for which an asset may still be held",
         ),
+        Setting::new(
+            "periods_per_year",
+            SettingType::Real(0.1, 1e6),
+            Json::Null,
+            "rows per year, which every annualised figure is computed with; if left out it is read from the dates of \
+             the first train span: 252, 365, 52, 12, 4 or 1",
+        ),
+        Setting::new(
+            "risk_free",
+            SettingType::Text,
+            "0",
+            "annual risk-free rate as a fraction, such as 0.03, or a file (CSV or Parquet) with the columns date and \
+             rate; the rate of the last date up to the day before is taken off in Sharpe ratios, those that choose an \
+             epoch included",
+        ),
     ]
 }
 

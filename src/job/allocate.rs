@@ -42,7 +42,8 @@ pub fn allocate(
         Model::Network(_) => {
             let past = panel.slice(0..row + 1);
             let window = Window::before(past.dates(), &experiment.windows)?;
-            let context = TrainingContext::new(&past, Arc::new(Team::alone()));
+            let (conventions, _) = experiment.conventions(&past, std::slice::from_ref(&window))?;
+            let context = TrainingContext::new(&past, Arc::new(Team::alone()), conventions);
             fit_to_end(experiment, &past, &window, &model, &context)?
         }
     };

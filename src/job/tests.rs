@@ -11,6 +11,7 @@ use serde_json::Map;
 use super::{LoadedModel, ModelWindow, Prepared, decide_window, prepare};
 use crate::device::Team;
 use crate::error::Result;
+use crate::evaluate::Conventions;
 use crate::experiment::Experiment;
 use crate::model::{Context, Estimator, Factory, Model, Requirements};
 use crate::panel::{Panel, PanelKind, Past};
@@ -87,7 +88,7 @@ fn try_decide(recorder: &Recorder, lag: usize, change: impl FnOnce(Panel) -> Pan
     let train = experiment.train_settings(None).unwrap();
     let (factory, context) = (Box::new(recorder.clone()), Context::default());
     let model = LoadedModel { name: "recorder".into(), factory, settings, train, context };
-    let shared = TrainingContext::new(&panel, Arc::new(Team::alone()));
+    let shared = TrainingContext::new(&panel, Arc::new(Team::alone()), Conventions::per_row());
     let (Prepared::Ready(estimator), fit) = prepare(&experiment, &panel, &window, &model, &shared)? else { panic!() };
     decide_window(&experiment, &panel, &window, &model, &*estimator, fit)
 }

@@ -12,6 +12,7 @@ mod day_number;
 mod features;
 mod past;
 mod perturb;
+mod rates;
 mod read;
 mod shared_plane;
 mod universe;
@@ -21,6 +22,7 @@ pub use day_number::{date_of, days_of};
 pub(crate) use features::{Feature, OWN_PLANES};
 pub use past::Past;
 pub(crate) use perturb::Perturbation;
+pub(crate) use rates::Rates;
 pub(crate) use shared_plane::SharedPlane;
 pub use universe::Membership;
 pub(crate) use universe::UniverseSource;
@@ -373,7 +375,7 @@ fn hash_values(hash: &mut Sha256, values: &[f64]) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
         for digit in [byte >> 4, byte & 15] {
             text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));

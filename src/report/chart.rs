@@ -15,8 +15,10 @@ const HEIGHT: f64 = 3_000.0;
 const BUCKETS: usize = 600;
 /// With more windows than this, shading would be mere stripes and is left out.
 pub(super) const MAX_BANDS: usize = 80;
-/// A gap of more days than this interrupts a line.
+/// A gap of more days than this, and of more than [`MAX_GAP_ROWS`], interrupts a line.
 const MAX_GAP_DAYS: f64 = 20.0;
+/// See [`MAX_GAP_DAYS`]: with a row per month a gap begins where a month is left out.
+const MAX_GAP_ROWS: f64 = 1.6;
 /// Number of line colours. Further lines use the same colours, dotted.
 pub(super) const COLOURS: usize = 7;
 
@@ -30,6 +32,7 @@ pub(super) struct Line {
 pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
     pub(super) note: &'a str,
+    pub(super) periods_per_year: f64,
     pub(super) days: &'a [Date],
     pub(super) bands: &'a [(Date, Date)],
     pub(super) logarithmic: bool,
@@ -79,7 +82,7 @@ impl Chart<'_> {
         // The benchmark is drawn last: lines under it show through its dashes.
         for (model, line) in benchmark_last(&self.lines) {
             let points = self.days.iter().zip(&line.values).map(|(day, value)| (*day, scale(*value)));
-            let points = downsample(&points.collect::<Vec<_>>(), BUCKETS, is_gap);
+            let points = downsample(&points.collect::<Vec<_>>(), BUCKETS, |one, two| self.is_gap(one, two));
             let path = path(&points, |day, value| (axis.position(day) * WIDTH, down(value) * HEIGHT));
             let _ = write!(out, "<path class=\"{}\" d=\"{path}\"/>", line_class(model));
         }
@@ -90,6 +93,10 @@ impl Chart<'_> {
         out += &labels_below(axis, self.days);
         out += "</div></section>\n";
         out
+    }
+
+    fn is_gap(&self, one: Date, two: Date) -> bool {
+        is_gap(one, two, self.periods_per_year)
     }
 
     /// The legend: swatch, name and last value of each line.
@@ -137,8 +144,8 @@ pub(super) fn labels_below(axis: DateAxis, days: &[Date]) -> String {
 }
 
 /// Whether a line is interrupted between two days.
-fn is_gap(one: Date, two: Date) -> bool {
-    day_number(two) - day_number(one) > MAX_GAP_DAYS
+fn is_gap(one: Date, two: Date, periods_per_year: f64) -> bool {
+    day_number(two) - day_number(one) > MAX_GAP_DAYS.max(MAX_GAP_ROWS * 365.25 / periods_per_year)
 }
 
 /// Downsamples a line to the lowest and highest point of each bucket, in order, and the last point, so that no extreme
@@ -198,6 +205,18 @@ mod tests {
     use jiff::ToSpan;
     use jiff::civil::{Date, date};
 
+    fn daily(one: Date, two: Date) -> bool {
+        is_gap(one, two, 252.0)
+    }
+
+    #[test]
+    fn monthly_points_are_joined_and_a_month_left_out_is_a_gap() {
+        let month = |month: i8| date(2021, month, 28);
+        let points = [1, 2, 3, 5].map(|number| (month(number), 1.0));
+        let line = downsample(&points, BUCKETS, |one, two| is_gap(one, two, 12.0));
+        assert_eq!(path(&line, |day, value| (f64::from(day.month()), value)), "M1 1l1 0l1 0M5 1");
+    }
+
     fn days(count: usize) -> Vec<Date> {
         (0..count as i64).map(|day| date(2000, 1, 3).checked_add(day.days()).unwrap()).collect()
     }
@@ -209,7 +228,7 @@ mod tests {
             .enumerate()
             .map(|(index, day)| (day, if index == 4321 { -9.0 } else { index as f64 }))
             .collect();
-        let line = downsample(&points, BUCKETS, is_gap);
+        let line = downsample(&points, BUCKETS, daily);
         assert!(line.len() < 1300);
         assert!(line.contains(&Some(points[4321])) && line.contains(&Some(points[8999])));
     }
@@ -219,9 +238,9 @@ mod tests {
         let mut points: Vec<(Date, f64)> = days(4).into_iter().map(|day| (day, 1.0)).collect();
         points.push((date(2000, 6, 1), 1.0));
         let coordinates = |day: Date, value: f64| (f64::from(day.day()), value);
-        assert_eq!(path(&downsample(&points, BUCKETS, is_gap), coordinates), "M3 1l1 0l1 0l1 0M1 1");
+        assert_eq!(path(&downsample(&points, BUCKETS, daily), coordinates), "M3 1l1 0l1 0l1 0M1 1");
         points[1].1 = f64::NAN;
-        assert_eq!(path(&downsample(&points, BUCKETS, is_gap), coordinates), "M3 1M5 1l1 0M1 1");
+        assert_eq!(path(&downsample(&points, BUCKETS, daily), coordinates), "M3 1M5 1l1 0M1 1");
     }
 
     #[test]
@@ -232,6 +251,7 @@ mod tests {
         let chart = Chart {
             title: "Wealth",
             note: "",
+            periods_per_year: 252.0,
             days: &days,
             bands: &bands,
             logarithmic: true,

@@ -137,6 +137,8 @@ pub(crate) struct Integrity {
 pub(crate) struct ReportValues {
     /// The conditions under which the figures were computed, as name and value.
     pub facts: Vec<(String, String)>,
+    /// Rows per year.
+    pub periods_per_year: f64,
     /// The out-of-sample days.
     pub days: Vec<Date>,
     /// The windows.

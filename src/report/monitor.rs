@@ -8,18 +8,20 @@ use super::axis::{DateAxis, ticks};
 use super::chart::{COLOURS, WIDTH, labels_below, swatch};
 use super::tables::{formatted, month_range};
 use super::{ModelValues, ReportValues, WindowSpan, benchmark_last, escape};
-use crate::evaluate::{MetricValue, Overfitting, SpanSharpes, Unit};
+use crate::evaluate::{MetricValue, Overfitting, SpanScore, Unit, WindowScore};
 
 const HEIGHT: f64 = 3_000.0;
 
 /// How the verdict is reached.
-const RULES: &str = "The first rule that applies gives the verdict. No verdict: fewer than 5 windows with \
-    non-overlapping test spans have both a train and a test score. Nothing learned: the mean train Sharpe ratio is \
-    not above 0. No clear overfitting: the mean gap, train minus test, is at most two of its standard errors; there \
-    may still be a gap. Some overfitting: the gap is clear, and test keeps at least half of the train score. Overfit: \
-    it keeps less than half. Generalisation is Spearman’s rank correlation between validation and test scores over \
-    the windows: near 1, windows with a good validation score also have a good test score; near 0, validation says \
-    nothing about test.";
+const RULES: &str = "Excess is the model’s Sharpe ratio minus the benchmark’s over the same days, so that the market of a \
+    span is in neither train nor test. The gap is train excess minus test excess. Its standard error is taken from the \
+    influence of each day on the mean gap, summed over the spans that hold the day. The first rule that applies gives the \
+    verdict. No verdict: fewer than 5 windows with non-overlapping test spans have both scores, or the model holds what \
+    the benchmark holds. Nothing learned: the mean train excess is not above 0. Overfit: the gap is above two standard \
+    errors, and test keeps less than half of the train excess. Some overfitting: the gap is above two standard errors. No \
+    overfitting found: the gap plus two standard errors is below half of the train excess. Otherwise there is no evidence \
+    either way. Generalisation is Spearman’s rank correlation between validation and test excess over the windows, with \
+    its 95 % interval: where the interval holds 0, validation may say nothing about test.";
 
 /// Verdict, chart and table of each fitted model; empty if there is none.
 pub(super) fn monitor(values: &ReportValues) -> String {
@@ -27,20 +29,25 @@ pub(super) fn monitor(values: &ReportValues) -> String {
     for (index, model) in benchmark_last(&values.models) {
         let Some(found) = &model.overfitting else { continue };
         if out.is_empty() {
-            out += "<section><h2>Overfitting</h2><p>Net Sharpe ratios per window: on the train span that the model \
+            out += "<section><h2>Overfitting</h2><p>Net Sharpe ratios per window minus the benchmark’s: on the train span that the model \
                     was fitted on, on the validation span that chose it, and on the test span that had no part in \
                     either.</p>\n";
         }
         let _ = write!(
             out,
             "<h3>{} {}</h3>\n<p class=\"verdict\"><b>{}</b>: {}. Generalisation, the rank correlation of \
-             validation and test: {}.</p>\n",
+             validation and test: {} ({} to {}).</p>\n",
             swatch(index),
             escape(&model.name),
             found.verdict.label(),
             escape(&found.reason).replace('-', "−"),
-            formatted(Some(&found.generalisation), Unit::Ratio, 1)
+            formatted(Some(&found.generalisation), Unit::Ratio, 1),
+            formatted(Some(&found.generalisation_interval[0]), Unit::Ratio, 1),
+            formatted(Some(&found.generalisation_interval[1]), Unit::Ratio, 1)
         );
+        for finding in &found.findings {
+            let _ = writeln!(out, "<p class=\"verdict\">{}.</p>", escape(&finding.text).replace('-', "−"));
+        }
         out += &chart(index, &values.windows, found);
         out += &table(&values.windows, model, found);
     }
@@ -53,7 +60,10 @@ pub(super) fn monitor(values: &ReportValues) -> String {
 
 /// Per window a line from train (open dot) to test (filled dot), and validation as a small dot.
 fn chart(model: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
-    let scores = found.windows.iter().flat_map(|window| [window.train, window.validation, window.test]);
+    let scores = found
+        .windows
+        .iter()
+        .flat_map(|window| [&window.train, &window.validation, &window.test].map(SpanScore::excess));
     let (low, high) = scores.filter_map(defined).fold((0.0_f64, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
     let margin = ((high - low) * 0.05).max(0.1);
     let (low, high) = (low - margin, high + margin);
@@ -64,7 +74,7 @@ fn chart(model: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
     let colour = model % COLOURS;
     let mut out = format!(
         "<ul class=\"key\"><li>{} train</li><li>{} validation</li><li>{} test</li></ul>\
-         <div class=\"plot\" role=\"img\" aria-label=\"Sharpe ratios by window\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+         <div class=\"plot\" role=\"img\" aria-label=\"Excess Sharpe ratios by window\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
          preserveAspectRatio=\"none\">",
         mark(&format!("<path class=\"dot s{colour}\" d=\"M12 4h0\"/><path class=\"hole\" d=\"M12 4h0\"/>")),
         mark("<path class=\"speck\" d=\"M12 4h0\"/>"),
@@ -79,8 +89,10 @@ fn chart(model: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
     let many = if found.windows.len() > 60 { " many" } else { "" };
     let _ = write!(out, "<g class=\"scores{many}\">");
     for (span, window) in spans.iter().zip(&found.windows) {
+        let [of_train, of_validation, of_test] =
+            [&window.train, &window.validation, &window.test].map(SpanScore::excess);
         let x = f64::midpoint(axis.position(span.test.0), axis.position(span.test.1)) * WIDTH;
-        if let (Some(train), Some(test)) = (defined(window.train), defined(window.test)) {
+        if let (Some(train), Some(test)) = (defined(of_train), defined(of_test)) {
             let (train, test) = (down(train), down(test));
             let _ = write!(out, "<path class=\"rod s{colour}\" d=\"M{x:.0} {train:.0}V{test:.0}\"/>");
         }
@@ -89,10 +101,10 @@ fn chart(model: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
                 let _ = write!(out, "<path class=\"{class}\" d=\"M{x:.0} {:.0}h0\"/>", down(value));
             }
         };
-        dot(&format!("dot s{colour}"), window.train);
-        dot("hole", window.train);
-        dot(&format!("dot s{colour}"), window.test);
-        dot("speck", window.validation);
+        dot(&format!("dot s{colour}"), of_train);
+        dot("hole", of_train);
+        dot(&format!("dot s{colour}"), of_test);
+        dot("speck", of_validation);
     }
     out += "</g></svg>";
     for (tick, label) in &marks {
@@ -118,31 +130,42 @@ fn table(spans: &[WindowSpan], model: &ModelValues, found: &Overfitting) -> Stri
     let mut out = format!(
         "<div class=\"scroll tall\"><table><thead><tr><th scope=\"col\">Test span</th>\
          <th scope=\"col\">Sharpe, train</th><th scope=\"col\">validation</th><th scope=\"col\">test</th>\
-         <th scope=\"col\">Gap, train − test</th><th scope=\"col\">Ratio, test / train</th>{peak}</tr></thead><tbody>\n"
+         <th scope=\"col\">Excess, train</th><th scope=\"col\">validation</th><th scope=\"col\">test</th>\
+         <th scope=\"col\">Gap, train − test</th>{peak}</tr></thead><tbody>\n"
     );
     let text = |value: MetricValue| formatted(Some(&value), Unit::Ratio, 1);
     for (index, (span, window)) in spans.iter().zip(&found.windows).enumerate() {
         let (start, end) = span.test;
-        let SpanSharpes { train, validation, test } = *window;
+        let WindowScore { train, validation, test } = *window;
         let best = model.training.get(index).map(|training| format!("<td>{}</td>", training.best_epoch));
         let _ = writeln!(
             out,
             "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th><td>{}</td>{}</tr>",
             month_range(start, end),
-            [train, validation, test, window.gap(), window.ratio()].map(text).join("</td><td>"),
+            [
+                train.model,
+                validation.model,
+                test.model,
+                train.excess(),
+                validation.excess(),
+                test.excess(),
+                window.gap()
+            ]
+            .map(text)
+            .join("</td><td>"),
             best.unwrap_or_default()
         );
     }
     let blank = if model.training.is_empty() { "" } else { "<td></td>" };
     let _ = writeln!(
         out,
-        "</tbody><tfoot><tr><th scope=\"row\">Mean</th><td>{}</td><td></td><td>{}</td><td>{} ± {}</td>\
-         <td>{}</td>{blank}</tr></tfoot></table></div>",
-        text(found.mean_train),
-        text(found.mean_test),
-        text(found.mean_gap),
+        "</tbody><tfoot><tr><th scope=\"row\">Mean</th><td></td><td></td><td></td><td>{} ± {}</td><td></td><td>{}</td>\
+         <td>{} ± {}</td>{blank}</tr></tfoot></table></div>",
+        text(found.train_excess),
+        text(found.train_error),
+        text(found.test_excess),
+        text(found.gap),
         text(found.gap_error),
-        text(found.kept),
     );
     out
 }
@@ -152,20 +175,31 @@ mod tests {
     use jiff::civil::date;
 
     use super::chart;
-    use crate::evaluate::{MetricValue, SpanSharpes, overfitting};
+    use crate::evaluate::{MetricValue, MonitorInputs, Overfitting, SpanScore, WindowScore, overfitting};
     use crate::report::WindowSpan;
 
     #[test]
     fn a_window_is_a_line_from_train_to_test_and_an_undefined_score_has_no_mark() {
         let test = |year: i16| (date(year, 1, 1), date(year, 12, 31));
         let spans = [2020, 2021].map(|year| WindowSpan { stitched: test(year), test: test(year) });
-        let undefined = MetricValue::Undefined("the model fits nothing");
-        let complete = SpanSharpes {
-            train: MetricValue::Number(3.0),
-            validation: MetricValue::Number(2.0),
-            test: MetricValue::Number(-1.0),
+        let undefined = SpanScore {
+            model: MetricValue::Undefined("the model fits nothing"),
+            benchmark: MetricValue::Undefined("the model fits nothing"),
         };
-        let found = overfitting(vec![complete, SpanSharpes { train: undefined, ..complete }], 1.0);
+        let span = |model: f64| SpanScore { model: MetricValue::Number(model), benchmark: MetricValue::Number(1.0) };
+        let complete = WindowScore { train: span(4.0), validation: span(3.0), test: span(0.0) };
+        let inputs = MonitorInputs {
+            windows: &[],
+            periods_per_year: 252.0,
+            step_months: 12,
+            test_months: 12,
+            out_of_sample: None,
+            epochs: &[],
+        };
+        let found = Overfitting {
+            windows: vec![complete, WindowScore { train: undefined, ..complete }],
+            ..overfitting(&inputs)
+        };
         let html = chart(1, &spans, &found);
         // The axis goes from −1.2 to 3.2: train is 0.2 of 4.4 below the top, test as far above the bottom.
         assert!(html.contains("<path class=\"rod s1\" d=\"M2500 136V2864\"/>"), "{html}");

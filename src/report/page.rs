@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use super::chart::{Chart, Line, MAX_BANDS};
 use super::learning::{learning_curves, stopped_by_clock};
 use super::monitor::monitor;
-use super::series::{ROLLING, drawdown, rolling_sharpe, rolling_sum, wealth};
+use super::series::{drawdown, rolling_rows, rolling_sharpe, rolling_sum, wealth};
 use super::tables::{constraint_changes, formatted, headline, totals, window_tables};
 use super::weights_chart::weights_chart;
 use super::{ModelValues, ReportValues, benchmark_last, escape};
@@ -85,23 +85,26 @@ fn lead(values: &ReportValues) -> String {
 
 /// The charts over the out-of-sample days.
 fn charts(values: &ReportValues) -> String {
+    let periods = values.periods_per_year;
+    let rows = rolling_rows(periods);
     let bands: Vec<(Date, Date)> = values.windows.iter().map(|window| window.stitched).collect();
     let lines = |series: &dyn Fn(&ModelValues) -> Vec<f64>| -> Vec<Line> {
         values.models.iter().map(|model| Line { name: model.name.clone(), values: series(model) }).collect()
     };
     let chart = |title, note, logarithmic, percent, lines| {
-        Chart { title, note, days: &values.days, bands: &bands, logarithmic, percent, lines }.html()
+        Chart { title, note, periods_per_year: periods, days: &values.days, bands: &bands, logarithmic, percent, lines }
+            .html()
     };
     let shading = if bands.len() > MAX_BANDS { "" } else { " Dark and light bands mark the windows’ test spans." };
     let wealth_note =
         format!("Growth of 1 after costs, on a logarithmic scale; the last value is beside each name.{shading}");
-    let sharpe_note = format!("Over the last {ROLLING} days, after costs.");
-    let turnover_note = format!("Half of the weight bought and sold, summed over the last {ROLLING} days.");
+    let sharpe_note = format!("Over the last {rows} rows, after costs.");
+    let turnover_note = format!("Half of the weight bought and sold, summed over the last {rows} rows.");
     [
         chart("Wealth", wealth_note.as_str(), true, false, lines(&|model| wealth(&model.net))),
         chart("Drawdown", "Loss from the highest wealth so far.", false, true, lines(&|model| drawdown(&model.net))),
-        chart("Rolling Sharpe ratio", &sharpe_note, false, false, lines(&|model| rolling_sharpe(&model.net))),
-        chart("Turnover", &turnover_note, false, true, lines(&|model| rolling_sum(&model.turnover))),
+        chart("Rolling Sharpe ratio", &sharpe_note, false, false, lines(&|model| rolling_sharpe(&model.net, periods))),
+        chart("Turnover", &turnover_note, false, true, lines(&|model| rolling_sum(&model.turnover, rows))),
     ]
     .concat()
 }
@@ -167,6 +170,7 @@ mod tests {
         let span = (days[0], days[299]);
         ReportValues {
             facts: vec![("Costs".to_owned(), "<10> bps".to_owned())],
+            periods_per_year: 252.0,
             windows: vec![WindowSpan { stitched: span, test: span }],
             days,
             assets: vec!["A&B".to_owned(), "C".to_owned()],

@@ -178,7 +178,9 @@ pub(super) fn formatted(value: Option<&MetricValue>, unit: Unit, decimals: usize
         Some(MetricValue::Day(day)) => day.to_string(),
         Some(MetricValue::Undefined(reason)) => format!("<span title=\"{}\">–</span>", escape(reason)),
         Some(MetricValue::Number(value)) => {
-            let text = if unit == Unit::Percent {
+            let text = if unit == Unit::Count {
+                format!("{value:.0}")
+            } else if unit == Unit::Percent {
                 format!("{:.decimals$}\u{a0}%", value * 100.0)
             } else {
                 format!("{value:.2}")

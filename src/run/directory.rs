@@ -192,6 +192,20 @@ fn is_finished(folder: &Path, identity: &Map<String, Json>) -> Result<bool> {
     let earlier: Json = serde_json::from_str(&text).unwrap_or_default();
     let differs: Vec<&str> =
         identity.iter().filter(|(key, value)| earlier[key.as_str()] != **value).map(|(key, _)| key.as_str()).collect();
+    let version = |of: &Json, key: &str| of.get(key).map_or_else(|| "none".to_owned(), Json::to_string);
+    if differs.iter().any(|key| ["schema", "results"].contains(key)) {
+        let this = Json::Object(identity.clone());
+        fail!(
+            Exists,
+            "{} holds results of another version of walkforge (schema {}, results {}; this one writes schema {}, \
+             results {}), which are computed by other rules; name a new directory",
+            folder.display(),
+            version(&earlier, "schema"),
+            version(&earlier, "results"),
+            version(&this, "schema"),
+            version(&this, "results")
+        );
+    }
     if !differs.is_empty() {
         fail!(
             Exists,
@@ -242,7 +256,7 @@ mod tests {
     use std::path::Path;
 
     fn identity(seed: u32) -> Map<String, Json> {
-        json!({"schema": 1, "settings": {"seed": seed}}).as_object().unwrap().clone()
+        json!({"schema": 2, "results": 2, "settings": {"seed": seed}}).as_object().unwrap().clone()
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -330,6 +344,13 @@ mod tests {
         assert_eq!(error.code(), Code::Exists);
         assert!(error.to_string().contains("run.json differs in settings"), "{error}");
         assert_eq!(modified(), before);
+        // A directory of an earlier version is neither this run nor finished.
+        let mut earlier = identity(0);
+        earlier.remove("results");
+        earlier.insert("schema".to_owned(), json!(1));
+        std::fs::write(folder.join("run.json"), Json::Object(earlier).to_string()).unwrap();
+        let error = RunDirectory::claim_for(folder, &identity(0)).unwrap_err();
+        assert!(error.to_string().contains("schema 1, results none; this one writes schema 2, results 2"), "{error}");
         for name in FILES {
             std::fs::remove_file(folder.join(name)).unwrap();
         }

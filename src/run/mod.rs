@@ -2,7 +2,9 @@
 //! stages.
 
 mod audit;
+mod comparison;
 mod directory;
+pub(crate) mod document;
 mod output;
 mod runner;
 mod scores;
@@ -10,6 +12,7 @@ mod units;
 
 pub use audit::{Audit, DEFAULT_DATES, Pipeline, WindowDecisions};
 pub use directory::{RunDirectory, write_directory};
+pub use document::RunDocument;
 pub use output::csv::csv_cell;
 pub use runner::{Progress, Run, Target, TrainingProgress};
 pub use scores::scores;

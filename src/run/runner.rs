@@ -10,6 +10,7 @@ use super::units::{Key, Plans};
 use crate::device::cpu::{SimdLevel, choose_level};
 use crate::device::{Parallel, Team};
 use crate::error::{Code, Error, Result, fail};
+use crate::evaluate::Conventions;
 use crate::experiment::Experiment;
 use crate::job::{
     CANCELLED, LoadedModel, ModelWindow, Prepared, Runtime, SpillFile, decide_window, fit_context, prepare,
@@ -123,6 +124,8 @@ pub struct Run {
     pub targets: Vec<Vec<Target>>,
     /// What constraints changed on each model's path, with the decision row.
     pub changes: Vec<Vec<(usize, ConstraintChange)>>,
+    /// What figures are computed with.
+    pub(super) conventions: Conventions,
     pub(super) execution: ExecutionModel,
     accounts: Vec<Account>,
     /// Per window and model: under way, or waiting for the other models of its window.
@@ -156,23 +159,25 @@ impl Run {
         let simd = choose_level(experiment.simd)?;
         let cancel = Arc::new(AtomicBool::new(false));
         let models = LoadedModel::load_all(&experiment, runtime, &cancel)?;
-        let warnings: Vec<String> = missing_columns(&panel).into_iter().chain(panel.warnings()).collect();
+        let windows = windows(panel.dates(), &experiment.windows)?;
+        let (conventions, spacing) = experiment.conventions(&panel, &windows)?;
+        let warnings: Vec<String> = missing_columns(&panel).into_iter().chain(spacing).chain(panel.warnings()).collect();
         for warning in &warnings {
             Context::new(runtime.log.clone(), Arc::clone(&cancel)).log(LogLevel::Warn, warning);
         }
-        let windows = windows(panel.dates(), &experiment.windows)?;
         let stitched = stitch(panel.dates(), &windows);
         let execution = experiment.portfolio.execution(panel.assets())?;
         let most = runtime.parallel.threads();
         let threads = if experiment.threads == 0 { most } else { most.min(experiment.threads) };
         let team = Arc::new(Team::new(Arc::clone(&runtime.parallel), threads));
-        let context = TrainingContext::new(&panel, Arc::clone(&team));
+        let context = TrainingContext::new(&panel, Arc::clone(&team), conventions.clone());
         Ok(Self {
             contexts: models.iter().map(|_| context.of_another_model()).collect(),
             team,
             simd,
             windows,
             stitched,
+            conventions,
             results: vec![Vec::new(); models.len()],
             paths: vec![Path::default(); models.len()],
             targets: vec![Vec::new(); models.len()],

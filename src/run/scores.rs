@@ -6,11 +6,15 @@ use std::ops::Range;
 use jiff::civil::Date;
 
 use crate::error::{Code, Result, fail};
-use crate::evaluate::{Inputs, METRICS, MetricValue, Overfitting, SpanSharpes, evaluate, overfitting};
+use crate::evaluate::{
+    Drawdown, Inputs, METRICS, MetricValue, MonitorInputs, Overfitting, SpanReturns, WindowReturns, evaluate,
+    overfitting, rank_correlation, worst_drawdowns,
+};
 use crate::job::decide;
 use crate::model::EqualWeight;
-use crate::panel::{Panel, PanelKind};
+use crate::panel::PanelKind;
 use crate::portfolio::{ConstraintChange, Decision, Path, SimulatedPath};
+use crate::run::comparison::{Comparison, comparisons};
 use crate::run::runner::Run;
 use crate::windows::fit_rows;
 
@@ -24,8 +28,15 @@ pub struct Scores {
     /// The price gaps on the out-of-sample path, `[models]`.
     pub gaps: Vec<PriceGaps>,
     /// The overfitting monitor, `[models]`; `None` for a model that fits nothing.
-    pub overfitting: Vec<Option<Overfitting>>,
+    pub(super) overfitting: Vec<Option<Overfitting>>,
+    /// The worst drawdowns of the out-of-sample path, deepest first, `[models]`.
+    pub drawdowns: Vec<Vec<Drawdown>>,
+    /// How the Sharpe ratio differs from the benchmark's, `[models]`; `None` for the benchmark.
+    pub comparisons: Vec<Option<Comparison>>,
 }
+
+/// Drawdowns that are listed.
+const WORST: usize = 5;
 
 /// The scores of one model in one window.
 #[derive(Clone, Debug)]
@@ -63,33 +74,38 @@ pub struct PriceGaps {
 /// `Infeasible` and `InvalidData` from constraints and simulation, with the decision's date.
 pub fn scores(run: &Run) -> Result<Scores> {
     let mut windows: Vec<Vec<WindowScores>> = run.models.iter().map(|_| Vec::new()).collect();
+    let mut returns: Vec<Vec<WindowReturns>> = run.models.iter().map(|_| Vec::new()).collect();
     for (index, window) in run.windows.iter().enumerate() {
         let lag = run.execution.lag;
         let validation_rows = fit_rows(&window.validation.rows, lag);
         let (mut validation_benchmark, mut test_benchmark) = (None, None);
-        for (model, of_model) in windows.iter_mut().enumerate() {
+        for (model, (scores, returns)) in windows.iter_mut().zip(&mut returns).enumerate() {
             let result = run.results[model][index].decisions.get()?;
             let validation = score(run, &result.validation, validation_rows.clone(), &mut validation_benchmark)?;
             let test = score(run, &result.test, window.test.rows.clone(), &mut test_benchmark)?;
             let train = match &result.train {
                 Some(decisions) => score_train(run, decisions, fit_rows(&window.train.rows, lag))?,
-                None => PathScores::undefined("the model fits nothing"),
+                None => (PathScores::undefined("the model fits nothing"), Err("the model fits nothing")),
             };
-            of_model.push(WindowScores { train, validation, test });
+            scores.push(WindowScores { train: train.0, validation: validation.0, test: test.0 });
+            returns.push(WindowReturns { train: train.1, validation: validation.1, test: test.1 });
         }
     }
-    let total = run
-        .paths
-        .iter()
-        .zip(&run.changes)
-        .map(|(path, changes)| PathScores {
-            metrics: metrics(&run.panel, path, &run.paths[0]),
-            changes: changes.clone(),
+    let total: Vec<PathScores> = (0..run.models.len())
+        .map(|model| {
+            let coefficients = information_coefficients(run, model)?;
+            let metrics = total_metrics(run, model, &coefficients);
+            Ok(PathScores { metrics, changes: run.changes[model].clone() })
+        })
+        .collect::<Result<_>>()?;
+    let gaps = (0..run.models.len()).map(|model| count_gaps(run, model)).collect();
+    let overfitting = (0..run.models.len()).map(|model| monitor(run, model, &returns[model], &total[model])).collect();
+    let drawdowns = (0..run.models.len())
+        .map(|model| {
+            with_inputs(run, &run.paths[model], &run.paths[0], &[], &[], |inputs| worst_drawdowns(inputs, WORST))
         })
         .collect();
-    let gaps = (0..run.models.len()).map(|model| count_gaps(run, model)).collect();
-    let overfitting = (0..run.models.len()).map(|model| monitor(run, model, &windows[model])).collect();
-    Ok(Scores { windows, total, gaps, overfitting })
+    Ok(Scores { windows, total, gaps, overfitting, drawdowns, comparisons: comparisons(run) })
 }
 
 impl Run {
@@ -102,25 +118,68 @@ impl Run {
             let known: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
             fail!(InvalidArgument, "metric '{name}' is unknown; known are {}", known.join(", "));
         };
-        Ok(metrics(&self.panel, &self.paths[model], &self.paths[0])[index])
+        let coefficients = information_coefficients(self, model)?;
+        Ok(total_metrics(self, model, &coefficients)[index])
     }
 }
 
+/// Every metric of a model's out-of-sample path.
+fn total_metrics(run: &Run, model: usize, coefficients: &[f64]) -> Vec<MetricValue> {
+    let targets: Vec<&[f64]> = run.targets[model].iter().map(|target| target.weights.as_slice()).collect();
+    metrics(run, &run.paths[model], &run.paths[0], &targets, coefficients)
+}
+
 /// The overfitting monitor of a model; `None` if it fits nothing.
-fn monitor(run: &Run, model: usize, scores: &[WindowScores]) -> Option<Overfitting> {
+fn monitor(run: &Run, model: usize, returns: &[WindowReturns], total: &PathScores) -> Option<Overfitting> {
     if run.results[model].iter().all(|window| !window.fits) {
         return None;
     }
-    let sharpe = METRICS.iter().position(|metric| metric.name == "sharpe")?;
-    let sharpes = |window: &WindowScores| SpanSharpes {
-        train: window.train.metrics[sharpe],
-        validation: window.validation.metrics[sharpe],
-        test: window.test.metrics[sharpe],
+    let number = |name: &str| match METRICS.iter().zip(&total.metrics).find(|(metric, _)| metric.name == name) {
+        Some((_, MetricValue::Number(value))) => Some(*value),
+        _ => None,
     };
-    // Test spans may overlap; the stitched spans hold each test day once.
-    let in_windows: usize = run.windows.iter().map(|window| window.test.rows.len()).sum();
-    let stitched: usize = run.stitched.iter().map(ExactSizeIterator::len).sum();
-    Some(overfitting(scores.iter().map(sharpes).collect(), in_windows as f64 / stitched.max(1) as f64))
+    let trained = run.results[model].iter().filter_map(|window| window.training.as_ref());
+    let most = run.models[model].train.max_epochs;
+    let epochs: Vec<(u32, u32)> = trained
+        .filter(|history| history.epochs.iter().any(|epoch| epoch.validation.is_some()))
+        .map(|history| (history.best_epoch, most))
+        .collect();
+    Some(overfitting(&MonitorInputs {
+        windows: returns,
+        periods_per_year: run.conventions.periods_per_year,
+        step_months: run.experiment.windows.step_months,
+        test_months: run.experiment.windows.test_months,
+        out_of_sample: number("sharpe").zip(number("sharpe_error")),
+        epochs: &epochs,
+    }))
+}
+
+/// Rank correlations of a model's scores and the compounded returns that were earned until its next decision, one per
+/// decision on the out-of-sample path; empty for a model without scores.
+fn information_coefficients(run: &Run, model: usize) -> Result<Vec<f64>> {
+    let (panel, ahead) = (&run.panel, 1 + run.execution.lag);
+    let assets = panel.assets().len();
+    let last = run.paths[model].rows.last().map_or(0, |row| row + 1);
+    let mut out = Vec::new();
+    for (index, targets) in run.targets[model].chunk_by(|one, two| one.window == two.window).enumerate() {
+        let before: usize =
+            run.targets[model].chunk_by(|one, two| one.window == two.window).take(index).map(<[_]>::len).sum();
+        let decisions = run.results[model][targets[0].window].decisions.get()?;
+        for (offset, target) in targets.iter().enumerate() {
+            let decided = decisions.test.iter().find(|decision| decision.row == target.row);
+            let Some(scores) = decided.and_then(|decision| decision.scores.as_ref()) else { continue };
+            let next = run.targets[model].get(before + offset + 1).map_or(last, |next| next.row + ahead);
+            let rows = target.row + ahead..next.min(last);
+            let earned = |asset: usize| {
+                rows.clone().fold(1.0, |wealth, row| wealth * (1.0 + panel.held_returns()[row * assets + asset])) - 1.0
+            };
+            let pairs =
+                (0..assets).filter(|asset| scores[*asset].is_finite()).map(|asset| (scores[asset], earned(asset)));
+            let (scores, earned): (Vec<f64>, Vec<f64>) = pairs.unzip();
+            out.extend(rank_correlation(&scores, &earned));
+        }
+    }
+    Ok(out)
 }
 
 impl PathScores {
@@ -130,20 +189,32 @@ impl PathScores {
     }
 }
 
+/// The scores of a span, and the returns that the monitor reads.
+type Scored = (PathScores, std::result::Result<SpanReturns, &'static str>);
+
 /// Scores decisions over `rows`, starting in cash. Equal weight, the first model, becomes the benchmark of the others.
-fn score(run: &Run, decisions: &[Decision], rows: Range<usize>, benchmark: &mut Option<Path>) -> Result<PathScores> {
-    let SimulatedPath { path, changes, .. } = simulate_from_cash(run, decisions, rows)?;
-    let metrics = metrics(&run.panel, &path, benchmark.as_ref().unwrap_or(&path));
+fn score(run: &Run, decisions: &[Decision], rows: Range<usize>, benchmark: &mut Option<Path>) -> Result<Scored> {
+    let SimulatedPath { path, changes, targets } = simulate_from_cash(run, decisions, rows.clone())?;
+    let targets: Vec<&[f64]> = targets.iter().map(|(_, weights)| weights.as_slice()).collect();
+    let against = benchmark.as_ref().unwrap_or(&path);
+    let metrics = metrics(run, &path, against, &targets, &[]);
+    let returns = if path.rows.is_empty() {
+        Err("there are no returns")
+    } else {
+        let excess = |path: &Path| run.conventions.excess(&path.rows, &path.net);
+        Ok(SpanReturns { rows, model: excess(&path), benchmark: excess(against) })
+    };
     benchmark.get_or_insert(path);
-    Ok(PathScores { metrics, changes })
+    Ok((PathScores { metrics, changes }, returns))
 }
 
 /// Scores the train span of a model that fits something: from its first decision on, against equal weight decided on
 /// the same rows. If the few assets of an early row cannot meet the bounds, the score is undefined: the train span is
 /// only for information and must not end a run.
-fn score_train(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<PathScores> {
+fn score_train(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<Scored> {
+    let undefined = |reason: &'static str| (PathScores::undefined(reason), Err(reason));
     let Some(first) = decisions.first() else {
-        return Ok(PathScores::undefined("no asset had enough history on a decision row of the train span"));
+        return Ok(undefined("no asset had enough history on a decision row of the train span"));
     };
     let rows = first.row + 1 + run.execution.lag..rows.end;
     let mut equal = Vec::with_capacity(decisions.len());
@@ -154,7 +225,7 @@ fn score_train(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<
         .and_then(|benchmark| score(run, decisions, rows, &mut Some(benchmark.path)));
     match scores {
         Err(error) if error.code() == Code::Infeasible => {
-            Ok(PathScores::undefined("the bounds cannot be met on a decision row of the train span"))
+            Ok(undefined("the bounds cannot be met on a decision row of the train span"))
         }
         other => other,
     }
@@ -166,18 +237,40 @@ fn simulate_from_cash(run: &Run, decisions: &[Decision], rows: Range<usize>) -> 
 }
 
 /// Every metric of a path against a benchmark over the same rows, in the order of [`METRICS`].
-fn metrics(panel: &Panel, path: &Path, benchmark: &Path) -> Vec<MetricValue> {
-    let Some(&first) = path.rows.first() else { return PathScores::undefined("there are no returns").metrics };
-    let dates: Vec<Date> = path.rows.iter().map(|&row| panel.dates()[row]).collect();
-    let inputs = Inputs {
-        start: panel.dates()[first.saturating_sub(1)],
+fn metrics(run: &Run, path: &Path, benchmark: &Path, targets: &[&[f64]], coefficients: &[f64]) -> Vec<MetricValue> {
+    if path.rows.is_empty() {
+        return PathScores::undefined("there are no returns").metrics;
+    }
+    let all = |inputs: &Inputs| evaluate(inputs).into_iter().map(|(_, value)| value).collect();
+    with_inputs(run, path, benchmark, targets, coefficients, all)
+}
+
+/// Calls `figures` with the inputs of the metrics of a path.
+fn with_inputs<T>(
+    run: &Run,
+    path: &Path,
+    benchmark: &Path,
+    targets: &[&[f64]],
+    coefficients: &[f64],
+    figures: impl FnOnce(&Inputs) -> T,
+) -> T {
+    let dates: Vec<Date> = path.rows.iter().map(|&row| run.panel.dates()[row]).collect();
+    let begins = |index: usize| index == 0 || path.rows[index] != path.rows[index - 1] + 1;
+    let before = |index: usize| run.panel.dates()[path.rows[index].saturating_sub(1)];
+    let spans: Vec<(usize, Date)> =
+        (0..dates.len()).filter(|index| begins(*index)).map(|index| (index, before(index))).collect();
+    figures(&Inputs {
+        periods_per_year: run.conventions.periods_per_year,
+        spans: &spans,
         dates: &dates,
         gross: &path.gross,
         net: &path.net,
+        excess: &run.conventions.excess(&path.rows, &path.net),
         turnover: &path.turnover,
         benchmark: Some(&benchmark.net),
-    };
-    evaluate(&inputs).into_iter().map(|(_, value)| value).collect()
+        targets,
+        coefficients,
+    })
 }
 
 /// Counts the price gaps on a model's out-of-sample path. The set of held assets changes only when a target is executed
@@ -363,6 +456,77 @@ mod tests {
     }
 
     #[test]
+    fn figures_are_annualised_by_the_rows_per_year_of_the_dates_or_of_the_setting() {
+        let sharpe = |overrides: &[&str]| {
+            let run = run(&prices(), PanelKind::Prices, overrides);
+            let MetricValue::Number(sharpe) = run.metric(0, "sharpe").unwrap() else { panic!() };
+            (run.conventions.periods_per_year, sharpe)
+        };
+        // The panel has a row on every day.
+        let (daily, monthly) = (sharpe(&[]), sharpe(&["data.periods_per_year=12"]));
+        assert_eq!((daily.0, monthly.0), (365.0, 12.0));
+        assert!((daily.1 / monthly.1 - (365.0_f64 / 12.0).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_risk_free_rate_is_taken_off_in_sharpe_ratios_alone() {
+        let value = |run: &Run, name: &str| {
+            let MetricValue::Number(value) = run.metric(0, name).unwrap() else { panic!("{name}") };
+            value
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rates.csv");
+        // Half of the out-of-sample path, from row 91, lies before the rate of 20 May is known (21 May is row 141).
+        std::fs::write(&file, "date,rate\n2019-12-31,0.0365\n2020-03-01,0.0365\n2020-05-20,0.073\n").unwrap();
+        let plain = run(&prices(), PanelKind::Prices, &[]);
+        let setting = format!("data.risk_free={}", file.display());
+        let dated = run(&prices(), PanelKind::Prices, &[&setting]);
+        let net = &plain.paths[0].net;
+        let rows = &plain.paths[0].rows;
+        let excess: Vec<f64> =
+            net.iter().zip(rows).map(|(net, row)| net - if *row < 141 { 0.0001 } else { 0.0002 }).collect();
+        let mean = excess.iter().sum::<f64>() / excess.len() as f64;
+        let variance = excess.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (excess.len() - 1) as f64;
+        let expected = mean / variance.sqrt() * 365.0_f64.sqrt();
+        assert!((value(&dated, "sharpe") - expected).abs() < 1e-10);
+        assert!((value(&plain, "sharpe") - expected).abs() > 0.1);
+        for name in ["sortino", "cagr", "volatility", "max_drawdown"] {
+            assert_eq!(value(&plain, name), value(&dated, name));
+        }
+        let constant = run(&prices(), PanelKind::Prices, &["data.risk_free=0.0365"]);
+        let expected = value(&plain, "sharpe") - 0.0365 / value(&plain, "volatility");
+        assert!((value(&constant, "sharpe") - expected).abs() < 1e-10);
+    }
+
+    #[test]
+    fn the_information_coefficient_ranks_scores_against_the_returns_until_the_next_decision() {
+        let mut run = run(&prices(), PanelKind::Prices, &["portfolio.execution_lag=1"]);
+        assert_eq!(super::information_coefficients(&run, 0).unwrap(), [] as [f64; 0]);
+        let rows: Vec<usize> = run.targets[0].iter().map(|target| target.row).collect();
+        let last = run.paths[0].rows.last().unwrap() + 1;
+        let values = prices();
+        let mut expected = Vec::new();
+        for window in 0..run.windows.len() {
+            let mut decisions = (*run.results[0][window].decisions.get().unwrap()).clone();
+            for decision in &mut decisions.test {
+                let Some(index) = rows.iter().position(|row| *row == decision.row) else { continue };
+                // Held from two rows later to the row on which the next decision is executed.
+                let (from, to) = (decision.row + 1, rows.get(index + 1).map_or(last - 1, |next| next + 1));
+                let earned: Vec<f64> =
+                    (0..3).map(|asset| values[to * 3 + asset] / values[from * 3 + asset] - 1.0).collect();
+                // Scores rank every other decision as the returns, and the others the other way around.
+                let sign = if index % 2 == 0 { 1.0 } else { -1.0 };
+                decision.scores = Some(earned.iter().map(|earned| sign * earned).collect());
+                expected.push(sign);
+            }
+            run.results[0][window].decisions = decisions.into();
+        }
+        let found = super::information_coefficients(&run, 0).unwrap();
+        assert!(found.len() > 3 && found.len() == rows.len());
+        assert!(found.iter().zip(&expected).all(|(one, two)| (one - two).abs() < 1e-12), "{found:?} {expected:?}");
+    }
+
+    #[test]
     fn the_train_span_is_scored_from_its_first_decision_on() {
         let mut run = run(&prices(), PanelKind::Prices, &["portfolio.cost_bps=0"]);
         let window = run.windows[0].train.rows.clone();
@@ -376,7 +540,7 @@ mod tests {
         assert!((earned - (55.9 / 53.0 - 1.0)).abs() < 1e-12, "{earned}");
         // If the members of an early row cannot meet the bounds the score is undefined, and the run does not fail.
         run.execution.constraints.max_weight = 0.2;
-        let scores = super::score_train(&run, &[decision(30, [0.0, 1.0, 0.0])], 0..60).unwrap();
+        let scores = super::score_train(&run, &[decision(30, [0.0, 1.0, 0.0])], 0..60).unwrap().0;
         let reason = "the bounds cannot be met on a decision row of the train span";
         assert_eq!(scores.metrics[0], MetricValue::Undefined(reason));
     }

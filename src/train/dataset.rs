@@ -15,7 +15,7 @@ use crate::engine::{
     ZeroDispersion,
 };
 use crate::error::{Result, fail};
-use crate::evaluate::{MetricValue, sharpe};
+use crate::evaluate::{Conventions, MetricValue, sharpe};
 use crate::model::{AssetSet, Network};
 use crate::network::{
     BoundNetwork, ComputedInputs, TrainedNetwork, TrainedParts, compute, computed_inputs, head_weights,
@@ -42,12 +42,14 @@ pub(crate) struct TrainingContext {
     pub(crate) computed: Arc<ComputedInputs>,
     /// The threads.
     pub(crate) team: Arc<Team>,
+    /// What the validation score is computed with.
+    pub(crate) conventions: Conventions,
 }
 
 impl TrainingContext {
     /// For the trainings of one model on a panel.
-    pub(crate) fn new(panel: &Panel, team: Arc<Team>) -> Self {
-        Self { planes: Arc::new(Planes::of(panel)), computed: Arc::default(), team }
+    pub(crate) fn new(panel: &Panel, team: Arc<Team>, conventions: Conventions) -> Self {
+        Self { planes: Arc::new(Planes::of(panel)), computed: Arc::default(), team, conventions }
     }
 
     /// For the trainings of another model on the same panel.
@@ -405,7 +407,9 @@ impl TrainingData {
         let (panel, execution) = (&self.span.panel, &self.span.execution);
         let rows = self.span.validation.clone();
         let simulated = execution.simulate(panel, &mut execution.cash(panel), &decisions, rows)?;
-        Ok(match sharpe(&simulated.path.net) {
+        let conventions = &self.context.conventions;
+        let excess = conventions.excess(&simulated.path.rows, &simulated.path.net);
+        Ok(match sharpe(&excess, conventions.periods_per_year) {
             MetricValue::Number(ratio) => Score::Sharpe(ratio),
             _ => Score::Undefined,
         })

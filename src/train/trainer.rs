@@ -15,6 +15,7 @@ use super::span::TrainingSpan;
 use crate::device::{Team, memory};
 use crate::engine::{Engine, EpochWork, Stop};
 use crate::error::{Error, Result};
+use crate::evaluate::Conventions;
 use crate::model::Network;
 use crate::network::{BoundNetwork, TrainedNetwork};
 use crate::program::Parameter;
@@ -34,12 +35,13 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Prepares a training outside a run, on the calling thread, with inputs computed. See [`Trainer::planned`].
+    /// Prepares a training outside a run, on the calling thread, with inputs computed. Its validation scores are per row,
+    /// not annualised. See [`Trainer::planned`].
     ///
     /// # Errors
     /// Errors of [`Trainer::planned`], and of the network where it computes inputs.
     pub fn new(network: Arc<dyn Network>, settings: &TrainSettings, span: TrainingSpan, seed: u64) -> Result<Self> {
-        let context = TrainingContext::new(&span.panel, Arc::new(Team::alone()));
+        let context = TrainingContext::new(&span.panel, Arc::new(Team::alone()), Conventions::per_row());
         let mut out = Self::planned(network, settings, span, seed, context)?;
         out.fill(&|| false)?;
         Ok(out)

@@ -1,6 +1,7 @@
 //! Walk-forward windows: train, validation and test spans over the dates of a panel, by index arithmetic alone.
 
 mod calendar;
+mod frequency;
 mod lookback;
 mod purge;
 mod schedule;
@@ -13,6 +14,7 @@ use jiff::civil::Date;
 
 pub use calendar::Rebalance;
 pub(crate) use calendar::{add_months, rows_between};
+pub(crate) use frequency::periods_per_year;
 pub(crate) use lookback::lookback_rows;
 pub use purge::{SampleRule, train_samples, validation_rows};
 pub(crate) use schedule::fit_rows;

@@ -61,6 +61,7 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
     });
     ReportValues {
         facts: facts(run),
+        periods_per_year: run.conventions.periods_per_year,
         days: run.stitched.iter().flat_map(|rows| rows.clone().map(day)).collect(),
         windows: windows.collect(),
         assets: panel.output_order().iter().map(|&column| panel.assets()[column].clone()).collect(),
@@ -150,6 +151,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
                 settings.step_months
             ),
         ),
+        ("Annualised by", describe_periods(run)),
         ("Universe", describe_universe(panel)),
         (
             "Rebalance",
@@ -162,14 +164,23 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         ("Execution", describe_lag(experiment.portfolio.execution_lag)),
         ("Costs", format!("{} basis points of the value bought and sold", experiment.portfolio.cost_bps)),
     ];
+    if experiment.risk_free != "0" {
+        out.push(("Risk-free rate", format!("{}, taken off in Sharpe ratios", experiment.risk_free)));
+    }
     let features: Vec<&str> = panel.features().iter().map(|feature| feature.name.as_str()).collect();
     if !features.is_empty() {
-        out.insert(3, ("Features", features.join(", ")));
+        out.insert(4, ("Features", features.join(", ")));
     }
     out.extend(experiment.portfolio.describe());
     out.push(("Models", models.join(", ")));
     out.push(("Computed by", format!("walkforge {}, seed {}", env!("CARGO_PKG_VERSION"), experiment.seed)));
     out.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The number of rows per year, and where it is from.
+fn describe_periods(run: &Run) -> String {
+    let from = if run.experiment.periods_per_year.is_some() { "as set" } else { "as read from the dates" };
+    format!("{} rows per year, {from}", run.conventions.periods_per_year)
 }
 
 /// Which assets may be held.

@@ -4,11 +4,14 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::device::memory::peak_bytes;
-use crate::evaluate::{METRICS, MetricValue, Overfitting, SpanSharpes};
-use crate::panel::{Panel, UniverseSource};
+use crate::evaluate::{Drawdown, METRICS, MetricValue, Overfitting, WindowScore};
+use crate::panel::{Panel, UniverseSource, hex};
 use crate::portfolio::ConstraintChange;
+use crate::run::comparison::Comparison;
+use crate::run::document::{RESULTS, SCHEMA};
 use crate::run::runner::Run;
 use crate::run::scores::{PathScores, PriceGaps, Scores};
 use crate::settings::Choice as _;
@@ -40,7 +43,8 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
         })
         .collect();
     let mut out = Map::new();
-    out.insert("schema".to_owned(), json!(1));
+    out.insert("schema".to_owned(), json!(SCHEMA));
+    out.insert("results".to_owned(), json!(RESULTS));
     out.insert("walkforge".to_owned(), json!(env!("CARGO_PKG_VERSION")));
     let data = json!({
         "sha256": panel.fingerprint(),
@@ -49,6 +53,8 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
         "dates": panel.dates().len(),
         "assets": panel.assets().len(),
         "kind": panel.kind().name(),
+        "periods_per_year": run.conventions.periods_per_year,
+        "risk_free": risk_free(run),
         "universe": universe(panel),
         "features": panel.features().iter().map(|feature| &feature.name).collect::<Vec<_>>(),
     });
@@ -56,6 +62,13 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
     out.insert("settings".to_owned(), run.experiment.effective());
     out.insert("models".to_owned(), json!(models));
     out
+}
+
+/// The risk-free rate as set, with the digest of the returns that it stands for, as a file may change.
+fn risk_free(run: &Run) -> Json {
+    let returns = &run.conventions.risk_free;
+    let digest = Sha256::digest(returns.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+    json!({"setting": run.experiment.risk_free, "sha256": (!returns.is_empty()).then(|| hex(&digest))})
 }
 
 /// Which assets may be held, and the source of that information.
@@ -91,6 +104,10 @@ pub(in crate::run) fn run_document(run: &Run, scores: &Scores) -> Map<String, Js
             let changes = changes_by_rule(&total.changes, &|row| run.panel.dates()[row].to_string());
             summary.insert("constraints".to_owned(), json!(changes));
             summary.insert("gaps".to_owned(), gap_counts(gaps));
+            summary.insert("drawdowns".to_owned(), scores.drawdowns[model].iter().map(drawdown).collect());
+            if let Some(comparison) = &scores.comparisons[model] {
+                summary.insert("against_benchmark".to_owned(), against_benchmark(comparison));
+            }
             if let Some(found) = &scores.overfitting[model] {
                 let peaks = run.results[model].iter().map(|window| window.training.as_ref().and_then(peak_epoch));
                 summary.insert("overfitting".to_owned(), monitor(found, &peaks.collect::<Vec<_>>()));
@@ -190,32 +207,74 @@ fn peak_epoch(history: &TrainingHistory) -> Option<u32> {
     history.epochs.iter().any(|epoch| epoch.validation.is_some()).then_some(history.best_epoch)
 }
 
+/// A drawdown of the out-of-sample path.
+fn drawdown(fall: &Drawdown) -> Json {
+    json!({
+        "depth": fall.depth,
+        "peak": fall.peak.to_string(),
+        "trough": fall.trough.to_string(),
+        "recovery": fall.recovery.map(|day| day.to_string()),
+        "rows": fall.rows,
+    })
+}
+
+/// The difference of the Sharpe ratio from the benchmark's; null with a reason where there is none.
+fn against_benchmark(comparison: &Comparison) -> Json {
+    match &comparison.difference {
+        Ok(found) => json!({
+            "sharpe_difference": found.value,
+            "standard_error": found.error,
+            "interval": found.interval,
+            "p": found.p,
+            "adjusted_p": comparison.adjusted_p,
+        }),
+        Err(reason) => json!({
+            "sharpe_difference": null,
+            "standard_error": null,
+            "interval": null,
+            "p": null,
+            "adjusted_p": null,
+            "undefined": reason,
+        }),
+    }
+}
+
 /// The overfitting monitor of a model, with one list element per window.
 fn monitor(found: &Overfitting, peaks: &[Option<u32>]) -> Json {
     let json_value =
         |value: MetricValue| if let MetricValue::Number(number) = value { json!(number) } else { Json::Null };
-    let list = |field: fn(&SpanSharpes) -> MetricValue| {
+    let list = |field: fn(&WindowScore) -> MetricValue| {
         found.windows.iter().map(|window| json_value(field(window))).collect::<Vec<_>>()
     };
     let mut windows = json!({
-        "train_sharpe": list(|window| window.train),
-        "validation_sharpe": list(|window| window.validation),
-        "test_sharpe": list(|window| window.test),
-        "gap": list(SpanSharpes::gap),
-        "ratio": list(SpanSharpes::ratio),
+        "train_sharpe": list(|window| window.train.model),
+        "validation_sharpe": list(|window| window.validation.model),
+        "test_sharpe": list(|window| window.test.model),
+        "train_excess": list(|window| window.train.excess()),
+        "validation_excess": list(|window| window.validation.excess()),
+        "test_excess": list(|window| window.test.excess()),
+        "gap": list(WindowScore::gap),
     });
     if peaks.iter().any(Option::is_some) {
         windows["peak_epoch"] = json!(peaks);
     }
-    let mut out = json!({"verdict": found.verdict.name(), "reason": found.reason});
+    let findings: Vec<Json> =
+        found.findings.iter().map(|finding| json!({"name": finding.name, "text": finding.text})).collect();
+    let mut out = json!({"verdict": found.verdict.name(), "reason": found.reason, "findings": findings});
     let mut reasons = Map::new();
+    let [low, high] = found.generalisation_interval;
     for (name, value) in [
-        ("mean_train_sharpe", found.mean_train),
-        ("mean_test_sharpe", found.mean_test),
-        ("mean_gap", found.mean_gap),
+        ("mean_train_excess", found.train_excess),
+        ("train_excess_standard_error", found.train_error),
+        ("mean_test_excess", found.test_excess),
+        ("mean_gap", found.gap),
         ("gap_standard_error", found.gap_error),
+        ("mean_validation_gap", found.validation_gap),
+        ("validation_gap_standard_error", found.validation_gap_error),
         ("kept", found.kept),
         ("generalisation", found.generalisation),
+        ("generalisation_low", low),
+        ("generalisation_high", high),
     ] {
         out[name] = json_value(value);
         if let MetricValue::Undefined(reason) = value {

@@ -12,6 +12,7 @@ use crate::device::Team;
 use crate::engine::StateSelection;
 use crate::engine::reference::ReferenceEngine;
 use crate::error::Result;
+use crate::evaluate::Conventions;
 use crate::model::{AssetSet, Estimator, Network, NetworkSpec, Output, Requirements};
 use crate::panel::{Panel, PanelKind, Past};
 use crate::portfolio::{Constraints, ExecutionModel};
@@ -82,7 +83,7 @@ fn panel() -> Panel {
 
 fn trainer(train: &serde_json::Value) -> Trainer {
     let panel = panel();
-    let context = TrainingContext::new(&panel, Arc::new(Team::alone()));
+    let context = TrainingContext::new(&panel, Arc::new(Team::alone()), Conventions::per_row());
     let settings = TrainSettings::from_sections(train.as_object().unwrap(), None).unwrap();
     let span = TrainingSpan {
         panel,
