@@ -1,5 +1,7 @@
 //! `walkforge data check`, and the same findings as warnings of a run.
 
+use std::fmt::Write as _;
+
 use crate::common::process::{run, stderr, stdout, walkforge};
 
 #[test]
@@ -12,7 +14,7 @@ fn the_check_prints_what_a_run_warns_of() {
         // A halving that the prices were not adjusted for, and a holiday that was kept as an empty row.
         price *= if row == 800 { 0.5 } else { 1.0 + (f64::from(row * 37 % 101) - 50.0) / 5000.0 };
         let other = 50.0 + f64::from(row * 53 % 97) / 100.0;
-        text += &if row == 400 { format!("{day},,\n") } else { format!("{day},{price:.4},{other:.4}\n") };
+        let _ = if row == 400 { writeln!(text, "{day},,") } else { writeln!(text, "{day},{price:.4},{other:.4}") };
         day = day.tomorrow().unwrap();
     }
     std::fs::write(&path, text).unwrap();
