@@ -161,7 +161,8 @@ impl Run {
         let models = LoadedModel::load_all(&experiment, runtime, &cancel)?;
         let windows = windows(panel.dates(), &experiment.windows)?;
         let (conventions, spacing) = experiment.conventions(&panel, &windows)?;
-        let warnings: Vec<String> = missing_columns(&panel).into_iter().chain(spacing).chain(panel.warnings()).collect();
+        let warnings: Vec<String> =
+            missing_columns(&panel).into_iter().chain(spacing).chain(panel.warnings()).collect();
         for warning in &warnings {
             Context::new(runtime.log.clone(), Arc::clone(&cancel)).log(LogLevel::Warn, warning);
         }
