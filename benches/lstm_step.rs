@@ -4,15 +4,19 @@
 //! of what one core can do at most, which independent chains of fused multiply-add measure just before.
 #![allow(unsafe_code)]
 
+mod levels;
+
 use std::sync::Arc;
 
 use pulp::{Arch, Simd, WithSimd};
-use walkforge::internals::device::cpu::{SimdLevel, choose_level};
+use walkforge::Result;
+use walkforge::internals::device::cpu::SimdLevel;
 use walkforge::internals::engine::{StepSettings, Stepper};
 use walkforge::internals::program::{Builder, Program};
 use walkforge::internals::random::Random;
 use walkforge::internals::settings::Choice as _;
-use walkforge::{Code, Error, Result};
+
+use levels::at_every_level;
 
 const STEPS: usize = 60;
 
@@ -91,19 +95,10 @@ fn operations(assets: usize, hidden: usize, batch: usize) -> f64 {
 }
 
 fn main() -> Result<()> {
-    // A process computes at one level, so each has a process of its own.
-    let Some(name) = std::env::var_os("WALKFORGE_BENCH_LEVEL") else {
-        for level in SimdLevel::available().into_iter().filter(|level| *level != SimdLevel::Scalar) {
-            let program = std::env::current_exe().map_err(|error| Error::new(Code::Io, error.to_string()))?;
-            let status = std::process::Command::new(program).env("WALKFORGE_BENCH_LEVEL", level.name()).status();
-            if !status.is_ok_and(|status| status.success()) {
-                return Err(Error::new(Code::Internal, format!("the bench failed at {}", level.name())));
-            }
-        }
-        return Ok(());
-    };
-    let level = SimdLevel::from_name(&name.to_string_lossy()).unwrap_or(SimdLevel::Auto);
-    let level = choose_level(level)?;
+    at_every_level(bench)
+}
+
+fn bench(level: SimdLevel) -> Result<()> {
     for (assets, hidden, batch) in [(20, 128, 32), (20, 128, 128), (20, 128, 256), (100, 128, 64), (20, 64, 32)] {
         let random = Random::new(1, 0, 0);
         let draw = |stream: u64, count: usize| -> Vec<f32> {

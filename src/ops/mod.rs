@@ -285,8 +285,8 @@ pub(crate) trait CpuKernel {
         None
     }
 
-    /// Workspace of a prediction with packed parameters.
-    fn packed_workspace(&self, operands: &[Operand], output: &Operand, batch: usize) -> Workspace {
+    /// Workspace of a prediction with packed parameters; with `half` they may be stored in half precision.
+    fn packed_workspace(&self, operands: &[Operand], output: &Operand, batch: usize, _half: bool) -> Workspace {
         self.workspace(operands, output, batch)
     }
 

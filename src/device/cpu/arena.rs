@@ -1,7 +1,9 @@
 //! One allocation for every buffer of a program. The plan assigns the ranges; the arena checks that a range that is
-//! written overlaps no other range of the same call.
+//! written overlaps no other range of the same call. It begins at a cache line, from which the plan aligns them.
 
 use std::ops::Range;
+
+use super::aligned::AlignedVec;
 
 /// Most ranges that one call of [`Arena::views`] takes to read, and to write.
 pub(crate) const MOST_VIEWS: usize = 12;
@@ -9,7 +11,7 @@ pub(crate) const MOST_VIEWS: usize = 12;
 /// A block of `f32` memory that is addressed by ranges.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
-    data: Vec<f32>,
+    data: AlignedVec<f32>,
 }
 
 /// Several ranges of an arena, borrowed together. Entries beyond the requested ranges are empty.
@@ -23,22 +25,22 @@ pub(crate) struct Views<'a> {
 impl Arena {
     /// Allocates `count` elements, all 0.
     pub(crate) fn new(count: usize) -> Self {
-        Self { data: vec![0.0; count] }
+        Self { data: AlignedVec::new(count, 0.0) }
     }
 
     /// Its size in elements.
     pub(crate) fn len(&self) -> usize {
-        self.data.len()
+        self.data.get().len()
     }
 
     /// One range, to read.
     pub(crate) fn read(&self, range: Range<usize>) -> &[f32] {
-        &self.data[range]
+        &self.data.get()[range]
     }
 
     /// One range, to write.
     pub(crate) fn write(&mut self, range: Range<usize>) -> &mut [f32] {
-        &mut self.data[range]
+        &mut self.data.get_mut()[range]
     }
 
     /// Borrows several ranges at once. A written range must overlap no other range; read ranges may overlap each other.
@@ -51,15 +53,15 @@ impl Arena {
         };
         assert!(reads.len() <= MOST_VIEWS && writes.len() <= MOST_VIEWS, "more than {MOST_VIEWS} ranges");
         for (index, write) in writes.iter().enumerate() {
-            assert!(write.start <= write.end && write.end <= self.data.len(), "a range beyond the arena");
+            assert!(write.start <= write.end && write.end <= self.len(), "a range beyond the arena");
             assert!(writes[..index].iter().all(|other| disjoint(write, other)), "two written ranges overlap");
             assert!(reads.iter().all(|read| disjoint(write, read)), "a written range overlaps a read one");
         }
         for read in reads {
-            assert!(read.start <= read.end && read.end <= self.data.len(), "a range beyond the arena");
+            assert!(read.start <= read.end && read.end <= self.len(), "a range beyond the arena");
         }
         let mut out = Views { reads: [&[]; MOST_VIEWS], writes: std::array::from_fn(|_| Default::default()) };
-        let base = self.data.as_mut_ptr();
+        let base = self.data.get_mut().as_mut_ptr();
         for (view, range) in out.reads.iter_mut().zip(reads) {
             // SAFETY: the range lies inside `data` and no written range overlaps it, both asserted above; `self` is
             // mutably borrowed for the lifetime of the views, so nothing else writes to `data`.
@@ -87,6 +89,13 @@ mod tests {
         two.fill(2.0);
         assert_eq!((views.reads[0].len(), views.reads[1].len(), views.reads[2].len()), (3, 2, 0));
         assert_eq!(arena.read(4..10), [1.0, 1.0, 0.0, 0.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn an_arena_begins_at_a_cache_line() {
+        for count in [1, 100, 1_000_000] {
+            assert_eq!(Arena::new(count).read(0..1).as_ptr().align_offset(64), 0);
+        }
     }
 
     #[test]

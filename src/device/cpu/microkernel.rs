@@ -12,6 +12,25 @@ pub(crate) const MOST_ROWS: usize = 6;
 /// Vectors in a row of a wide tile. A narrow tile has one.
 pub(crate) const VECTORS: usize = 4;
 
+/// Memory for the sums of a tile, which begins at a cache line.
+#[repr(align(64))]
+pub(crate) struct TileSums([f32; MOST_ROWS * VECTORS * MOST_LANES]);
+
+impl TileSums {
+    /// Sums of zero.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self([0.0; MOST_ROWS * VECTORS * MOST_LANES])
+    }
+
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+}
+
 /// `f32` elements of a cache line.
 const LINE: usize = 16;
 

@@ -1,5 +1,6 @@
 //! The CPU: arena memory, matrix products, tiles in registers, elementwise functions, the instruction level.
 
+mod aligned;
 mod arena;
 mod gemm;
 mod half;
@@ -10,8 +11,10 @@ pub(crate) mod panels;
 pub(crate) mod simd;
 pub(crate) mod transpose;
 
+pub(crate) use aligned::AlignedVec;
 pub(crate) use arena::Arena;
 pub(crate) use gemm::{Matrix, product};
+pub(crate) use half::half_reads_are_fast;
 pub use half::round_to_half;
 pub(crate) use level::arch;
 pub use level::{SimdLevel, choose_level};

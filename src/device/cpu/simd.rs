@@ -5,7 +5,6 @@ use half::f16;
 use pulp::Simd;
 
 use super::MOST_LANES;
-use super::half::round_to_half;
 
 /// Loads a vector from the start of a slice.
 #[allow(clippy::inline_always)] // vectors stay in registers only if the body is inlined
@@ -57,7 +56,7 @@ pub(crate) unsafe fn load_half<S: Simd>(_simd: S, from: *const f16) -> S::f32s {
 /// Rounds the lanes of vectors to half precision.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(crate) fn round_vectors<S: Simd, const N: usize>(_simd: S, vectors: [S::f32s; N]) -> [S::f32s; N] {
+pub(crate) fn round_vectors<S: Simd, const N: usize>(simd: S, vectors: [S::f32s; N]) -> [S::f32s; N] {
     #[cfg(target_arch = "x86_64")]
     if S::F32_LANES == MOST_LANES {
         use std::arch::x86_64::{__m512, _MM_FROUND_TO_NEAREST_INT, _mm512_cvtph_ps, _mm512_cvtps_ph};
@@ -74,23 +73,34 @@ pub(crate) fn round_vectors<S: Simd, const N: usize>(_simd: S, vectors: [S::f32s
         }
         return out;
     }
-    round_vectors_in_memory::<S, N>(vectors)
-}
-
-/// [`round_vectors`] for CPUs without an instruction for it.
-#[inline(never)]
-fn round_vectors_in_memory<S: Simd, const N: usize>(vectors: [S::f32s; N]) -> [S::f32s; N] {
-    let mut buffer = [0.0; 4 * MOST_LANES];
-    let buffer = &mut buffer[..N * S::F32_LANES];
-    for (vector, into) in vectors.iter().zip(buffer.chunks_exact_mut(S::F32_LANES)) {
-        store::<S>(into, *vector);
-    }
-    round_to_half(buffer);
     let mut out = vectors;
-    for (out, from) in out.iter_mut().zip(buffer.chunks_exact(S::F32_LANES)) {
-        *out = load::<S>(from);
+    for vector in &mut out {
+        *vector = round_vector(simd, *vector);
     }
     out
+}
+
+/// [`round_vectors`] for CPUs without an instruction for it. AVX2's belongs to the separate feature F16C, which the
+/// functions of that level are not compiled with.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+fn round_vector<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    // The least normal number, 2¹³ · 1.5, and the first magnitude that rounds to infinity.
+    let (normal, shift, beyond) =
+        (simd.splat_f32s(6.103_515_6e-5), simd.splat_f32s(12_288.0), simd.splat_f32s(65520.0));
+    let size = simd.abs_f32s(x);
+    // 2ᵉ of the magnitude; of the least normal number for subnormal ones, which are as far apart.
+    let power = simd.and_f32s(simd.max_f32s(size, normal), simd.splat_f32s(f32::INFINITY));
+    // In single precision, numbers next to 1.5 · 2ᵉ⁺¹³ are 2ᵉ⁻¹⁰ apart, as those of half precision are next to x.
+    let far = simd.mul_f32s(power, shift);
+    let rounded = simd.sub_f32s(simd.add_f32s(size, far), far);
+    let rounded = simd.select_f32s(
+        simd.less_than_f32s(size, beyond),
+        rounded,
+        simd.add_f32s(size, simd.splat_f32s(f32::INFINITY)),
+    );
+    // The sign separately, so that -0 keeps it.
+    simd.or_f32s(rounded, simd.and_f32s(x, simd.splat_f32s(-0.0)))
 }
 
 /// 2ⁿ and eʳ − 1, where eˣ = 2ⁿ eʳ, n is an integer and |r| ≤ ln 2 / 2; x is clamped to ±87. A polynomial in r (Cephes,
@@ -301,7 +311,10 @@ mod tests {
         values.extend(finite.iter().map(|value| f32::from_bits(value.to_f32().to_bits().wrapping_add(1 << 12))));
         let mut expected = values.clone();
         crate::device::cpu::round_to_half(&mut expected);
-        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        // A NaN stays one; which of its bits stay depends on the level.
+        let bits = |values: &[f32]| {
+            values.iter().map(|value| if value.is_nan() { 0x7fc0_0000 } else { value.to_bits() }).collect::<Vec<_>>()
+        };
         let exact: Vec<f32> = finite.iter().map(|value| value.to_f32()).collect();
         for arch in levels() {
             let (single, half) = arch.dispatch(Conversions(&finite, &values));

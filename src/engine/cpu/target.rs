@@ -24,7 +24,9 @@ impl PlanTarget for Cpu {
         let PlannedCall { node, index, operands, output, batch } = *call;
         let Workspace { saved, forward, backward } = match purpose {
             Purpose::TrainRecompute => node.op.cpu().recompute_workspace(operands, output, batch),
-            Purpose::Predict if packs(program, node) => node.op.cpu().packed_workspace(operands, output, batch),
+            Purpose::Predict if packs(program, node) => {
+                node.op.cpu().packed_workspace(operands, output, batch, program.is_half())
+            }
             Purpose::Train | Purpose::Predict => node.op.cpu().workspace(operands, output, batch),
         };
         let recomputes = purpose == Purpose::TrainRecompute;

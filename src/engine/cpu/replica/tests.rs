@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{MicroBatch, Replica};
+use crate::device::cpu::half_reads_are_fast;
 use crate::ops::{Activation, Arithmetic, MatMul, Reduction, Reshape, Scale, Softmax, Transpose};
 use crate::program::{Builder, Plan, Precision, Program, Purpose, ValueId};
 use crate::random::Random;
@@ -161,7 +162,7 @@ fn a_prediction_gives_the_same_bits_in_less_memory() {
 }
 
 #[test]
-fn packing_in_half_precision_keeps_the_bits_and_halves_the_bytes() {
+fn packing_in_half_precision_keeps_the_bits_and_halves_the_bytes_where_that_is_fast() {
     let single = Arc::new(network());
     let half = Arc::new(network().with_precision(Precision::Fp16));
     let master = Replica::new(Arc::clone(&half), Arc::new(half.plan(Purpose::Predict, 1)), 3).initial_parameters();
@@ -174,7 +175,11 @@ fn packing_in_half_precision_keeps_the_bits_and_halves_the_bytes() {
         assert_eq!(bits(&one.output), bits(&two.output));
     }
     let (whole, less) = (single.pack(&master).bytes(), half.pack(&parameters).bytes());
-    assert!(less * 10 < whole * 6, "{less} {whole}");
+    if half_reads_are_fast() {
+        assert!(less * 10 < whole * 6, "{less} {whole}");
+    } else {
+        assert_eq!(less, whole);
+    }
 }
 
 #[test]

@@ -6,12 +6,10 @@ use super::dates::DateRows;
 use super::forward::{ForwardBlock, GateBuffers};
 use super::pack::{ColumnBlock, GateLayout, GateWeights, column_blocks};
 use super::{BLOCK, LstmArguments, LstmGradients, LstmShape, TIME_BLOCK_ROWS, padded};
-use crate::device::cpu::MOST_LANES;
 use crate::device::cpu::microkernel::{
-    MOST_ROWS, RightMatrix, Term, VECTORS, prefetch, split_evenly, sum_tile, tile_rows,
+    RightMatrix, Term, TileSums, VECTORS, prefetch, split_evenly, sum_tile, tile_rows,
 };
-use crate::device::cpu::round_to_half;
-use crate::device::cpu::simd::{load, store, tanh};
+use crate::device::cpu::simd::{load, round_vectors, store, tanh};
 
 /// The backward pass over all sequences.
 pub(super) struct BackwardPass<'a> {
@@ -139,9 +137,10 @@ impl WithSimd for BackwardPass<'_> {
         let (factor_rows, rest) = rest.split_at_mut(shape.time_block_rows() * shape.factor_stride());
         let recompute = saved.is_empty() && !output.is_empty();
         let distinct = dates.map_or(0, DateRows::count);
-        let (rows_of_x, rest) = rest.split_at_mut(distinct * inputs);
         let (date_gates, rest) = rest.split_at_mut(distinct * gate_width);
         let (date_projections, rest) = rest.split_at_mut(if recompute { distinct * gate_width } else { 0 });
+        // What comes last may have any size; everything before it begins at a cache line.
+        let (rest, rows_of_x) = rest.split_at_mut(rest.len() - distinct * inputs);
         let mut recomputed = recompute.then(|| RecomputeScratch::new(arguments, layout, rest));
         if let Some(dates) = dates {
             dates.gather(x, inputs, rows_of_x);
@@ -288,7 +287,8 @@ impl BackwardBlock<'_> {
         let LstmShape { steps, hidden, .. } = self.shape;
         let (lanes, group_width) = (S::F32_LANES, VECTORS * S::F32_LANES);
         let (gate_width, cell_width) = (self.layout.gate_width(), lanes * self.layout.groups());
-        let mut sums = [0.0; MOST_ROWS * VECTORS * MOST_LANES];
+        let mut sums = TileSums::new();
+        let sums = sums.get_mut();
         for sequence in first..first + rows {
             let row = step * self.count + sequence;
             prefetch(&self.gates[row * gate_width + 4 * units.first..][..4 * units.width]);
@@ -311,7 +311,7 @@ impl BackwardBlock<'_> {
         let recurrent = &self.recurrent[units.first * gate_width..];
         let next = self.gate_term(time, step + 1, first, buffers.gates, recurrent);
         let terms = if step + 1 < steps { &[next][..] } else { &[] };
-        sum_tile::<S, V>(simd, rows, initial, terms, (&mut sums, units.width));
+        sum_tile::<S, V>(simd, rows, initial, terms, (&mut *sums, units.width));
         let one = simd.splat_f32s(1.0);
         for (row, sums) in sums.chunks_exact(units.width).take(rows).enumerate() {
             let sequence = first + row;
@@ -342,12 +342,10 @@ impl BackwardBlock<'_> {
                 ];
                 let time_row = (step - time.first) * self.count + sequence;
                 let start = unit / lanes * time.group_stride + time_row * group_width;
+                let gate_grads = if self.half { round_vectors(simd, gate_grads) } else { gate_grads };
                 let into = &mut buffers.gates[start..][..group_width];
                 for (value, into) in gate_grads.into_iter().zip(into.chunks_exact_mut(lanes)) {
                     store::<S>(into, value);
-                }
-                if self.half {
-                    round_to_half(into);
                 }
                 store::<S>(cell_buffer, simd.mul_f32s(cell_grad, f));
             }
@@ -366,11 +364,12 @@ impl BackwardBlock<'_> {
                     let term = self.gate_term(time, step, first, buffers.gates, right);
                     let stride = steps * inputs;
                     let into = &mut buffers.x[(first * steps + step) * inputs + columns.first..];
-                    let mut sums = [0.0; MOST_ROWS * VECTORS * MOST_LANES];
+                    let mut sums = TileSums::new();
+                    let sums = sums.get_mut();
                     if columns.width == VECTORS * S::F32_LANES {
-                        sum_tile::<S, VECTORS>(simd, rows, None, &[term], (&mut sums, columns.width));
+                        sum_tile::<S, VECTORS>(simd, rows, None, &[term], (&mut *sums, columns.width));
                     } else {
-                        sum_tile::<S, 1>(simd, rows, None, &[term], (&mut sums, columns.width));
+                        sum_tile::<S, 1>(simd, rows, None, &[term], (&mut *sums, columns.width));
                     }
                     for (row, sums) in sums.chunks_exact(columns.width).take(rows).enumerate() {
                         let into = &mut into[row * stride..][..columns.columns];

@@ -6,8 +6,7 @@ use super::dates::DateRows;
 use super::pack::{GateLayout, GateWeights};
 use super::packed_weights::LstmPackedWeights;
 use super::{BLOCK, LstmArguments, LstmShape, padded};
-use crate::device::cpu::MOST_LANES;
-use crate::device::cpu::microkernel::{MOST_ROWS, Term, VECTORS, prefetch_write, split_evenly, sum_tile, tile_rows};
+use crate::device::cpu::microkernel::{Term, TileSums, VECTORS, prefetch_write, split_evenly, sum_tile, tile_rows};
 use crate::device::cpu::simd::{load, round_vectors, sigmoid, store, tanh};
 
 /// The forward pass over all sequences.
@@ -42,14 +41,14 @@ impl WithSimd for ForwardPass<'_> {
         let layout = GateLayout { hidden, lanes: S::F32_LANES };
         let (gate_width, cell_width) = (layout.gate_width(), layout.cell_width());
         let (weights, rest) = match packed {
-            Some(packed) => (packed.gate_weights(layout, inputs), scratch),
+            Some(packed) => packed.gate_weights((layout, inputs), sequences, scratch),
             None => GateWeights::pack(layout, &arguments, scratch),
         };
         let (block_cells, rest) = rest.split_at_mut(BLOCK.min(sequences) * padded(hidden));
         let (of_dates, projections) = match dates {
             Some(dates) => {
-                let (rows_of_x, rest) = rest.split_at_mut(dates.count() * inputs);
                 let (projections, rest) = rest.split_at_mut(dates.count() * gate_width);
+                let (rows_of_x, rest) = rest.split_at_mut(dates.count() * inputs);
                 dates.gather(x, inputs, rows_of_x);
                 dates.project(simd, (layout, inputs), &weights, rows_of_x, projections);
                 (Some((dates, &*projections)), rest)
@@ -109,7 +108,8 @@ impl ForwardBlock<'_> {
         let LstmShape { steps, inputs, hidden, .. } = self.shape;
         let (groups, group_width) = (self.layout.groups(), VECTORS * S::F32_LANES);
         let gate_width = self.layout.gate_width();
-        let mut sums = [0.0; MOST_ROWS * VECTORS * MOST_LANES];
+        let mut sums = TileSums::new();
+        let sums = sums.get_mut();
         for step in 0..steps {
             if self.projected_steps > 0 && step % self.projected_steps == 0 {
                 self.project_inputs(simd, weights, x, step, projections);
@@ -147,8 +147,8 @@ impl ForwardBlock<'_> {
                             let distinct = index[(first + row) * steps + step] as usize;
                             sums.copy_from_slice(&projections[distinct * gate_width + gate..][..group_width]);
                         }
-                        sum_tile::<S, VECTORS>(simd, rows, None, &terms, (&mut sums, group_width));
-                        self.activate_gates(simd, step, (first, rows), group, &sums, output, buffers);
+                        sum_tile::<S, VECTORS>(simd, rows, None, &terms, (&mut *sums, group_width));
+                        self.activate_gates(simd, step, (first, rows), group, sums, output, buffers);
                         continue;
                     }
                     let initial = if self.projected_steps > 0 {
@@ -157,8 +157,8 @@ impl ForwardBlock<'_> {
                     } else {
                         (&weights.biases[gate..], 0)
                     };
-                    sum_tile::<S, VECTORS>(simd, rows, Some(initial), &terms, (&mut sums, group_width));
-                    self.activate_gates(simd, step, (first, rows), group, &sums, output, buffers);
+                    sum_tile::<S, VECTORS>(simd, rows, Some(initial), &terms, (&mut *sums, group_width));
+                    self.activate_gates(simd, step, (first, rows), group, sums, output, buffers);
                 }
             }
         }

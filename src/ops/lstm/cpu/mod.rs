@@ -102,12 +102,16 @@ impl LstmShape {
 
     /// Elements of workspace of a forward pass: packed parameters, cell states of a block and input projections.
     pub(crate) fn forward(&self) -> usize {
-        self.padded_gate_width() * (self.inputs + self.hidden + 1) + self.forward_packed()
+        self.padded_gate_width() * (self.inputs + self.hidden + 1) + self.forward_packed(false)
     }
 
-    /// Elements of workspace of a forward pass with weights that were packed beforehand.
-    pub(crate) fn forward_packed(&self) -> usize {
-        BLOCK.min(self.sequences) * padded(self.hidden) + self.projected_rows() * self.padded_gate_width()
+    /// Elements of workspace of a forward pass with weights that were packed beforehand: cell states of a block, input
+    /// projections and, if weights are stored in `half` precision, those weights in single precision for several
+    /// sequences.
+    pub(crate) fn forward_packed(&self, half: bool) -> usize {
+        let widened =
+            if half && self.sequences > 1 { self.padded_gate_width() * (self.inputs + self.hidden) } else { 0 };
+        BLOCK.min(self.sequences) * padded(self.hidden) + self.projected_rows() * self.padded_gate_width() + widened
     }
 
     /// Elements of workspace of a backward pass: packed weights, weight gradients, cell-state gradients of a block, and
@@ -234,8 +238,8 @@ impl CpuKernel for Lstm {
         Some(PackedWeights::Lstm(LstmPackedWeights::new(weights, input_bias.len() / 4, half)))
     }
 
-    fn packed_workspace(&self, operands: &[Operand], output: &Operand, batch: usize) -> Workspace {
-        Workspace { forward: kernel_shape(&operands[0], output, batch).forward_packed(), ..Workspace::default() }
+    fn packed_workspace(&self, operands: &[Operand], output: &Operand, batch: usize, half: bool) -> Workspace {
+        Workspace { forward: kernel_shape(&operands[0], output, batch).forward_packed(half), ..Workspace::default() }
     }
 
     fn date_workspace(

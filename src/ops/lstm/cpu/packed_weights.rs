@@ -7,9 +7,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::LstmWeights;
 use super::pack::{GateLayout, GateWeights};
 use crate::device::cpu::microkernel::RightMatrix;
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
+use crate::device::cpu::{AlignedVec, arch, half_reads_are_fast};
 
 /// Packed parameters of a layer, in the order that fits the vector width of this machine.
 #[derive(Debug)]
@@ -20,28 +18,6 @@ pub(crate) struct LstmPackedWeights {
     input: PackedMatrix,
     recurrent: PackedMatrix,
     biases: Vec<f32>,
-}
-
-/// A vector of elements that begins at a cache line: a load that crosses two lines is slower.
-#[derive(Debug)]
-struct AlignedVec<T> {
-    elements: Vec<T>,
-    first: usize,
-}
-
-impl<T: Copy> AlignedVec<T> {
-    fn new(from: &[T], zero: T) -> Self {
-        let most = LINE / size_of::<T>();
-        let mut elements = vec![zero; from.len() + most];
-        let first = elements.as_ptr().align_offset(LINE).min(most);
-        elements[first..][..from.len()].copy_from_slice(from);
-        elements.truncate(first + from.len());
-        Self { elements, first }
-    }
-
-    fn get(&self) -> &[T] {
-        &self.elements[self.first..]
-    }
 }
 
 /// The elements of a packed matrix, in the precision in which they are stored.
@@ -60,16 +36,29 @@ impl PackedMatrix {
             let mut back = vec![0.0; elements.len()];
             stored.convert_to_f32_slice(&mut back);
             if back.iter().zip(elements).all(|(one, two)| one.is_finite() && one.to_bits() == two.to_bits()) {
-                return Self::Half(AlignedVec::new(&stored, f16::ZERO));
+                return Self::Half(AlignedVec::copied(&stored, f16::ZERO));
             }
         }
-        Self::Single(AlignedVec::new(elements, 0.0))
+        Self::Single(AlignedVec::copied(elements, 0.0))
     }
 
     fn right(&self) -> RightMatrix<'_> {
         match self {
             Self::Single(elements) => RightMatrix::Single(elements.get()),
             Self::Half(elements) => RightMatrix::Half(elements.get()),
+        }
+    }
+
+    /// The elements in single precision, converted into the start of `scratch` where they are stored in half, and the
+    /// rest of it.
+    fn widened<'a>(&'a self, scratch: &'a mut [f32]) -> (RightMatrix<'a>, &'a mut [f32]) {
+        match self {
+            Self::Single(elements) => (RightMatrix::Single(elements.get()), scratch),
+            Self::Half(elements) => {
+                let (into, rest) = scratch.split_at_mut(elements.get().len());
+                elements.get().convert_to_f32_slice(into);
+                (RightMatrix::Single(into), rest)
+            }
         }
     }
 
@@ -96,12 +85,12 @@ impl WithSimd for Lanes {
 
 impl LstmPackedWeights {
     /// Packs the parameters of a layer with `hidden` units. With `half`, weights that half precision represents exactly
-    /// are stored in it; biases never are, because the sum of two may need more.
+    /// are stored in it, on CPUs where that is faster; biases never are, because the sum of two may need more.
     ///
     /// # Panics
     /// If the sizes do not agree.
     pub(crate) fn new(weights: LstmWeights, hidden: usize, half: bool) -> Self {
-        Self::at(crate::device::cpu::arch(), weights, hidden, half)
+        Self::at(arch(), weights, hidden, half && half_reads_are_fast())
     }
 
     pub(super) fn at(arch: Arch, weights: LstmWeights, hidden: usize, half: bool) -> Self {
@@ -131,25 +120,24 @@ impl LstmPackedWeights {
         self.input.bytes() + self.recurrent.bytes() + size_of_val(self.biases.as_slice())
     }
 
-    /// The packed parameters, for a forward pass of a layer with this layout and these inputs.
-    pub(super) fn gate_weights(&self, layout: GateLayout, inputs: usize) -> GateWeights<'_> {
+    /// The packed parameters, for a forward pass of a layer with this layout and these inputs, and the rest of
+    /// `scratch`. For several sequences weights in half precision are converted into `scratch` first: each tile of rows
+    /// would convert them again at every step.
+    pub(super) fn gate_weights<'a>(
+        &'a self,
+        (layout, inputs): (GateLayout, usize),
+        sequences: usize,
+        scratch: &'a mut [f32],
+    ) -> (GateWeights<'a>, &'a mut [f32]) {
         let agree = self.hidden == layout.hidden && self.lanes == layout.lanes && self.inputs == inputs;
         assert!(agree, "the weights were packed for another layer");
-        GateWeights { input: self.input.right(), recurrent: self.recurrent.right(), biases: &self.biases }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{AlignedVec, LINE};
-
-    #[test]
-    fn an_aligned_vec_begins_at_a_cache_line() {
-        for count in [1_u16, 3, 64, 1000] {
-            let elements: Vec<u16> = (0..count).collect();
-            let aligned = AlignedVec::new(&elements, 7);
-            assert_eq!(aligned.get(), elements);
-            assert_eq!(aligned.get().as_ptr().align_offset(LINE), 0);
+        let biases = &self.biases;
+        if sequences == 1 {
+            let weights = GateWeights { input: self.input.right(), recurrent: self.recurrent.right(), biases };
+            return (weights, scratch);
         }
+        let (input, rest) = self.input.widened(scratch);
+        let (recurrent, rest) = self.recurrent.widened(rest);
+        (GateWeights { input, recurrent, biases }, rest)
     }
 }

@@ -80,7 +80,7 @@ impl Problem {
     /// The output with weights that were packed beforehand.
     fn predict_packed(&self, arch: Arch, packed: &LstmPackedWeights) -> Vec<f32> {
         let (mut output, mut scratch) =
-            (vec![f32::NAN; self.output_grad.len()], vec![f32::NAN; self.shape.forward_packed()]);
+            (vec![f32::NAN; self.output_grad.len()], vec![f32::NAN; self.shape.forward_packed(self.half)]);
         predict_at(arch, self.arguments(), packed, &mut output, &mut scratch);
         output
     }
