@@ -3,6 +3,8 @@
 //!
 //! Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel Random Numbers: As Easy as 1, 2, 3").
 
+use pulp::{Simd, WithSimd};
+
 const MULTIPLIERS: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
 const WEYL: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
 
@@ -56,22 +58,7 @@ impl Random {
     /// Fills `out` with [`Random::uniform`] at the positions `first`, `first + 1` and so on, many blocks at a time.
     pub fn fill_uniform(&self, first: u64, out: &mut [f32]) {
         // Compiled for the widest vectors of the machine; integer arithmetic gives the same bits at every width.
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                let mut done = 0;
-                while done < out.len() {
-                    let position = first + done as u64;
-                    let (bits, skip) = (self.blocks(position / 4), (position % 4) as usize);
-                    let count = (4 * LANES - skip).min(out.len() - done);
-                    for (index, out) in out[done..done + count].iter_mut().enumerate() {
-                        let index = skip + index;
-                        *out = (bits[index % 4][index / 4] >> 8) as f32 * (1.0 / 16_777_216.0);
-                    }
-                    done += count;
-                }
-            },
-        );
+        pulp::Arch::new().dispatch(FillUniform { random: self, first, out });
     }
 
     /// The blocks `block..block + LANES`, as `[word of the block, block]`.
@@ -122,6 +109,41 @@ impl Random {
             out.swap(index, other.min(index));
         }
         out
+    }
+}
+
+/// Draws many numbers. Not a closure: its body would be compiled without vectors.
+struct FillUniform<'a> {
+    random: &'a Random,
+    first: u64,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for FillUniform<'_> {
+    type Output = ();
+
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { random, first, out } = self;
+        let uniform = |bits: u32| (bits >> 8) as f32 * (1.0 / 16_777_216.0);
+        // Up to the first whole block.
+        let head = ((4 - first % 4) % 4).min(out.len() as u64) as usize;
+        let (head, body) = out.split_at_mut(head);
+        for (position, out) in (first..).zip(&mut *head) {
+            *out = random.uniform(position);
+        }
+        let first = first + head.len() as u64;
+        for (chunk, out) in (0_u64..).zip(body.chunks_mut(4 * LANES)) {
+            let bits = random.blocks(first / 4 + chunk * LANES as u64);
+            let mut values = [0.0; 4 * LANES];
+            for block in 0..LANES {
+                for word in 0..4 {
+                    values[4 * block + word] = uniform(bits[word][block]);
+                }
+            }
+            out.copy_from_slice(&values[..out.len()]);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! system moves a bit. The bits are the same at every vector
 //! width: only additions, products, divisions and comparisons are used, without fused multiply-add.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 /// n and eʳ − 1, where x = n ln 2 + r, n is an integer and |r| ≤ ln 2 / 2; for |x| up to 104. A polynomial in r (Cephes,
 /// Moshier 1989).
@@ -130,36 +130,55 @@ pub(super) fn tanh(x: f32) -> f32 {
     if size < 0.625 { near } else { far }
 }
 
+/// A function of each element.
+#[derive(Clone, Copy)]
+enum Function {
+    Tanh,
+    Sigmoid,
+    Exp,
+    /// eˣ − 1 below 0, else x.
+    NegativeExpM1,
+}
+
+/// Applies a function to each element, in place. Not a closure: its body would be compiled without vectors.
+struct Elementwise<'a>(Function, &'a mut [f32]);
+
+impl WithSimd for Elementwise<'_> {
+    type Output = ();
+
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self(function, values) = self;
+        match function {
+            Function::Tanh => values.iter_mut().for_each(|value| *value = tanh(*value)),
+            Function::Sigmoid => values.iter_mut().for_each(|value| *value = sigmoid(*value)),
+            Function::Exp => values.iter_mut().for_each(|value| *value = exp(*value)),
+            Function::NegativeExpM1 => {
+                values.iter_mut().for_each(|value| *value = if *value < 0.0 { exp_m1(*value) } else { *value });
+            }
+        }
+    }
+}
+
 /// Applies tanh to each element, in place.
 pub(crate) fn tanh_slice(values: &mut [f32]) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || values.iter_mut().for_each(|value| *value = tanh(*value)),
-    );
+    Arch::new().dispatch(Elementwise(Function::Tanh, values));
 }
 
 /// Applies 1/(1 + e⁻ˣ) to each element, in place.
 pub(crate) fn sigmoid_slice(values: &mut [f32]) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || values.iter_mut().for_each(|value| *value = sigmoid(*value)),
-    );
+    Arch::new().dispatch(Elementwise(Function::Sigmoid, values));
 }
 
 /// Replaces each element by eˣ.
 pub(crate) fn exp_slice(values: &mut [f32]) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || values.iter_mut().for_each(|value| *value = exp(*value)),
-    );
+    Arch::new().dispatch(Elementwise(Function::Exp, values));
 }
 
 /// Replaces each element below 0 by eˣ − 1.
 pub(crate) fn negative_exp_m1_slice(values: &mut [f32]) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || values.iter_mut().for_each(|value| *value = if *value < 0.0 { exp_m1(*value) } else { *value }),
-    );
+    Arch::new().dispatch(Elementwise(Function::NegativeExpM1, values));
 }
 
 #[cfg(test)]
