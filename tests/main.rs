@@ -20,6 +20,7 @@ mod hrp_peers;
 mod look_ahead;
 mod memory;
 mod network_runs;
+mod odd_settings;
 #[cfg(feature = "parquet")]
 mod panel;
 mod plugins;

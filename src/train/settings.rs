@@ -195,7 +195,7 @@ fn parse_bytes(path: &str, text: &str) -> Result<usize> {
         Some(bytes) => Ok(bytes),
         None => fail!(
             InvalidSetting,
-            "setting '{path}.memory_budget': found \"{text}\", allowed is a number with a unit: B, KiB, MiB, GiB or TiB"
+            "setting '{path}.memory_budget': found \"{text}\", allowed is a number above 0 with a unit: B, KiB, MiB, GiB or TiB"
         ),
     }
 }
@@ -319,7 +319,7 @@ mod tests {
         assert!(message(json!({"max_epoch": 3}), json!({})).contains("'train.max_epoch'"));
         assert!(message(json!({}), json!({"loss": "mae"})).contains("'models.lstm.train.loss'"));
         let found = message(json!({"memory_budget": "4GB"}), json!({}));
-        assert!(found.contains("memory_budget': found \"4GB\", allowed is a number with a unit"), "{found}");
+        assert!(found.contains("memory_budget': found \"4GB\", allowed is a number above 0 with a unit"), "{found}");
         assert!(message(json!({"batch_size": 1}), json!({"accumulation_steps": 1})).contains("at least 2"));
         let found = message(json!({"loss": "mse"}), json!({"turnover_bps": 5}));
         assert!(found.contains("allowed with loss = \"mse\" is 0"), "{found}");
