@@ -140,7 +140,7 @@ enum Function {
     NegativeExpM1,
 }
 
-/// Applies a function to each element, in place. Not a closure: its body would be compiled without vectors.
+/// Replaces each element by a function of it. Not a closure: its body would be compiled without vectors.
 struct Elementwise<'a>(Function, &'a mut [f32]);
 
 impl WithSimd for Elementwise<'_> {
@@ -155,18 +155,20 @@ impl WithSimd for Elementwise<'_> {
             Function::Sigmoid => values.iter_mut().for_each(|value| *value = sigmoid(*value)),
             Function::Exp => values.iter_mut().for_each(|value| *value = exp(*value)),
             Function::NegativeExpM1 => {
-                values.iter_mut().for_each(|value| *value = if *value < 0.0 { exp_m1(*value) } else { *value });
+                for value in values {
+                    *value = if *value < 0.0 { exp_m1(*value) } else { *value };
+                }
             }
         }
     }
 }
 
-/// Applies tanh to each element, in place.
+/// Replaces each element by its tanh.
 pub(crate) fn tanh_slice(values: &mut [f32]) {
     Arch::new().dispatch(Elementwise(Function::Tanh, values));
 }
 
-/// Applies 1/(1 + e⁻ˣ) to each element, in place.
+/// Replaces each element by 1/(1 + e⁻ˣ).
 pub(crate) fn sigmoid_slice(values: &mut [f32]) {
     Arch::new().dispatch(Elementwise(Function::Sigmoid, values));
 }
