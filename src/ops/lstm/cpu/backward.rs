@@ -232,8 +232,8 @@ impl BackwardBlock<'_> {
                 }
             }
             for step in (time.first..end).rev() {
-                for (first, rows) in split_evenly(self.count, tile_rows::<S>()) {
-                    for units in column_blocks(self.shape.hidden, S::F32_LANES) {
+                for units in column_blocks(self.shape.hidden, S::F32_LANES) {
+                    for (first, rows) in split_evenly(self.count, tile_rows::<S>()) {
                         if units.width == group_width {
                             self.gate_gradients::<S, VECTORS>(simd, time, step, (first, rows), units, buffers);
                         } else {

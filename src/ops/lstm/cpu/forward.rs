@@ -114,11 +114,11 @@ impl ForwardBlock<'_> {
             if self.projected_steps > 0 && step % self.projected_steps == 0 {
                 self.project_inputs(simd, weights, x, step, projections);
             }
-            for (first, rows) in split_evenly(self.count, tile_rows::<S>()) {
-                for turn in 0..groups {
-                    // In alternating direction, so that the weights that were read last are read next.
-                    let group = if step % 2 == 0 { turn } else { groups - 1 - turn };
-                    let gate = group * group_width;
+            for turn in 0..groups {
+                // In alternating direction, so that the weights that were read last are read next.
+                let group = if step % 2 == 0 { turn } else { groups - 1 - turn };
+                let gate = group * group_width;
+                for (first, rows) in split_evenly(self.count, tile_rows::<S>()) {
                     for sequence in first..first + rows {
                         let index = (step * self.count + sequence) * gate_width + gate;
                         if let Some(into) = buffers.gates.get_mut(index..index + group_width) {
