@@ -19,6 +19,8 @@ use walkforge::internals::settings::Choice as _;
 use levels::at_every_level;
 
 const STEPS: usize = 60;
+/// The least share of the peak that a step may reach.
+const LEAST_SHARE: f64 = 0.6;
 
 fn network(assets: usize, hidden: usize) -> Result<Program> {
     let mut builder = Builder::new();
@@ -123,6 +125,13 @@ fn bench(level: SimdLevel) -> Result<()> {
              \"speed\": {speed}, \"peak\": {peak}}}",
             level.name(),
             seconds[0]
+        );
+        // Half of that is what kernels reach that spill their registers.
+        let share = operations(assets, hidden, batch) / seconds[0] / 1e9 / peak;
+        assert!(
+            level == SimdLevel::Scalar || share > LEAST_SHARE,
+            "{} at hidden {hidden}: {share:.2} of the peak, expected is more than {LEAST_SHARE}",
+            level.name()
         );
     }
     Ok(())

@@ -78,7 +78,7 @@ pub(crate) enum StateSelection {
 }
 
 /// What replicas of one shape may differ in.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hyperparameters {
     /// Keys the random numbers of the replica: those of dropout.
     pub seed: u64,
@@ -88,6 +88,9 @@ pub(crate) struct Hyperparameters {
     pub clip_norm: f64,
     /// Cost of Σ|Δw| between consecutive dates in the loss, as a fraction; 0 for none.
     pub turnover: f64,
+    /// Per op of the program, its scalar, such as the share of dropout; those of the program are
+    /// [`Program::scalars`].
+    pub scalars: Arc<[f32]>,
 }
 
 /// One epoch of one replica. The engine moves `cursor`, `loss` and `skipped` on; a call that was stopped is continued by

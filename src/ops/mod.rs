@@ -173,6 +173,8 @@ pub(crate) struct Call<'a> {
     pub random: Random,
     /// Index of the first sample of the micro-batch in the whole batch.
     pub offset: usize,
+    /// The scalar of the op in this replica, such as the share of dropout.
+    pub scalar: f32,
     /// Per sample, which assets it sees and its as-of row, where the rows of the first operand depend on their date
     /// alone.
     pub dates: Option<Dates<'a>>,
@@ -220,6 +222,12 @@ pub(crate) trait Rule {
     /// Its attributes, in the order of its text; those with their default may be left out.
     fn attributes(&self) -> Vec<(&'static str, Attribute)> {
         Vec::new()
+    }
+
+    /// The attribute in which replicas of one shape may differ, and its value in the program; kernels take that of their
+    /// replica from [`Call::scalar`].
+    fn scalar(&self) -> Option<(&'static str, f32)> {
+        None
     }
 
     /// The shape of one sample of the output. Checks attributes and operands; no program has an op that it refuses.

@@ -48,6 +48,7 @@ fn run_passes(case: &Case, tensors: &Tensors, first: usize, batch: usize) -> (Ve
         half: false,
         random: Random::new(5, 1, 2),
         offset: first,
+        scalar: case.op.rule().scalar().map_or(0.0, |(_, value)| value),
         dates: None,
     };
     let samples = |operand: &Operand, values: &[f32]| -> Vec<f32> {

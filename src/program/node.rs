@@ -1,5 +1,7 @@
 //! A program as others read it: its ops in the order of execution, and what their operands are.
 
+use std::sync::Arc;
+
 use super::{Dtype, Program, ValueId, ValueSource};
 use crate::ops::Op;
 
@@ -41,6 +43,11 @@ impl Program {
             operands: node.inputs.iter().map(|input| self.value(*input)).collect(),
             output: self.value(node.output),
         })
+    }
+
+    /// Per op, the value of the attribute in which replicas of one shape may differ; 0 where it has none.
+    pub fn scalars(&self) -> Arc<[f32]> {
+        self.nodes.iter().map(|node| node.op.rule().scalar().map_or(0.0, |(_, value)| value)).collect()
     }
 
     /// The output.

@@ -6,6 +6,7 @@ mod comparison;
 mod directory;
 pub(crate) mod document;
 mod output;
+mod result_bytes;
 mod runner;
 mod scores;
 mod units;

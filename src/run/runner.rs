@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::result_bytes::{ResultBytes, result_bytes};
 use super::units::{Key, Plans};
 use crate::device::cpu::{SimdLevel, choose_level};
 use crate::device::{Parallel, Team};
@@ -32,9 +33,6 @@ pub struct Target {
     /// Weights after constraints, `[assets]`.
     pub weights: Vec<f64>,
 }
-
-/// Bytes of decisions that a run keeps in memory. Those of windows that closed first then go to a file.
-const DECISIONS_IN_MEMORY: usize = 64 << 20;
 
 /// How many windows of a run are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,8 +138,8 @@ pub struct Run {
     /// The instruction level of the kernels.
     pub(super) simd: SimdLevel,
     cancel: Arc<AtomicBool>,
-    /// The first window whose decisions are in memory, and the bytes of those that are.
-    in_memory: (usize, usize),
+    /// The first window that is done whose decisions are in memory.
+    first_in_memory: usize,
     /// Bytes of decisions that stay in memory.
     pub(super) keep: usize,
     /// Where decisions go that do not, and the folder in which that file is made.
@@ -171,7 +169,9 @@ impl Run {
         let most = runtime.parallel.threads();
         let threads = if experiment.threads == 0 { most } else { most.min(experiment.threads) };
         let team = Arc::new(Team::new(Arc::clone(&runtime.parallel), threads));
-        let context = TrainingContext::new(&panel, Arc::clone(&team), conventions.clone());
+        let mut context = TrainingContext::new(&panel, Arc::clone(&team), conventions.clone());
+        let ResultBytes { decisions: keep, targets } = result_bytes(&experiment, &panel, &windows, &models);
+        context.decisions = keep + targets;
         Ok(Self {
             contexts: models.iter().map(|_| context.of_another_model()).collect(),
             team,
@@ -192,8 +192,8 @@ impl Run {
             experiment,
             panel,
             cancel,
-            in_memory: (0, 0),
-            keep: DECISIONS_IN_MEMORY,
+            first_in_memory: 0,
+            keep,
             spill: None,
             spill_folder: std::env::temp_dir(),
         })
@@ -205,21 +205,40 @@ impl Run {
         folder.clone_into(&mut self.spill_folder);
     }
 
-    /// Moves the decisions of the oldest windows to a file while those in memory take too much.
-    fn spill_decisions(&mut self) -> Result<()> {
+    /// Moves decisions to a file while those in memory take too much: of the oldest windows first, then of models that
+    /// wait for the others of their window.
+    pub(super) fn spill_decisions(&mut self) -> Result<()> {
         let Progress { done, .. } = self.progress();
-        while self.in_memory.1 > self.keep && self.in_memory.0 < done {
-            let file = match &self.spill {
-                Some(file) => Arc::clone(file),
-                None => Arc::clone(self.spill.insert(Arc::new(SpillFile::create(&self.spill_folder)?))),
-            };
-            let window = self.in_memory.0;
+        let closed = self.results.iter().flat_map(|of_model| &of_model[self.first_in_memory..]);
+        let waiting = self.states.values().filter_map(|state| match state {
+            WindowState::Done(result) => Some(&**result),
+            _ => None,
+        });
+        let mut bytes: usize = closed.chain(waiting).map(|result| result.decisions.bytes()).sum();
+        if bytes <= self.keep {
+            return Ok(());
+        }
+        let file = match &self.spill {
+            Some(file) => Arc::clone(file),
+            None => Arc::clone(self.spill.insert(Arc::new(SpillFile::create(&self.spill_folder)?))),
+        };
+        let spill = |result: &mut ModelWindow| {
+            let bytes = result.decisions.bytes();
+            result.decisions.spill(&file)?;
+            Ok(bytes)
+        };
+        while bytes > self.keep && self.first_in_memory < done {
             for of_model in &mut self.results {
-                let bytes = of_model[window].decisions.bytes();
-                of_model[window].decisions.spill(&file)?;
-                self.in_memory.1 -= bytes;
+                bytes -= spill(&mut of_model[self.first_in_memory])?;
             }
-            self.in_memory.0 += 1;
+            self.first_in_memory += 1;
+        }
+        for state in self.states.values_mut() {
+            if bytes > self.keep
+                && let WindowState::Done(result) = state
+            {
+                bytes -= spill(result)?;
+            }
         }
         Ok(())
     }
@@ -291,7 +310,10 @@ impl Run {
         for (key, outcome) in keys.iter().zip(outcomes?) {
             outcome.map_err(|error| self.in_unit(*key, error))?;
         }
-        while self.close_window()? {}
+        while self.close_window()? {
+            self.spill_decisions()?;
+        }
+        self.spill_decisions()?;
         Ok(self.progress())
     }
 
@@ -363,11 +385,9 @@ impl Run {
             self.targets[model].extend(targets);
             self.changes[model].extend(simulated.changes);
             if let Some(WindowState::Done(result)) = self.states.remove(&(window, model)) {
-                self.in_memory.1 += result.decisions.bytes();
                 self.results[model].push(*result);
             }
         }
-        self.spill_decisions()?;
         Ok(true)
     }
 

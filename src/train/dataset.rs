@@ -44,12 +44,19 @@ pub(crate) struct TrainingContext {
     pub(crate) team: Arc<Team>,
     /// What the validation score is computed with.
     pub(crate) conventions: Conventions,
+    /// Bytes that the run may hold of decisions that are made and of targets.
+    pub(crate) decisions: usize,
 }
 
 impl TrainingContext {
     /// For the trainings of one model on a panel.
     pub(crate) fn new(panel: &Panel, team: Arc<Team>, conventions: Conventions) -> Self {
-        Self { planes: Arc::new(Planes::of(panel)), computed: Arc::default(), team, conventions }
+        Self { planes: Arc::new(Planes::of(panel)), computed: Arc::default(), team, conventions, decisions: 0 }
+    }
+
+    /// Bytes that the run holds for all its trainings.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.planes.bytes() + self.decisions
     }
 
     /// For the trainings of another model on the same panel.
@@ -274,10 +281,10 @@ impl TrainingData {
         self.turnover() > 0.0
     }
 
-    /// What the replica with this seed trains with.
-    pub(super) fn hyperparameters(&self, seed: u64) -> Hyperparameters {
+    /// What the replica with this seed and these scalars trains with.
+    pub(super) fn hyperparameters(&self, seed: u64, scalars: &[f32]) -> Hyperparameters {
         let TrainSettings { adam, clip_norm, .. } = self.settings;
-        Hyperparameters { seed, adam, clip_norm, turnover: self.turnover() }
+        Hyperparameters { seed, adam, clip_norm, turnover: self.turnover(), scalars: scalars.into() }
     }
 
     /// An engine for the replicas of this window.

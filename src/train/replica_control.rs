@@ -13,10 +13,12 @@ use crate::engine::{Engine, EpochWork, State, StateSelection, Stop};
 use crate::error::{Code, Error, Result};
 
 /// What makes a replica differ from the others of its window.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct ReplicaSpec {
     /// Keys its initial parameters, sample order and dropout.
     pub(super) seed: u64,
+    /// Per op of the program, its scalar.
+    pub(super) scalars: Vec<f32>,
 }
 
 /// Progress within the current epoch.
@@ -78,7 +80,7 @@ impl ReplicaControl {
     pub(super) fn begin(&mut self, data: &TrainingData, engine: &mut dyn Engine, slot: usize) -> Result<()> {
         let (view, tables) = data.view()?;
         let state = State::initial(&data.bound.program, self.spec.seed);
-        engine.begin(slot, view, tables, data.hyperparameters(self.spec.seed), state)?;
+        engine.begin(slot, view, tables, data.hyperparameters(self.spec.seed, &self.spec.scalars), state)?;
         self.slot = Some(slot);
         Ok(())
     }

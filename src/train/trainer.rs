@@ -61,11 +61,12 @@ impl Trainer {
         context: TrainingContext,
     ) -> Result<Self> {
         let started = Instant::now();
-        let held = context.planes.bytes();
+        let held = context.held_bytes();
         let data = TrainingData::new(network, settings, span, context)?;
         let plan = plan_memory(&data, settings.seeds, held)?;
         check_machine(&plan, memory::available())?;
-        let spec = |index| ReplicaSpec { seed: Self::seed(seed, index) };
+        let scalars = data.bound.program.scalars();
+        let spec = |index| ReplicaSpec { seed: Self::seed(seed, index), scalars: scalars.to_vec() };
         let replicas = (0..settings.seeds).map(|index| ReplicaControl::new(&data, spec(index))).collect();
         let engine = data.engine(&plan)?;
         let seconds = started.elapsed().as_secs_f64();
@@ -212,7 +213,7 @@ impl Trainer {
     /// The bytes that are held.
     fn held_bytes(&self) -> usize {
         let best: usize = self.replicas.iter().map(|replica| size_of_val(replica.best.as_slice())).sum();
-        self.data.context.planes.bytes() + self.data.bytes() + best + self.engine.bytes()
+        self.data.context.held_bytes() + self.data.bytes() + best + self.engine.bytes()
     }
 
     /// The trained network with the best epoch's weights of every seed, and the record of its training.

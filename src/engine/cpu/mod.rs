@@ -90,7 +90,7 @@ impl CpuEngine {
     fn epoch_of(&self, slot: &mut Slot, work: &mut EpochWork, planes: &Planes, stop: &Stop) -> Result<()> {
         let Slot { view, tables, hyperparameters, state } = slot;
         let mut workspace = self.workspace();
-        workspace.begin(hyperparameters.seed, state);
+        workspace.begin(hyperparameters, state);
         let view_of_planes = planes.view();
         while let Some(batch) = work.batches.get(work.cursor) {
             let samples = ViewSamples::new(&self.program, (planes, &view_of_planes), view, tables, batch);
@@ -175,7 +175,7 @@ impl Engine for CpuEngine {
         let Some(planes) = &self.planes else { fail!(Internal, "no planes were loaded") };
         let Slot { view, tables, hyperparameters, state } = self.slot(slot)?;
         let mut workspace = self.workspace();
-        workspace.begin(hyperparameters.seed, state);
+        workspace.begin(hyperparameters, state);
         let plane_view = planes.view();
         let samples = ViewSamples::new(&self.program, (planes, &plane_view), view, tables, samples);
         let outcome = workspace.predict(state, &samples, out, (&*self.team, stop));
@@ -274,6 +274,7 @@ impl Samples for ViewSamples<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -294,32 +295,45 @@ mod tests {
     const SAMPLES: usize = 70;
 
     fn program() -> Arc<Program> {
+        program_with(0.3)
+    }
+
+    fn program_with(dropout: f32) -> Arc<Program> {
         let mut builder = Builder::new();
         let trailing = InputSource::Trailing { plane: Plane::Returns, rows: STEPS };
         let x = builder.input_from("returns", &[STEPS, ASSETS], trailing).unwrap();
         let mask = builder.input_from("mask", &[ASSETS], InputSource::Mask).unwrap();
         let states = builder.lstm("lstm", x, 5).unwrap();
         let last = builder.last(states).unwrap();
-        let last = builder.dropout(last, 0.3).unwrap();
+        let last = builder.dropout(last, dropout).unwrap();
         let logits = builder.linear("head", last, ASSETS).unwrap();
         let weights = builder.masked_softmax(logits, mask).unwrap();
         Arc::new(builder.finish(weights).unwrap())
     }
 
-    /// An engine on `threads` threads with `stack` replicas of consecutive seeds.
+    /// The shares of dropout of replicas.
+    const SHARES: [f32; 3] = [0.3, 0.4, 0.55];
+
+    /// An engine on `threads` threads with `stack` replicas of consecutive seeds and different shares of dropout.
     fn engine(plan: StepPlan, stack: usize, threads: usize) -> CpuEngine {
+        engine_of(program(), plan, 0..stack, threads)
+    }
+
+    /// An engine with some of these replicas, each with scalars of its own.
+    fn engine_of(of: Arc<Program>, plan: StepPlan, replicas: Range<usize>, threads: usize) -> CpuEngine {
         let panel = noise(ROWS, ASSETS);
         let team = Arc::new(Team::new(Arc::new(Pool::new(threads).unwrap()), threads));
-        let mut out = CpuEngine::new(program(), Objective::Sharpe, plan, false, (stack, team));
+        let mut out = CpuEngine::new(of, Objective::Sharpe, plan, false, (replicas.len(), team));
         out.load(&Arc::new(Planes::of(&panel))).unwrap();
         let slots: Vec<i32> = (0..ASSETS as i32).collect();
         let samples = (STEPS..STEPS + SAMPLES).map(|row| (row, slots.as_slice()));
         let label = LabelRule { kind: LabelKind::Held, horizon: 1, lag: 0 };
         let normalizer = Normalizer::fit_planes(&panel, &(0..ROWS));
         let view = Arc::new(WindowView::new(ROWS, ASSETS, samples, normalizer, label));
-        for slot in 0..stack {
-            let (seed, adam) = (slot as u64, AdamSettings::default());
-            let hyperparameters = Hyperparameters { seed, adam, clip_norm: 1.0, turnover: 0.0 };
+        for (slot, replica) in replicas.enumerate() {
+            let (seed, adam) = (replica as u64, AdamSettings::default());
+            let scalars = program_with(SHARES[replica]).scalars();
+            let hyperparameters = Hyperparameters { seed, adam, clip_norm: 1.0, turnover: 0.0, scalars };
             let state = State::initial(&program(), seed);
             out.begin(slot, &view, &Arc::<Tables>::default(), hyperparameters, state).unwrap();
         }
@@ -358,7 +372,12 @@ mod tests {
                 assert!(trained(engine(whole, 3, threads), 3, side_by_side) == together, "{threads} {side_by_side}");
             }
         }
-        assert!(trained(engine(whole, 1, 2), 1, 1)[0] == together[0]);
+        // Each alone, in a program that has its share of dropout: the shape is one.
+        for (replica, share) in SHARES.into_iter().enumerate() {
+            let own = program_with(share);
+            assert_eq!(own.shape_digest(), program().shape_digest());
+            assert!(trained(engine_of(own, whole, replica..replica + 1, 2), 1, 1)[0] == together[replica]);
+        }
         // Parts one after another repeat their forward passes, to the same bits.
         let in_turn = StepPlan { lanes: 1, ..whole };
         assert!(trained(engine(in_turn, 3, 2), 3, 2) == together);

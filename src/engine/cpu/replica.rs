@@ -34,6 +34,8 @@ pub struct Replica {
     operands: Vec<Vec<Operand>>,
     half: bool,
     seed: u64,
+    /// Per node.
+    scalars: Arc<[f32]>,
     /// Per node, whether it can go by date.
     by_date: Vec<bool>,
     /// Per sample of the micro-batch, the assignment of assets to slots and the as-of row; empty where they are unknown.
@@ -47,7 +49,8 @@ impl Replica {
         let operands = program.nodes.iter().map(|node| program.operands(node)).collect();
         let half = program.is_half();
         let by_date = lstms_by_date(&program);
-        Self { program, plan, arena, operands, half, seed, by_date, dates: Vec::new() }
+        let scalars = program.scalars();
+        Self { program, plan, arena, operands, half, seed, scalars, by_date, dates: Vec::new() }
     }
 
     /// The initial parameters for the seed of the replica.
@@ -61,9 +64,10 @@ impl Replica {
         self.dates.extend(dates);
     }
 
-    /// Becomes the memory of a replica with another seed.
-    pub(super) fn set_seed(&mut self, seed: u64) {
+    /// Becomes the memory of another replica.
+    pub(super) fn become_replica(&mut self, seed: u64, scalars: &Arc<[f32]>) {
         self.seed = seed;
+        self.scalars = Arc::clone(scalars);
     }
 
     /// The buffer of an input for `batch` samples, `[batch, shape]`, to be filled before a forward pass.
@@ -219,7 +223,13 @@ impl Replica {
             elements(&plan.scratch[index][0]),
         ];
         let dates = (self.by_date[index] && self.dates.len() == micro_batch.size).then_some(self.dates.as_slice());
-        let call = call(&program, (&self.operands[index], dates), (self.seed, self.half), index, micro_batch);
+        let call = call(
+            &program,
+            (&self.operands[index], dates),
+            (self.seed, self.half, self.scalars[index]),
+            index,
+            micro_batch,
+        );
         let views = self.arena.views(&reads[..node.inputs.len()], &writes);
         let mut inputs: [&[f32]; MOST_OPERANDS] = [&[]; MOST_OPERANDS];
         for (operand, input) in node.inputs.iter().enumerate() {
@@ -333,7 +343,13 @@ impl Replica {
             }
         }
         let dates = (self.by_date[index] && self.dates.len() == micro_batch.size).then_some(self.dates.as_slice());
-        let call = call(&program, (&self.operands[index], dates), (self.seed, self.half), index, micro_batch);
+        let call = call(
+            &program,
+            (&self.operands[index], dates),
+            (self.seed, self.half, self.scalars[index]),
+            index,
+            micro_batch,
+        );
         let views = self.arena.views(&reads[..count + 3], &writes[..=count]);
         let mut inputs: [&[f32]; MOST_OPERANDS] = [&[]; MOST_OPERANDS];
         for (operand, input) in node.inputs.iter().enumerate() {
@@ -393,7 +409,7 @@ fn non_finite(values: &[f32]) -> Option<String> {
 fn call<'a>(
     program: &'a Program,
     (operands, dates): (&'a [Operand], Option<Dates<'a>>),
-    (seed, half): (u64, bool),
+    (seed, half, scalar): (u64, bool, f32),
     node: usize,
     micro_batch: MicroBatch,
 ) -> Call<'a> {
@@ -405,6 +421,7 @@ fn call<'a>(
         half,
         random: Random::new(seed, node as u32, micro_batch.step),
         offset: micro_batch.offset,
+        scalar,
         dates,
     }
 }

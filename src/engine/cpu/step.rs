@@ -219,10 +219,10 @@ impl Workspace {
         self.lanes.iter().map(lane).sum::<usize>() + own + self.loss.bytes()
     }
 
-    /// Takes over a replica: its seed and parameters.
-    pub(crate) fn begin(&mut self, seed: u64, state: &State) {
+    /// Takes over a replica: its seed, scalars and parameters.
+    pub(crate) fn begin(&mut self, hyperparameters: &Hyperparameters, state: &State) {
         for lane in &self.lanes {
-            locked(lane).replica.set_seed(seed);
+            locked(lane).replica.become_replica(hyperparameters.seed, &hyperparameters.scalars);
         }
         self.update_cast(state);
     }

@@ -96,8 +96,9 @@ impl Stepper {
         let plan = plan_of(batch, micro_batch, recompute);
         let state = State::initial(&program, seed);
         let mut workspace = Workspace::new(Arc::clone(&program), objective, plan, turnover > 0.0);
-        workspace.begin(seed, &state);
-        let settings = Hyperparameters { seed, adam, clip_norm, turnover };
+        let scalars = program.scalars();
+        let settings = Hyperparameters { seed, adam, clip_norm, turnover, scalars };
+        workspace.begin(&settings, &state);
         Self { program, plan, state, workspace, settings, team: Arc::new(Team::alone()) }
     }
 
@@ -135,7 +136,7 @@ impl Stepper {
     /// Changes the master parameters.
     pub fn set_parameters(&mut self, set: impl FnOnce(&mut [f32])) {
         set(&mut self.state.parameters);
-        self.workspace.begin(self.settings.seed, &self.state);
+        self.workspace.begin(&self.settings, &self.state);
     }
 
     /// The loss scale; `None` in single precision.

@@ -167,7 +167,8 @@ impl PtxEngine {
         let slot = self.slot(index)?;
         let (parameters, first, second) = (slot.parameters, slot.first, slot.second);
         let (label, score) = (slot.view.label, slot.view.normalizer.label);
-        let (rows, of_slots, hyperparameters, steps) = (slot.rows, slot.assets, slot.hyperparameters, slot.steps + 1);
+        let (rows, of_slots, hyperparameters, steps) =
+            (slot.rows, slot.assets, slot.hyperparameters.clone(), slot.steps + 1);
         let count = size * self.assets;
         let (labels, mut gradient) = (self.zeros(count), self.zeros(count));
         let arguments = [

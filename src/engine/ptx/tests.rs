@@ -43,7 +43,8 @@ fn trained(engine: &mut dyn Engine, adam: AdamSettings) -> (Vec<State>, Vec<f64>
     let view = Arc::new(WindowView::new(ROWS, ASSETS, samples, normalizer, label));
     let tables = Arc::<Tables>::default();
     for slot in 0..2 {
-        let hyperparameters = Hyperparameters { seed: slot as u64, adam, clip_norm: 0.7, turnover: 0.0 };
+        let hyperparameters =
+            Hyperparameters { seed: slot as u64, adam, clip_norm: 0.7, turnover: 0.0, scalars: program().scalars() };
         engine.begin(slot, &view, &tables, hyperparameters, State::initial(&program(), slot as u64)).unwrap();
     }
     let mut losses = Vec::new();

@@ -114,7 +114,9 @@ impl ReferenceEngine {
             let operands: Vec<Tensor> = node.operands.iter().map(|value| operand(value.source)).collect();
             let random = Random::new(slot.hyperparameters.seed, index as u32, slot.steps);
             let (shape, is_batched, samples) = (node.output.shape, node.output.is_batched, samples.len());
-            outputs.push(apply(tape, node.op, &operands, &Call { shape, is_batched, samples, is_training, random }));
+            let scalar = f64::from(slot.hyperparameters.scalars[index]);
+            let call = Call { shape, is_batched, samples, is_training, random, scalar };
+            outputs.push(apply(tape, node.op, &operands, &call));
         }
         match program.output().source {
             ValueSource::Node(node) => Ok((parameters, outputs.swap_remove(node))),

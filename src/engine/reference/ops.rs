@@ -31,6 +31,7 @@ pub(super) struct Call<'a> {
     pub(super) samples: usize,
     pub(super) is_training: bool,
     pub(super) random: Random,
+    pub(super) scalar: f64,
 }
 
 /// The output of an op.
@@ -97,14 +98,14 @@ fn sample_of(tape: &mut Tape, op: &Op, operands: &[Tensor], of: &[&[Var]], call:
                 if reduce.kind == Reduction::Mean { tape.scale(sum, 1.0 / length as f64, 0.0) } else { sum }
             })
             .collect(),
-        Op::Dropout(dropout) if call.is_training && dropout.share > 0.0 => {
+        Op::Dropout(_) if call.is_training && call.scalar > 0.0 => {
             let first = if call.is_batched { sample * count } else { 0 };
             of[0]
                 .iter()
                 .enumerate()
                 .map(|(index, x)| {
-                    let is_kept = call.random.uniform((first + index) as u64) >= dropout.share;
-                    tape.scale(*x, if is_kept { 1.0 / (1.0 - f64::from(dropout.share)) } else { 0.0 }, 0.0)
+                    let is_kept = f64::from(call.random.uniform((first + index) as u64)) >= call.scalar;
+                    tape.scale(*x, if is_kept { 1.0 / (1.0 - call.scalar) } else { 0.0 }, 0.0)
                 })
                 .collect()
         }

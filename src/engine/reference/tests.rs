@@ -36,7 +36,8 @@ fn on_tape(case: &Case, inputs: &[Vec<f64>], output_grad: Option<&[f64]>) -> (Ve
     let is_batched = operands.iter().any(|operand| operand.batched);
     // The random numbers of the cases of dropout.
     let random = Random::new(5, 1, 2);
-    let call = Call { shape: &shape, is_batched, samples: SAMPLES, is_training: true, random };
+    let scalar = case.op.rule().scalar().map_or(0.0, |(_, value)| f64::from(value));
+    let call = Call { shape: &shape, is_batched, samples: SAMPLES, is_training: true, random, scalar };
     let output = apply(&mut tape, &case.op, &tensors, &call);
     let values: Vec<f64> = output.values.iter().map(|var| tape.value(*var)).collect();
     let Some(output_grad) = output_grad else { return (values, Vec::new()) };
@@ -128,6 +129,11 @@ fn scores() -> Program {
     builder.finish(scores).unwrap()
 }
 
+/// The scalars of a replica: the second one has less dropout than the program.
+fn scalars_of(program: &Program, slot: usize) -> Arc<[f32]> {
+    program.scalars().iter().map(|share| if slot == 1 { share / 2.0 } else { *share }).collect()
+}
+
 /// Trains three epochs of two replicas and returns their states and their output on all samples.
 fn trained(
     engine: &mut dyn Engine,
@@ -147,7 +153,8 @@ fn trained(
     let mut out = Vec::new();
     let mut output = vec![0.0; TRAINED * ASSETS];
     for slot in 0..2 {
-        let hyperparameters = Hyperparameters { seed: slot as u64, adam, clip_norm: 0.5, turnover };
+        let scalars = scalars_of(program, slot);
+        let hyperparameters = Hyperparameters { seed: slot as u64, adam, clip_norm: 0.5, turnover, scalars };
         engine.begin(slot, &view, &tables, hyperparameters, State::initial(program, slot as u64)).unwrap();
     }
     for epoch in 0..3 {

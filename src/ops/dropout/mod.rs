@@ -23,6 +23,10 @@ impl Rule for Dropout {
         vec![("share", Attribute::Real(self.share))]
     }
 
+    fn scalar(&self) -> Option<(&'static str, f32)> {
+        Some(("share", self.share))
+    }
+
     fn shape(&self, operands: &[Operand]) -> Result<Vec<usize>, String> {
         check_operand_count(operands, 1)?;
         if !(0.0..1.0).contains(&self.share) {

@@ -150,7 +150,9 @@ fn moved(mut from: Trainer, mut to: Trainer) -> Trainer {
         if let Some(slot) = replica.slot {
             let state = from.engine.read(slot, StateSelection::All).unwrap();
             let (view, tables) = to.data.view().unwrap();
-            to.engine.begin(slot, view, tables, to.data.hyperparameters(read.spec.seed), state).unwrap();
+            to.engine
+                .begin(slot, view, tables, to.data.hyperparameters(read.spec.seed, &read.spec.scalars), state)
+                .unwrap();
             read.slot = Some(slot);
         }
         to.replicas[index] = read;
