@@ -409,10 +409,11 @@ mod tests {
         remove_prices(149..155, 2); // held until the decision at row 151, where it is not a member: rows 149 to 151
         let expected = PriceGaps { days_without_price: 6, moves_after_gap: 1 };
         assert_eq!(count_gaps(&run(&values, PanelKind::Prices, &[]), 0), expected);
-        // Decided at row 150, executed at 151 and held from 152, which has no price: one more day and one more move.
+        // Decided at row 151, executed at 152 and held from 153: C is held for a day more, and A, which has no price on
+        // row 152, for a day and a move.
         values[152 * 3] = f64::NAN;
         let later = run(&values, PanelKind::Prices, &["portfolio.execution_lag=1"]);
-        assert_eq!(count_gaps(&later, 0), PriceGaps { days_without_price: 7, moves_after_gap: 2 });
+        assert_eq!(count_gaps(&later, 0), PriceGaps { days_without_price: 8, moves_after_gap: 2 });
         assert_eq!(count_gaps(&run(&prices(), PanelKind::Prices, &[]), 0), PriceGaps::default());
     }
 
