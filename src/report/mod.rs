@@ -104,12 +104,34 @@ pub(crate) struct ModelValues {
     pub windows: Vec<WindowValues>,
     /// What the constraints changed.
     pub changes: Vec<ConstraintValues>,
-    /// A sentence about missing prices of held assets, if there were any.
-    pub gaps: Option<String>,
+    /// What happened to its portfolio that weights do not show.
+    pub trading: TradingValues,
     /// The overfitting monitor, if the model is fitted.
     pub overfitting: Option<Overfitting>,
     /// The training history per window if the model is a network, else empty.
     pub training: Vec<TrainingValues>,
+}
+
+/// What happened to a portfolio that its weights do not show.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TradingValues {
+    /// All of it in words, if there was anything.
+    pub sentence: Option<String>,
+    /// By day.
+    pub events: Vec<TradingEvent>,
+}
+
+/// An order that was not executed, or a series that ended.
+#[derive(Clone, Debug)]
+pub(crate) struct TradingEvent {
+    /// The day.
+    pub date: String,
+    /// The asset.
+    pub asset: String,
+    /// What happened.
+    pub what: &'static str,
+    /// The weight.
+    pub weight: f64,
 }
 
 /// First and last day of a window's test span.

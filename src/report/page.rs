@@ -8,7 +8,7 @@ use super::chart::{Chart, Line, MAX_BANDS};
 use super::learning::{learning_curves, stopped_by_clock};
 use super::monitor::monitor;
 use super::series::{drawdown, rolling_rows, rolling_sharpe, rolling_sum, wealth};
-use super::tables::{constraint_changes, formatted, headline, totals, window_tables};
+use super::tables::{constraint_changes, formatted, headline, totals, trading_events, window_tables};
 use super::weights_chart::weights_chart;
 use super::{ModelValues, ReportValues, benchmark_last, escape};
 use crate::evaluate::{METRICS, Unit};
@@ -32,8 +32,8 @@ pub(crate) fn html(values: &ReportValues) -> String {
         let _ = writeln!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
     }
     for (_, model) in benchmark_last(&values.models) {
-        if let Some(gaps) = &model.gaps {
-            let _ = writeln!(out, "<div><dt>Gaps, {}</dt><dd>{}</dd></div>", escape(&model.name), escape(gaps));
+        if let Some(sentence) = &model.trading.sentence {
+            let _ = writeln!(out, "<div><dt>Trading, {}</dt><dd>{}</dd></div>", escape(&model.name), escape(sentence));
         }
     }
     for (_, model) in benchmark_last(&values.models) {
@@ -57,6 +57,7 @@ pub(crate) fn html(values: &ReportValues) -> String {
     out += &totals(values);
     out += &window_tables(values);
     out += &constraint_changes(values);
+    out += &trading_events(values);
     out += &integrity(values);
     out += "</main></body>\n</html>\n";
     out
@@ -143,7 +144,8 @@ mod tests {
     use jiff::civil::{Date, date};
 
     use super::super::{
-        ConstraintValues, Integrity, ModelValues, RebalanceValues, ReportValues, WindowSpan, WindowValues,
+        ConstraintValues, Integrity, ModelValues, RebalanceValues, ReportValues, TradingEvent, TradingValues,
+        WindowSpan, WindowValues,
     };
     use super::html;
     use crate::evaluate::{METRICS, MetricValue};
@@ -159,7 +161,7 @@ mod tests {
             total: metrics(-0.5),
             windows: vec![WindowValues { train: metrics(3.25), validation: metrics(2.25), test: metrics(1.25) }],
             changes: Vec::new(),
-            gaps: None,
+            trading: TradingValues::default(),
             overfitting: None,
             training: Vec::new(),
         }
@@ -209,13 +211,22 @@ mod tests {
         let mut changed = model("m", false);
         changed.changes =
             vec![ConstraintValues { rule: "bounds", decisions: 4, moved: 0.5, largest: (date(2020, 2, 28), 0.3) }];
-        changed.gaps = Some("3 asset-days held without a price".to_owned());
+        changed.trading.sentence = Some("3 asset-days held without a price".to_owned());
+        let event = |day: usize| TradingEvent {
+            date: format!("2020-01-{day:02}"),
+            asset: "A<B".to_owned(),
+            what: "not sold, no price",
+            weight: 0.25,
+        };
+        changed.trading.events = (1..=25).map(event).collect();
         let mut values = values(vec![model("equal_weight", false), changed]);
         values.integrity.latest_offset = 2;
         let page = html(&values);
         let row = "<td>bounds</td><td>4 of 1</td><td>12.5\u{a0}%</td><td>30.0\u{a0}%</td><td>2020-02-28</td>";
         assert!(page.contains(row) && !page.contains("changed no target"));
-        assert!(page.contains("<dt>Gaps, m</dt><dd>3 asset-days held without a price</dd>"));
+        assert!(page.contains("<dt>Trading, m</dt><dd>3 asset-days held without a price</dd>"));
+        let event = "<td>2020-01-20</td><td>A&lt;B</td><td>not sold, no price</td><td>25.00\u{a0}%</td>";
+        assert!(page.contains(event) && !page.contains("2020-01-21</td>") && page.contains("5 more in run.json"));
         assert!(page.contains("WAS UP TO 2 ROWS AFTER THE DECISION DATE"));
     }
 }

@@ -8,19 +8,22 @@ use super::chart::swatch;
 use super::{ReportValues, WindowValues, benchmark_last, escape};
 use crate::evaluate::{METRICS, Metric, MetricValue, Unit};
 
+/// Events of a model's trading that are shown.
+const MOST_EVENTS: usize = 20;
 /// The metrics of the headline.
 const HEADLINE_METRICS: [&str; 4] = ["sharpe", "cagr", "max_drawdown", "turnover"];
 /// The metrics shown per test span.
 const WINDOW_METRICS: [&str; 5] = ["sharpe", "cagr", "volatility", "max_drawdown", "turnover"];
 
 /// The rules of the constraints and what they do.
-const RULES: [(&str, &str); 6] = [
+const RULES: [(&str, &str); 7] = [
     ("membership", "sells assets that have left the universe"),
     ("top_k", "keeps the number of assets within its limit"),
     ("min_weight", "drops positions below the smallest allowed weight"),
     ("bounds", "moves to the nearest weights that sum to 1 and lie within the bounds of assets and groups"),
     ("turnover", "moves only part of the way to the target, as far as the turnover limit allows"),
-    ("drift", "not a change: how far the turnover limit left a holding outside its bound"),
+    ("drift", "not a change: how far the turnover limit, or a missing price, left holdings outside their bounds"),
+    ("turnover_beyond", "not a change: turnover above the limit, by drift between decision and execution"),
 ];
 
 /// The definition of a metric, and its index in [`METRICS`] and in lists of values.
@@ -168,6 +171,36 @@ pub(super) fn constraint_changes(values: &ReportValues) -> String {
         let _ = write!(out, "<dt>{rule}</dt><dd>{meaning}</dd>");
     }
     out + "</dl></details></section>\n"
+}
+
+/// The first events of each model's trading; empty if there are none.
+pub(super) fn trading_events(values: &ReportValues) -> String {
+    if values.models.iter().all(|model| model.trading.events.is_empty()) {
+        return String::new();
+    }
+    let mut out = String::from(
+        "<section><h2>Orders without a price, and series that ended</h2><p>An asset without a price is not traded: its \
+         weight stays as it is until the next decision. All of them are in run.json.</p><div class=\"scroll\"><table>\
+         <thead><tr><th scope=\"col\">Model</th><th scope=\"col\">Date</th><th scope=\"col\">Asset</th>\
+         <th scope=\"col\">What</th><th scope=\"col\">Weight</th></tr></thead><tbody>\n",
+    );
+    for (index, model) in benchmark_last(&values.models) {
+        let name = format!("{} {}", swatch(index), escape(&model.name));
+        for event in model.trading.events.iter().take(MOST_EVENTS) {
+            let weight = formatted(Some(&MetricValue::Number(event.weight)), Unit::Percent, 2);
+            let (date, asset, what) = (&event.date, escape(&event.asset), event.what);
+            let _ = writeln!(
+                out,
+                "<tr><th scope=\"row\">{name}</th><td>{date}</td><td>{asset}</td><td>{what}</td><td>{weight}</td></tr>"
+            );
+        }
+        let more = model.trading.events.len().saturating_sub(MOST_EVENTS);
+        if more > 0 {
+            let _ =
+                writeln!(out, "<tr><th scope=\"row\">{name}</th><td colspan=\"4\">{more} more in run.json</td></tr>");
+        }
+    }
+    out + "</tbody></table></div></section>\n"
 }
 
 /// A metric as text. Percentages have `decimals` decimals, ratios have 2; an undefined metric is a dash with its

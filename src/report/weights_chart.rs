@@ -119,7 +119,7 @@ mod tests {
             total: Vec::new(),
             windows: Vec::new(),
             changes: Vec::new(),
-            gaps: None,
+            trading: crate::report::TradingValues::default(),
             overfitting: None,
             training: Vec::new(),
         }

@@ -125,7 +125,8 @@ pub struct Run {
     /// What figures are computed with.
     pub(super) conventions: Conventions,
     pub(super) execution: ExecutionModel,
-    accounts: Vec<Account>,
+    /// The account of each model.
+    pub(super) accounts: Vec<Account>,
     /// Per window and model: under way, or waiting for the other models of its window.
     pub(super) states: BTreeMap<Key, WindowState>,
     /// Networks that wait for memory.
@@ -133,7 +134,7 @@ pub struct Run {
     /// Per model, what its trainings share.
     pub(super) contexts: Vec<TrainingContext>,
     pub(super) team: Arc<Team>,
-    /// What the data check found, and members without a column.
+    /// What the data check found, members without a column, and delisted assets that have a price again.
     pub warnings: Vec<String>,
     /// The instruction level of the kernels.
     pub(super) simd: SimdLevel,
@@ -165,11 +166,12 @@ impl Run {
             Context::new(runtime.log.clone(), Arc::clone(&cancel)).log(LogLevel::Warn, warning);
         }
         let stitched = stitch(panel.dates(), &windows);
-        let execution = experiment.portfolio.execution(panel.assets())?;
+        let panel = panel.with_usual_stale_rows(conventions.periods_per_year);
+        let execution = experiment.execution(&panel, &conventions)?;
         let most = runtime.parallel.threads();
         let threads = if experiment.threads == 0 { most } else { most.min(experiment.threads) };
         let team = Arc::new(Team::new(Arc::clone(&runtime.parallel), threads));
-        let mut context = TrainingContext::new(&panel, Arc::clone(&team), conventions.clone());
+        let mut context = TrainingContext::new(&panel, Arc::clone(&team), conventions.clone(), execution.clone());
         let ResultBytes { decisions: keep, targets } = result_bytes(&experiment, &panel, &windows, &models);
         context.decisions = keep + targets;
         Ok(Self {
@@ -379,6 +381,7 @@ impl Run {
             })?);
         }
         for (model, (account, simulated)) in simulated.into_iter().enumerate() {
+            self.warn_of_relisted(model, &account);
             self.accounts[model] = account;
             self.paths[model].append(simulated.path);
             let targets = simulated.targets.into_iter().map(|(row, weights)| Target { window, row, weights });
@@ -389,6 +392,24 @@ impl Run {
             }
         }
         Ok(true)
+    }
+
+    /// Warns of delisted assets that have a price again: the path did not earn their move.
+    fn warn_of_relisted(&mut self, model: usize, account: &Account) {
+        let (panel, entry) = (&self.panel, &self.models[model]);
+        for back in &account.record().relisted[self.accounts[model].record().relisted.len()..] {
+            let warning = format!(
+                "model '{}': {} has a price again on {}, after it counted as delisted; its move since the last price, which \
+                 the path did not earn, is a return of {:.4}. If it was only halted, raise data.delist_rows from {}",
+                entry.name,
+                panel.assets()[back.asset],
+                panel.dates()[back.row],
+                back.missed,
+                self.execution.terms.delisting.rows
+            );
+            entry.context.log(LogLevel::Warn, &warning);
+            self.warnings.push(warning);
+        }
     }
 
     /// The networks under training, in the order of their windows.
@@ -437,7 +458,8 @@ impl Run {
         // Where a step longer than the test span leaves a gap, no model holds anything in it: the next path starts in
         // cash.
         let follows = window > 0 && self.stitched[window - 1].end == rows.start;
-        let mut account = if follows { self.accounts[model].clone() } else { self.execution.cash(&self.panel) };
+        let account = &self.accounts[model];
+        let mut account = if follows { account.clone() } else { account.to_cash() };
         let simulated =
             self.execution.simulate(&self.panel, &mut account, &result.decisions.get()?.test, rows.clone())?;
         Ok((account, simulated))

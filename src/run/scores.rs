@@ -1,5 +1,5 @@
 //! The scores of a run: the metrics of each model over each span of each window and over the whole out-of-sample path,
-//! what constraints changed, and gaps in prices.
+//! and what constraints changed.
 
 use std::ops::Range;
 
@@ -12,7 +12,6 @@ use crate::evaluate::{
 };
 use crate::job::decide;
 use crate::model::EqualWeight;
-use crate::panel::PanelKind;
 use crate::portfolio::{ConstraintChange, Decision, Path, SimulatedPath};
 use crate::run::comparison::{Comparison, comparisons};
 use crate::run::runner::Run;
@@ -25,8 +24,6 @@ pub struct Scores {
     pub windows: Vec<Vec<WindowScores>>,
     /// The scores of the out-of-sample path, `[models]`.
     pub total: Vec<PathScores>,
-    /// The price gaps on the out-of-sample path, `[models]`.
-    pub gaps: Vec<PriceGaps>,
     /// The overfitting monitor, `[models]`; `None` for a model that fits nothing.
     pub(super) overfitting: Vec<Option<Overfitting>>,
     /// The worst drawdowns of the out-of-sample path, deepest first, `[models]`.
@@ -37,6 +34,8 @@ pub struct Scores {
 
 /// Drawdowns that are listed.
 const WORST: usize = 5;
+/// Why a span in which everything was lost has no part in the monitor.
+const RUINED: &str = "ruined: everything was lost in the span";
 
 /// The scores of one model in one window.
 #[derive(Clone, Debug)]
@@ -58,20 +57,10 @@ pub struct PathScores {
     pub changes: Vec<(usize, ConstraintChange)>,
 }
 
-/// How often an asset without a price was held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PriceGaps {
-    /// Asset-days held without a price; each has a return of 0.
-    pub days_without_price: usize,
-    /// Price moves across a gap, earned on the day the price came back. Always 0 for a panel of returns: the return of
-    /// the day after a gap counts as that day's own.
-    pub moves_after_gap: usize,
-}
-
 /// Scores a finished run.
 ///
 /// # Errors
-/// `Infeasible` and `InvalidData` from constraints and simulation, with the decision's date.
+/// `Infeasible` from constraints, with the decision's date.
 pub fn scores(run: &Run) -> Result<Scores> {
     let mut windows: Vec<Vec<WindowScores>> = run.models.iter().map(|_| Vec::new()).collect();
     let mut returns: Vec<Vec<WindowReturns>> = run.models.iter().map(|_| Vec::new()).collect();
@@ -98,14 +87,13 @@ pub fn scores(run: &Run) -> Result<Scores> {
             Ok(PathScores { metrics, changes: run.changes[model].clone() })
         })
         .collect::<Result<_>>()?;
-    let gaps = (0..run.models.len()).map(|model| count_gaps(run, model)).collect();
     let overfitting = (0..run.models.len()).map(|model| monitor(run, model, &returns[model], &total[model])).collect();
     let drawdowns = (0..run.models.len())
         .map(|model| {
             with_inputs(run, &run.paths[model], &run.paths[0], &[], &[], |inputs| worst_drawdowns(inputs, WORST))
         })
         .collect();
-    Ok(Scores { windows, total, gaps, overfitting, drawdowns, comparisons: comparisons(run) })
+    Ok(Scores { windows, total, overfitting, drawdowns, comparisons: comparisons(run) })
 }
 
 impl Run {
@@ -194,12 +182,16 @@ type Scored = (PathScores, std::result::Result<SpanReturns, &'static str>);
 
 /// Scores decisions over `rows`, starting in cash. Equal weight, the first model, becomes the benchmark of the others.
 fn score(run: &Run, decisions: &[Decision], rows: Range<usize>, benchmark: &mut Option<Path>) -> Result<Scored> {
-    let SimulatedPath { path, changes, targets } = simulate_from_cash(run, decisions, rows.clone())?;
+    let (SimulatedPath { path, changes, targets }, is_ruined) = simulate_from_cash(run, decisions, rows.clone())?;
     let targets: Vec<&[f64]> = targets.iter().map(|(_, weights)| weights.as_slice()).collect();
     let against = benchmark.as_ref().unwrap_or(&path);
     let metrics = metrics(run, &path, against, &targets, &[]);
     let returns = if path.rows.is_empty() {
         Err("there are no returns")
+    } else if is_ruined {
+        Err(RUINED)
+    } else if against.rows.len() < path.rows.len() {
+        Err("the benchmark lost everything in the span")
     } else {
         let excess = |path: &Path| run.conventions.excess(&path.rows, &path.net);
         Ok(SpanReturns { rows, model: excess(&path), benchmark: excess(against) })
@@ -222,7 +214,7 @@ fn score_train(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<
         equal.push(decide(&run.panel, &EqualWeight, 0, decision.row)?.0);
     }
     let scores = simulate_from_cash(run, &equal, rows.clone())
-        .and_then(|benchmark| score(run, decisions, rows, &mut Some(benchmark.path)));
+        .and_then(|(benchmark, _)| score(run, decisions, rows, &mut Some(benchmark.path)));
     match scores {
         Err(error) if error.code() == Code::Infeasible => {
             Ok(undefined("the bounds cannot be met on a decision row of the train span"))
@@ -231,9 +223,11 @@ fn score_train(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<
     }
 }
 
-/// The path of decisions over `rows`, starting in cash, and what constraints changed.
-fn simulate_from_cash(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<SimulatedPath> {
-    run.execution.simulate(&run.panel, &mut run.execution.cash(&run.panel), decisions, rows)
+/// The path of decisions over `rows`, starting in cash, what constraints changed, and whether everything was lost.
+fn simulate_from_cash(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<(SimulatedPath, bool)> {
+    let mut account = run.execution.cash(&run.panel);
+    let simulated = run.execution.simulate(&run.panel, &mut account, decisions, rows)?;
+    Ok((simulated, account.is_ruined()))
 }
 
 /// Every metric of a path against a benchmark over the same rows, in the order of [`METRICS`].
@@ -267,33 +261,11 @@ fn with_inputs<T>(
         net: &path.net,
         excess: &run.conventions.excess(&path.rows, &path.net),
         turnover: &path.turnover,
-        benchmark: Some(&benchmark.net),
+        // A path that ends early, as everything is lost, is compared over its own rows.
+        benchmark: benchmark.net.get(..path.net.len()),
         targets,
         coefficients,
     })
-}
-
-/// Counts the price gaps on a model's out-of-sample path. The set of held assets changes only when a target is executed
-/// or an asset loses everything. After a gap between test spans the first row always has a target.
-fn count_gaps(run: &Run, model: usize) -> PriceGaps {
-    let (panel, lag) = (&run.panel, run.execution.lag);
-    let assets = panel.assets().len();
-    let (mut out, mut held) = (PriceGaps::default(), vec![false; assets]);
-    let mut due = run.targets[model].iter().peekable();
-    for &row in &run.paths[model].rows {
-        while let Some(target) = due.next_if(|target| target.row + lag < row) {
-            held = target.weights.iter().map(|weight| *weight != 0.0).collect();
-        }
-        for (asset, held) in held.iter_mut().enumerate().filter(|(_, held)| **held) {
-            if !panel.has_value(row)[asset] {
-                out.days_without_price += 1;
-            } else if panel.kind() == PanelKind::Prices && row > 0 && !panel.has_value(row - 1)[asset] {
-                out.moves_after_gap += 1;
-            }
-            *held = panel.held_returns()[row * assets + asset] > -1.0;
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -303,7 +275,7 @@ mod tests {
     use jiff::ToSpan;
     use jiff::civil::{Date, date};
 
-    use super::{PriceGaps, count_gaps, scores};
+    use super::scores;
     use crate::error::Result;
     use crate::evaluate::MetricValue;
     use crate::experiment::Experiment;
@@ -406,14 +378,17 @@ mod tests {
         };
         remove_prices(125..128, 0); // held: three days, one move
         remove_prices(40..50, 1); // before the out-of-sample path
-        remove_prices(149..155, 2); // held until the decision at row 151, where it is not a member: rows 149 to 151
-        let expected = PriceGaps { days_without_price: 6, moves_after_gap: 1 };
-        assert_eq!(count_gaps(&run(&values, PanelKind::Prices, &[]), 0), expected);
+        remove_prices(149..155, 2); // held: the decision at row 151 cannot sell it, six days, one move
+        let gaps = |run: Run| {
+            let record = run.accounts[0].record();
+            (record.days_without_price, record.moves_after_gap)
+        };
+        assert_eq!(gaps(run(&values, PanelKind::Prices, &[])), (9, 2));
         // Decided at row 150, executed at 151 and held from 152, which has no price: one more day and one more move.
         values[152 * 3] = f64::NAN;
         let later = run(&values, PanelKind::Prices, &["portfolio.execution_lag=1"]);
-        assert_eq!(count_gaps(&later, 0), PriceGaps { days_without_price: 7, moves_after_gap: 2 });
-        assert_eq!(count_gaps(&run(&prices(), PanelKind::Prices, &[]), 0), PriceGaps::default());
+        assert_eq!(gaps(later), (10, 3));
+        assert_eq!(gaps(run(&prices(), PanelKind::Prices, &[])), (0, 0));
     }
 
     #[test]
@@ -423,10 +398,9 @@ mod tests {
         // An asset that lost everything is no longer held.
         values[130 * 3 + 1] = -1.0;
         values[131 * 3 + 1] = f64::NAN;
-        assert_eq!(
-            count_gaps(&run(&values, PanelKind::Returns, &[]), 0),
-            PriceGaps { days_without_price: 1, moves_after_gap: 0 }
-        );
+        let run = run(&values, PanelKind::Returns, &[]);
+        let record = run.accounts[0].record();
+        assert_eq!((record.days_without_price, record.moves_after_gap), (1, 0));
     }
 
     #[test]
