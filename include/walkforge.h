@@ -90,7 +90,8 @@ typedef struct wf_panel_arrays {
     // 1 if the asset is in the universe at that row, so that a decision there may hold it, else 0; laid out like
     // `values`. Null: every asset always is.
     const uint8_t *members;
-    // Number of rows after its last value for which an asset may still be held; 0 to require a value.
+    // Number of rows after its last value for which an asset may still be held; 0 for a week of rows, as they are read
+    // from the dates (4 for daily data), `SIZE_MAX` to require a value.
     size_t stale_rows;
 } wf_panel_arrays;
 

@@ -71,9 +71,9 @@ pub use run::{Audit, Progress, Run, RunDirectory, RunDocument, Target, TrainingP
 /// The parts of a [`RunDocument`].
 pub mod document {
     pub use crate::run::document::{
-        ConstraintEntry, DataEntry, DecisionEntry, DifferenceEntry, DrawdownEntry, Figure, FindingEntry, GapEntry,
-        IntegrityEntry, MetricEntries, ModelEntry, OverfittingEntry, RiskFreeEntry, SpanEntry, SummaryEntry,
-        WindowEntry, WindowModelEntry, WindowScoreLists,
+        AssetEvent, ConstraintEntry, DataEntry, DecisionEntry, DelistedEntry, DifferenceEntry, DrawdownEntry, Figure,
+        FindingEntry, HeldAtEnd, IntegrityEntry, MetricEntries, ModelEntry, OverfittingEntry, RiskFreeEntry, SpanEntry,
+        SummaryEntry, TradingEntry, WindowEntry, WindowModelEntry, WindowScoreLists,
     };
 }
 pub use train::{TrainSettings, TrainingHistory};

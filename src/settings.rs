@@ -364,6 +364,22 @@ fn join(section: &str, name: &str) -> String {
     if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
 }
 
+/// Checks a setting that is a number or names a file.
+///
+/// # Errors
+/// `InvalidSetting` if it is a number that is not allowed.
+pub(crate) fn number_or_file(name: &str, text: &str, allowed: &std::ops::RangeInclusive<f64>) -> Result<String> {
+    match text.parse::<f64>() {
+        Ok(value) if !allowed.contains(&value) => fail!(
+            InvalidSetting,
+            "setting '{name}': found {text}, allowed is a fraction from {} to {}, such as 0.03 for 3 %, or a file",
+            allowed.start(),
+            allowed.end()
+        ),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Choice, Setting, SettingType, SettingValues};

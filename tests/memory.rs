@@ -45,7 +45,7 @@ fn trainer(model: &Json, train: &Json, seed: u64) -> Result<Trainer> {
         samples: network.requirements().lookback - 1..TRAIN - 1,
         decisions: (TRAIN - 1..ROWS - 1).step_by(7).collect(),
         validation: TRAIN..ROWS,
-        execution: ExecutionModel { constraints: Constraints::default(), cost_bps: 1.0, lag: 0 },
+        execution: ExecutionModel::new(Constraints::default(), 1.0, 0),
     };
     Trainer::new(network, &settings, task, seed)
 }

@@ -1,12 +1,14 @@
 """Recomputes a run from its weights and the prices alone, and compares to a tolerance of 1e-12: every return, cost and
 turnover; the rows on which each model decides, from the calendar; the Sharpe ratio, drawdown and turnover in run.json,
-in total and per test span, errors and moments in total; the price gaps; and the overfitting monitor of each fitted model
-but for its errors. Given the same run without bounds, it also projects that run's weights onto the bounds, and compares
-every weight and every change by constraints.
+in total, per test span and as each window was held; errors and moments in total; what was blocked, delisted or held
+without a price; and the overfitting monitor of each fitted model but for its errors. Given the same run without bounds,
+it also projects that run's weights onto the bounds, and compares every weight and every change by constraints.
 
-Usage: python3 tests/recompute.py RUN_DIR PRICES.csv COST_BPS EXECUTION_LAG [RUN_DIR_WITHOUT_BOUNDS]
+Usage: python3 tests/recompute.py RUN_DIR PRICES.csv COST_BPS EXECUTION_LAG [RUN_DIR_WITHOUT_BOUNDS] [--costs FILE]
+[--borrow RATE] [--cash RATE] [--delisting RETURN], each a number or a file
 """
 
+import argparse
 import csv
 import datetime
 import json
@@ -74,39 +76,165 @@ def read_weights(folder, prices):
     }
 
 
+class Terms:
+    """Costs and rates beside returns, and when a series counts as delisted."""
+
+    def __init__(self, prices, options, delist_rows):
+        def by_asset(setting, column, other):
+            try:
+                return [float(setting)] * len(prices.names)
+            except ValueError:
+                with open(setting, newline="") as file:
+                    table = {line["ticker"]: float(line[column]) for line in csv.DictReader(file)}
+                return [table.get(name, other) for name in prices.names]
+
+        self.costs = by_asset(options.costs or options.cost_bps, "bps", options.cost_bps)
+        self.borrow = by_asset(options.borrow, "rate", 0.0)
+        self.delisting_returns = by_asset(options.delisting, "return", 0.0)
+        self.delist_rows = delist_rows
+        self.rates = None
+        try:
+            self.cash = float(options.cash)
+        except ValueError:
+            with open(options.cash, newline="") as file:
+                self.rates = sorted((line["date"], float(line["rate"])) for line in csv.DictReader(file))
+
+    def cash_return(self, before):
+        """What cash earns on the row after the date `before`."""
+        if self.rates is not None:
+            self.cash = [rate for date, rate in self.rates if date <= before][-1]
+        return self.cash / periods
+
+
 class Account:
     """A portfolio that starts in cash, and again wherever a row does not follow the previous one."""
 
-    def __init__(self, prices, targets, cost_bps, lag):
-        self.prices, self.targets, self.cost_bps, self.lag = prices, targets, cost_bps, lag
-        self.previous, self.net, self.turnovers = None, [], []
+    def __init__(self, prices, targets, terms, lag):
+        self.prices, self.targets, self.terms, self.lag = prices, targets, terms, lag
+        self.previous, self.closed, self.net, self.turnovers = None, None, [], []
         self.wealth, self.peak, self.max_drawdown = 1.0, 1.0, 0.0
-        self.gap_days, self.gap_moves = 0, 0
+        self.record = {"days_without_price": 0, "moves_after_gap": 0, "without_price_at_end": [], "ruined": None}
+        self.record.update({name: [] for name in ["blocked", "uninvested", "delisted", "relisted"]})
+        self.gone = {}
+
+    def event(self, kind, row, asset, weight):
+        self.record[kind].append({"date": self.prices.dates[row], "asset": self.prices.names[asset], "weight": weight})
+
+    def execute(self, row, target):
+        """Trades at the close of a row: what has no price stays, and purchases share the cash that is there."""
+        changes = [new - old for new, old in zip(target, self.held)]
+        has_price = [price is not None for price in self.prices.prices[row]]
+        blocked = [asset for asset, change in enumerate(changes) if abs(change) > 1e-12 and not has_price[asset]]
+        after = list(target)
+        if blocked:
+            for asset in blocked:
+                self.event("blocked", row, asset, changes[asset])
+            sold = math.fsum(min(change, 0.0) for change, priced in zip(changes, has_price) if priced)
+            bought = math.fsum(max(change, 0.0) for change, priced in zip(changes, has_price) if priced)
+            share = min(max((1 - math.fsum(self.held) - sold) / bought, 0.0), 1.0) if bought else 1.0
+            after = [
+                old + (share * change if change > 0 else change) if priced else old
+                for old, change, priced in zip(self.held, changes, has_price)
+            ]
+            left = math.fsum(target) - math.fsum(after)
+            if left > 1e-12:
+                self.record["uninvested"].append([self.prices.dates[row], left])
+        traded = [abs(new - old) for new, old in zip(after, self.held)]
+        self.held = after
+        return math.fsum(traded), 1e-4 * math.fsum(size * cost for size, cost in zip(traded, self.terms.costs))
+
+    def settle(self, row):
+        """Executes what is due at the close of a row."""
+        if self.closed == row:
+            return
+        if self.previous != row:
+            self.held, self.gone = [0.0] * len(self.prices.names), {}
+        self.closed, self.settled = row, (0.0, 0.0)
+        target = self.targets.get(row - self.lag)
+        if target is not None:
+            self.settled = self.execute(row, target)
+
+    def book(self, row):
+        """What the constraints of a decision at the close of a row take for the book."""
+        if self.lag:
+            self.settle(row)
+        elif self.previous != row:
+            return [0.0] * len(self.prices.names)
+        last = max((decided for decided in self.targets if decided < row), default=None)
+        pending = last is not None and last + self.lag > row
+        return [
+            0.0 if asset in self.gone else weight
+            for asset, weight in enumerate(self.targets[last] if pending else self.held)
+        ]
+
+    def earned(self, row):
+        """Returns of a row; series without a price for too long are delisted at its close."""
+        prices, earned, leaving = self.prices.prices, list(self.prices.earned[row]), []
+        for asset, weight in enumerate(self.held):
+            if prices[row][asset] is not None and asset in self.gone:
+                self.event("relisted", row, asset, self.gone.pop(asset) * earned[asset])
+            if not weight:
+                continue
+            if prices[row][asset] is None:
+                self.record["days_without_price"] += 1
+                absent = prices[max(row + 1 - self.terms.delist_rows, 0) : row + 1]
+                if len(absent) == self.terms.delist_rows and all(line[asset] is None for line in absent):
+                    earned[asset] = self.terms.delisting_returns[asset]
+                    leaving.append(asset)
+                    self.gone[asset] = weight
+                    self.event("delisted", row, asset, weight)
+                    self.record["delisted"][-1]["return"] = earned[asset]
+            elif prices[row - 1][asset] is None:
+                self.record["moves_after_gap"] += 1
+        return earned, leaving
 
     def advance(self, row):
-        if self.previous is None or row != self.previous + 1:
-            self.held = [0.0] * len(self.prices.names)
+        self.settle(row - 1)
         self.previous = row
-        traded = 0.0
-        target = self.targets.get(row - 1 - self.lag)
-        if target is not None:
-            traded = math.fsum(abs(new - old) for new, old in zip(target, self.held))
-            self.held = target
-        for weight, now, before in zip(self.held, self.prices.prices[row], self.prices.prices[row - 1]):
-            if weight and now is None:
-                self.gap_days += 1
-            elif weight and before is None:
-                self.gap_moves += 1
-        earned = self.prices.earned[row]
-        gross = math.fsum(weight * value for weight, value in zip(self.held, earned))
-        self.held = [weight * (1 + value) / (1 + gross) for weight, value in zip(self.held, earned)]
-        cost = self.cost_bps * 1e-4 * traded
-        self.net.append(gross - cost)
+        traded, cost = self.settled
+        earned, leaving = self.earned(row)
+        cash = (1 - math.fsum(self.held)) * self.terms.cash_return(self.prices.dates[row - 1])
+        gross = math.fsum(weight * value for weight, value in zip(self.held, earned)) + cash
+        borrowed = (max(-weight, 0.0) * rate / periods for weight, rate in zip(self.held, self.terms.borrow))
+        cost += math.fsum(borrowed)
+        net = gross - cost
+        if net <= -1:
+            net, self.held, self.record["ruined"] = -1.0, [0.0] * len(self.held), self.prices.dates[row]
+        else:
+            self.held = [weight * (1 + value) / (1 + gross) for weight, value in zip(self.held, earned)]
+        for asset in leaving:
+            self.held[asset] = 0.0
+        self.net.append(net)
         self.turnovers.append(traded / 2)
-        self.wealth *= 1 + gross - cost
+        self.wealth *= 1 + net
         self.peak = max(self.peak, self.wealth)
         self.max_drawdown = min(self.max_drawdown, self.wealth / self.peak - 1)
-        return gross, cost, gross - cost, traded / 2
+        return gross, cost, net, traded / 2
+
+    def compare_record(self, model, written):
+        """What was blocked, delisted and held without a price."""
+        prices, last = self.prices.prices, self.previous
+        for asset, weight in enumerate(self.held):
+            if weight and prices[last][asset] is None:
+                row = max(row for row in range(last) if prices[row][asset] is not None)
+                held = {"asset": self.prices.names[asset], "weight": weight, "last_price": self.prices.dates[row]}
+                self.record["without_price_at_end"].append(held)
+
+        def flat(value):
+            if isinstance(value, dict):
+                return [part for key in sorted(value) for part in flat(value[key])]
+            return [part for one in value for part in flat(one)] if isinstance(value, list) else [value]
+
+        def in_order(record):
+            key = lambda event: (event["date"], event["asset"])
+            sort = {name: sorted(record[name], key=key) for name in ["blocked", "delisted", "relisted"]}
+            at_end = sorted(record["without_price_at_end"], key=lambda held: held["asset"])
+            return flat({**record, **sort, "without_price_at_end": at_end})
+
+        ours, theirs = in_order(self.record), in_order(written)
+        same(f"trading record of {model}", len(ours), len(theirs))
+        for one, two in zip(ours, theirs):
+            (near if isinstance(one, float) else same)(f"trading record of {model}", one, two)
 
     def compare(self, what, written):
         sharpe = statistics.fmean(self.net) / statistics.stdev(self.net) * math.sqrt(periods)
@@ -146,6 +274,21 @@ def compare_schedule(document, prices, targets, lag):
         same(f"decision rows of {model}", owner, {row: window for row, (window, _) in decided.items()})
     never_held = [window for window in range(len(starts)) if window not in owner.values()]
     same("schedule", {"first_decision": prices.dates[first], "never_held": never_held}, document["schedule"])
+
+
+def compare_held(what, account, rows, written):
+    """Recomputes the figures of some rows of a path, as they were held."""
+    net = [account.net[row] for row in rows]
+    near(f"sharpe of {what}", statistics.fmean(net) / statistics.stdev(net) * math.sqrt(periods), written["sharpe"])
+    wealth, peak, fall = 1.0, 1.0, 0.0
+    for value in net:
+        wealth *= 1 + value
+        peak = max(peak, wealth)
+        fall = min(fall, wealth / peak - 1)
+    near(f"return of {what}", wealth - 1, written["total_return"])
+    near(f"drawdown of {what}", fall, written["max_drawdown"])
+    turnover = statistics.fmean(account.turnovers[row] for row in rows) * periods
+    near(f"turnover of {what}", turnover, written["turnover"])
 
 
 def projected(values, members, most):
@@ -261,9 +404,24 @@ def compare_monitor(document, model):
         near(f"generalisation of {model}", statistics.correlation(*map(ranks, zip(*pairs))), written["generalisation"])
 
 
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("prices")
+    parser.add_argument("cost_bps", type=float)
+    parser.add_argument("lag", type=int)
+    parser.add_argument("without_bounds", nargs="?")
+    parser.add_argument("--costs", help="file with the columns ticker and bps")
+    parser.add_argument("--borrow", default="0", help="annual rate, or a file with the columns ticker and rate")
+    parser.add_argument("--cash", default="0", help="annual rate, or a file with the columns date and rate")
+    parser.add_argument("--delisting", default="0", help="return, or a file with the columns ticker and return")
+    return parser.parse_args()
+
+
 def main():
-    folder, prices_file, cost_bps, lag = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
-    prices = Prices(prices_file)
+    options = arguments()
+    folder, lag = options.folder, options.lag
+    prices = Prices(options.prices)
     targets = read_weights(folder, prices)
     paths = defaultdict(list)
     with open(f"{folder}/returns.csv", newline="") as file:
@@ -282,12 +440,14 @@ def main():
     for model, decided in targets.items():
         for row, (_, weights) in decided.items():
             assert abs(math.fsum(weights) - 1) < 1e-9 and min(weights) >= 0 and max(weights) <= most + 1e-12
-            assert all(price is not None for price, weight in zip(prices.prices[row], weights) if weight)
+            if document["data"]["universe"]["stale_rows"] == 0:
+                assert all(price is not None for price, weight in zip(prices.prices[row], weights) if weight)
     compare_schedule(document, prices, targets, lag)
+    terms = Terms(prices, options, document["data"]["delist_rows"])
     benchmarks = []
     for model, path in paths.items():
         held = {row: weights for row, (_, weights) in targets[model].items()}
-        account = Account(prices, held, cost_bps, lag)
+        account = Account(prices, held, terms, lag)
         for line in path:
             ours = account.advance(prices.row_of[line["date"]])
             for what, value in zip(["gross", "cost", "net", "turnover"], ours):
@@ -296,10 +456,13 @@ def main():
         account.compare(model, written)
         benchmarks.append(account.net)
         compare_uncertainty(model, account.net, benchmarks[0], written)
-        gaps = {"days_without_price": account.gap_days, "moves_after_gap": account.gap_moves}
-        same(f"gaps of {model}", gaps, written["gaps"])
+        account.compare_record(model, written["trading"])
         if "overfitting" in written:
             compare_monitor(document, model)
+        for index, window in enumerate(document["windows"]):
+            rows = [row for row, line in enumerate(path) if int(line["window"]) == index]
+            if len(rows) > 1:
+                compare_held(f"{model}, held in window {index}", account, rows, window["models"][model]["held"])
         # If test spans overlap, weights.csv has only the decisions that each window contributes to the path.
         if settings["windows"]["step_months"] >= settings["windows"]["test_months"]:
             for index, window in enumerate(document["windows"]):
@@ -307,18 +470,23 @@ def main():
                 # A span alone also decides at its first row, whose weights the path does not have off schedule.
                 if prices.row_of[window["test"]["start"]] - 1 - lag not in own:
                     continue
-                account_of_window = Account(prices, own, cost_bps, lag)
+                account_of_window = Account(prices, own, terms, lag)
                 for row in range(prices.row_of[window["test"]["start"]], prices.row_of[window["test"]["end"]] + 1):
                     account_of_window.advance(row)
                 account_of_window.compare(f"{model} in window {index}", window["models"][model]["test"])
         print(
             f"{model}: {len(path)} days, Sharpe {written['sharpe']:.3f}, growth {written['cagr']:.1%} a year, "
             f"drawdown {written['max_drawdown']:.1%}, turnover {written['turnover']:.0%} a year"
-            + (f", {account.gap_days} asset-days without a price, {account.gap_moves} moves after" if account.gap_days else "")
+            + "".join(
+                f", {len(value) if isinstance(value, list) else value} {name.replace('_', ' ')}"
+                for name, value in account.record.items()
+                if value
+            )
         )
-    if len(sys.argv) > 5:
-        compare_bounds(document, prices, targets, read_weights(sys.argv[5], prices))
+    if options.without_bounds:
+        compare_bounds(document, prices, targets, read_weights(options.without_bounds, prices))
     print(f"recomputed {compared} figures in Python, largest difference {worst:.1e}: {folder}")
 
 
-main()
+if __name__ == "__main__":
+    main()

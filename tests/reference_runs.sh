@@ -38,6 +38,16 @@ run hrp bounds --set portfolio.max_weight=0.1
 # Prices with gaps, a day here and there and some longer ones.
 awk -F, -v OFS=, 'NR > 1 && NR % 97 < 3 { $5 = "" } NR > 1 && NR % 61 == 0 { $9 = "" } 1' $prices >"$out/holes.csv"
 run hrp holes --set data.prices="$out/holes.csv"
+# A series that ends, one that stops for two months and one that is halted at ends of months; costs by asset, cash that
+# earns a rate by date, and a loss where a series ends.
+awk -F, -v OFS=, 'NR > 1 && $1 > "2009-03-20" { $3 = "" } NR > 1 && $1 > "2011-05-10" && $1 < "2011-07-15" { $6 = "" }
+    NR > 1 && $1 ~ /-(29|30|31)$/ { $8 = "" } 1' $prices >"$out/ends.csv"
+head -1 $prices | tr -d '\r' | tr ',' '\n' | awk 'BEGIN { print "ticker,bps" } NR > 1 && NR % 3 { print $1 "," NR * 2 }' >"$out/costs.csv"
+printf 'date,rate\n' >"$out/cash.csv"
+awk -F, 'NR > 1 && substr($1, 1, 7) != month { month = substr($1, 1, 7); print $1 "," 0.01 + 0.0001 * (NR % 200) }' \
+    $prices >>"$out/cash.csv"
+run hrp terms --set data.prices="$out/ends.csv" --set portfolio.asset_costs="$out/costs.csv" \
+    --set portfolio.cash_return="$out/cash.csv" --set data.delisting_return=-0.55 --set portfolio.execution_lag=1
 run lstm_quick lstm --set train.max_epochs=2 --set windows.step_months=36 --set portfolio.execution_lag=1 \
     --set data.prices="$out/holes.csv"
 if [ -n "$engine" ]; then

@@ -229,7 +229,7 @@ fn trainer() -> Trainer {
     let Model::Network(network) = plugin.create(&settings, &Context::default()).unwrap() else { panic!() };
     let train = serde_json::json!({"max_epochs": 3, "batch_size": 16, "accumulation_steps": 1});
     let train = TrainSettings::from_sections(train.as_object().unwrap(), None).unwrap();
-    let execution = ExecutionModel { constraints: Constraints::default(), cost_bps: 1.0, lag: 0 };
+    let execution = ExecutionModel::new(Constraints::default(), 1.0, 0);
     let task = TrainingSpan {
         panel: panel(&returns(2, 200, 0.2)),
         train: 0..150,

@@ -9,7 +9,13 @@ import json
 import math
 import sys
 from collections import defaultdict
+from types import SimpleNamespace
 
+import recompute
+from recompute import Account, Terms
+
+# Costs and rates that these runs do not have.
+NOTHING = {"borrow": "0", "cash": "0", "delisting": "0"}
 compared = 0
 
 
@@ -107,38 +113,30 @@ class Checks:
             (name, [column[asset] for asset in group["assets"]], group["min"], group["max"])
             for name, group in (self.rules["groups"] or {}).items()
         ]
-        self.exits, self.breaches, self.gap_days, self.gap_moves, self.limited = {}, 0, 0, 0, 0
+        self.exits, self.breaches, self.limited = {}, 0, 0
+        self.delist_rows = document["data"]["delist_rows"]
         self.moves_back = []
 
     def walk(self, path):
         market = self.market
-        held, decided = [0.0] * len(market.names), None
+        terms = Terms(market, SimpleNamespace(costs=None, cost_bps=self.rules["cost_bps"], **NOTHING), self.delist_rows)
+        account = Account(market, self.targets, terms, self.lag)
         for line in path:
             row = market.row_of[line["date"]]
-            # Decided at the close `lag` rows before the trade; until the trade the weights drift.
             if row - 1 in self.targets:
-                self.decide(row - 1, held)
-            traded, target = 0.0, self.targets.get(row - 1 - self.lag)
-            if target is not None:
-                traded = math.fsum(abs(new - old) for new, old in zip(target, held))
-                held = target
-            gross = math.fsum(weight * earned for weight, earned in zip(held, market.earned[row]))
-            for column, weight in enumerate(held):
+                self.decide(row - 1, account.book(row - 1))
+            for what, ours in zip(["gross", "cost", "net", "turnover"], account.advance(row)):
+                near(f"{what} of {self.model} on {line['date']}", ours, number(line[what]))
+            for column, weight in enumerate(account.held):
                 if weight and market.prices[row][column] is None:
-                    self.gap_days += 1
                     require("a day without a price earns 0", market.earned[row][column] == 0.0)
                 elif weight and market.prices[row - 1][column] is None:
-                    self.gap_moves += 1
                     self.moves_back.append((row, column))
-            cost = self.rules["cost_bps"] * 1e-4 * traded
-            for what, ours in [("gross", gross), ("cost", cost), ("net", gross - cost), ("turnover", traded / 2)]:
-                near(f"{what} of {self.model} on {line['date']}", ours, number(line[what]))
-            held = [weight * (1 + earned) / (1 + gross) for weight, earned in zip(held, market.earned[row])]
         same(f"membership exits of {self.model}", sorted(self.exits), sorted(self.recorded.get("membership", {})))
         for date, sold in self.exits.items():
             near(f"weight of {self.model} sold on {date}", sold, self.recorded["membership"][date])
-        gaps = {"days_without_price": self.gap_days, "moves_after_gap": self.gap_moves}
-        same(f"gaps of {self.model}", gaps, self.summary["gaps"])
+        account.compare_record(self.model, self.summary["trading"])
+        self.record = account.record
         for row, column in self.moves_back:
             self.compare_gap(row, column)
 
@@ -168,7 +166,11 @@ class Checks:
         if rules["top_k"] is not None and len(held) > rules["top_k"]:
             disallowed = math.fsum(held[: len(held) - rules["top_k"]])
         disallowed = max(disallowed, math.fsum(weight for weight in held if weight < rules["min_weight"] - 1e-12))
-        near(f"sum of weights of {self.model} on {date}", math.fsum(target), 1.0, 1e-9)
+        # The turnover limit may leave cash that a series left which ended, or an order that was blocked.
+        if date in self.recorded.get("turnover", {}) and math.fsum(before) < 1 - 1e-9:
+            require(f"{self.model} borrows on {date}", math.fsum(target) < 1 + 1e-9)
+        else:
+            near(f"sum of weights of {self.model} on {date}", math.fsum(target), 1.0, 1e-9)
         require(f"{self.model} is short on {date}", held[0] > 0)
         if beyond + disallowed > 1e-8:
             self.breaches += 1
@@ -198,6 +200,7 @@ def main():
     require("NaN or infinity in run.json", not any(word in text for word in ["NaN", "Infinity", "nan", "inf,"]))
     document = json.loads(text)
     stale_rows = document["data"]["universe"]["stale_rows"]
+    recompute.periods = document["data"]["periods_per_year"]
     market = Market(prices_file, membership_file, stale_rows)
     compare_data(document["data"], market, stale_rows, int(least), int(most))
     column = {name: index for index, name in enumerate(market.names)}
@@ -220,13 +223,15 @@ def main():
         checks.walk(path)
         require(f"{model} was forced to sell at least once", checks.exits)
         if checks.rules["max_turnover"] is None:
-            require(f"{model} held nothing through a gap", checks.gap_days and checks.gap_moves)
+            record = checks.record
+            require(f"{model} held nothing through a gap", record["days_without_price"] and record["moves_after_gap"])
         # With top_k equal weight always holds the first assets by name, so it hardly trades.
         elif model != "equal_weight":
             require(f"the turnover limit of {model} never mattered", checks.limited and checks.breaches)
         print(
             f"{model}: {len(path)} days, {len(targets[model])} decisions, {len(checks.exits)} with forced exits, "
-            f"{checks.gap_days} gap days, {checks.gap_moves} moves after; turnover limit reached {checks.limited} times, "
+            f"{checks.record['days_without_price']} gap days, {len(checks.record['blocked'])} orders blocked, "
+            f"{len(checks.record['delisted'])} delisted; turnover limit reached {checks.limited} times, "
             f"{checks.breaches} bounds broken by it and recorded"
         )
     print(f"recomputed {compared} figures in Python: {folder}")

@@ -63,7 +63,7 @@ impl Estimator for BrieflyTrained {
         let (train_end, end) = (train.rows().len(), panel.dates().len());
         let lookback = self.network.requirements().lookback;
         let first = (lookback - 1).max((train_end - 1).saturating_sub(MAX_SAMPLES)).min(train_end);
-        let execution = ExecutionModel { constraints: Constraints::default(), cost_bps: 10.0, lag: 0 };
+        let execution = ExecutionModel::new(Constraints::default(), 10.0, 0);
         let span = TrainingSpan {
             train: 0..train_end,
             samples: first..train_end - 1,

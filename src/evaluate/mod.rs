@@ -31,12 +31,14 @@ pub(crate) struct Conventions {
     pub periods_per_year: f64,
     /// The risk-free return of each row of the panel; empty where it is 0.
     pub risk_free: Arc<[f64]>,
+    /// The first row that a path may hold.
+    pub first_row: usize,
 }
 
 impl Conventions {
     /// Figures per row, not annualised.
     pub(crate) fn per_row() -> Self {
-        Self { periods_per_year: 1.0, risk_free: Arc::default() }
+        Self { periods_per_year: 1.0, risk_free: Arc::default(), first_row: 1 }
     }
 
     /// Net returns of these rows of the panel, less the risk-free return.

@@ -1,12 +1,10 @@
 //! The conventions that figures are computed with, from the settings and the dates.
 
-use std::sync::Arc;
-
 use super::Experiment;
 use crate::error::{Error, Result};
 use crate::evaluate::Conventions;
 use crate::panel::{Panel, Rates};
-use crate::windows::{Window, periods_per_year};
+use crate::windows::{Window, periods_per_year, windows};
 
 impl Experiment {
     /// The conventions of a run over these windows; without windows those of all rows. Also returns a warning where
@@ -24,21 +22,19 @@ impl Experiment {
             Ok(rate) => Rates::Constant(rate),
             Err(_) => Rates::from_file(&self.folder.join(&self.risk_free))?,
         };
-        let risk_free = match rates {
-            Rates::Constant(0.0) => Arc::default(),
-            rates => {
-                // No path holds the first row, nor a row before the first train span.
-                let first = windows.first().map_or(1, |window| window.train.rows.start.max(1));
-                let mut out = vec![f64::NAN; panel.dates().len()];
-                for (row, value) in out.iter_mut().enumerate().skip(first) {
-                    // What a day earns was known when it began.
-                    let rate = rates.known_at(panel.dates()[row - 1]).map_err(in_setting)?;
-                    *value = rate / periods_per_year;
-                }
-                out.into()
-            }
-        };
-        Ok((Conventions { periods_per_year, risk_free }, warning))
+        // No path holds the first row, nor a row before the first train span.
+        let first_row = windows.first().map_or(1, |window| window.train.rows.start.max(1));
+        let risk_free = rates.per_row(panel.dates(), first_row, periods_per_year).map_err(in_setting)?;
+        Ok((Conventions { periods_per_year, risk_free, first_row }, warning))
+    }
+
+    /// A panel outside a run, with the stale rows that a run over it has; none where the rows per year are unknown.
+    pub(crate) fn usual_stale_rows(&self, panel: &Panel) -> Panel {
+        let read = || periods_per_year(panel.dates(), &windows(panel.dates(), &self.windows).unwrap_or_default());
+        match self.periods_per_year.or_else(|| read().ok().map(|(periods, _)| periods)) {
+            Some(periods) => panel.clone().with_usual_stale_rows(periods),
+            None => panel.clone(),
+        }
     }
 }
 

@@ -57,7 +57,10 @@ impl Experiment {
         let Some((kind, path)) = &self.data else {
             fail!(InvalidSetting, "setting 'data.prices' is missing: name a file there, or in 'data.returns'");
         };
-        let mut panel = Panel::from_file(*kind, &self.folder.join(path))?.with_stale_rows(self.stale_rows);
+        let mut panel = Panel::from_file(*kind, &self.folder.join(path))?;
+        if let Some(rows) = self.stale_rows {
+            panel = panel.with_stale_rows(rows);
+        }
         if let Some(path) = &self.membership {
             panel = panel.with_membership(&Membership::from_csv(&self.folder.join(path))?);
         }

@@ -15,6 +15,7 @@ use crate::windows::WindowSettings;
 mod conventions;
 mod device;
 mod effective;
+mod execution;
 mod file;
 mod model_spec;
 mod overrides;
@@ -41,12 +42,16 @@ pub struct Experiment {
     pub data: Option<(PanelKind, PathBuf)>,
     /// The path of the membership file.
     pub membership: Option<PathBuf>,
-    /// Rows after its last price for which an asset may still be held.
-    pub stale_rows: usize,
+    /// Rows after its last price for which an asset may still be held; `None` for a week of rows.
+    pub stale_rows: Option<usize>,
     /// Rows per year; `None` to read it from the dates.
     pub periods_per_year: Option<f64>,
     /// The annual risk-free rate, or the path of a file of rates.
     pub(crate) risk_free: String,
+    /// Rows without a price after which an asset is delisted; `None` for a month of rows.
+    pub(crate) delist_rows: Option<usize>,
+    /// The return of a delisted asset, or the path of a file of them.
+    pub(crate) delisting_return: String,
     /// The names of feature planes and the paths of their files.
     pub features: Vec<(String, PathBuf)>,
     /// The walk-forward windows.
@@ -75,7 +80,7 @@ impl Experiment {
 
     /// Whether the experiment names data files. If it does, an embedding program must not bring a panel of its own.
     pub fn names_data(&self) -> bool {
-        self.data.is_some() || self.membership.is_some() || self.stale_rows > 0 || !self.features.is_empty()
+        self.data.is_some() || self.membership.is_some() || self.stale_rows.is_some() || !self.features.is_empty()
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
+use super::execution::{DELISTING_RETURNS, RATES};
 use super::section::section;
 use super::settings::{data_settings, top_settings};
 use super::{Device, Experiment, model_spec};
 use crate::error::{Result, fail};
 use crate::panel::PanelKind;
 use crate::portfolio::PortfolioSettings;
-use crate::settings::{SettingValues, unknown};
+use crate::settings::{SettingValues, number_or_file, unknown};
 use crate::train::TrainSettings;
 use crate::windows::WindowSettings;
 
@@ -38,10 +39,7 @@ impl Experiment {
         let top = SettingValues::check("", &declared, &top)?;
         let mut data = section(root, "", "data")?;
         let features = features(data.remove("features"))?;
-        // A rate may be given as a number instead of a text.
-        if let Some(rate) = data.get_mut("risk_free").filter(|rate| rate.is_number()) {
-            *rate = Json::String(rate.to_string());
-        }
+        numbers_as_text(&mut data, &["risk_free", "delisting_return"]);
         let data_values = SettingValues::check("data", &data_settings(), &data)?;
         let windows_values =
             SettingValues::check("windows", &WindowSettings::declared(), &section(root, "", "windows")?)?;
@@ -53,6 +51,8 @@ impl Experiment {
             (Err(_), Ok(file)) => Some((PanelKind::Returns, PathBuf::from(file))),
             (Err(_), Err(_)) => None,
         };
+        let mut portfolio = section(root, "", "portfolio")?;
+        numbers_as_text(&mut portfolio, &["borrow_rate", "cash_return"]);
         let train = section(root, "", "train")?;
         TrainSettings::from_sections(&train, None)?;
         let models = model_spec::models(root)?;
@@ -62,12 +62,18 @@ impl Experiment {
         Ok(Self {
             train,
             membership: data_values.text("membership").ok().map(PathBuf::from),
-            stale_rows: data_values.count("stale_rows")?,
+            stale_rows: data_values.get("stale_rows").map(|_| data_values.count("stale_rows")).transpose()?,
             periods_per_year: data_values
                 .get("periods_per_year")
                 .map(|_| data_values.real("periods_per_year"))
                 .transpose()?,
-            risk_free: risk_free(data_values.text("risk_free")?)?,
+            risk_free: number_or_file("data.risk_free", data_values.text("risk_free")?, &RATES)?,
+            delist_rows: data_values.get("delist_rows").map(|_| data_values.count("delist_rows")).transpose()?,
+            delisting_return: number_or_file(
+                "data.delisting_return",
+                data_values.text("delisting_return")?,
+                &DELISTING_RETURNS,
+            )?,
             features,
             seed: top.count("seed")? as u64,
             threads: top.count("threads")?,
@@ -75,7 +81,7 @@ impl Experiment {
             simd: top.choice("simd")?,
             data,
             windows: WindowSettings::from_values(&windows_values)?,
-            portfolio: PortfolioSettings::from_section(section(root, "", "portfolio")?)?,
+            portfolio: PortfolioSettings::from_section(portfolio)?,
             models,
             folder,
             windows_values,
@@ -83,14 +89,12 @@ impl Experiment {
     }
 }
 
-/// Checks the risk-free rate, if it is a number and not a file.
-fn risk_free(text: &str) -> Result<String> {
-    match text.parse::<f64>() {
-        Ok(rate) if !(-1.0..=1.0).contains(&rate) => fail!(
-            InvalidSetting,
-            "setting 'data.risk_free': found {text}, allowed is a fraction from -1 to 1, such as 0.03 for 3 %, or a file"
-        ),
-        _ => Ok(text.to_owned()),
+/// Turns numbers of settings that may also name a file into text.
+fn numbers_as_text(section: &mut Map<String, Json>, names: &[&str]) {
+    for name in names {
+        if let Some(value) = section.get_mut(*name).filter(|value| value.is_number()) {
+            *value = Json::String(value.to_string());
+        }
     }
 }
 

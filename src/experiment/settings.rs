@@ -25,8 +25,23 @@ pub fn data_settings() -> Vec<Setting> {
         Setting::new(
             "stale_rows",
             SettingType::Integer(0, 100_000),
-            0,
-            "rows after its last price for which an asset may still be held",
+            Json::Null,
+            "rows after its last price for which an asset may still be held; if left out, a week of rows (4 for daily \
+             data, 1 for weekly, 0 for monthly)",
+        ),
+        Setting::new(
+            "delist_rows",
+            SettingType::Integer(1, 100_000),
+            Json::Null,
+            "rows without a price after which an asset that is held counts as delisted: its weight becomes cash; if left \
+             out, a month of rows, at least 2",
+        ),
+        Setting::new(
+            "delisting_return",
+            SettingType::Text,
+            "0",
+            "return that a delisted asset earns on its last row, as a fraction from -1, or a CSV file with the columns \
+             ticker and return, and date where it is known: the asset is then delisted on the first row on or after it",
         ),
         Setting::new(
             "periods_per_year",

@@ -30,6 +30,7 @@ pub fn allocate(
     row: usize,
 ) -> Result<Vec<f64>> {
     choose_level(experiment.simd)?;
+    let panel = &experiment.usual_stale_rows(panel);
     let (name, train) = (factory.name().to_owned(), experiment.train_settings(None)?);
     let model = LoadedModel { name, factory, settings, train, context: Context::default() };
     let estimator: Box<dyn Estimator> = match model.factory.create(&model.settings, &model.context)? {
@@ -43,7 +44,8 @@ pub fn allocate(
             let past = panel.slice(0..row + 1);
             let window = Window::before(past.dates(), &experiment.windows)?;
             let (conventions, _) = experiment.conventions(&past, std::slice::from_ref(&window))?;
-            let context = TrainingContext::new(&past, Arc::new(Team::alone()), conventions);
+            let execution = experiment.execution(&past, &conventions)?;
+            let context = TrainingContext::new(&past, Arc::new(Team::alone()), conventions, execution);
             let lag = experiment.portfolio.execution_lag;
             // The calendar alone says where the experiment's first decision is; without a window it is here.
             let cut = windows(panel.dates(), &experiment.windows).unwrap_or_default();

@@ -58,7 +58,7 @@ pub(crate) fn prepare(
             members_of(panel, shown.clone())?;
             let seed = job_seed(experiment.seed, &model.name, window.test.start);
             let of_window = (schedule, window);
-            let span = training_span(experiment, panel, of_window, &*network, model).map_err(in_window)?;
+            let span = training_span(experiment, panel, of_window, &*network, (model, context)).map_err(in_window)?;
             let trainer = Trainer::planned(network, &model.train, span, seed, context.clone()).map_err(in_window)?;
             Prepared::Training(Box::new(trainer))
         }
@@ -108,7 +108,7 @@ fn training_span(
     panel: &Panel,
     (schedule, window): (&RebalanceSchedule, &Window),
     network: &dyn Network,
-    model: &LoadedModel,
+    (model, context): (&LoadedModel, &TrainingContext),
 ) -> Result<TrainingSpan> {
     let (portfolio, dates) = (&experiment.portfolio, panel.dates());
     let (lag, lookback) = (portfolio.execution_lag, network.requirements().lookback);
@@ -121,7 +121,7 @@ fn training_span(
         rows.push(train.end - 1);
     }
     let panel = panel.slice(0..train.end.max(validation.end));
-    let execution = portfolio.execution(panel.assets())?;
+    let execution = context.execution.clone();
     Ok(TrainingSpan { panel, train, samples, decisions: rows, validation, execution })
 }
 

@@ -15,6 +15,7 @@ use crate::evaluate::Conventions;
 use crate::experiment::Experiment;
 use crate::model::{Context, Estimator, Factory, Model, Requirements};
 use crate::panel::{Panel, PanelKind, Past};
+use crate::portfolio::{Constraints, ExecutionModel};
 use crate::settings::{Setting, SettingValues};
 use crate::train::TrainingContext;
 use crate::windows::{first_decision, windows};
@@ -90,7 +91,8 @@ fn try_decide(recorder: &Recorder, lag: usize, change: impl FnOnce(Panel) -> Pan
     let train = experiment.train_settings(None).unwrap();
     let (factory, context) = (Box::new(recorder.clone()), Context::default());
     let model = LoadedModel { name: "recorder".into(), factory, settings, train, context };
-    let shared = TrainingContext::new(&panel, Arc::new(Team::alone()), Conventions::per_row());
+    let execution = ExecutionModel::new(Constraints::default(), 0.0, lag);
+    let shared = TrainingContext::new(&panel, Arc::new(Team::alone()), Conventions::per_row(), execution);
     let (Prepared::Ready(estimator), fit) = prepare(&experiment, &panel, (&schedule, &window), &model, &shared)? else {
         panic!()
     };

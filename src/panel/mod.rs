@@ -7,6 +7,7 @@
 //! the day on which the price comes back earns the whole move.
 
 mod asset_order;
+mod asset_table;
 mod check;
 mod day_number;
 mod features;
@@ -17,6 +18,7 @@ mod read;
 mod shared_plane;
 mod universe;
 
+pub(crate) use asset_table::{AssetTable, read_asset_table};
 pub use check::{DataFinding, FindingKind};
 pub use day_number::{date_of, days_of};
 pub(crate) use features::{Feature, OWN_PLANES};

@@ -1,6 +1,7 @@
 //! Annual rates by date, such as a risk-free rate: one number for all dates, or a file.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::civil::Date;
 
@@ -58,6 +59,22 @@ impl Rates {
             Ok(Self::ByDate(table.dates.iter().copied().zip(table.values.iter().copied()).filter(known).collect()))
         };
         parsed().map_err(|error: Error| error.context(format!("cannot use {}", path.display())))
+    }
+
+    /// What a rate earns over each row from `first` on, `[dates]`: the rate that was known when the row began, per
+    /// period. NaN before; empty if it is 0 on all dates.
+    ///
+    /// # Errors
+    /// Errors of [`Rates::known_at`].
+    pub(crate) fn per_row(&self, dates: &[Date], first: usize, periods_per_year: f64) -> Result<Arc<[f64]>> {
+        if *self == Self::Constant(0.0) {
+            return Ok(Arc::default());
+        }
+        let mut out = vec![f64::NAN; dates.len()];
+        for (row, value) in out.iter_mut().enumerate().skip(first) {
+            *value = self.known_at(dates[row - 1])? / periods_per_year;
+        }
+        Ok(out.into())
     }
 
     /// The rate that is known at the close of `date`: the last one dated up to it.

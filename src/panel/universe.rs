@@ -110,8 +110,8 @@ pub enum UniverseSource {
 /// The rules of membership in a panel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Universe {
-    /// Number of rows after its last value for which an asset may be held.
-    pub(super) stale_rows: usize,
+    /// Number of rows after its last value for which an asset may be held; `None` where it was not set.
+    pub(super) stale_rows: Option<usize>,
     pub(super) source: UniverseSource,
     /// Whether intervals or mask allow membership, `[dates, assets]`; `None` if there are neither.
     pub(super) allowed: Option<Vec<bool>>,
@@ -126,7 +126,7 @@ impl Universe {
         for row in present.chunks_exact(assets) {
             for (age, present) in age.iter_mut().zip(row) {
                 *age = if *present { 0 } else { age.saturating_add(1) };
-                out.push(*age <= self.stale_rows);
+                out.push(*age <= self.stale_rows.unwrap_or(0));
             }
         }
         if let Some(allowed) = &self.allowed {
@@ -187,17 +187,28 @@ impl Panel {
         Ok(self)
     }
 
-    /// Lets an asset be held for up to this many rows after its last value. The default is 0.
+    /// Lets an asset be held for up to this many rows after its last value. Where it is not said, it is 0 here, and a run
+    /// takes a week of rows: ⌊rows per year / 52⌋.
     #[must_use]
     pub fn with_stale_rows(mut self, rows: usize) -> Self {
-        self.universe.stale_rows = rows;
+        self.universe.stale_rows = Some(rows);
         self.update_derived();
         self
     }
 
     /// Number of rows after its last value for which an asset may be held.
     pub fn stale_rows(&self) -> usize {
-        self.universe.stale_rows
+        self.universe.stale_rows.unwrap_or(0)
+    }
+
+    /// The panel of a run with so many rows per year: an asset may be held for a week after its last value, unless it was
+    /// set how long.
+    #[must_use]
+    pub(crate) fn with_usual_stale_rows(self, periods_per_year: f64) -> Self {
+        if self.universe.stale_rows.is_some() {
+            return self;
+        }
+        self.with_stale_rows((periods_per_year / 52.0).floor() as usize)
     }
 
     /// Where membership comes from.

@@ -1,10 +1,16 @@
-//! The account of a portfolio. A step per row executes due orders, earns the returns of the row, charges costs and lets
-//! the weights drift.
+//! The account of a portfolio. A step per row executes due orders where there are prices, earns the returns of the row,
+//! charges costs and lets the weights drift.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
 
-use crate::error::{Result, fail};
-use crate::panel::Panel;
+use super::record::{BlockedTrade, Delisted, Relisted, TradingRecord};
+use super::terms::Terms;
+use crate::panel::{Panel, PanelKind};
+
+/// The weight of trades that are left out of the list of those that were blocked: rounding.
+const SMALLEST: f64 = 1e-12;
 
 /// A return path, one element per row.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,152 +36,262 @@ impl Path {
         self.net.extend(later.net);
         self.turnover.extend(later.turnover);
     }
+
+    /// The part of the path over `rows` of the panel.
+    #[must_use]
+    pub fn within(&self, rows: &Range<usize>) -> Self {
+        let before = |bound: usize| self.rows.partition_point(|row| *row < bound);
+        let part = before(rows.start)..before(rows.end);
+        Self {
+            rows: self.rows[part.clone()].to_vec(),
+            gross: self.gross[part.clone()].to_vec(),
+            cost: self.cost[part.clone()].to_vec(),
+            net: self.net[part.clone()].to_vec(),
+            turnover: self.turnover[part].to_vec(),
+        }
+    }
+}
+
+/// A target that was decided and is not yet executed.
+#[derive(Clone, Debug)]
+struct Order {
+    /// The decision row.
+    decided: usize,
+    /// Weights, `[assets]`.
+    target: Vec<f64>,
+    /// The turnover limit that it was planned under; `None` for none.
+    limit: Option<f64>,
+}
+
+/// An execution that the constraints want to know of.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Execution {
+    /// The decision row.
+    pub(super) decided: usize,
+    /// Weights after it, `[assets]`.
+    pub(super) weights: Vec<f64>,
+    /// ½ Σ|w − w⁻|.
+    pub(super) turnover: f64,
+    /// The limit on it that the target was planned under.
+    pub(super) limit: Option<f64>,
+    /// Whether a trade was blocked.
+    pub(super) is_blocked: bool,
 }
 
 /// The state of a portfolio between rows.
 #[derive(Clone, Debug)]
 pub struct Account {
+    terms: Arc<Terms>,
+    lag: usize,
+    /// Σw of a target.
+    budget: f64,
     /// Weights held, `[assets]`.
     weights: Vec<f64>,
-    /// Decision rows and targets not yet executed.
-    orders: VecDeque<(usize, Vec<f64>)>,
-    /// The last `lag` + 1 rows with the weights after their drift, oldest first.
+    orders: VecDeque<Order>,
+    /// The last order.
+    last: Option<Order>,
+    /// The last `lag` + 1 rows with the weights after their drift and their executions, oldest first.
     history: VecDeque<(usize, Vec<f64>)>,
-    cost_bps: f64,
-    lag: usize,
+    /// Cost and Σ|w − w⁻| of executions that the next row is charged with.
+    due: (f64, f64),
+    /// Delisted assets, with the row and the weight that was held.
+    delisted: BTreeMap<usize, (usize, f64)>,
+    record: TradingRecord,
 }
 
 impl Account {
-    /// An account in cash. Trading costs `cost_bps` basis points of Σ|w − w⁻|. A decision at row t is executed at the
-    /// close of row t + `lag` and held from the next row on.
-    pub fn new(assets: usize, cost_bps: f64, lag: usize) -> Self {
-        Self { weights: vec![0.0; assets], orders: VecDeque::new(), history: VecDeque::new(), cost_bps, lag }
+    /// An account in cash. A decision at row t is executed at the close of row t + `lag` and held from the next row on.
+    pub(super) fn new(assets: usize, terms: Arc<Terms>, lag: usize, budget: f64) -> Self {
+        Self {
+            terms,
+            lag,
+            budget,
+            weights: vec![0.0; assets],
+            orders: VecDeque::new(),
+            last: None,
+            history: VecDeque::new(),
+            due: (0.0, 0.0),
+            delisted: BTreeMap::new(),
+            record: TradingRecord::default(),
+        }
     }
 
-    /// The weights `[assets]` after the drift of `row`, one of the last `lag` + 1 rows; all 0 before the first
-    /// purchase.
-    pub fn drifted(&self, row: usize) -> &[f64] {
-        let entry = self.history.iter().find(|(past, _)| *past >= row);
-        entry.map_or(&self.weights, |(_, weights)| weights)
+    /// The account in cash, with its record so far.
+    #[must_use]
+    pub fn to_cash(&self) -> Self {
+        let out = Self::new(self.weights.len(), Arc::clone(&self.terms), self.lag, self.budget);
+        Self { record: self.record.clone(), ..out }
     }
 
-    /// Orders a target `[assets]` decided at the close of `row`. Orders must come in the order of their rows.
-    pub fn order(&mut self, row: usize, target: Vec<f64>) {
-        self.orders.push_back((row, target));
+    /// The weights held, `[assets]`.
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
     }
 
-    /// Advances the account by `row` of a panel and appends the result to `path`.
-    ///
-    /// # Errors
-    /// Errors of [`Account::advance`].
-    pub fn step(&mut self, row: usize, panel: &Panel, path: &mut Path) -> Result<()> {
-        let assets = panel.assets().len();
-        self.advance(row, &panel.held_returns()[row * assets..][..assets], path)
+    /// What happened so far.
+    pub fn record(&self) -> &TradingRecord {
+        &self.record
     }
 
-    /// Advances the account by one row: executes the orders that are due at the close before it, earns the returns
-    /// `held` `[assets]`, which have no gaps, charges the cost and lets the weights drift. Appends the result to
-    /// `path`.
-    ///
-    /// # Errors
-    /// `InvalidData` if the portfolio loses everything.
-    pub fn advance(&mut self, row: usize, held: &[f64], path: &mut Path) -> Result<()> {
-        let mut traded = 0.0;
-        while self.orders.front().is_some_and(|(decided, _)| decided + self.lag < row) {
-            if let Some((_, target)) = self.orders.pop_front() {
-                traded += self.weights.iter().zip(&target).map(|(before, after)| (after - before).abs()).sum::<f64>();
-                self.weights = target;
+    /// Whether everything is lost.
+    pub fn is_ruined(&self) -> bool {
+        self.record.ruined.is_some()
+    }
+
+    /// What constraints take for the book at the close of `row`, `[assets]`, one of the last `lag` + 1 rows: the last
+    /// target where it is to be executed later, else the weights after the drift and the execution of the row. All 0
+    /// before the first purchase.
+    pub(super) fn book(&mut self, row: usize, panel: &Panel) -> (Vec<f64>, Vec<Execution>) {
+        let executions = if self.history.back().is_none_or(|(last, _)| *last <= row) {
+            self.execute(row, panel)
+        } else {
+            Vec::new()
+        };
+        let mut book = match &self.last {
+            Some(order) if order.decided + self.lag > row => order.target.clone(),
+            _ => {
+                let past = self.history.iter().find(|(past, _)| *past >= row);
+                past.map_or_else(|| self.weights.clone(), |(_, weights)| weights.clone())
+            }
+        };
+        for (asset, (since, _)) in &self.delisted {
+            if *since <= row {
+                book[*asset] = 0.0;
             }
         }
-        let gross: f64 = self.weights.iter().zip(held).map(|(weight, earned)| weight * earned).sum();
-        if 1.0 + gross <= 0.0 {
-            fail!(InvalidData, "the portfolio loses everything in row {} (a return of {gross})", row + 1);
+        (book, executions)
+    }
+
+    /// Orders a target `[assets]` decided at the close of `row` under a turnover limit. Orders must come in the order of
+    /// their rows.
+    pub fn order(&mut self, row: usize, target: Vec<f64>, limit: Option<f64>) {
+        let order = Order { decided: row, target, limit };
+        self.last = Some(order.clone());
+        self.orders.push_back(order);
+    }
+
+    /// Executes the orders that are due at the close of `row`. An asset without a price there is not traded: its weight
+    /// stays, and where that leaves too little cash every purchase is scaled down by one factor.
+    pub(super) fn execute(&mut self, row: usize, panel: &Panel) -> Vec<Execution> {
+        let mut out = Vec::new();
+        while self.orders.front().is_some_and(|order| order.decided + self.lag <= row) {
+            let Some(Order { decided, target, limit }) = self.orders.pop_front() else { break };
+            let (weights, is_blocked) = self.fill(row, target, panel.has_value(row));
+            let traded: Vec<f64> = self.weights.iter().zip(&weights).map(|(old, new)| (new - old).abs()).collect();
+            let total: f64 = traded.iter().sum();
+            self.due = (self.due.0 + self.terms.cost(&traded), self.due.1 + total);
+            out.push(Execution { decided, weights: weights.clone(), turnover: 0.5 * total, limit, is_blocked });
+            self.weights = weights;
         }
-        for (weight, earned) in self.weights.iter_mut().zip(held) {
-            *weight = *weight * (1.0 + earned) / (1.0 + gross);
+        if !out.is_empty()
+            && let Some((_, after)) = self.history.back_mut().filter(|(last, _)| *last == row)
+        {
+            after.clone_from(&self.weights);
+        }
+        out
+    }
+
+    /// The weights after an order, and whether a trade was blocked. Without one they are the target, bit for bit.
+    fn fill(&mut self, row: usize, target: Vec<f64>, has_price: &[bool]) -> (Vec<f64>, bool) {
+        let changes = || target.iter().zip(&self.weights).map(|(new, old)| new - old);
+        let is_blocked = |(change, priced): (f64, &bool)| !priced && change.abs() > SMALLEST;
+        if !changes().zip(has_price).any(is_blocked) {
+            return (target, false);
+        }
+        let (mut bought, mut sold) = (0.0, 0.0);
+        for (asset, change) in changes().enumerate() {
+            if has_price[asset] {
+                bought += change.max(0.0);
+                sold += change.min(0.0);
+            } else if change.abs() > SMALLEST {
+                self.record.blocked.push(BlockedTrade { row, asset, weight: change });
+            }
+        }
+        let free = self.budget - self.weights.iter().sum::<f64>() - sold;
+        let share = if bought > 0.0 { (free / bought).clamp(0.0, 1.0) } else { 1.0 };
+        let fill = |(change, (old, priced)): (f64, (&f64, &bool))| match priced {
+            false => *old,
+            true => old + if change > 0.0 { share * change } else { change },
+        };
+        let weights: Vec<f64> = changes().zip(self.weights.iter().zip(has_price)).map(fill).collect();
+        let left = target.iter().sum::<f64>() - weights.iter().sum::<f64>();
+        if left > SMALLEST {
+            self.record.uninvested.push((row, left));
+        }
+        (weights, true)
+    }
+
+    /// Advances the account by one row: executes the orders that are due at the close before it, earns the returns of
+    /// the row, charges the cost, turns delisted assets to cash and lets the weights drift. Appends the result to
+    /// `path`. Where everything is lost, the row is the last of the path.
+    pub(super) fn advance(&mut self, row: usize, panel: &Panel, path: &mut Path) -> Vec<Execution> {
+        let executions = row.checked_sub(1).map_or_else(Vec::new, |close| self.execute(close, panel));
+        let (traded_cost, traded) = std::mem::take(&mut self.due);
+        let assets = self.weights.len();
+        let held = &panel.held_returns()[row * assets..][..assets];
+        let leaving = self.note_prices(row, panel, held);
+        let earned = |asset: usize| {
+            let leaves = leaving.iter().find(|(left, _)| *left == asset);
+            leaves.map_or(held[asset], |(_, earned)| *earned)
+        };
+        let of_assets: f64 = self.weights.iter().enumerate().map(|(asset, weight)| weight * earned(asset)).sum();
+        let cash = self.terms.cash_return(row);
+        // Without a return of cash nothing is added, so that no bit moves.
+        let gross = if cash == 0.0 { of_assets } else { of_assets + (1.0 - self.weights.iter().sum::<f64>()) * cash };
+        let cost = traded_cost + self.terms.borrowed(&self.weights);
+        path.rows.push(row);
+        path.gross.push(gross);
+        path.cost.push(cost);
+        path.turnover.push(0.5 * traded);
+        if gross - cost <= -1.0 {
+            path.net.push(-1.0);
+            self.weights.fill(0.0);
+            self.orders.clear();
+            self.record.ruined = Some(row);
+            return executions;
+        }
+        path.net.push(gross - cost);
+        for (asset, weight) in self.weights.iter_mut().enumerate() {
+            *weight = *weight * (1.0 + earned(asset)) / (1.0 + gross);
+        }
+        for (asset, _) in leaving {
+            self.weights[asset] = 0.0;
         }
         if self.history.len() > self.lag {
             self.history.pop_front();
         }
         self.history.push_back((row, self.weights.clone()));
-        let cost = self.cost_bps * 1e-4 * traded;
-        path.rows.push(row);
-        path.gross.push(gross);
-        path.cost.push(cost);
-        path.net.push(gross - cost);
-        path.turnover.push(0.5 * traded);
-        Ok(())
+        executions
+    }
+
+    /// Records what is held without a price, what has one again, and what is delisted. Returns the assets that are
+    /// delisted at the close of `row`, with what they earn there.
+    fn note_prices(&mut self, row: usize, panel: &Panel, held: &[f64]) -> Vec<(usize, f64)> {
+        let mut leaving = Vec::new();
+        for (asset, weight) in self.weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+            let has_price = panel.has_value(row)[asset];
+            if !has_price {
+                self.record.days_without_price += 1;
+            } else if panel.kind() == PanelKind::Prices && row > 0 && !panel.has_value(row - 1)[asset] {
+                self.record.moves_after_gap += 1;
+            }
+            let delisting = &self.terms.delisting;
+            if delisting.is_due(panel, asset, row) {
+                let earned = (1.0 + held[asset]) * (1.0 + delisting.earned.of(asset)) - 1.0;
+                self.record.delisted.push(Delisted { row, asset, weight: *weight, earned });
+                self.delisted.insert(asset, (row, *weight));
+                leaving.push((asset, earned));
+            }
+        }
+        let listed: Vec<usize> = self.delisted.keys().copied().filter(|&asset| panel.has_value(row)[asset]).collect();
+        for asset in listed.into_iter().filter(|asset| leaving.iter().all(|(left, _)| left != asset)) {
+            if let Some((_, weight)) = self.delisted.remove(&asset) {
+                self.record.relisted.push(Relisted { row, asset, missed: weight * held[asset] });
+            }
+        }
+        leaving
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Account, Path};
-
-    /// Returns of two assets over four rows; row 0 is only a decision row.
-    const HELD: [[f64; 2]; 4] = [[0.0, 0.0], [0.1, 0.0], [0.0, 0.2], [0.5, -0.5]];
-
-    fn path(lag: usize, decisions: &[(usize, [f64; 2])]) -> Path {
-        let mut account = Account::new(2, 10.0, lag);
-        let mut path = Path::default();
-        for (row, held) in HELD.iter().enumerate().skip(1) {
-            for (decided, target) in decisions.iter().filter(|(decided, _)| *decided + 1 == row) {
-                account.order(*decided, target.to_vec());
-            }
-            account.advance(row, held, &mut path).unwrap();
-        }
-        path
-    }
-
-    #[track_caller]
-    fn assert_near(found: &[f64], expected: &[f64]) {
-        assert_eq!(found.len(), expected.len());
-        assert!(found.iter().zip(expected).all(|(one, two)| (one - two).abs() < 1e-15), "{found:?} {expected:?}");
-    }
-
-    #[test]
-    fn drift_turnover_and_cost_match_their_formulas() {
-        let path = path(0, &[(0, [0.5, 0.5]), (2, [1.0, 0.0])]);
-        // After row 1 the weights are 0.55/1.05 and 0.5/1.05; after row 2 0.55/1.15 and 0.6/1.15.
-        assert_near(&path.gross, &[0.05, 0.2 * 0.5 / 1.05, 0.5]);
-        assert_near(&path.turnover, &[0.5, 0.0, 0.6 / 1.15]);
-        assert_near(&path.cost, &[1e-3, 0.0, 1e-3 * 1.2 / 1.15]);
-        assert_near(&path.net, &[0.049, 0.1 / 1.05, 0.5 - 1e-3 * 1.2 / 1.15]);
-    }
-
-    #[test]
-    fn a_lag_of_one_row_trades_one_row_later_from_the_drifted_weights() {
-        let path = path(1, &[(0, [0.5, 0.5]), (1, [0.5, 0.5])]);
-        assert_near(&path.gross, &[0.0, 0.1, 0.0]);
-        assert_near(&path.turnover, &[0.0, 0.5, 0.5 * (0.6 / 1.1 - 0.5 + 0.5 - 0.5 / 1.1)]);
-    }
-
-    #[test]
-    fn drifted_weights_are_kept_back_to_the_oldest_open_decision() {
-        let (mut account, mut path) = (Account::new(2, 0.0, 1), Path::default());
-        account.order(0, vec![0.5, 0.5]);
-        for (row, held) in HELD.iter().enumerate().skip(1) {
-            assert_eq!(account.drifted(row), if row < 3 { [0.0, 0.0] } else { [0.5 / 1.1, 0.6 / 1.1] });
-            account.advance(row, held, &mut path).unwrap();
-        }
-        assert_near(account.drifted(2), &[0.5 / 1.1, 0.6 / 1.1]);
-        assert_near(account.drifted(3), &[0.75 / 1.05, 0.3 / 1.05]);
-    }
-
-    #[test]
-    fn weights_and_money_give_the_same_gross_path() {
-        let path = path(0, &[(0, [0.3, 0.7]), (1, [0.6, 0.4])]);
-        let (mut wealth, mut value) = (1.0, [0.3, 0.7]);
-        for (row, gross) in path.gross.iter().enumerate() {
-            for (held, money) in HELD[row + 1].iter().zip(&mut value) {
-                *money *= 1.0 + held;
-            }
-            let now = value[0] + value[1];
-            assert!((now / wealth - 1.0 - gross).abs() < 1e-15);
-            wealth = now;
-            if row == 0 {
-                value = [0.6 * now, 0.4 * now];
-            }
-        }
-    }
-}
+mod tests;

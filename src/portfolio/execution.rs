@@ -2,7 +2,11 @@
 //! is executed.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::account::Execution;
+use super::constraints::TOLERANCE;
+use super::terms::Terms;
 use super::{Account, ConstraintChange, ConstraintContext, Constraints, Path};
 use crate::error::Result;
 use crate::panel::Panel;
@@ -20,15 +24,15 @@ pub struct Decision {
     pub scores: Option<Vec<f64>>,
 }
 
-/// How decisions become holdings: constraints, costs and execution lag.
+/// How decisions become holdings: constraints, execution lag, costs, and what becomes of series that end.
 #[derive(Clone, Debug)]
 pub struct ExecutionModel {
     /// The constraints on every target.
     pub constraints: Constraints,
-    /// Trading cost in basis points of Σ|w − w⁻|.
-    pub cost_bps: f64,
     /// Rows from decision to execution.
     pub lag: usize,
+    /// Costs and returns beside those of assets.
+    pub terms: Arc<Terms>,
 }
 
 /// A path, with the targets and constraint changes that led to it.
@@ -43,16 +47,21 @@ pub struct SimulatedPath {
 }
 
 impl ExecutionModel {
-    /// An account in cash.
-    pub fn cash(&self, panel: &Panel) -> Account {
-        Account::new(panel.assets().len(), self.cost_bps, self.lag)
+    /// With trading costs of `cost_bps` basis points of Σ|w − w⁻|, and no other cost.
+    pub fn new(constraints: Constraints, cost_bps: f64, lag: usize) -> Self {
+        Self { constraints, lag, terms: Arc::new(Terms::costs(cost_bps)) }
     }
 
-    /// Simulates `rows`. Decisions that would first be held after them are ignored.
+    /// An account in cash.
+    pub fn cash(&self, panel: &Panel) -> Account {
+        Account::new(panel.assets().len(), Arc::clone(&self.terms), self.lag, 1.0)
+    }
+
+    /// Simulates `rows`. Decisions that would first be held after them are ignored. The path ends where everything is
+    /// lost, and is empty where it was before.
     ///
     /// # Errors
-    /// `Infeasible` with the date of the decision if the constraints cannot be met; `InvalidData` if the portfolio
-    /// loses everything.
+    /// `Infeasible` with the date of the decision if the constraints cannot be met.
     pub fn simulate(
         &self,
         panel: &Panel,
@@ -79,10 +88,14 @@ impl ExecutionModel {
         let mut out = SimulatedPath::default();
         let mut due = decisions.iter().filter(|decision| decision.row + 1 + self.lag < rows.end).peekable();
         for row in rows.start..rows.end.min(stop) {
+            if account.is_ruined() {
+                break;
+            }
             while let Some(decision) = due.next_if(|decision| decision.row < row) {
                 self.decide(panel, account, decision, &mut out)?;
             }
-            account.step(row, panel, &mut out.path)?;
+            let executions = account.advance(row, panel, &mut out.path);
+            self.note(executions, &mut out);
         }
         Ok(out)
     }
@@ -90,11 +103,13 @@ impl ExecutionModel {
     /// Applies the constraints to one decision and orders the result.
     fn decide(&self, panel: &Panel, account: &mut Account, decision: &Decision, out: &mut SimulatedPath) -> Result<()> {
         let mut weights = decision.target.clone();
+        let (book, executions) = account.book(decision.row, panel);
+        self.note(executions, out);
         let context = ConstraintContext {
             members: panel.members(decision.row),
             shown: &decision.shown,
             scores: decision.scores.as_deref(),
-            before: account.drifted(decision.row),
+            before: &book,
         };
         let changes = self
             .constraints
@@ -102,7 +117,23 @@ impl ExecutionModel {
             .map_err(|error| error.context(format!("the decision of {}", panel.dates()[decision.row])))?;
         out.changes.extend(changes.into_iter().map(|change| (decision.row, change)));
         out.targets.push((decision.row, weights.clone()));
-        account.order(decision.row, weights);
+        let is_limited = book.iter().any(|weight| *weight != 0.0);
+        account.order(decision.row, weights, self.constraints.max_turnover.filter(|_| is_limited));
         Ok(())
+    }
+
+    /// Lists what executions came to beyond the constraints: those of a target hold for what is ordered.
+    fn note(&self, executions: Vec<Execution>, out: &mut SimulatedPath) {
+        for Execution { decided, weights, turnover, limit, is_blocked } in executions {
+            let mut push = |rule, moved: f64| {
+                if moved > TOLERANCE {
+                    out.changes.push((decided, ConstraintChange { rule, moved }));
+                }
+            };
+            push("turnover_beyond", limit.map_or(0.0, |limit| turnover - limit));
+            if is_blocked {
+                push("drift", self.constraints.beyond(&weights));
+            }
+        }
     }
 }

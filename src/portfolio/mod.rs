@@ -3,7 +3,9 @@
 mod account;
 mod constraints;
 mod execution;
+mod record;
 mod settings;
+mod terms;
 
 pub(crate) use account::Account;
 pub use account::Path;
@@ -12,3 +14,4 @@ pub(crate) use constraints::{ConstraintChange, ConstraintContext, Group};
 pub(crate) use execution::SimulatedPath;
 pub use execution::{Decision, ExecutionModel};
 pub use settings::{PortfolioSettings, group_settings, portfolio_settings};
+pub(crate) use terms::{Delisting, PerAsset, Terms};

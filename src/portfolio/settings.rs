@@ -4,8 +4,8 @@ use jiff::civil::Date;
 use serde_json::{Map, Value as Json, json};
 
 use crate::error::{Result, fail};
-use crate::portfolio::{Constraints, ExecutionModel, Group};
-use crate::settings::{Choice as _, Setting, SettingType, SettingValues};
+use crate::portfolio::{Constraints, Group};
+use crate::settings::{Choice as _, Setting, SettingType, SettingValues, number_or_file};
 use crate::windows::{Rebalance, RebalanceSchedule};
 
 /// The declarations of `[portfolio]`; `[portfolio.groups.NAME]` is declared by [`group_settings`].
@@ -31,6 +31,25 @@ pub fn portfolio_settings() -> Vec<Setting> {
             SettingType::Real(0.0, 10_000.0),
             10.0,
             "trading cost in basis points of the sum of |w - w before|",
+        ),
+        Setting::new(
+            "asset_costs",
+            SettingType::Text,
+            Json::Null,
+            "CSV file with the columns ticker and bps: trading costs of its assets, in place of cost_bps",
+        ),
+        Setting::new(
+            "borrow_rate",
+            SettingType::Text,
+            "0",
+            "annual cost of short positions as a fraction of their size, such as 0.01, or a CSV file with the columns \
+             ticker and rate",
+        ),
+        Setting::new(
+            "cash_return",
+            SettingType::Text,
+            "0",
+            "annual return of cash as a fraction, a file (CSV or Parquet) with the columns date and rate, or risk_free",
         ),
         Setting::new(
             "long_only",
@@ -92,6 +111,12 @@ pub struct PortfolioSettings {
     pub execution_lag: usize,
     /// Trading cost in basis points of Σ|w − w⁻|.
     pub cost_bps: f64,
+    /// The path of a file of trading costs by asset.
+    pub(crate) asset_costs: Option<String>,
+    /// The annual cost of short positions, or the path of a file.
+    pub(crate) borrow_rate: String,
+    /// The annual return of cash, the path of a file, or `risk_free`.
+    pub(crate) cash_return: String,
     constraints: Constraints,
     groups: Vec<NamedGroup>,
     values: SettingValues,
@@ -126,10 +151,14 @@ impl PortfolioSettings {
                 constraints.max_weight
             );
         }
+        let rate = |name: &str| number_or_file(&format!("portfolio.{name}"), values.text(name)?, &(-1.0..=1.0));
         Ok(Self {
             rebalance: Rebalance::parse(values.text("rebalance")?)?,
             execution_lag: values.count("execution_lag")?,
             cost_bps: values.real("cost_bps")?,
+            asset_costs: values.text("asset_costs").ok().map(str::to_owned),
+            borrow_rate: rate("borrow_rate")?,
+            cash_return: rate("cash_return")?,
             constraints,
             groups,
             values,
@@ -161,12 +190,9 @@ impl PortfolioSettings {
         Ok(out)
     }
 
-    /// The execution model for the assets of a panel, which are in canonical order.
-    ///
-    /// # Errors
-    /// Errors of [`PortfolioSettings::constraints`].
-    pub fn execution(&self, assets: &[String]) -> Result<ExecutionModel> {
-        Ok(ExecutionModel { constraints: self.constraints(assets)?, cost_bps: self.cost_bps, lag: self.execution_lag })
+    /// Whether weights are at least 0.
+    pub(crate) fn long_only(&self) -> bool {
+        self.constraints.long_only
     }
 
     /// The schedule over the calendar `dates`, of an experiment whose first decision is at the row `first`.

@@ -3,6 +3,7 @@
 
 mod axis;
 mod chart;
+mod heat_map;
 mod learning;
 mod monitor;
 mod page;
@@ -22,17 +23,6 @@ pub(crate) struct RebalanceValues {
     pub date: Date,
     /// Target weights, `[assets]`.
     pub weights: Vec<f64>,
-}
-
-/// Metrics of one model in one window, in the order of [`METRICS`](crate::evaluate::METRICS).
-#[derive(Clone, Debug)]
-pub(crate) struct WindowValues {
-    /// Over the train span.
-    pub train: Vec<MetricValue>,
-    /// Over the validation span.
-    pub validation: Vec<MetricValue>,
-    /// Over the test span.
-    pub test: Vec<MetricValue>,
 }
 
 /// What one rule of the constraints changed on the out-of-sample path of a model.
@@ -90,8 +80,6 @@ pub(crate) struct TrainingValues {
 pub(crate) struct ModelValues {
     /// Its name.
     pub name: String,
-    /// Whether the model is fitted. If it is not, scores on the train span mean nothing.
-    pub fits: bool,
     /// Net returns.
     pub net: Vec<f64>,
     /// Turnover, ½ Σ|Δw|.
@@ -100,16 +88,38 @@ pub(crate) struct ModelValues {
     pub rebalances: Vec<RebalanceValues>,
     /// Out-of-sample metrics, in the order of [`METRICS`](crate::evaluate::METRICS).
     pub total: Vec<MetricValue>,
-    /// Metrics per window.
-    pub windows: Vec<WindowValues>,
+    /// Metrics of what each window held on the out-of-sample path, `[windows]`, in the same order.
+    pub windows: Vec<Vec<MetricValue>>,
     /// What the constraints changed.
     pub changes: Vec<ConstraintValues>,
-    /// A sentence about missing prices of held assets, if there were any.
-    pub gaps: Option<String>,
+    /// What happened to its portfolio that weights do not show.
+    pub trading: TradingValues,
     /// The overfitting monitor, if the model is fitted.
     pub overfitting: Option<Overfitting>,
     /// The training history per window if the model is a network, else empty.
     pub training: Vec<TrainingValues>,
+}
+
+/// What happened to a portfolio that its weights do not show.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TradingValues {
+    /// All of it in words, if there was anything.
+    pub sentence: Option<String>,
+    /// By day.
+    pub events: Vec<TradingEvent>,
+}
+
+/// An order that was not executed, or a series that ended.
+#[derive(Clone, Debug)]
+pub(crate) struct TradingEvent {
+    /// The day.
+    pub date: String,
+    /// The asset.
+    pub asset: String,
+    /// What happened.
+    pub what: &'static str,
+    /// The weight.
+    pub weight: f64,
 }
 
 /// First and last day of a window's test span.

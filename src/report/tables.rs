@@ -5,26 +5,27 @@ use std::fmt::Write as _;
 use jiff::civil::Date;
 
 use super::chart::swatch;
-use super::{ReportValues, WindowValues, benchmark_last, escape};
+use super::{ReportValues, benchmark_last, escape};
 use crate::evaluate::{METRICS, Metric, MetricValue, Unit};
 
+/// Events of a model's trading that are shown.
+const MOST_EVENTS: usize = 20;
 /// The metrics of the headline.
 const HEADLINE_METRICS: [&str; 4] = ["sharpe", "cagr", "max_drawdown", "turnover"];
-/// The metrics shown per test span.
-const WINDOW_METRICS: [&str; 5] = ["sharpe", "cagr", "volatility", "max_drawdown", "turnover"];
 
 /// The rules of the constraints and what they do.
-const RULES: [(&str, &str); 6] = [
+const RULES: [(&str, &str); 7] = [
     ("membership", "sells assets that have left the universe"),
     ("top_k", "keeps the number of assets within its limit"),
     ("min_weight", "drops positions below the smallest allowed weight"),
     ("bounds", "moves to the nearest weights that sum to 1 and lie within the bounds of assets and groups"),
     ("turnover", "moves only part of the way to the target, as far as the turnover limit allows"),
-    ("drift", "not a change: how far the turnover limit left a holding outside its bound"),
+    ("drift", "not a change: how far the turnover limit, or a missing price, left holdings outside their bounds"),
+    ("turnover_beyond", "not a change: turnover above the limit, by drift between decision and execution"),
 ];
 
 /// The definition of a metric, and its index in [`METRICS`] and in lists of values.
-fn find_metric(name: &str) -> Option<(usize, &'static Metric)> {
+pub(super) fn find_metric(name: &str) -> Option<(usize, &'static Metric)> {
     METRICS.iter().enumerate().find(|(_, metric)| metric.name == name)
 }
 
@@ -78,52 +79,6 @@ pub(super) fn totals(values: &ReportValues) -> String {
     out + "</dl></details></section>\n"
 }
 
-/// The HTML section "Window by window": one table per model, one row per window.
-pub(super) fn window_tables(values: &ReportValues) -> String {
-    let columns: Vec<(usize, &Metric)> = WINDOW_METRICS.iter().filter_map(|name| find_metric(name)).collect();
-    let mut out = String::from(
-        "<section><h2>Window by window</h2><p>Each span is scored as a backtest of its own, which starts in cash, after \
-         costs. Columns without a named span are for the test span.</p>\n",
-    );
-    for (index, model) in benchmark_last(&values.models) {
-        let _ = write!(
-            out,
-            "<h3>{} {}</h3><div class=\"scroll tall\"><table><thead><tr><th scope=\"col\">Test span</th>{}\
-             <th scope=\"col\">Sharpe, validation</th>",
-            swatch(index),
-            escape(&model.name),
-            if model.fits { "<th scope=\"col\">Sharpe, train</th>" } else { "" }
-        );
-        for (_, metric) in &columns {
-            let label = if metric.name == "sharpe" { "Sharpe, test" } else { metric.label };
-            let _ = write!(out, "<th scope=\"col\" title=\"{}\">{}</th>", escape(metric.doc), escape(label));
-        }
-        out += "</tr></thead><tbody>\n";
-        for (spans, scores) in values.windows.iter().zip(&model.windows) {
-            let (start, end) = spans.test;
-            let _ = write!(out, "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th>", month_range(start, end));
-            out += &window_cells(scores, model.fits, &columns);
-            out += "</tr>\n";
-        }
-        out += "</tbody></table></div>\n";
-    }
-    out + "</section>\n"
-}
-
-/// The cells of one window: the Sharpe ratio of the train span, where the model is fitted on it, and of the validation
-/// span, which scores every model; then the metrics of the test span.
-fn window_cells(window: &WindowValues, fits: bool, columns: &[(usize, &Metric)]) -> String {
-    let sharpe = find_metric("sharpe").map_or(0, |(index, _)| index);
-    let mut out = String::new();
-    for metrics in fits.then_some(&window.train).into_iter().chain([&window.validation]) {
-        let _ = write!(out, "<td>{}</td>", formatted(metrics.get(sharpe), Unit::Ratio, 1));
-    }
-    for (index, metric) in columns {
-        let _ = write!(out, "<td>{}</td>", formatted(window.test.get(*index), metric.unit, 1));
-    }
-    out
-}
-
 /// The months of a span, such as `2020-01 – 2020-12`.
 pub(super) fn month_range(start: Date, end: Date) -> String {
     let month = |day: Date| format!("{}-{:02}", day.year(), day.month());
@@ -168,6 +123,41 @@ pub(super) fn constraint_changes(values: &ReportValues) -> String {
         let _ = write!(out, "<dt>{rule}</dt><dd>{meaning}</dd>");
     }
     out + "</dl></details></section>\n"
+}
+
+/// The first events of each model's trading; empty if there are none.
+pub(super) fn trading_events(values: &ReportValues) -> String {
+    if values.models.iter().all(|model| model.trading.events.is_empty()) {
+        return String::new();
+    }
+    let mut out = String::from(
+        "<section><h2>Orders without a price, and series that ended</h2><p>An asset without a price is not traded: its \
+         weight stays as it is until the next decision. All of them are in run.json.</p><div class=\"scroll\"><table>\
+         <thead><tr><th scope=\"col\">Model</th><th scope=\"col\">Date</th><th scope=\"col\">Asset</th>\
+         <th scope=\"col\">What</th><th scope=\"col\">Weight</th></tr></thead><tbody>\n",
+    );
+    for (index, model) in benchmark_last(&values.models) {
+        let name = format!("{} {}", swatch(index), escape(&model.name));
+        for event in model.trading.events.iter().take(MOST_EVENTS) {
+            let weight = formatted(Some(&MetricValue::Number(event.weight)), Unit::Percent, 2);
+            let (date, asset, what) = (&event.date, escape(&event.asset), event.what);
+            let _ = writeln!(
+                out,
+                "<tr><th scope=\"row\">{name}</th><td>{date}</td><td>{asset}</td><td>{what}</td><td>{weight}</td></tr>"
+            );
+        }
+        let more = model.trading.events.len().saturating_sub(MOST_EVENTS);
+        if more > 0 {
+            let _ =
+                writeln!(out, "<tr><th scope=\"row\">{name}</th><td colspan=\"4\">{more} more in run.json</td></tr>");
+        }
+    }
+    out + "</tbody></table></div></section>\n"
+}
+
+/// The value of a metric, if it is a number.
+pub(super) fn number(value: MetricValue) -> Option<f64> {
+    if let MetricValue::Number(value) = value { Some(value) } else { None }
 }
 
 /// A metric as text. Percentages have `decimals` decimals, ratios have 2; an undefined metric is a dash with its

@@ -112,14 +112,13 @@ mod tests {
             .collect();
         ModelValues {
             name: "m".to_owned(),
-            fits: false,
             net: Vec::new(),
             turnover: Vec::new(),
             rebalances,
             total: Vec::new(),
             windows: Vec::new(),
             changes: Vec::new(),
-            gaps: None,
+            trading: crate::report::TradingValues::default(),
             overfitting: None,
             training: Vec::new(),
         }

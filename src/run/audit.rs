@@ -314,7 +314,7 @@ impl Run {
                 panel,
                 (&self.schedule, window),
                 entry,
-                &TrainingContext::new(panel, Arc::clone(&self.team), self.conventions.clone()),
+                &TrainingContext::new(panel, Arc::clone(&self.team), self.conventions.clone(), self.execution.clone()),
             )?;
             let mut rows = Vec::new();
             if !fitted.needs_fit() {

@@ -19,7 +19,12 @@ pub(super) fn comparisons(run: &Run) -> Vec<Option<Comparison>> {
     let excess = |model: usize| run.conventions.excess(&run.paths[model].rows, &run.paths[model].net);
     let (periods, benchmark) = (run.conventions.periods_per_year, excess(0));
     let compared: Vec<Result<Difference, &'static str>> = (1..run.models.len())
-        .map(|model| compare(&excess(model), &benchmark, periods, comparison_key(run, model)))
+        .map(|model| match excess(model) {
+            excess if excess.len() == benchmark.len() => {
+                compare(&excess, &benchmark, periods, comparison_key(run, model))
+            }
+            _ => Err("one of the two paths ends early, as everything was lost"),
+        })
         .collect();
     let p: Vec<f64> = compared.iter().flatten().map(|found| found.p).collect();
     let mut adjusted = holm(&p).into_iter();

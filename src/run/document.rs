@@ -119,6 +119,12 @@ pub struct DataEntry {
     pub periods_per_year: f64,
     /// The risk-free rate.
     pub risk_free: RiskFreeEntry,
+    /// Rows without a price after which an asset that is held is delisted.
+    pub delist_rows: usize,
+    /// What a delisted asset earns, as set: a number or a file.
+    pub delisting_return: String,
+    /// The digest of costs, rates and delisting returns that were read from files; null where there are none.
+    pub terms_sha256: Option<String>,
     /// Which assets may be held.
     pub universe: Json,
     /// The names of feature planes.
@@ -198,8 +204,8 @@ pub struct ConstraintEntry {
 pub struct SummaryEntry {
     /// What constraints changed, by rule.
     pub constraints: BTreeMap<String, ConstraintEntry>,
-    /// Gaps in prices of held assets.
-    pub gaps: GapEntry,
+    /// What could not be traded, series that ended, and days without a price.
+    pub trading: TradingEntry,
     /// The deepest drawdowns.
     pub drawdowns: Vec<DrawdownEntry>,
     /// The difference from the benchmark; the benchmark has none.
@@ -213,13 +219,62 @@ pub struct SummaryEntry {
     pub metrics: MetricEntries,
 }
 
-/// Gaps in prices of held assets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GapEntry {
+/// What happened to a portfolio that its weights and returns do not show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TradingEntry {
     /// Asset-days held without a price.
     pub days_without_price: usize,
     /// Moves of a price across a gap.
     pub moves_after_gap: usize,
+    /// Orders that were not executed, as the asset had no price: the weight that was not bought, below 0 for one that was
+    /// not sold.
+    pub blocked: Vec<AssetEvent>,
+    /// Per date of execution the share of wealth that was to be bought and stayed in cash.
+    pub uninvested: Vec<(String, f64)>,
+    /// Series that ended while they were held.
+    pub delisted: Vec<DelistedEntry>,
+    /// Delisted series that had a price again: the move that was not earned, times the weight that was held.
+    pub relisted: Vec<AssetEvent>,
+    /// What is held at the end without a price there.
+    pub without_price_at_end: Vec<HeldAtEnd>,
+    /// The day on which everything was lost.
+    pub ruined: Option<String>,
+}
+
+/// Something that happened to a weight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssetEvent {
+    /// The day.
+    pub date: String,
+    /// The asset.
+    pub asset: String,
+    /// The weight.
+    pub weight: f64,
+}
+
+/// A series that ended while it was held: its weight became cash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DelistedEntry {
+    /// The day on which it counts as delisted.
+    pub date: String,
+    /// The asset.
+    pub asset: String,
+    /// The weight before that day.
+    pub weight: f64,
+    /// What it earned on that day.
+    #[serde(rename = "return")]
+    pub earned: f64,
+}
+
+/// A holding without a price at the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldAtEnd {
+    /// The asset.
+    pub asset: String,
+    /// Its weight, at its last price.
+    pub weight: f64,
+    /// The day of its last price.
+    pub last_price: Option<String>,
 }
 
 /// A drawdown.
@@ -333,8 +388,10 @@ pub struct WindowModelEntry {
     pub train: MetricEntries,
     /// The metrics of the validation span.
     pub validation: MetricEntries,
-    /// The metrics of the test span.
+    /// The metrics of the test span, alone and from cash.
     pub test: MetricEntries,
+    /// The metrics of the rows of the out-of-sample path that the window decided, as they were held.
+    pub held: MetricEntries,
     /// What constraints changed, by span and rule.
     pub constraints: BTreeMap<String, BTreeMap<String, ConstraintEntry>>,
     /// The last rows that the model was shown.

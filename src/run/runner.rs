@@ -126,7 +126,8 @@ pub struct Run {
     /// What figures are computed with.
     pub(super) conventions: Conventions,
     pub(super) execution: ExecutionModel,
-    accounts: Vec<Account>,
+    /// The account of each model.
+    pub(super) accounts: Vec<Account>,
     /// Per window and model: under way, or waiting for the other models of its window.
     pub(super) states: BTreeMap<Key, WindowState>,
     /// Networks that wait for memory.
@@ -134,7 +135,7 @@ pub struct Run {
     /// Per model, what its trainings share.
     pub(super) contexts: Vec<TrainingContext>,
     pub(super) team: Arc<Team>,
-    /// What the data check found, and members without a column.
+    /// What the data check found, members without a column, and delisted assets that have a price again.
     pub warnings: Vec<String>,
     /// The instruction level of the kernels.
     pub(super) simd: SimdLevel,
@@ -173,11 +174,12 @@ impl Run {
         for warning in &warnings {
             Context::new(runtime.log.clone(), Arc::clone(&cancel)).log(LogLevel::Warn, warning);
         }
-        let execution = experiment.portfolio.execution(panel.assets())?;
+        let panel = panel.with_usual_stale_rows(conventions.periods_per_year);
+        let execution = experiment.execution(&panel, &conventions)?;
         let most = runtime.parallel.threads();
         let threads = if experiment.threads == 0 { most } else { most.min(experiment.threads) };
         let team = Arc::new(Team::new(Arc::clone(&runtime.parallel), threads));
-        let mut context = TrainingContext::new(&panel, Arc::clone(&team), conventions.clone());
+        let mut context = TrainingContext::new(&panel, Arc::clone(&team), conventions.clone(), execution.clone());
         let ResultBytes { decisions: keep, targets } = result_bytes(&schedule, &panel, &windows, &models);
         context.decisions = keep + targets;
         Ok(Self {
@@ -390,6 +392,7 @@ impl Run {
             })?);
         }
         for (model, (account, simulated)) in simulated.into_iter().enumerate() {
+            self.warn_of_relisted(model, &account);
             self.accounts[model] = account;
             self.paths[model].append(simulated.path);
             let targets = simulated.targets.into_iter().map(|(row, weights)| Target { window, row, weights });
@@ -400,6 +403,24 @@ impl Run {
             }
         }
         Ok(true)
+    }
+
+    /// Warns of delisted assets that have a price again: the path did not earn their move.
+    fn warn_of_relisted(&mut self, model: usize, account: &Account) {
+        let (panel, entry) = (&self.panel, &self.models[model]);
+        for back in &account.record().relisted[self.accounts[model].record().relisted.len()..] {
+            let warning = format!(
+                "model '{}': {} has a price again on {}, after it counted as delisted; its move since the last price, which \
+                 the path did not earn, is a return of {:.4}. If it was only halted, raise data.delist_rows from {}",
+                entry.name,
+                panel.assets()[back.asset],
+                panel.dates()[back.row],
+                back.missed,
+                self.execution.terms.delisting.rows
+            );
+            entry.context.log(LogLevel::Warn, &warning);
+            self.warnings.push(warning);
+        }
     }
 
     /// The networks under training, in the order of their windows.
@@ -447,8 +468,8 @@ impl Run {
         let rows = &self.stitched.rows[window];
         // Where a step longer than the test span leaves a gap, no model holds anything in it: the next path starts in
         // cash.
-        let gap = self.stitched.follows_gap(window);
-        let mut account = if gap { self.execution.cash(&self.panel) } else { self.accounts[model].clone() };
+        let (gap, account) = (self.stitched.follows_gap(window), &self.accounts[model]);
+        let mut account = if gap { account.to_cash() } else { account.clone() };
         let decisions = result.decisions.get()?;
         // A span alone also decides at its first row; the path goes on with the holdings of the window before.
         let off_schedule = decisions.test.first().is_some_and(|first| !self.stitched.decides(window, first.row));

@@ -1,5 +1,5 @@
 //! The scores of a run: the metrics of each model over each span of each window and over the whole out-of-sample path,
-//! what constraints changed, and gaps in prices.
+//! and what constraints changed.
 
 use std::ops::Range;
 
@@ -12,7 +12,6 @@ use crate::evaluate::{
 };
 use crate::job::decide;
 use crate::model::EqualWeight;
-use crate::panel::PanelKind;
 use crate::portfolio::{ConstraintChange, Decision, Path, SimulatedPath};
 use crate::run::comparison::{Comparison, comparisons};
 use crate::run::runner::Run;
@@ -25,8 +24,6 @@ pub struct Scores {
     pub windows: Vec<Vec<WindowScores>>,
     /// The scores of the out-of-sample path, `[models]`.
     pub total: Vec<PathScores>,
-    /// The price gaps on the out-of-sample path, `[models]`.
-    pub gaps: Vec<PriceGaps>,
     /// The overfitting monitor, `[models]`; `None` for a model that fits nothing.
     pub(super) overfitting: Vec<Option<Overfitting>>,
     /// The worst drawdowns of the out-of-sample path, deepest first, `[models]`.
@@ -37,6 +34,8 @@ pub struct Scores {
 
 /// Drawdowns that are listed.
 const WORST: usize = 5;
+/// Why a span in which everything was lost has no part in the monitor.
+const RUINED: &str = "ruined: everything was lost in the span";
 
 /// The scores of one model in one window.
 #[derive(Clone, Debug)]
@@ -47,6 +46,8 @@ pub struct WindowScores {
     pub validation: PathScores,
     /// Over the test span.
     pub test: PathScores,
+    /// Over the rows of the out-of-sample path that the window decided, as they were held, in the order of [`METRICS`].
+    pub held: Vec<MetricValue>,
 }
 
 /// The scores of one path.
@@ -58,20 +59,10 @@ pub struct PathScores {
     pub changes: Vec<(usize, ConstraintChange)>,
 }
 
-/// How often an asset without a price was held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PriceGaps {
-    /// Asset-days held without a price; each has a return of 0.
-    pub days_without_price: usize,
-    /// Price moves across a gap, earned on the day the price came back. Always 0 for a panel of returns: the return of
-    /// the day after a gap counts as that day's own.
-    pub moves_after_gap: usize,
-}
-
 /// Scores a finished run.
 ///
 /// # Errors
-/// `Infeasible` and `InvalidData` from constraints and simulation, with the decision's date.
+/// `Infeasible` from constraints, with the decision's date.
 pub fn scores(run: &Run) -> Result<Scores> {
     let mut windows: Vec<Vec<WindowScores>> = run.models.iter().map(|_| Vec::new()).collect();
     let mut returns: Vec<Vec<WindowReturns>> = run.models.iter().map(|_| Vec::new()).collect();
@@ -87,7 +78,8 @@ pub fn scores(run: &Run) -> Result<Scores> {
                 Some(decisions) => score_train(run, decisions, fit_rows(&window.train.rows, lag))?,
                 None => (PathScores::undefined("the model fits nothing"), Err("the model fits nothing")),
             };
-            scores.push(WindowScores { train: train.0, validation: validation.0, test: test.0 });
+            let held = held_metrics(run, model, index);
+            scores.push(WindowScores { train: train.0, validation: validation.0, test: test.0, held });
             returns.push(WindowReturns { train: train.1, validation: validation.1, test: test.1 });
         }
     }
@@ -98,14 +90,13 @@ pub fn scores(run: &Run) -> Result<Scores> {
             Ok(PathScores { metrics, changes: run.changes[model].clone() })
         })
         .collect::<Result<_>>()?;
-    let gaps = (0..run.models.len()).map(|model| count_gaps(run, model)).collect();
     let overfitting = (0..run.models.len()).map(|model| monitor(run, model, &returns[model], &total[model])).collect();
     let drawdowns = (0..run.models.len())
         .map(|model| {
             with_inputs(run, &run.paths[model], &run.paths[0], &[], &[], |inputs| worst_drawdowns(inputs, WORST))
         })
         .collect();
-    Ok(Scores { windows, total, gaps, overfitting, drawdowns, comparisons: comparisons(run) })
+    Ok(Scores { windows, total, overfitting, drawdowns, comparisons: comparisons(run) })
 }
 
 impl Run {
@@ -127,6 +118,15 @@ impl Run {
 fn total_metrics(run: &Run, model: usize, coefficients: &[f64]) -> Vec<MetricValue> {
     let targets: Vec<&[f64]> = run.targets[model].iter().map(|target| target.weights.as_slice()).collect();
     metrics(run, &run.paths[model], &run.paths[0], &targets, coefficients)
+}
+
+/// Every metric of the rows that a window contributes to the out-of-sample path, as they were held: the book that the
+/// window began with was bought earlier.
+fn held_metrics(run: &Run, model: usize, window: usize) -> Vec<MetricValue> {
+    let rows = &run.stitched.rows[window];
+    let targets = run.targets[model].iter().filter(|target| target.window == window);
+    let targets: Vec<&[f64]> = targets.map(|target| target.weights.as_slice()).collect();
+    metrics(run, &run.paths[model].within(rows), &run.paths[0].within(rows), &targets, &[])
 }
 
 /// The overfitting monitor of a model; `None` if it fits nothing.
@@ -194,12 +194,16 @@ type Scored = (PathScores, std::result::Result<SpanReturns, &'static str>);
 
 /// Scores decisions over `rows`, starting in cash. Equal weight, the first model, becomes the benchmark of the others.
 fn score(run: &Run, decisions: &[Decision], rows: Range<usize>, benchmark: &mut Option<Path>) -> Result<Scored> {
-    let SimulatedPath { path, changes, targets } = simulate_from_cash(run, decisions, rows.clone())?;
+    let (SimulatedPath { path, changes, targets }, is_ruined) = simulate_from_cash(run, decisions, rows.clone())?;
     let targets: Vec<&[f64]> = targets.iter().map(|(_, weights)| weights.as_slice()).collect();
     let against = benchmark.as_ref().unwrap_or(&path);
     let metrics = metrics(run, &path, against, &targets, &[]);
     let returns = if path.rows.is_empty() {
         Err("there are no returns")
+    } else if is_ruined {
+        Err(RUINED)
+    } else if against.rows.len() < path.rows.len() {
+        Err("the benchmark lost everything in the span")
     } else {
         let excess = |path: &Path| run.conventions.excess(&path.rows, &path.net);
         Ok(SpanReturns { rows, model: excess(&path), benchmark: excess(against) })
@@ -222,7 +226,7 @@ fn score_train(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<
         equal.push(decide(&run.panel, &EqualWeight, 0, decision.row)?.0);
     }
     let scores = simulate_from_cash(run, &equal, rows.clone())
-        .and_then(|benchmark| score(run, decisions, rows, &mut Some(benchmark.path)));
+        .and_then(|(benchmark, _)| score(run, decisions, rows, &mut Some(benchmark.path)));
     match scores {
         Err(error) if error.code() == Code::Infeasible => {
             Ok(undefined("the bounds cannot be met on a decision row of the train span"))
@@ -231,9 +235,11 @@ fn score_train(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<
     }
 }
 
-/// The path of decisions over `rows`, starting in cash, and what constraints changed.
-fn simulate_from_cash(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<SimulatedPath> {
-    run.execution.simulate(&run.panel, &mut run.execution.cash(&run.panel), decisions, rows)
+/// The path of decisions over `rows`, starting in cash, what constraints changed, and whether everything was lost.
+fn simulate_from_cash(run: &Run, decisions: &[Decision], rows: Range<usize>) -> Result<(SimulatedPath, bool)> {
+    let mut account = run.execution.cash(&run.panel);
+    let simulated = run.execution.simulate(&run.panel, &mut account, decisions, rows)?;
+    Ok((simulated, account.is_ruined()))
 }
 
 /// Every metric of a path against a benchmark over the same rows, in the order of [`METRICS`].
@@ -267,33 +273,11 @@ fn with_inputs<T>(
         net: &path.net,
         excess: &run.conventions.excess(&path.rows, &path.net),
         turnover: &path.turnover,
-        benchmark: Some(&benchmark.net),
+        // A path that ends early, as everything is lost, is compared over its own rows.
+        benchmark: benchmark.net.get(..path.net.len()),
         targets,
         coefficients,
     })
-}
-
-/// Counts the price gaps on a model's out-of-sample path. The set of held assets changes only when a target is executed
-/// or an asset loses everything. After a gap between test spans the first row always has a target.
-fn count_gaps(run: &Run, model: usize) -> PriceGaps {
-    let (panel, lag) = (&run.panel, run.execution.lag);
-    let assets = panel.assets().len();
-    let (mut out, mut held) = (PriceGaps::default(), vec![false; assets]);
-    let mut due = run.targets[model].iter().peekable();
-    for &row in &run.paths[model].rows {
-        while let Some(target) = due.next_if(|target| target.row + lag < row) {
-            held = target.weights.iter().map(|weight| *weight != 0.0).collect();
-        }
-        for (asset, held) in held.iter_mut().enumerate().filter(|(_, held)| **held) {
-            if !panel.has_value(row)[asset] {
-                out.days_without_price += 1;
-            } else if panel.kind() == PanelKind::Prices && row > 0 && !panel.has_value(row - 1)[asset] {
-                out.moves_after_gap += 1;
-            }
-            *held = panel.held_returns()[row * assets + asset] > -1.0;
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -303,7 +287,7 @@ mod tests {
     use jiff::ToSpan;
     use jiff::civil::{Date, date};
 
-    use super::{PriceGaps, count_gaps, scores};
+    use super::scores;
     use crate::error::Result;
     use crate::evaluate::MetricValue;
     use crate::experiment::Experiment;
@@ -406,15 +390,17 @@ mod tests {
         };
         remove_prices(125..128, 0); // held: three days, one move
         remove_prices(40..50, 1); // before the out-of-sample path
-        remove_prices(149..155, 2); // held until the decision at row 151, where it is not a member: rows 149 to 151
-        let expected = PriceGaps { days_without_price: 6, moves_after_gap: 1 };
-        assert_eq!(count_gaps(&run(&values, PanelKind::Prices, &[]), 0), expected);
-        // Decided at row 151, executed at 152 and held from 153: C is held for a day more, and A, which has no price on
-        // row 152, for a day and a move.
+        remove_prices(149..155, 2); // held: the decision at row 151 cannot sell it, six days, one move
+        let gaps = |run: Run| {
+            let record = run.accounts[0].record();
+            (record.days_without_price, record.moves_after_gap)
+        };
+        assert_eq!(gaps(run(&values, PanelKind::Prices, &[])), (9, 2));
+        // Decided at row 151, executed at 152 and held from 153. A has no price on row 152: one more day and one move.
         values[152 * 3] = f64::NAN;
         let later = run(&values, PanelKind::Prices, &["portfolio.execution_lag=1"]);
-        assert_eq!(count_gaps(&later, 0), PriceGaps { days_without_price: 8, moves_after_gap: 2 });
-        assert_eq!(count_gaps(&run(&prices(), PanelKind::Prices, &[]), 0), PriceGaps::default());
+        assert_eq!(gaps(later), (10, 3));
+        assert_eq!(gaps(run(&prices(), PanelKind::Prices, &[])), (0, 0));
     }
 
     #[test]
@@ -424,10 +410,9 @@ mod tests {
         // An asset that lost everything is no longer held.
         values[130 * 3 + 1] = -1.0;
         values[131 * 3 + 1] = f64::NAN;
-        assert_eq!(
-            count_gaps(&run(&values, PanelKind::Returns, &[]), 0),
-            PriceGaps { days_without_price: 1, moves_after_gap: 0 }
-        );
+        let run = run(&values, PanelKind::Returns, &[]);
+        let record = run.accounts[0].record();
+        assert_eq!((record.days_without_price, record.moves_after_gap), (1, 0));
     }
 
     #[test]
@@ -447,6 +432,27 @@ mod tests {
         let held: Vec<usize> = run.targets[0].iter().map(|target| target.row).collect();
         assert_eq!(rows, held);
         assert!(in_windows > held.len(), "{in_windows} {held:?}");
+    }
+
+    #[test]
+    fn what_windows_held_makes_up_the_whole_path() {
+        let run = run(&prices(), PanelKind::Prices, &["windows.test_months=2"]);
+        let scores = scores(&run).unwrap();
+        let figure = |metrics: &[MetricValue], name: &str| {
+            let index = crate::evaluate::METRICS.iter().position(|metric| metric.name == name).unwrap();
+            let MetricValue::Number(value) = metrics[index] else { panic!("{name}: {:?}", metrics[index]) };
+            value
+        };
+        let (windows, total) = (&scores.windows[0], &scores.total[0].metrics);
+        let wealth: f64 = windows.iter().map(|window| 1.0 + figure(&window.held, "total_return")).product();
+        assert!((wealth - 1.0 - figure(total, "total_return")).abs() < 1e-12);
+        let rows = run.stitched.rows.iter().map(|rows| rows.len() as f64);
+        let traded: f64 = windows.iter().zip(rows).map(|(window, rows)| figure(&window.held, "turnover") * rows).sum();
+        assert!((traded / run.paths[0].rows.len() as f64 - figure(total, "turnover")).abs() < 1e-12);
+        // Each test span alone begins with a purchase of everything; of what was held only the first one does.
+        let first = figure(&windows[0].held, "turnover");
+        assert!(windows.len() > 2 && windows[1..].iter().all(|one| figure(&one.held, "turnover") < 0.1 * first));
+        assert!(figure(&windows[1].test.metrics, "turnover") > 0.4 * first);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::network::{
 };
 use crate::objective::LabelKind;
 use crate::panel::Panel;
-use crate::portfolio::Decision;
+use crate::portfolio::{Decision, ExecutionModel};
 use crate::program::{Axis, Input, InputSource};
 use crate::random::Random;
 use crate::settings::Choice as _;
@@ -44,14 +44,17 @@ pub(crate) struct TrainingContext {
     pub(crate) team: Arc<Team>,
     /// What the validation score is computed with.
     pub(crate) conventions: Conventions,
+    /// How decisions of the validation path become holdings.
+    pub(crate) execution: ExecutionModel,
     /// Bytes that the run may hold of decisions that are made and of targets.
     pub(crate) decisions: usize,
 }
 
 impl TrainingContext {
     /// For the trainings of one model on a panel.
-    pub(crate) fn new(panel: &Panel, team: Arc<Team>, conventions: Conventions) -> Self {
-        Self { planes: Arc::new(Planes::of(panel)), computed: Arc::default(), team, conventions, decisions: 0 }
+    pub(crate) fn new(panel: &Panel, team: Arc<Team>, conventions: Conventions, execution: ExecutionModel) -> Self {
+        let planes = Arc::new(Planes::of(panel));
+        Self { planes, computed: Arc::default(), team, conventions, execution, decisions: 0 }
     }
 
     /// Bytes that the run holds for all its trainings.
@@ -72,6 +75,8 @@ pub(super) enum Score {
     Sharpe(f64),
     /// There is no validation span, or the ratio is undefined.
     Undefined,
+    /// Everything was lost on the way, which is worse than any ratio.
+    Ruined,
     /// The network's output was non-finite.
     NonFinite,
 }
@@ -413,7 +418,11 @@ impl TrainingData {
         let Some(decisions) = self.decisions(engine, slot, stop)? else { return Ok(Score::NonFinite) };
         let (panel, execution) = (&self.span.panel, &self.span.execution);
         let rows = self.span.validation.clone();
-        let simulated = execution.simulate(panel, &mut execution.cash(panel), &decisions, rows)?;
+        let mut account = execution.cash(panel);
+        let simulated = execution.simulate(panel, &mut account, &decisions, rows)?;
+        if account.is_ruined() {
+            return Ok(Score::Ruined);
+        }
         let conventions = &self.context.conventions;
         let excess = conventions.excess(&simulated.path.rows, &simulated.path.net);
         Ok(match sharpe(&excess, conventions.periods_per_year) {

@@ -15,6 +15,8 @@ pub struct Epoch {
     pub learning_rate: f64,
     /// Batches whose step was skipped because half precision overflowed.
     pub skipped: u32,
+    /// Whether everything was lost on the validation path: worse than any score.
+    pub is_ruined: bool,
 }
 
 /// Why training ended.

@@ -90,7 +90,7 @@ impl ReplicaControl {
     pub(super) fn best(&self, data: &TrainingData) -> (u32, Option<f64>) {
         match self.stop.best() {
             Some((epoch, score)) if !data.span.validation.is_empty() => {
-                (epoch, Some(score).filter(|score| !score.is_nan()))
+                (epoch, Some(score).filter(|score| score.is_finite()))
             }
             _ => (self.epochs.len() as u32, None),
         }
@@ -137,13 +137,14 @@ impl ReplicaControl {
             return self.diverge(context(Error::new(Code::InvalidData, message)));
         }
         let validation = if let Score::Sharpe(ratio) = score { Some(ratio) } else { None };
-        let score = validation.unwrap_or(f64::NAN);
+        let is_ruined = score == Score::Ruined;
+        let score = if is_ruined { f64::NEG_INFINITY } else { validation.unwrap_or(f64::NAN) };
         let loss = loss / (cursor - skipped as usize) as f64;
         let state = engine.read(slot, StateSelection::Parameters)?;
         if self.stop.epoch(score) || data.span.validation.is_empty() {
             self.best.copy_from_slice(&state.parameters);
         }
-        self.epochs.push(Epoch { loss, validation, learning_rate: self.rate.rate(), skipped });
+        self.epochs.push(Epoch { loss, validation, learning_rate: self.rate.rate(), skipped, is_ruined });
         self.rate.epoch(score);
         self.loss_scale = state.loss_scale.map(|scale| scale.scale());
         self.cursor = EpochCursor::default();

@@ -41,7 +41,8 @@ impl Trainer {
     /// # Errors
     /// Errors of [`Trainer::planned`], and of the network where it computes inputs.
     pub fn new(network: Arc<dyn Network>, settings: &TrainSettings, span: TrainingSpan, seed: u64) -> Result<Self> {
-        let context = TrainingContext::new(&span.panel, Arc::new(Team::alone()), Conventions::per_row());
+        let context =
+            TrainingContext::new(&span.panel, Arc::new(Team::alone()), Conventions::per_row(), span.execution.clone());
         let mut out = Self::planned(network, settings, span, seed, context)?;
         out.fill(&|| false)?;
         Ok(out)

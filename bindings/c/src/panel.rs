@@ -42,7 +42,8 @@ pub struct wf_panel_arrays {
     /// 1 if the asset is in the universe at that row, so that a decision there may hold it, else 0; laid out like
     /// `values`. Null: every asset always is.
     pub members: *const u8,
-    /// Number of rows after its last value for which an asset may still be held; 0 to require a value.
+    /// Number of rows after its last value for which an asset may still be held; 0 for a week of rows, as they are read
+    /// from the dates (4 for daily data), `SIZE_MAX` to require a value.
     pub stale_rows: usize,
 }
 
@@ -158,7 +159,12 @@ pub unsafe extern "C" fn wf_panel_new(
         let layout = Layout::new(given.rows, given.assets, given.row_stride, given.asset_stride)?;
         // SAFETY: the contract of the C ABI.
         let values = unsafe { layout.copy("arrays.values", given.values)? };
-        let mut made = Panel::from_arrays(kind, dates, &names, &values)?.with_stale_rows(given.stale_rows);
+        let mut made = Panel::from_arrays(kind, dates, &names, &values)?;
+        made = match given.stale_rows {
+            0 => made,
+            usize::MAX => made.with_stale_rows(0),
+            rows => made.with_stale_rows(rows),
+        };
         if !given.members.is_null() {
             // SAFETY: the contract of the C ABI.
             let members = unsafe { layout.copy("arrays.members", given.members)? };

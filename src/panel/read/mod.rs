@@ -16,7 +16,7 @@ mod raw;
 
 use std::path::Path;
 
-pub(super) use csv_records::{calendar_date, read_csv};
+pub(super) use csv_records::{calendar_date, read_csv, value as number};
 pub(super) use file_kind::text_bytes;
 pub(super) use raw::RawTable;
 

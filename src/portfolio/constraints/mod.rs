@@ -10,7 +10,7 @@ use crate::settings::choices;
 use groups::Solver;
 
 /// The tolerance for the sum of weights and for their bounds, within which a target is left alone.
-const TOLERANCE: f64 = 1e-12;
+pub(super) const TOLERANCE: f64 = 1e-12;
 /// The same tolerance for the result of the solver.
 const SOLVER_TOLERANCE: f64 = 1e-9;
 
@@ -200,6 +200,17 @@ impl Constraints {
         let assets: f64 = target.iter().map(|&weight| distance(weight, self.lower_bound(), self.max_weight)).sum();
         let sum = |group: &Group| group.assets.iter().map(|&asset| target[asset]).sum::<f64>();
         assets + self.groups.iter().map(|group| distance(sum(group), group.min, group.max)).sum::<f64>()
+    }
+
+    /// By how much weights that were held before stand beyond the bounds, the groups and the number of assets: a trade
+    /// without a price is not done.
+    pub(super) fn beyond(&self, weights: &[f64]) -> f64 {
+        let held = weights.iter().filter(|weight| **weight != 0.0).count();
+        let too_many = held.saturating_sub(self.top_k.unwrap_or(held));
+        // The smallest ones count as those that are too many.
+        let mut sizes: Vec<f64> = weights.iter().map(|weight| weight.abs()).filter(|size| *size > 0.0).collect();
+        sizes.sort_by(f64::total_cmp);
+        self.violation(weights) + sizes[..too_many].iter().sum::<f64>()
     }
 
     /// The weight of assets that are not eligible or whose weight is below `min_weight`.

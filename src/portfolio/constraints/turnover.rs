@@ -4,21 +4,26 @@ use super::{ConstraintChange, ConstraintContext, TOLERANCE};
 
 /// Replaces `target` by w₀ + θ(w − w₀) with the largest θ in [0, 1] for which ½ Σ|w₀ + θ(w − w₀) − w⁻| is at most
 /// `limit`. Here w⁻ are the held weights and w₀ the same after forced exits, whose weight is spread over the rest in
-/// proportion to |w⁻|. If the forced exits alone exceed the limit, θ is 0. The first purchase is exempt.
+/// proportion to |w⁻|; where there is none, they are all cash. If the forced exits alone exceed the limit, θ is 0. A
+/// purchase from cash is exempt.
 pub(super) fn limit(limit: f64, target: &mut [f64], context: &ConstraintContext, changes: &mut Vec<ConstraintChange>) {
     // In proportion to |w⁻|, because with short positions the sum of w⁻ may be near 0.
     let (mut kept, mut sold) = (0.0, 0.0);
     for (held, member) in context.before.iter().zip(context.members) {
         if *member { kept += held.abs() } else { sold += held }
     }
-    if kept <= TOLERANCE {
+    if context.before.iter().all(|held| *held == 0.0) {
         return;
     }
     let start: Vec<f64> = context
         .before
         .iter()
         .zip(context.members)
-        .map(|(held, member)| if *member { held + sold * held.abs() / kept } else { 0.0 })
+        .map(|(held, member)| match member {
+            true if kept > TOLERANCE => held + sold * held.abs() / kept,
+            true => *held,
+            false => 0.0,
+        })
         .collect();
     // The terms of the turnover are |offset + θ · slope|.
     let terms: Vec<(f64, f64)> = start

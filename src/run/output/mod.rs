@@ -3,3 +3,4 @@
 pub(super) mod csv;
 pub(super) mod report_values;
 pub(super) mod run_json;
+pub(super) mod trading;

@@ -1,14 +1,18 @@
 //! The values and facts that the report shows of a run. The report itself decides how they look.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use crate::panel::{Panel, PanelKind, UniverseSource};
 use crate::report::{
-    ConstraintValues, Integrity, ModelValues, RebalanceValues, ReportValues, TrainingValues, WindowSpan, WindowValues,
+    ConstraintValues, Integrity, ModelValues, RebalanceValues, ReportValues, TradingEvent, TradingValues,
+    TrainingValues, WindowSpan,
 };
+use crate::run::document::TradingEntry;
 use crate::run::output::run_json::{group_by_rule, total_moved};
+use crate::run::output::trading::trading;
 use crate::run::runner::{Run, Target};
-use crate::run::scores::{PriceGaps, Scores};
+use crate::run::scores::Scores;
 use crate::settings::Choice as _;
 use crate::train::{StopReason, TrainingHistory};
 
@@ -16,27 +20,20 @@ use crate::train::{StopReason, TrainingHistory};
 pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues {
     let panel = &run.panel;
     let day = |row: usize| panel.dates()[row];
+    let days = run.stitched.rows.iter().map(Range::len).sum();
     let models = run.models.iter().enumerate().map(|(model, entry)| {
         let rebalance = |target: &Target| RebalanceValues {
             date: day(target.row),
             weights: panel.output_order().iter().map(|&column| target.weights[column]).collect(),
         };
-        let (total, gaps) = (&scores.total[model], &scores.gaps[model]);
+        let total = &scores.total[model];
         ModelValues {
             name: entry.name.clone(),
-            fits: run.results[model].iter().any(|window| window.fits),
-            net: run.paths[model].net.clone(),
-            turnover: run.paths[model].turnover.clone(),
+            net: padded(&run.paths[model].net, days),
+            turnover: padded(&run.paths[model].turnover, days),
             rebalances: run.targets[model].iter().map(rebalance).collect(),
             total: total.metrics.clone(),
-            windows: scores.windows[model]
-                .iter()
-                .map(|window| WindowValues {
-                    train: window.train.metrics.clone(),
-                    validation: window.validation.metrics.clone(),
-                    test: window.test.metrics.clone(),
-                })
-                .collect(),
+            windows: scores.windows[model].iter().map(|window| window.held.clone()).collect(),
             changes: group_by_rule(&total.changes)
                 .into_iter()
                 .map(|(rule, entries)| {
@@ -50,7 +47,7 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
                     }
                 })
                 .collect(),
-            gaps: describe_gaps(gaps),
+            trading: TradingValues { sentence: describe_trading(run, model), events: trading_events(run, model) },
             overfitting: scores.overfitting[model].clone(),
             training: run.results[model].iter().filter_map(|window| window.training.as_ref()).map(training).collect(),
         }
@@ -97,15 +94,83 @@ fn training(history: &TrainingHistory) -> TrainingValues {
     }
 }
 
-/// A sentence about price gaps; `None` if there are none.
-fn describe_gaps(gaps: &PriceGaps) -> Option<String> {
-    (*gaps != PriceGaps::default()).then(|| {
-        format!(
-            "{} asset-days held without a price, each with a return of 0; {} price moves across a gap, earned on the \
-             day the price came back",
-            gaps.days_without_price, gaps.moves_after_gap
-        )
-    })
+/// A series over all out-of-sample days: 0 after a path that ends early, as everything is lost.
+fn padded(values: &[f64], days: usize) -> Vec<f64> {
+    let mut out = values.to_vec();
+    out.resize(days, 0.0);
+    out
+}
+
+/// What happened to a model's portfolio that its weights do not show, in words; `None` if nothing did.
+fn describe_trading(run: &Run, model: usize) -> Option<String> {
+    let TradingEntry {
+        days_without_price,
+        moves_after_gap,
+        blocked,
+        uninvested,
+        delisted,
+        relisted,
+        without_price_at_end,
+        ruined,
+    } = trading(run, model);
+    let mut out = Vec::new();
+    if let Some(day) = ruined {
+        out.push(format!("everything was lost on {day}, where its figures end"));
+    }
+    if days_without_price > 0 || moves_after_gap > 0 {
+        out.push(format!(
+            "{days_without_price} asset-days held without a price, each with a return of 0; {moves_after_gap} price moves \
+             across a gap, earned on the day the price came back"
+        ));
+    }
+    if !blocked.is_empty() {
+        let most = uninvested.iter().map(|(_, share)| *share).fold(0.0, f64::max);
+        out.push(format!(
+            "{} orders for assets without a price were not executed; at most {:.1} % of wealth stayed in cash for it",
+            blocked.len(),
+            most * 100.0
+        ));
+    }
+    for (count, text) in [
+        (delisted.len(), "series ended and were turned to cash"),
+        (relisted.len(), "of them had a price again later: raise data.delist_rows to keep such assets"),
+        (without_price_at_end.len(), "held at the end without a price there, at their last price"),
+    ] {
+        if count > 0 {
+            out.push(format!("{count} {text}"));
+        }
+    }
+    (!out.is_empty()).then(|| out.join("; "))
+}
+
+/// Orders that were not executed, series that ended, and what has no price at the end, by day.
+fn trading_events(run: &Run, model: usize) -> Vec<TradingEvent> {
+    let entry = trading(run, model);
+    let blocked = entry.blocked.into_iter().map(|order| {
+        let what = if order.weight > 0.0 { "not bought, no price" } else { "not sold, no price" };
+        TradingEvent { date: order.date, asset: order.asset, what, weight: order.weight.abs() }
+    });
+    let delisted = entry.delisted.into_iter().map(|gone| TradingEvent {
+        date: gone.date,
+        asset: gone.asset,
+        what: "delisted, turned to cash",
+        weight: gone.weight,
+    });
+    let relisted = entry.relisted.into_iter().map(|back| TradingEvent {
+        date: back.date,
+        asset: back.asset,
+        what: "has a price again; return that was not earned",
+        weight: back.weight,
+    });
+    let at_end = entry.without_price_at_end.into_iter().map(|held| TradingEvent {
+        date: held.last_price.unwrap_or_default(),
+        asset: held.asset,
+        what: "last price; held until the end",
+        weight: held.weight,
+    });
+    let mut out: Vec<TradingEvent> = blocked.chain(delisted).chain(relisted).chain(at_end).collect();
+    out.sort_by(|one, two| (&one.date, &one.asset).cmp(&(&two.date, &two.asset)));
+    out
 }
 
 /// What the run recorded about the rows that models were shown.
@@ -166,7 +231,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
             },
         ),
         ("Execution", describe_lag(experiment.portfolio.execution_lag)),
-        ("Costs", format!("{} basis points of the value bought and sold", experiment.portfolio.cost_bps)),
+        ("Costs", describe_costs(run)),
     ];
     if experiment.risk_free != "0" {
         out.push(("Risk-free rate", format!("{}, taken off in Sharpe ratios", experiment.risk_free)));
@@ -213,6 +278,24 @@ fn describe_universe(panel: &Panel) -> String {
     let [min, median, max] = panel.member_counts();
     // Writing to a string cannot fail.
     let _ = write!(out, "; {min} to {max} per day, median {median}");
+    out
+}
+
+/// What trading and holding costs and earns beside returns.
+fn describe_costs(run: &Run) -> String {
+    let portfolio = &run.experiment.portfolio;
+    let mut out = format!("{} basis points of the value bought and sold", portfolio.cost_bps);
+    if let Some(file) = &portfolio.asset_costs {
+        // Writing to a string cannot fail.
+        let _ = write!(out, ", or what {file} gives for an asset");
+    }
+    for (setting, what) in
+        [(&portfolio.borrow_rate, "a year for short positions"), (&portfolio.cash_return, "a year on cash")]
+    {
+        if setting != "0" {
+            let _ = write!(out, "; {setting} {what}");
+        }
+    }
     out
 }
 

@@ -12,10 +12,11 @@ use crate::panel::{Panel, UniverseSource, hex};
 use crate::portfolio::ConstraintChange;
 use crate::run::comparison::Comparison;
 use crate::run::document::{RESULTS, SCHEMA};
+use crate::run::output::trading::{terms_digest, trading};
 use crate::run::runner::Run;
-use crate::run::scores::{PathScores, PriceGaps, Scores};
+use crate::run::scores::{PathScores, Scores};
 use crate::settings::Choice as _;
-use crate::train::{ReplicaHistory, TrainingHistory};
+use crate::train::{Epoch, ReplicaHistory, TrainingHistory};
 use crate::windows::Span;
 
 /// The longest line that an object or array is written on.
@@ -55,6 +56,9 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
         "kind": panel.kind().name(),
         "periods_per_year": run.conventions.periods_per_year,
         "risk_free": risk_free(run),
+        "delist_rows": run.execution.terms.delisting.rows,
+        "delisting_return": run.experiment.delisting_return,
+        "terms_sha256": terms_digest(&run.execution.terms),
         "universe": universe(panel),
         "features": panel.features().iter().map(|feature| &feature.name).collect::<Vec<_>>(),
     });
@@ -99,11 +103,11 @@ pub(in crate::run) fn run_document(run: &Run, scores: &Scores) -> Map<String, Js
         .iter()
         .enumerate()
         .map(|(model, entry)| {
-            let (total, gaps) = (&scores.total[model], &scores.gaps[model]);
+            let total = &scores.total[model];
             let mut summary = metrics(&total.metrics);
             let changes = changes_by_rule(&total.changes, &|row| run.panel.dates()[row].to_string());
             summary.insert("constraints".to_owned(), json!(changes));
-            summary.insert("gaps".to_owned(), gap_counts(gaps));
+            summary.insert("trading".to_owned(), json!(trading(run, model)));
             summary.insert("drawdowns".to_owned(), scores.drawdowns[model].iter().map(drawdown).collect());
             if let Some(comparison) = &scores.comparisons[model] {
                 summary.insert("against_benchmark".to_owned(), against_benchmark(comparison));
@@ -151,6 +155,7 @@ fn window_entry(run: &Run, scores: &Scores, index: usize) -> Json {
             "train": metrics(&scores.train.metrics),
             "validation": metrics(&scores.validation.metrics),
             "test": metrics(&scores.test.metrics),
+            "held": metrics(&scores.held),
             "constraints": {
                 "train": changes(&scores.train),
                 "validation": changes(&scores.validation),
@@ -182,6 +187,7 @@ fn training(history: &TrainingHistory) -> Json {
             "learning_rate": epochs.iter().map(|epoch| epoch.learning_rate).collect::<Vec<_>>(),
             "skipped": epochs.iter().map(|epoch| epoch.skipped).collect::<Vec<_>>(),
         },
+        "ruined_epochs": ruined_epochs(epochs),
         "epochs_run": epochs.len(),
         "best_epoch": history.best_epoch,
         "ended": history.ended.name(),
@@ -196,6 +202,11 @@ fn training(history: &TrainingHistory) -> Json {
         "planned_bytes": history.planned_bytes,
         "measured_bytes": history.measured_bytes,
     })
+}
+
+/// The epochs, from 1, on whose validation path everything was lost.
+fn ruined_epochs(epochs: &[Epoch]) -> Vec<usize> {
+    (1..).zip(epochs).filter(|(_, epoch)| epoch.is_ruined).map(|(number, _)| number).collect()
 }
 
 fn seed(history: &ReplicaHistory) -> Json {
@@ -332,10 +343,6 @@ fn metrics(values: &[MetricValue]) -> Map<String, Json> {
     }
     written.insert("undefined".to_owned(), Json::Object(reasons));
     written
-}
-
-fn gap_counts(gaps: &PriceGaps) -> Json {
-    json!({"days_without_price": gaps.days_without_price, "moves_after_gap": gaps.moves_after_gap})
 }
 
 /// Per rule: the number of decisions it changed, the total weight it moved (Σ|after − before|), and a list of

@@ -83,7 +83,8 @@ fn panel() -> Panel {
 
 fn trainer(train: &serde_json::Value) -> Trainer {
     let panel = panel();
-    let context = TrainingContext::new(&panel, Arc::new(Team::alone()), Conventions::per_row());
+    let execution = ExecutionModel::new(Constraints::default(), 5.0, 0);
+    let context = TrainingContext::new(&panel, Arc::new(Team::alone()), Conventions::per_row(), execution.clone());
     let settings = TrainSettings::from_sections(train.as_object().unwrap(), None).unwrap();
     let span = TrainingSpan {
         panel,
@@ -91,7 +92,7 @@ fn trainer(train: &serde_json::Value) -> Trainer {
         samples: STEPS - 1..TRAIN - 1,
         decisions: (TRAIN - 1..ROWS - 1).step_by(4).collect(),
         validation: TRAIN..ROWS,
-        execution: ExecutionModel { constraints: Constraints::default(), cost_bps: 5.0, lag: 0 },
+        execution,
     };
     Trainer::planned(Arc::new(Small), &settings, span, 11, context).unwrap()
 }
