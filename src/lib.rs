@@ -72,12 +72,13 @@ pub use run::{Audit, Progress, Run, RunDirectory, RunDocument, Target, TrainingP
 pub mod document {
     pub use crate::run::document::{
         AssetEvent, ConstraintEntry, DataEntry, DecisionEntry, DelistedEntry, DifferenceEntry, DrawdownEntry, Figure,
-        FindingEntry, HeldAtEnd, IntegrityEntry, MetricEntries, ModelEntry, OverfittingEntry, RiskFreeEntry, SpanEntry,
-        SummaryEntry, TradingEntry, WindowEntry, WindowModelEntry, WindowScoreLists,
+        FindingEntry, HeldAtEnd, IntegrityEntry, MetricEntries, ModelEntry, OverfittingEntry, RiskFreeEntry,
+        ScheduleEntry, SkippedEntry, SpanEntry, SummaryEntry, TradingEntry, WindowEntry, WindowModelEntry,
+        WindowScoreLists,
     };
 }
 pub use train::{TrainSettings, TrainingHistory};
-pub use windows::{Rebalance, Scheme, Span, Window, WindowSettings, windows};
+pub use windows::{Rebalance, Scheme, Span, Window, WindowSettings, skipped_tests, windows};
 
 /// What the packages of this workspace need beyond the names above: the C library, the command, tests, benches and fuzz
 /// targets. No promise holds here.
@@ -144,7 +145,7 @@ pub mod internals {
     }
     pub mod windows {
         pub use crate::windows::{
-            RebalanceSchedule, SampleRule, StitchedPath, decisions, stitch, train_samples, validation_rows,
+            FitRows, RebalanceSchedule, SampleRule, StitchedPath, decisions, stitch, train_samples,
         };
     }
 }

@@ -247,18 +247,24 @@ fn the_training_progress_is_reported_epoch_by_epoch() {
 }
 
 #[test]
-fn an_embargo_moves_the_score_that_chooses_epochs_and_nothing_else() {
+fn an_embargo_leaves_rows_before_the_next_span_unused_and_the_test_whole() {
     let scratch = tempfile::tempdir().unwrap();
     let (without, with) = (scratch.path().join("without"), scratch.path().join("with"));
     written(&without, 1, &[]);
     written(&with, 1, &["windows.embargo_days=20"]);
     let (without, with) = (document(&without), document(&with));
     for (one, two) in without["windows"].as_array().unwrap().iter().zip(with["windows"].as_array().unwrap()) {
+        assert_eq!(one["test"], two["test"]);
         let (one, two) = (&one["models"], &two["models"]);
-        assert_eq!(one["equal_weight"], two["equal_weight"]);
-        let scores = |of: &Json| floats(&of["net"]["training"]["epochs"]["validation_sharpe"]);
-        assert_ne!(scores(one)[0], scores(two)[0], "the first epoch is scored on fewer rows");
-        let loss = |of: &Json| floats(&of["net"]["training"]["epochs"]["loss"])[0];
-        assert_eq!(loss(one), loss(two), "training itself is the same");
+        assert_eq!(one["equal_weight"]["test"], two["equal_weight"]["test"]);
+        assert_ne!(one["equal_weight"]["validation"], two["equal_weight"]["validation"]);
+        let samples = |of: &Json| of["net"]["training"]["samples"].as_u64().unwrap();
+        // Twenty days before the span are 14 weekdays, or one or two fewer or more.
+        assert!((12..=15).contains(&(samples(one) - samples(two))), "{} {}", samples(one), samples(two));
+        // The score that is reported is the one that chose the epoch.
+        let chosen = floats(&two["net"]["training"]["epochs"]["validation_sharpe"]);
+        let best = chosen.iter().copied().fold(f64::MIN, f64::max);
+        let reported = two["net"]["validation"]["sharpe"].as_f64().unwrap();
+        assert!((best - reported).abs() < 1e-9, "{best} {reported}");
     }
 }

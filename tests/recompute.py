@@ -114,7 +114,7 @@ class Account:
         self.previous, self.closed, self.net, self.turnovers = None, None, [], []
         self.wealth, self.peak, self.max_drawdown = 1.0, 1.0, 0.0
         self.record = {"days_without_price": 0, "moves_after_gap": 0, "without_price_at_end": [], "ruined": None}
-        self.record.update({name: [] for name in ["blocked", "uninvested", "delisted", "relisted"]})
+        self.record.update({name: [] for name in ["blocked", "uninvested", "delisted", "relisted", "sold_without_price"]})
         self.gone = {}
 
     def event(self, kind, row, asset, weight):
@@ -188,7 +188,16 @@ class Account:
                 self.record["moves_after_gap"] += 1
         return earned, leaving
 
-    def advance(self, row):
+    def sell_all(self, row):
+        """Turns everything to cash at the close of a row before a gap; returns Σ|w| and the cost."""
+        for asset, weight in enumerate(self.held):
+            if weight and self.prices.prices[row][asset] is None:
+                self.event("sold_without_price", row, asset, weight)
+        sold = [abs(weight) for weight in self.held]
+        self.held = [0.0] * len(sold)
+        return math.fsum(sold), 1e-4 * math.fsum(size * cost for size, cost in zip(sold, self.terms.costs))
+
+    def advance(self, row, sells=False):
         self.settle(row - 1)
         self.previous = row
         traded, cost = self.settled
@@ -204,6 +213,9 @@ class Account:
             self.held = [weight * (1 + value) / (1 + gross) for weight, value in zip(self.held, earned)]
         for asset in leaving:
             self.held[asset] = 0.0
+        if sells:
+            sold, selling = self.sell_all(row)
+            traded, cost, net = traded + sold, cost + selling, net - selling
         self.net.append(net)
         self.turnovers.append(traded / 2)
         self.wealth *= 1 + net
@@ -227,7 +239,7 @@ class Account:
 
         def in_order(record):
             key = lambda event: (event["date"], event["asset"])
-            sort = {name: sorted(record[name], key=key) for name in ["blocked", "delisted", "relisted"]}
+            sort = {name: sorted(record[name], key=key) for name in ["blocked", "delisted", "relisted", "sold_without_price"]}
             at_end = sorted(record["without_price_at_end"], key=lambda held: held["asset"])
             return flat({**record, **sort, "without_price_at_end": at_end})
 
@@ -273,7 +285,13 @@ def compare_schedule(document, prices, targets, lag):
     for model, decided in targets.items():
         same(f"decision rows of {model}", owner, {row: window for row, (window, _) in decided.items()})
     never_held = [window for window in range(len(starts)) if window not in owner.values()]
-    same("schedule", {"first_decision": prices.dates[first], "never_held": never_held}, document["schedule"])
+    gaps = [
+        {"start": prices.dates[end], "end": prices.dates[start - 1], "rows": start - end}
+        for end, start in zip(ends, starts[1:])
+        if end < start
+    ]
+    ours = {"first_decision": prices.dates[first], "gaps": gaps, "never_held": never_held}
+    same("schedule", ours, {key: value for key, value in document["schedule"].items() if key != "skipped"})
 
 
 def compare_held(what, account, rows, written):
@@ -448,12 +466,21 @@ def main():
     for model, path in paths.items():
         held = {row: weights for row, (_, weights) in targets[model].items()}
         account = Account(prices, held, terms, lag)
-        for line in path:
-            ours = account.advance(prices.row_of[line["date"]])
+        rows = [prices.row_of[line["date"]] for line in path]
+        # Before a gap between test spans everything is sold.
+        sells = [after != row + 1 for row, after in zip(rows, rows[1:])] + [False]
+        for line, row, sells_all in zip(path, rows, sells):
+            ours = account.advance(row, sells_all)
             for what, value in zip(["gross", "cost", "net", "turnover"], ours):
                 near(f"{what} of {model} on {line['date']}", value, float(line[what]))
         written = summary[model]
         account.compare(model, written)
+        # Growth over the years held, without gaps.
+        day = lambda row: datetime.date.fromisoformat(prices.dates[row]).toordinal()
+        begins = [row for row, before in zip(rows, [None] + rows) if before != row - 1]
+        ends = [row for row, after in zip(rows, rows[1:] + [None]) if after != row + 1]
+        years = sum(day(end) - day(begin - 1) for begin, end in zip(begins, ends)) / 365.25
+        near(f"growth of {model}", account.wealth ** (1 / years) - 1, written["cagr"])
         benchmarks.append(account.net)
         compare_uncertainty(model, account.net, benchmarks[0], written)
         account.compare_record(model, written["trading"])

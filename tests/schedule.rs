@@ -2,7 +2,7 @@
 //! begin or the file does.
 
 use jiff::civil::{Date, date};
-use walkforge::{Experiment, Panel, PluginSearch, Run, Runtime};
+use walkforge::{Experiment, MetricValue, Panel, PluginSearch, Run, Runtime};
 
 use crate::common::panels::stocks;
 
@@ -85,4 +85,36 @@ fn a_number_of_rows_counts_from_the_first_decision_wherever_the_file_begins() {
     for cut in [1, 7] {
         assert_eq!(decided(&run_on(from_row(&panel, first + cut), &overrides)), expected, "{cut} rows less");
     }
+}
+
+#[test]
+fn nothing_is_held_over_a_gap_and_growth_counts_the_years_held() {
+    let overrides = ["windows.train_months=24", "windows.step_months=24", "windows.start=2008-01-01"];
+    let run = run_on(stocks(), &overrides);
+    let dates = run.panel.dates();
+    // Tested: 2011, 2013, 2015, 2017, 2019, 2021.
+    let gaps: Vec<(i16, i16)> =
+        run.stitched.gaps().iter().map(|rows| (dates[rows.start].year(), dates[rows.end - 1].year())).collect();
+    assert_eq!(gaps, [2012, 2014, 2016, 2018, 2020].map(|year| (year, year)));
+    let path = &run.paths[0];
+    assert!(path.rows.iter().all(|row| dates[*row].year() % 2 == 1));
+    let said = run
+        .warnings
+        .iter()
+        .filter(|warning| warning.starts_with("5 gaps between test spans, the first from 2012-01-03 to"));
+    assert_eq!(said.count(), 1, "{:?}", run.warnings);
+    for (index, row) in path.rows.iter().enumerate() {
+        let (begins, ends) =
+            (index == 0 || path.rows[index - 1] + 1 != *row, path.rows.get(index + 1) != Some(&(row + 1)));
+        // Bought from cash on the first row of each year, and sold on its last, but for the end of the path.
+        let whole = f64::from(u8::from(begins)) + f64::from(u8::from(ends && index + 1 < path.rows.len()));
+        if whole > 0.0 {
+            assert!((path.turnover[index] - 0.5 * whole).abs() < 1e-12, "{}", dates[*row]);
+            assert!((path.cost[index] - 1e-3 * whole).abs() < 1e-12, "{}", dates[*row]);
+        }
+    }
+    let wealth: f64 = path.net.iter().map(|net| 1.0 + net).product();
+    let days: i32 = run.stitched.rows.iter().map(|rows| (dates[rows.end - 1] - dates[rows.start - 1]).get_days()).sum();
+    let MetricValue::Number(growth) = run.metric(0, "cagr").unwrap() else { panic!() };
+    assert!((growth - (wealth.powf(365.25 / f64::from(days)) - 1.0)).abs() < 1e-12, "{growth}");
 }

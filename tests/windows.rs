@@ -4,10 +4,10 @@
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 use proptest::prelude::*;
-use walkforge::internals::windows::{SampleRule, decisions, stitch, train_samples, validation_rows};
-use walkforge::{Rebalance, Scheme, WindowSettings, windows};
+use walkforge::internals::windows::{FitRows, SampleRule, decisions, stitch, train_samples};
+use walkforge::{Rebalance, Scheme, WindowSettings, skipped_tests, windows};
 
-use crate::common::panels::stocks;
+use crate::common::panels::{stocks, weekdays};
 
 fn settings(train: u32, validation: u32, test: u32, step: u32) -> WindowSettings {
     WindowSettings {
@@ -92,28 +92,31 @@ proptest! {
         let Ok(windows) = windows(&dates, &cut) else { return Ok(()) };
         let rule = SampleRule { lookback, horizon, lag };
         for window in &windows {
-            let span = &window.train.rows;
+            let span = window.train.rows.clone();
+            let open = window.train.end.checked_sub(i64::from(cut.embargo_days).days()).unwrap();
+            let usable = FitRows::new(&dates, window, cut.embargo_days, lag).train;
             let expected: Vec<usize> = (0..dates.len())
                 .filter(|&t| {
                     let (from, to) = (t + 1 + lag, t + horizon + lag);
-                    let label = from >= span.start && to + lag < span.end;
+                    let label = from >= span.start && to + lag < span.end && dates[to] < open;
                     label && t + 1 >= span.start + lookback
                 })
                 .collect();
-            prop_assert_eq!(train_samples(window, &rule).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(train_samples(&usable, &rule).collect::<Vec<_>>(), expected);
         }
     }
 
     #[test]
-    fn the_rows_that_score_epochs_begin_after_the_embargo((dates, cut) in cut(), lag in 0..3_usize) {
+    fn the_rows_before_the_next_span_are_used_for_nothing((dates, cut) in cut(), lag in 0..3_usize) {
         let Ok(windows) = windows(&dates, &cut) else { return Ok(()) };
         for window in &windows {
-            let span = &window.validation;
-            let open = span.start.checked_add(i64::from(cut.embargo_days).days()).unwrap();
-            let expected: Vec<usize> =
-                span.rows.clone().filter(|&row| row + lag < span.rows.end && dates[row] >= open).collect();
-            let found: Vec<usize> = validation_rows(&dates, window, cut.embargo_days, lag).collect();
-            prop_assert_eq!(found, expected);
+            let found = FitRows::new(&dates, window, cut.embargo_days, lag);
+            for (span, found) in [(&window.train, found.train), (&window.validation, found.validation)] {
+                let near = |row: usize| (span.end - dates[row]).get_days() <= cut.embargo_days as i32;
+                let expected: Vec<usize> =
+                    span.rows.clone().filter(|&row| row + lag < span.rows.end && !near(row)).collect();
+                prop_assert_eq!(found.collect::<Vec<_>>(), expected);
+            }
         }
     }
 
@@ -158,4 +161,60 @@ fn a_short_calendar_is_refused_with_what_it_lacks() {
     );
     assert!(windows(&[], &settings(3, 3, 3, 3)).is_err());
     assert!(decisions(0..5, 0, |_| true).is_err());
+}
+
+#[test]
+fn a_test_span_without_a_date_is_skipped_and_the_windows_after_it_stay() {
+    // Athens in July 2015.
+    let closed = |day: &Date| (day.year(), day.month()) == (2015, 7);
+    let dates: Vec<Date> =
+        weekdays(date(2010, 1, 4)).take_while(|day| *day < date(2016, 1, 1)).filter(|day| !closed(day)).collect();
+    let monthly = settings(36, 12, 1, 1);
+    let found = windows(&dates, &monthly).unwrap();
+    assert_eq!(found.len(), 23);
+    assert!(found.iter().enumerate().all(|(index, window)| window.index == index && !window.test.rows.is_empty()));
+    let skipped = skipped_tests(&dates, &monthly).unwrap();
+    let spans: Vec<(Date, Date)> = skipped.iter().map(|span| (span.start, span.end)).collect();
+    assert_eq!(spans, [(date(2015, 7, 1), date(2015, 8, 1))]);
+    // There is no row between June and August, so the path has no gap.
+    assert!(stitch(&dates, &found).windows(2).all(|pair| pair[0].end == pair[1].start));
+    // A validation span without a date leaves nothing to choose by.
+    let message = windows(&dates, &settings(36, 1, 1, 1)).unwrap_err().to_string();
+    assert!(message.contains("its validation span, from 2015-07-01 to before 2015-08-01, has no date"), "{message}");
+}
+
+#[test]
+fn a_window_is_there_once_its_last_month_has_a_date_and_complete_once_a_later_month_has() {
+    let until = |last: Date| weekdays(date(2010, 1, 1)).take_while(move |day| *day <= last).collect::<Vec<_>>();
+    let yearly = settings(36, 12, 12, 12);
+    for (last, count, complete) in [
+        (date(2015, 11, 30), 1, true),
+        (date(2015, 12, 1), 2, false),
+        (date(2015, 12, 31), 2, false),
+        (date(2016, 1, 1), 2, true),
+    ] {
+        let dates = until(last);
+        let found = windows(&dates, &yearly).unwrap();
+        assert_eq!((found.len(), found[count - 1].is_complete(&dates)), (count, complete), "{last}");
+    }
+    let partial = WindowSettings { partial_test: true, ..yearly.clone() };
+    let dates = until(date(2015, 2, 27));
+    let found = windows(&dates, &partial).unwrap();
+    assert_eq!((found.len(), found[1].test.end, windows(&dates, &yearly).unwrap().len()), (2, date(2016, 1, 1), 1));
+    assert!(!found[1].is_complete(&dates));
+}
+
+#[test]
+fn the_start_is_clamped_by_months_and_lies_not_before_the_data() {
+    let dates: Vec<Date> = weekdays(date(2010, 1, 20)).take_while(|day| day.year() < 2018).collect();
+    let start = |day: Date| WindowSettings { start: Some(day), ..settings(1, 1, 12, 12) };
+    let found = windows(&dates, &start(date(2010, 1, 31))).unwrap();
+    assert_eq!((found[0].train.end, found[0].test.start), (date(2010, 2, 28), date(2010, 3, 31)));
+    assert!(windows(&dates, &start(date(2010, 1, 1))).is_ok());
+    let message = windows(&dates, &start(date(2008, 1, 1))).unwrap_err().to_string();
+    assert!(
+        message.contains("'windows.start': found 2008-01-01, but the data begin on 2010-01-20")
+            && message.contains("the first possible date is 2010-01-01"),
+        "{message}"
+    );
 }

@@ -15,7 +15,7 @@ use walkforge::internals::run::{DEFAULT_DATES, csv_cell};
 use walkforge::internals::settings::{Choice as _, SettingValues};
 use walkforge::{
     Code, Error, Experiment, LogLevel, MetricValue, PanelKind, PluginSearch, Result, Run, RunDirectory, Runtime, Span,
-    allocate, windows,
+    allocate, skipped_tests, windows,
 };
 
 #[allow(unsafe_code)]
@@ -77,7 +77,7 @@ enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
-    /// Fit a model once and print its weights as CSV.
+    /// Fit a model once, as in a window whose first decision it is, and print its weights as CSV.
     Weights {
         /// A plugin, by name or path, or `equal_weight`.
         #[arg(long)]
@@ -492,7 +492,11 @@ fn print_windows(data: &std::path::Path, set: &[String]) -> Result<()> {
             test.rows.len()
         );
     }
-    print(&text)
+    print(&text)?;
+    for span in skipped_tests(dates, &experiment.windows)? {
+        eprintln!("skipped: no date lies in the test span from {} to before {}", span.start, span.end);
+    }
+    Ok(())
 }
 
 fn print_weights(model: &str, data: &std::path::Path, as_of: Option<&str>, set: &[String]) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::civil::Date;
 use serde_json::{Map, Value as Json};
 
 use crate::device::cpu::SimdLevel;
@@ -10,7 +11,7 @@ use crate::panel::PanelKind;
 use crate::portfolio::PortfolioSettings;
 use crate::settings::SettingValues;
 use crate::train::TrainSettings;
-use crate::windows::WindowSettings;
+use crate::windows::{FitRows, Window, WindowSettings};
 
 mod conventions;
 mod device;
@@ -76,6 +77,11 @@ impl Experiment {
         let path = model.map(|model| format!("models.{}.train", model.name));
         let overrides = model.zip(path.as_deref()).map(|(model, path)| (path, &model.train));
         TrainSettings::from_sections(&self.train, overrides)
+    }
+
+    /// The rows of a window that fits, labels and scores may use.
+    pub(crate) fn fit_rows(&self, dates: &[Date], window: &Window) -> FitRows {
+        FitRows::new(dates, window, self.windows.embargo_days, self.portfolio.execution_lag)
     }
 
     /// Whether the experiment names data files. If it does, an embedding program must not bring a panel of its own.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fit::{fit_to_end, members_of};
+use super::fit::fit_to_end;
 use super::{LoadedModel, decide};
 use crate::device::Team;
 use crate::device::cpu::choose_level;
@@ -17,8 +17,8 @@ use crate::windows::{Window, first_decision, windows};
 
 /// Fits a model on the data known at `row` and allocates there from cash. Returns weights `[assets]` after constraints.
 ///
-/// An estimator is fitted on all rows up to `row`. A network is trained as in a window that ends there: its validation
-/// span is the last `validation_months`, its train span the `train_months` before.
+/// The model is fitted as in a window whose first decision is at `row`: its validation span is the last
+/// `validation_months` up to there, its train span the `train_months` before, less the rows of the execution lag.
 ///
 /// # Errors
 /// Errors of settings, data and the plugin.
@@ -34,19 +34,13 @@ pub fn allocate(
     let (name, train) = (factory.name().to_owned(), experiment.train_settings(None)?);
     let model = LoadedModel { name, factory, settings, train, context: Context::default() };
     let estimator: Box<dyn Estimator> = match model.factory.create(&model.settings, &model.context)? {
-        Model::Estimator(mut estimator) => {
-            if estimator.needs_fit() {
-                estimator.fit(&panel.past(0..row + 1, &members_of(panel, 0..row + 1)?)?, None)?;
-            }
-            estimator
-        }
-        Model::Network(_) => {
-            let past = panel.slice(0..row + 1);
-            let window = Window::before(past.dates(), &experiment.windows)?;
+        Model::Estimator(estimator) if !estimator.needs_fit() => estimator,
+        _ => {
+            let (past, lag) = (panel.slice(0..row + 1), experiment.portfolio.execution_lag);
+            let window = Window::deciding_last(past.dates(), &experiment.windows, lag)?;
             let (conventions, _) = experiment.conventions(&past, std::slice::from_ref(&window))?;
             let execution = experiment.execution(&past, &conventions)?;
             let context = TrainingContext::new(&past, Arc::new(Team::alone()), conventions, execution);
-            let lag = experiment.portfolio.execution_lag;
             // The calendar alone says where the experiment's first decision is; without a window it is here.
             let cut = windows(panel.dates(), &experiment.windows).unwrap_or_default();
             let first = first_decision(&cut, lag).unwrap_or(row);

@@ -7,7 +7,7 @@ use crate::model::{Answer, Estimator, eligible, past_at};
 use crate::panel::{Panel, Past};
 use crate::portfolio::Decision;
 use crate::train::TrainingHistory;
-use crate::windows::{RebalanceSchedule, Window, decisions, fit_rows};
+use crate::windows::{RebalanceSchedule, Window, decisions};
 
 /// Evidence of what one model saw in one window: the highest row of each copy it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub(crate) fn decide_window(
     let lag = experiment.portfolio.execution_lag;
     let dates = panel.dates();
     let due = |row: usize| schedule.contains(row);
+    let rows_of = experiment.fit_rows(dates, window);
     let mut shown = IntegrityRecord { fit, decisions: Vec::new() };
     let cancelled = || model.context.cancelled();
     let mut decide_span = |rows: Vec<usize>, start: usize| -> Result<Vec<Decision>> {
@@ -60,7 +61,7 @@ pub(crate) fn decide_window(
             .collect())
     };
     let train = if estimator.needs_fit() {
-        let rows = fit_rows(&window.train.rows, lag);
+        let rows = rows_of.train;
         let start = rows.start;
         // Inputs start in the train span, so no asset may have enough history in its first rows.
         let can_decide = |row: usize| estimator.can_allocate(&eligible(panel, estimator.requirements(), start, row));
@@ -69,7 +70,7 @@ pub(crate) fn decide_window(
     } else {
         None
     };
-    let validation = decide_span(decisions(window.validation.rows.clone(), lag, due)?, 0)?;
+    let validation = decide_span(decisions(rows_of.validation, lag, due)?, 0)?;
     let test = decide_span(decisions(window.test.rows.clone(), lag, due)?, 0)?;
     // No row after the first test decision may influence the fit.
     if let Some(first) = test.first().filter(|first| shown.fit > first.row) {

@@ -8,7 +8,7 @@ use crate::experiment::Experiment;
 use crate::model::{Estimator, Model, Network};
 use crate::panel::Panel;
 use crate::train::{Trainer, TrainingContext, TrainingSpan};
-use crate::windows::{RebalanceSchedule, SampleRule, Window, decisions, fit_rows, train_samples, validation_rows};
+use crate::windows::{FitRows, RebalanceSchedule, SampleRule, Window, decisions, train_samples};
 
 /// The model of a window before its first decision.
 pub(crate) enum Prepared {
@@ -30,18 +30,11 @@ pub(crate) fn prepare(
     model: &LoadedModel,
     context: &TrainingContext,
 ) -> Result<(Prepared, usize)> {
-    let lag = experiment.portfolio.execution_lag;
     let in_window = |error: Error| fit_context(error, window);
     let created = model.factory.create(&model.settings, &model.context).map_err(in_window)?;
-    let train_rows = fit_rows(&window.train.rows, lag);
-    let validation_rows = fit_rows(&window.validation.rows, lag);
-    if train_rows.is_empty() {
-        fail!(
-            InvalidData,
-            "the train span has {} rows; an execution lag of {lag} leaves none",
-            window.train.rows.len()
-        );
-    }
+    let (embargo, lag) = (experiment.windows.embargo_days, experiment.portfolio.execution_lag);
+    let FitRows { train: train_rows, validation: validation_rows } =
+        FitRows::checked(panel.dates(), window, embargo, lag)?;
     let shown = if validation_rows.is_empty() { train_rows.clone() } else { train_rows.start..validation_rows.end };
     let prepared = match created {
         Model::Estimator(mut estimator) => {
@@ -92,7 +85,7 @@ pub(crate) fn fit_context(error: Error, window: &Window) -> Error {
 ///
 /// # Errors
 /// `InvalidData` if there is none, as a model cannot be fitted without assets.
-pub(super) fn members_of(panel: &Panel, rows: Range<usize>) -> Result<Vec<usize>> {
+fn members_of(panel: &Panel, rows: Range<usize>) -> Result<Vec<usize>> {
     let member = |column: &usize| rows.clone().any(|row| panel.members(row)[*column]);
     let out: Vec<usize> = (0..panel.assets().len()).filter(member).collect();
     if out.is_empty() {
@@ -112,9 +105,8 @@ fn training_span(
 ) -> Result<TrainingSpan> {
     let (portfolio, dates) = (&experiment.portfolio, panel.dates());
     let (lag, lookback) = (portfolio.execution_lag, network.requirements().lookback);
-    let train = fit_rows(&window.train.rows, lag);
-    let samples = train_samples(window, &SampleRule { lookback, horizon: model.train.horizon, lag });
-    let validation = validation_rows(dates, window, experiment.windows.embargo_days, lag);
+    let FitRows { train, validation } = experiment.fit_rows(dates, window);
+    let samples = train_samples(&train, &SampleRule { lookback, horizon: model.train.horizon, lag });
     let mut rows = decisions(validation.clone(), lag, |row| schedule.contains(row))?;
     if rows.is_empty() {
         // No epoch is scored; a fixed asset set consists of the assets that are eligible at the last train row.

@@ -137,6 +137,30 @@ fn a_single_eligible_asset_is_held_alone_until_another_has_enough_history() {
     assert_eq!((&test[0].target, &test[1].target), (&vec![1.0, 0.0], &vec![0.5, 0.5]));
 }
 
+const MONTH_BY_MONTH: &str = "[windows]\ntrain_months = 1\nvalidation_months = 1\n";
+
+#[test]
+fn an_allocation_fits_as_a_window_whose_first_decision_it_is() {
+    let dates: Vec<Date> = (0..60).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect();
+    let prices: Vec<f64> = (0..120).map(|cell| 100.0 + f64::from(cell).sin()).collect();
+    let panel = Panel::from_arrays(PanelKind::Prices, dates, &["A".into(), "B".into()], &prices).unwrap();
+    let fitted = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
+        let experiment = Experiment::from_toml(MONTH_BY_MONTH, PathBuf::new(), &overrides).unwrap();
+        let settings = SettingValues::check("", &[], &Map::new()).unwrap();
+        let recorder = Recorder { needs_fit: true, ..Recorder::default() };
+        super::allocate(&experiment, &panel, Box::new(recorder.clone()), settings, 50).unwrap();
+        let rows = recorder.fit_rows.lock().unwrap().clone();
+        rows
+    };
+    // Row 50 is 20 February: validation from 21 January, row 20. With a lag the train span ends earlier, and validation
+    // is whole, as the lag lies between the decision and what is held.
+    assert_eq!(fitted(&[]), [0..20, 20..51]);
+    assert_eq!(fitted(&["portfolio.execution_lag=3"]), [0..17, 20..51]);
+    assert_eq!(fitted(&["windows.embargo_days=5"]), [0..15, 20..46]);
+    assert_eq!(fitted(&["windows.validation_months=0", "portfolio.execution_lag=3"]), [20..51]);
+}
+
 #[test]
 fn an_allocation_fits_on_members_only() {
     let dates: Vec<Date> = (0..60).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect();
@@ -146,7 +170,7 @@ fn an_allocation_fits_on_members_only() {
     let panel = panel.with_members(&mask).unwrap();
     let recorder = Recorder { needs_fit: true, ..Recorder::default() };
     let settings = SettingValues::check("", &[], &Map::new()).unwrap();
-    let experiment = Experiment::from_toml("", PathBuf::new(), &[]).unwrap();
+    let experiment = Experiment::from_toml(MONTH_BY_MONTH, PathBuf::new(), &[]).unwrap();
     let weights = super::allocate(&experiment, &panel, Box::new(recorder.clone()), settings, 50).unwrap();
     assert_eq!((weights, &*recorder.fit_assets.lock().unwrap()), (vec![1.0, 0.0], &vec![0]));
     let (nobody, recorder) =

@@ -116,11 +116,24 @@ impl Account {
         }
     }
 
-    /// The account in cash, with its record so far.
-    #[must_use]
-    pub fn to_cash(&self) -> Self {
-        let out = Self::new(self.weights.len(), Arc::clone(&self.terms), self.lag, self.budget);
-        Self { record: self.record.clone(), ..out }
+    /// Turns everything to cash at the close of the last row of `path`, which bears cost and turnover. What has no price
+    /// there is sold at its last one and recorded. Nothing but the record is left.
+    pub fn sell_all(&mut self, panel: &Panel, path: &mut Path) {
+        let Some(last) = path.rows.len().checked_sub(1).filter(|_| !self.is_ruined()) else { return };
+        let row = path.rows[last];
+        for (asset, weight) in self.weights.iter().enumerate() {
+            if *weight != 0.0 && !panel.has_value(row)[asset] {
+                self.record.sold_without_price.push((row, asset, *weight));
+            }
+        }
+        let traded: Vec<f64> = self.weights.iter().map(|weight| weight.abs()).collect();
+        path.cost[last] += self.terms.cost(&traded);
+        path.turnover[last] += 0.5 * traded.iter().sum::<f64>();
+        path.net[last] = (path.gross[last] - path.cost[last]).max(-1.0);
+        let in_cash = Self::new(traded.len(), Arc::clone(&self.terms), self.lag, self.budget);
+        let mut record = std::mem::take(&mut self.record);
+        record.ruined = (path.net[last] <= -1.0).then_some(row);
+        *self = Self { record, ..in_cash };
     }
 
     /// The weights held, `[assets]`.

@@ -46,6 +46,8 @@ pub struct TradingRecord {
     pub delisted: Vec<Delisted>,
     /// Delisted series that had a price again.
     pub relisted: Vec<Relisted>,
+    /// Row, column and weight of what was sold before a gap at its last price, as it had none there.
+    pub sold_without_price: Vec<(usize, usize, f64)>,
     /// Asset-days held without a price; each has a return of 0.
     pub days_without_price: usize,
     /// Price moves across a gap, earned on the day the price came back. Always 0 for a panel of returns: the return of

@@ -317,8 +317,9 @@ impl Run {
                 &TrainingContext::new(panel, Arc::clone(&self.team), self.conventions.clone(), self.execution.clone()),
             )?;
             let mut rows = Vec::new();
+            let usable = self.experiment.fit_rows(panel.dates(), window);
             if !fitted.needs_fit() {
-                rows = decisions(window.validation.rows.clone(), portfolio.execution_lag, due)?;
+                rows = decisions(usable.validation, portfolio.execution_lag, due)?;
             }
             rows.extend(decisions(window.test.rows.clone(), portfolio.execution_lag, due)?);
             let cancelled = || entry.context.cancelled();

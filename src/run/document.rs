@@ -235,6 +235,8 @@ pub struct TradingEntry {
     pub delisted: Vec<DelistedEntry>,
     /// Delisted series that had a price again: the move that was not earned, times the weight that was held.
     pub relisted: Vec<AssetEvent>,
+    /// What was sold before a gap between test spans at its last price, as it had none there.
+    pub sold_without_price: Vec<AssetEvent>,
     /// What is held at the end without a price there.
     pub without_price_at_end: Vec<HeldAtEnd>,
     /// The day on which everything was lost.
@@ -353,6 +355,19 @@ pub struct ScheduleEntry {
     pub first_decision: String,
     /// The windows that own no row of the schedule, so that their models are never held.
     pub never_held: Vec<usize>,
+    /// Dates between test spans over which nothing is held.
+    pub gaps: Vec<SpanEntry>,
+    /// Test spans without a date, for which there is no window.
+    pub skipped: Vec<SkippedEntry>,
+}
+
+/// A test span without a date.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedEntry {
+    /// Its first day.
+    pub start: String,
+    /// The day after its last.
+    pub end: String,
 }
 
 /// A window.
@@ -366,6 +381,8 @@ pub struct WindowEntry {
     pub validation: SpanEntry,
     /// The test span.
     pub test: SpanEntry,
+    /// Whether the data have a date after the test span, so that none of its own is missing.
+    pub complete: bool,
     /// The models.
     pub models: BTreeMap<String, WindowModelEntry>,
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::civil::Date;
+
 use super::result_bytes::{ResultBytes, result_bytes};
 use super::units::{Key, Plans};
 use crate::device::cpu::{SimdLevel, choose_level};
@@ -20,7 +22,7 @@ use crate::network::TrainedNetwork;
 use crate::panel::Panel;
 use crate::portfolio::{Account, ConstraintChange, ExecutionModel, Path, SimulatedPath};
 use crate::train::{Epoch, MemoryPlan, Trainer, TrainingContext, TrainingHistory};
-use crate::windows::{RebalanceSchedule, StitchedPath, Window, first_decision, windows};
+use crate::windows::{FitRows, RebalanceSchedule, Span, StitchedPath, Window, first_decision, skipped_tests, windows};
 
 /// A target that the out-of-sample path held.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +111,8 @@ pub struct Run {
     pub panel: Panel,
     /// The windows.
     pub windows: Vec<Window>,
+    /// The test spans without a date, for which there is no window.
+    pub skipped: Vec<Span>,
     /// The rows on which portfolios are rebalanced.
     pub schedule: RebalanceSchedule,
     /// How the test spans make the out-of-sample path.
@@ -160,8 +164,13 @@ impl Run {
         let cancel = Arc::new(AtomicBool::new(false));
         let models = LoadedModel::load_all(&experiment, runtime, &cancel)?;
         let windows = windows(panel.dates(), &experiment.windows)?;
-        let (conventions, spacing) = experiment.conventions(&panel, &windows)?;
+        let skipped = skipped_tests(panel.dates(), &experiment.windows)?;
         let lag = experiment.portfolio.execution_lag;
+        // What the spans leave is known before anything is trained.
+        for window in &windows {
+            FitRows::checked(panel.dates(), window, experiment.windows.embargo_days, lag)?;
+        }
+        let (conventions, spacing) = experiment.conventions(&panel, &windows)?;
         let first = first_decision(&windows, lag).unwrap_or(0);
         let schedule = experiment.portfolio.schedule(panel.dates(), first);
         let stitched = StitchedPath::new(panel.dates(), &windows, schedule.clone(), lag);
@@ -169,6 +178,8 @@ impl Run {
             .into_iter()
             .chain(spacing)
             .chain(never_held(&experiment, &stitched, &windows))
+            .chain(gaps(&stitched, panel.dates()))
+            .chain(skipped.iter().map(skipped_window))
             .chain(panel.warnings())
             .collect();
         for warning in &warnings {
@@ -187,6 +198,7 @@ impl Run {
             team,
             simd,
             windows,
+            skipped,
             schedule,
             stitched,
             conventions,
@@ -466,17 +478,36 @@ impl Run {
     /// The account of a model after one more window, and its path over the rows that the window contributes.
     fn simulate(&self, model: usize, window: usize, result: &ModelWindow) -> Result<(Account, SimulatedPath)> {
         let rows = &self.stitched.rows[window];
-        // Where a step longer than the test span leaves a gap, no model holds anything in it: the next path starts in
-        // cash.
-        let (gap, account) = (self.stitched.follows_gap(window), &self.accounts[model]);
-        let mut account = if gap { account.to_cash() } else { account.clone() };
+        let mut account = self.accounts[model].clone();
         let decisions = result.decisions.get()?;
         // A span alone also decides at its first row; the path goes on with the holdings of the window before.
         let off_schedule = decisions.test.first().is_some_and(|first| !self.stitched.decides(window, first.row));
         let own = &decisions.test[usize::from(off_schedule)..];
-        let simulated = self.execution.simulate(&self.panel, &mut account, own, rows.clone())?;
+        let mut simulated = self.execution.simulate(&self.panel, &mut account, own, rows.clone())?;
+        // No model holds anything over the rows that a step longer than the test span leaves out.
+        if self.stitched.precedes_gap(window) {
+            account.sell_all(&self.panel, &mut simulated.path);
+        }
         Ok((account, simulated))
     }
+}
+
+/// A warning about the gaps between test spans.
+fn gaps(stitched: &StitchedPath, dates: &[Date]) -> Option<String> {
+    let gaps = stitched.gaps();
+    let first = gaps.first()?;
+    Some(format!(
+        "{} between test spans, the first from {} to {}, as windows.step_months is above windows.test_months: everything \
+         is sold before and bought after, and no figure counts these dates",
+        if gaps.len() == 1 { "1 gap".to_owned() } else { format!("{} gaps", gaps.len()) },
+        dates[first.start],
+        dates[first.end - 1]
+    ))
+}
+
+/// A warning about a window that is left out.
+fn skipped_window(test: &Span) -> String {
+    format!("the window with the test span from {} to before {} is skipped: no date lies in it", test.start, test.end)
 }
 
 /// A warning about windows whose model is never held, because the schedule has no decision in the rows that they own.

@@ -15,7 +15,6 @@ use crate::model::EqualWeight;
 use crate::portfolio::{ConstraintChange, Decision, Path, SimulatedPath};
 use crate::run::comparison::{Comparison, comparisons};
 use crate::run::runner::Run;
-use crate::windows::fit_rows;
 
 /// The scores of a run.
 #[derive(Clone, Debug)]
@@ -67,15 +66,14 @@ pub fn scores(run: &Run) -> Result<Scores> {
     let mut windows: Vec<Vec<WindowScores>> = run.models.iter().map(|_| Vec::new()).collect();
     let mut returns: Vec<Vec<WindowReturns>> = run.models.iter().map(|_| Vec::new()).collect();
     for (index, window) in run.windows.iter().enumerate() {
-        let lag = run.execution.lag;
-        let validation_rows = fit_rows(&window.validation.rows, lag);
+        let usable = run.experiment.fit_rows(run.panel.dates(), window);
         let (mut validation_benchmark, mut test_benchmark) = (None, None);
         for (model, (scores, returns)) in windows.iter_mut().zip(&mut returns).enumerate() {
             let result = run.results[model][index].decisions.get()?;
-            let validation = score(run, &result.validation, validation_rows.clone(), &mut validation_benchmark)?;
+            let validation = score(run, &result.validation, usable.validation.clone(), &mut validation_benchmark)?;
             let test = score(run, &result.test, window.test.rows.clone(), &mut test_benchmark)?;
             let train = match &result.train {
-                Some(decisions) => score_train(run, decisions, fit_rows(&window.train.rows, lag))?,
+                Some(decisions) => score_train(run, decisions, usable.train.clone())?,
                 None => (PathScores::undefined("the model fits nothing"), Err("the model fits nothing")),
             };
             let held = held_metrics(run, model, index);
@@ -159,7 +157,8 @@ fn monitor(run: &Run, model: usize, returns: &[WindowReturns], total: &PathScore
 fn information_coefficients(run: &Run, model: usize) -> Result<Vec<f64>> {
     let (panel, ahead) = (&run.panel, 1 + run.execution.lag);
     let assets = panel.assets().len();
-    let last = run.paths[model].rows.last().map_or(0, |row| row + 1);
+    let held = &run.paths[model].rows;
+    let before_row = |row: usize| held.partition_point(|held| *held < row);
     let mut out = Vec::new();
     for (index, targets) in run.targets[model].chunk_by(|one, two| one.window == two.window).enumerate() {
         let before: usize =
@@ -168,10 +167,11 @@ fn information_coefficients(run: &Run, model: usize) -> Result<Vec<f64>> {
         for (offset, target) in targets.iter().enumerate() {
             let decided = decisions.test.iter().find(|decision| decision.row == target.row);
             let Some(scores) = decided.and_then(|decision| decision.scores.as_ref()) else { continue };
-            let next = run.targets[model].get(before + offset + 1).map_or(last, |next| next.row + ahead);
-            let rows = target.row + ahead..next.min(last);
+            let next = run.targets[model].get(before + offset + 1).map_or(usize::MAX, |next| next.row + ahead);
+            // Not over a gap between test spans.
+            let rows = &held[before_row(target.row + ahead)..before_row(next)];
             let earned = |asset: usize| {
-                rows.clone().fold(1.0, |wealth, row| wealth * (1.0 + panel.held_returns()[row * assets + asset])) - 1.0
+                rows.iter().fold(1.0, |wealth, row| wealth * (1.0 + panel.held_returns()[row * assets + asset])) - 1.0
             };
             let pairs =
                 (0..assets).filter(|asset| scores[*asset].is_finite()).map(|asset| (scores[asset], earned(asset)));

@@ -16,9 +16,9 @@ pub use calendar::Rebalance;
 pub(crate) use calendar::{add_months, rows_between};
 pub(crate) use frequency::periods_per_year;
 pub(crate) use lookback::lookback_rows;
-pub use purge::{SampleRule, train_samples, validation_rows};
+pub use purge::{FitRows, SampleRule, train_samples};
+pub(crate) use schedule::first_decision;
 pub use schedule::{RebalanceSchedule, StitchedPath, decisions, stitch};
-pub(crate) use schedule::{first_decision, fit_rows};
 pub use settings::{Scheme, WindowSettings};
 
 use crate::error::{Code, Error, Result, fail};
@@ -48,22 +48,31 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window whose test span begins after the last date. Its validation span is the last `validation_months` up to
-    /// that date, its train span the `train_months` before, as far as there are dates.
+    /// Whether all dates of the test span are there: a date after it is.
+    pub fn is_complete(&self, dates: &[Date]) -> bool {
+        dates.last().is_some_and(|last| *last >= self.test.end)
+    }
+
+    /// The window whose first decision is at the last date: its validation span is the last `validation_months` up to
+    /// that date, its train span the `train_months` before, as far as there are dates, and its test span begins `lag`
+    /// rows after the next row.
     ///
     /// # Errors
     /// `InvalidData` if the train or the validation span has no date.
-    pub fn before(dates: &[Date], settings: &WindowSettings) -> Result<Self> {
+    pub fn deciding_last(dates: &[Date], settings: &WindowSettings, lag: usize) -> Result<Self> {
         let Some(last) = dates.last() else { fail!(InvalidData, "windows need dates, found none") };
         let end = last.saturating_add(1.day());
         let months_before = |months: u32| end.saturating_sub(i64::from(months).months());
         let span = |start, end| Span { start, end, rows: rows_between(dates, start, end) };
         let train_end = months_before(settings.validation_months);
+        // The lag lies between the decision and what is held, so that spans up to the decision lose no row to it.
+        let next = dates.len() + lag;
+        let test = Span { start: end, end, rows: next..next };
         let out = Self {
             index: 0,
             train: span(months_before(settings.validation_months.saturating_add(settings.train_months)), train_end),
-            validation: span(train_end, end),
-            test: span(end, end),
+            validation: if settings.validation_months == 0 { test.clone() } else { span(train_end, end) },
+            test,
         };
         for (name, span, required) in
             [("train", &out.train, true), ("validation", &out.validation, settings.validation_months > 0)]
@@ -82,7 +91,8 @@ impl Window {
     }
 }
 
-/// All windows over these dates, at least one.
+/// All windows over these dates, at least one. A window is there once the data reach the last month of its test span;
+/// one whose test span has no date is left out.
 ///
 /// # Errors
 /// `InvalidSetting` if the data are too short for one window; `InvalidData` if a span that needs dates has none.
@@ -110,6 +120,19 @@ impl Window {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn windows(dates: &[Date], settings: &WindowSettings) -> Result<Vec<Window>> {
+    Ok(cut(dates, settings)?.0)
+}
+
+/// The test spans without a date, as of an exchange that was closed: there is no window for them.
+///
+/// # Errors
+/// Errors of [`windows`].
+pub fn skipped_tests(dates: &[Date], settings: &WindowSettings) -> Result<Vec<Span>> {
+    Ok(cut(dates, settings)?.1)
+}
+
+/// The windows, and the test spans of those that are skipped.
+fn cut(dates: &[Date], settings: &WindowSettings) -> Result<(Vec<Window>, Vec<Span>)> {
     let (Some(&first), Some(&last)) = (dates.first(), dates.last()) else {
         fail!(InvalidData, "windows need dates, found none");
     };
@@ -117,12 +140,20 @@ pub fn windows(dates: &[Date], settings: &WindowSettings) -> Result<Vec<Window>>
         Some(start) => start,
         None => first.first_of_month(),
     };
+    if origin < first.first_of_month() {
+        fail!(
+            InvalidSetting,
+            "setting 'windows.start': found {origin}, but the data begin on {first}; the first possible date is {}",
+            first.first_of_month()
+        );
+    }
     if origin > last {
         fail!(InvalidSetting, "setting 'windows.start': found {origin}, allowed is a date up to the last date, {last}");
     }
-    let mut out: Vec<Window> = Vec::new();
+    let (mut out, mut skipped): (Vec<Window>, Vec<Span>) = (Vec::new(), Vec::new());
     loop {
-        let shift = months(out.len() as u64 * u64::from(settings.step_months))?;
+        let number = (out.len() + skipped.len()) as u64;
+        let shift = months(number * u64::from(settings.step_months))?;
         let to_validation = months(u64::from(shift) + u64::from(settings.train_months))?;
         let to_test = months(u64::from(to_validation) + u64::from(settings.validation_months))?;
         let to_end = months(u64::from(to_test) + u64::from(settings.test_months))?;
@@ -144,8 +175,12 @@ pub fn windows(dates: &[Date], settings: &WindowSettings) -> Result<Vec<Window>>
             validation: span(bounds[1], bounds[2]),
             test: span(bounds[2], end),
         };
-        require_dates(&window, settings)?;
-        out.push(window);
+        if window.test.rows.is_empty() {
+            skipped.push(window.test);
+        } else {
+            require_dates(&window, settings)?;
+            out.push(window);
+        }
         if !covered {
             break;
         }
@@ -161,7 +196,7 @@ pub fn windows(dates: &[Date], settings: &WindowSettings) -> Result<Vec<Window>>
             add_months(origin, settings.train_months + settings.validation_months + settings.test_months)?
         );
     }
-    Ok(out)
+    Ok((out, skipped))
 }
 
 fn months(count: u64) -> Result<u32> {
@@ -170,11 +205,9 @@ fn months(count: u64) -> Result<u32> {
 }
 
 fn require_dates(window: &Window, settings: &WindowSettings) -> Result<()> {
-    for (name, span, required) in [
-        ("train", &window.train, true),
-        ("validation", &window.validation, settings.validation_months > 0),
-        ("test", &window.test, true),
-    ] {
+    for (name, span, required) in
+        [("train", &window.train, true), ("validation", &window.validation, settings.validation_months > 0)]
+    {
         if required && span.rows.is_empty() {
             fail!(
                 InvalidData,

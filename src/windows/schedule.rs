@@ -67,8 +67,19 @@ impl StitchedPath {
     }
 
     /// Whether rows without a portfolio lie between the rows of the window before and those of this one.
-    pub fn follows_gap(&self, window: usize) -> bool {
+    fn follows_gap(&self, window: usize) -> bool {
         window > 0 && self.rows[window - 1].end < self.rows[window].start
+    }
+
+    /// Whether rows without a portfolio follow those of a window, so that everything is sold at its end.
+    pub fn precedes_gap(&self, window: usize) -> bool {
+        window + 1 < self.rows.len() && self.follows_gap(window + 1)
+    }
+
+    /// The rows between test spans over which no model holds anything.
+    pub fn gaps(&self) -> Vec<Range<usize>> {
+        let follows = (1..self.rows.len()).filter(|window| self.follows_gap(*window));
+        follows.map(|window| self.rows[window - 1].end..self.rows[window].start).collect()
     }
 
     /// The windows whose model is never held, as the path decides on none of their rows.
@@ -102,11 +113,6 @@ pub fn decisions(held: Range<usize>, lag: usize, is_decision: impl Fn(usize) -> 
         );
     };
     Ok((first..held.end - 1 - lag).filter(|&row| row == first || is_decision(row)).collect())
-}
-
-/// The rows of a train or validation span that fits, labels and scores may use: the span less its last `lag` rows.
-pub(crate) fn fit_rows(span: &Range<usize>, lag: usize) -> Range<usize> {
-    span.start..span.end.saturating_sub(lag).max(span.start)
 }
 
 /// The test rows that each window contributes to the out-of-sample path: those before the next window's test span

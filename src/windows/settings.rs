@@ -29,11 +29,11 @@ pub struct WindowSettings {
     pub test_months: u32,
     /// Months from one window to the next, at least 1.
     pub step_months: u32,
-    /// First day of the first train span; `None` for the first day of the first date's month.
+    /// First day of the first train span, not before the month of the first date; `None` for the first day of that month.
     pub start: Option<Date>,
-    /// Whether to keep a last window whose test span ends after the data.
+    /// Whether to keep a last window whose test span the data reach without reaching its last month.
     pub partial_test: bool,
-    /// Calendar days at the start of the validation span that the score which selects a network's epoch leaves out.
+    /// Calendar days before the next span over which train and validation spans are used for nothing.
     pub embargo_days: u32,
 }
 
@@ -56,20 +56,22 @@ impl WindowSettings {
                 "start",
                 SettingType::Date,
                 Json::Null,
-                "first day of the first train span; if left out, the first day of the month of the first date",
+                "first day of the first train span, not before the month of the first date; if left out, the first day of \
+                 that month",
             ),
             Setting::new(
                 "partial_test",
                 SettingType::Boolean,
                 false,
-                "whether to keep a last window whose test span ends after the data",
+                "whether to keep a last window whose test span the data reach without reaching its last month; once they \
+                 reach that month it is kept anyway",
             ),
             Setting::new(
                 "embargo_days",
                 SettingType::Integer(0, 3650),
                 0,
-                "calendar days at the start of the validation span that the score which selects a network's epoch \
-                 leaves out; reported scores, other models and the test span are not affected",
+                "calendar days before the next span over which the rows of train and validation spans are used for \
+                 nothing: no sample, label or score, for any model; the test span stays whole",
             ),
         ]
     }

@@ -204,3 +204,19 @@ fn costs_of_assets_short_positions_and_cash_are_charged_and_earned() {
     assert_near(&path.cost[1..2], &[-two * 0.01]);
     assert!(account.weights()[1] < 0.0);
 }
+
+#[test]
+fn before_a_gap_everything_is_sold_and_the_row_bears_it() {
+    let panel = panel(PanelKind::Prices, 2, &[100.0, 100.0, 110.0, 100.0, 121.0, f64::NAN]);
+    let (mut account, mut path) = walk(&panel, Terms::costs(10.0), 0, &[(0, &[0.5, 0.5])]);
+    account.sell_all(&panel, &mut path);
+    // The purchase is charged on row 1; what is sold is 1 at the close of row 2.
+    assert_near(&path.cost, &[1e-3, 1e-3]);
+    assert_near(&path.turnover, &[0.5, 0.5]);
+    assert_near(&path.net, &[0.05 - 1e-3, 0.055 / 1.05 - 1e-3]);
+    assert_eq!(account.weights(), [0.0, 0.0]);
+    assert_eq!(account.book(2, &panel).0, [0.0, 0.0]);
+    // B has no price there.
+    let sold = &account.record().sold_without_price;
+    assert!(matches!(sold[..], [(2, 1, weight)] if (weight - 0.5 / 1.105).abs() < 1e-15), "{sold:?}");
+}

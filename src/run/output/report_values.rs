@@ -110,6 +110,7 @@ fn describe_trading(run: &Run, model: usize) -> Option<String> {
         uninvested,
         delisted,
         relisted,
+        sold_without_price,
         without_price_at_end,
         ruined,
     } = trading(run, model);
@@ -134,6 +135,7 @@ fn describe_trading(run: &Run, model: usize) -> Option<String> {
     for (count, text) in [
         (delisted.len(), "series ended and were turned to cash"),
         (relisted.len(), "of them had a price again later: raise data.delist_rows to keep such assets"),
+        (sold_without_price.len(), "sold at their last price before a gap between test spans"),
         (without_price_at_end.len(), "held at the end without a price there, at their last price"),
     ] {
         if count > 0 {
@@ -162,13 +164,19 @@ fn trading_events(run: &Run, model: usize) -> Vec<TradingEvent> {
         what: "has a price again; return that was not earned",
         weight: back.weight,
     });
+    let sold = entry.sold_without_price.into_iter().map(|sold| TradingEvent {
+        date: sold.date,
+        asset: sold.asset,
+        what: "sold at its last price before a gap",
+        weight: sold.weight,
+    });
     let at_end = entry.without_price_at_end.into_iter().map(|held| TradingEvent {
         date: held.last_price.unwrap_or_default(),
         asset: held.asset,
         what: "last price; held until the end",
         weight: held.weight,
     });
-    let mut out: Vec<TradingEvent> = blocked.chain(delisted).chain(relisted).chain(at_end).collect();
+    let mut out: Vec<TradingEvent> = blocked.chain(delisted).chain(relisted).chain(sold).chain(at_end).collect();
     out.sort_by(|one, two| (&one.date, &one.asset).cmp(&(&two.date, &two.asset)));
     out
 }
@@ -198,6 +206,21 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         0 => String::new(),
         never => format!("; {never} of them own no scheduled rebalance and are never held"),
     };
+    let gaps: Vec<String> =
+        run.stitched.gaps().iter().map(|rows| format!("{} to {}", dates[rows.start], dates[rows.end - 1])).collect();
+    let gaps =
+        if gaps.is_empty() { String::new() } else { format!("; nothing is held over the gaps {}", gaps.join(", ")) };
+    let skipped: Vec<String> =
+        run.skipped.iter().map(|test| format!("{} to before {}", test.start, test.end)).collect();
+    let skipped = if skipped.is_empty() {
+        String::new()
+    } else {
+        format!("; skipped, as their test spans have no date: {}", skipped.join(", "))
+    };
+    let open = match run.windows.last().filter(|window| !window.is_complete(dates)) {
+        None => String::new(),
+        Some(last) => format!("; the last test span ends before {} and is not complete", last.test.end),
+    };
     let models: Vec<String> = run
         .models
         .iter()
@@ -212,7 +235,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         (
             "Windows",
             format!(
-                "{}, {scheme}: {} months of training, {} of validation, {} of test, step {}{never_held}",
+                "{}, {scheme}: {} months of training, {} of validation, {} of test, step {}{never_held}{gaps}{skipped}{open}",
                 run.windows.len(),
                 settings.train_months,
                 settings.validation_months,

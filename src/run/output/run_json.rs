@@ -2,6 +2,7 @@
 //! its model was shown. Values are written so that reading them back gives the same double.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
@@ -128,9 +129,15 @@ pub(in crate::run) fn run_document(run: &Run, scores: &Scores) -> Map<String, Js
 
 /// When portfolios are rebalanced.
 fn schedule(run: &Run) -> Json {
+    let dates = run.panel.dates();
+    let day = |row: usize| dates[row].to_string();
+    let gap = |rows: &Range<usize>| json!({"start": day(rows.start), "end": day(rows.end - 1), "rows": rows.len()});
+    let skipped = |test: &Span| json!({"start": test.start.to_string(), "end": test.end.to_string()});
     json!({
-        "first_decision": run.panel.dates()[run.schedule.first()].to_string(),
+        "first_decision": day(run.schedule.first()),
+        "gaps": run.stitched.gaps().iter().map(gap).collect::<Vec<_>>(),
         "never_held": run.stitched.never_held(),
+        "skipped": run.skipped.iter().map(skipped).collect::<Vec<_>>(),
     })
 }
 
@@ -173,6 +180,7 @@ fn window_entry(run: &Run, scores: &Scores, index: usize) -> Json {
         "train": span(&window.train),
         "validation": span(&window.validation),
         "test": span(&window.test),
+        "complete": window.is_complete(dates),
         "models": models,
     })
 }

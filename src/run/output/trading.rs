@@ -27,6 +27,7 @@ pub(super) fn trading(run: &Run, model: usize) -> TradingEntry {
         uninvested: record.uninvested.iter().map(|(row, share)| (day(*row), *share)).collect(),
         delisted: delisted.collect(),
         relisted: record.relisted.iter().map(|back| event(back.row, back.asset, back.missed)).collect(),
+        sold_without_price: record.sold_without_price.iter().map(|sold| event(sold.0, sold.1, sold.2)).collect(),
         without_price_at_end: without_price_at_end(run, model),
         ruined: record.ruined.map(day),
     }
