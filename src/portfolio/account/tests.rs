@@ -179,12 +179,15 @@ fn a_series_that_ends_is_turned_to_cash_with_its_delisting_return() {
 fn a_path_ends_where_everything_is_lost() {
     let panel = panel(PanelKind::Returns, 2, &[0.0, 0.0, 0.5, 0.0, -1.0, 0.5, 0.1, 0.1]);
     // Short of B by half: row 2 loses 2.25/2 · 1 + 0.5/2... in all more than there is.
-    let (account, path) = walk(&panel, Terms::costs(0.0), 0, &[(0, &[1.5, -0.5]), (2, &[0.5, 0.5])]);
+    let (mut account, mut path) = walk(&panel, Terms::costs(0.0), 0, &[(0, &[1.5, -0.5]), (2, &[0.5, 0.5])]);
     let before = 1.5 * 1.5 / 1.75;
     assert_near(&path.gross, &[0.75, -before - 0.5 / 1.75 * 0.5]);
     assert_eq!((path.net[1], path.rows.len(), account.record().ruined), (-1.0, 2, Some(2)));
     assert_eq!(account.weights(), [0.0, 0.0]);
-    assert!(account.to_cash().is_ruined());
+    // A gap after it sells nothing and leaves it lost.
+    let before = path.clone();
+    account.sell_all(&panel, &mut path);
+    assert!(account.is_ruined() && path == before);
 }
 
 #[test]
