@@ -1,7 +1,8 @@
 """Recomputes a run from its weights and the prices alone, and compares to a tolerance of 1e-12: every return, cost and
-turnover; the Sharpe ratio, drawdown and turnover in run.json, in total and per test span, errors and moments in total;
-what was blocked, delisted or held without a price; and the overfitting monitor of each fitted model but for its errors. Given the same run without bounds, it also projects that run's weights onto the
-bounds, and compares every weight and every change by constraints.
+turnover; the Sharpe ratio, drawdown and turnover in run.json, in total, per test span and as each window was held;
+errors and moments in total; what was blocked, delisted or held without a price; and the overfitting monitor of each
+fitted model but for its errors. Given the same run without bounds, it also projects that run's weights onto the bounds,
+and compares every weight and every change by constraints.
 
 Usage: python3 tests/recompute.py RUN_DIR PRICES.csv COST_BPS EXECUTION_LAG [RUN_DIR_WITHOUT_BOUNDS] [--costs FILE]
 [--borrow RATE] [--cash RATE] [--delisting RETURN], each a number or a file
@@ -242,6 +243,21 @@ class Account:
         near(f"turnover of {what}", statistics.fmean(self.turnovers) * periods, written["turnover"])
 
 
+def compare_held(what, account, rows, written):
+    """Recomputes the figures of some rows of a path, as they were held."""
+    net = [account.net[row] for row in rows]
+    near(f"sharpe of {what}", statistics.fmean(net) / statistics.stdev(net) * math.sqrt(periods), written["sharpe"])
+    wealth, peak, fall = 1.0, 1.0, 0.0
+    for value in net:
+        wealth *= 1 + value
+        peak = max(peak, wealth)
+        fall = min(fall, wealth / peak - 1)
+    near(f"return of {what}", wealth - 1, written["total_return"])
+    near(f"drawdown of {what}", fall, written["max_drawdown"])
+    turnover = statistics.fmean(account.turnovers[row] for row in rows) * periods
+    near(f"turnover of {what}", turnover, written["turnover"])
+
+
 def projected(values, members, most):
     """The nearest weights that sum to 1 and lie between 0 and `most`: shifted by one amount, found by bisection, and cut."""
     low, high = -1.0, 1.0
@@ -409,6 +425,10 @@ def main():
         account.compare_record(model, written["trading"])
         if "overfitting" in written:
             compare_monitor(document, model)
+        for index, window in enumerate(document["windows"]):
+            rows = [row for row, line in enumerate(path) if int(line["window"]) == index]
+            if len(rows) > 1:
+                compare_held(f"{model}, held in window {index}", account, rows, window["models"][model]["held"])
         # If test spans overlap, weights.csv has only the decisions that each window contributes to the path.
         if settings["windows"]["step_months"] >= settings["windows"]["test_months"]:
             for index, window in enumerate(document["windows"]):

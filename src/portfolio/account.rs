@@ -2,6 +2,7 @@
 //! charges costs and lets the weights drift.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::record::{BlockedTrade, Delisted, Relisted, TradingRecord};
@@ -34,6 +35,20 @@ impl Path {
         self.cost.extend(later.cost);
         self.net.extend(later.net);
         self.turnover.extend(later.turnover);
+    }
+
+    /// The part of the path over `rows` of the panel.
+    #[must_use]
+    pub fn within(&self, rows: &Range<usize>) -> Self {
+        let before = |bound: usize| self.rows.partition_point(|row| *row < bound);
+        let part = before(rows.start)..before(rows.end);
+        Self {
+            rows: self.rows[part.clone()].to_vec(),
+            gross: self.gross[part.clone()].to_vec(),
+            cost: self.cost[part.clone()].to_vec(),
+            net: self.net[part.clone()].to_vec(),
+            turnover: self.turnover[part].to_vec(),
+        }
     }
 }
 

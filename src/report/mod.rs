@@ -3,6 +3,7 @@
 
 mod axis;
 mod chart;
+mod heat_map;
 mod learning;
 mod monitor;
 mod page;
@@ -22,17 +23,6 @@ pub(crate) struct RebalanceValues {
     pub date: Date,
     /// Target weights, `[assets]`.
     pub weights: Vec<f64>,
-}
-
-/// Metrics of one model in one window, in the order of [`METRICS`](crate::evaluate::METRICS).
-#[derive(Clone, Debug)]
-pub(crate) struct WindowValues {
-    /// Over the train span.
-    pub train: Vec<MetricValue>,
-    /// Over the validation span.
-    pub validation: Vec<MetricValue>,
-    /// Over the test span.
-    pub test: Vec<MetricValue>,
 }
 
 /// What one rule of the constraints changed on the out-of-sample path of a model.
@@ -90,8 +80,6 @@ pub(crate) struct TrainingValues {
 pub(crate) struct ModelValues {
     /// Its name.
     pub name: String,
-    /// Whether the model is fitted. If it is not, scores on the train span mean nothing.
-    pub fits: bool,
     /// Net returns.
     pub net: Vec<f64>,
     /// Turnover, ½ Σ|Δw|.
@@ -100,8 +88,8 @@ pub(crate) struct ModelValues {
     pub rebalances: Vec<RebalanceValues>,
     /// Out-of-sample metrics, in the order of [`METRICS`](crate::evaluate::METRICS).
     pub total: Vec<MetricValue>,
-    /// Metrics per window.
-    pub windows: Vec<WindowValues>,
+    /// Metrics of what each window held on the out-of-sample path, `[windows]`, in the same order.
+    pub windows: Vec<Vec<MetricValue>>,
     /// What the constraints changed.
     pub changes: Vec<ConstraintValues>,
     /// What happened to its portfolio that weights do not show.

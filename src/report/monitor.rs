@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 use super::axis::{DateAxis, ticks};
 use super::chart::{COLOURS, WIDTH, labels_below, swatch};
-use super::tables::{formatted, month_range};
+use super::tables::{formatted, month_range, number};
 use super::{ModelValues, ReportValues, WindowSpan, benchmark_last, escape};
 use crate::evaluate::{MetricValue, Overfitting, SpanScore, Unit, WindowScore};
 
@@ -64,7 +64,7 @@ fn chart(model: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
         .windows
         .iter()
         .flat_map(|window| [&window.train, &window.validation, &window.test].map(SpanScore::excess));
-    let (low, high) = scores.filter_map(defined).fold((0.0_f64, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
+    let (low, high) = scores.filter_map(number).fold((0.0_f64, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
     let margin = ((high - low) * 0.05).max(0.1);
     let (low, high) = (low - margin, high + margin);
     let down = |value: f64| (high - value) / (high - low) * HEIGHT;
@@ -92,12 +92,12 @@ fn chart(model: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
         let [of_train, of_validation, of_test] =
             [&window.train, &window.validation, &window.test].map(SpanScore::excess);
         let x = f64::midpoint(axis.position(span.test.0), axis.position(span.test.1)) * WIDTH;
-        if let (Some(train), Some(test)) = (defined(of_train), defined(of_test)) {
+        if let (Some(train), Some(test)) = (number(of_train), number(of_test)) {
             let (train, test) = (down(train), down(test));
             let _ = write!(out, "<path class=\"rod s{colour}\" d=\"M{x:.0} {train:.0}V{test:.0}\"/>");
         }
         let mut dot = |class: &str, value: MetricValue| {
-            if let Some(value) = defined(value) {
+            if let Some(value) = number(value) {
                 let _ = write!(out, "<path class=\"{class}\" d=\"M{x:.0} {:.0}h0\"/>", down(value));
             }
         };
@@ -117,11 +117,6 @@ fn chart(model: usize, spans: &[WindowSpan], found: &Overfitting) -> String {
 /// A mark of the legend.
 fn mark(drawn: &str) -> String {
     format!("<svg class=\"swatch\" viewBox=\"0 0 24 8\" aria-hidden=\"true\">{drawn}</svg>")
-}
-
-/// The value of a metric, if it is defined.
-fn defined(value: MetricValue) -> Option<f64> {
-    if let MetricValue::Number(value) = value { Some(value) } else { None }
 }
 
 /// The scores of each window, and their means.

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use jiff::civil::Date;
 
 use super::chart::{Chart, Line, MAX_BANDS};
+use super::heat_map::window_maps;
 use super::learning::{learning_curves, stopped_by_clock};
 use super::monitor::monitor;
 use super::series::{drawdown, rolling_rows, rolling_sharpe, rolling_sum, wealth};
-use super::tables::{constraint_changes, formatted, headline, totals, trading_events, window_tables};
+use super::tables::{constraint_changes, formatted, headline, totals, trading_events};
 use super::weights_chart::weights_chart;
 use super::{ModelValues, ReportValues, benchmark_last, escape};
 use crate::evaluate::{METRICS, Unit};
@@ -55,7 +56,7 @@ pub(crate) fn html(values: &ReportValues) -> String {
     }
     out += "</section>\n";
     out += &totals(values);
-    out += &window_tables(values);
+    out += &window_maps(values);
     out += &constraint_changes(values);
     out += &trading_events(values);
     out += &integrity(values);
@@ -145,21 +146,20 @@ mod tests {
 
     use super::super::{
         ConstraintValues, Integrity, ModelValues, RebalanceValues, ReportValues, TradingEvent, TradingValues,
-        WindowSpan, WindowValues,
+        WindowSpan,
     };
     use super::html;
     use crate::evaluate::{METRICS, MetricValue};
 
-    fn model(name: &str, fits: bool) -> ModelValues {
+    fn model(name: &str) -> ModelValues {
         let metrics = |value: f64| vec![MetricValue::Number(value); METRICS.len()];
         ModelValues {
             name: name.to_owned(),
-            fits,
             net: vec![0.01; 300],
             turnover: vec![0.0; 300],
             rebalances: vec![RebalanceValues { date: date(2019, 12, 31), weights: vec![0.25, 0.75] }],
             total: metrics(-0.5),
-            windows: vec![WindowValues { train: metrics(3.25), validation: metrics(2.25), test: metrics(1.25) }],
+            windows: vec![metrics(1.25)],
             changes: Vec::new(),
             trading: TradingValues::default(),
             overfitting: None,
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_page_defines_every_metric_and_escapes_names() {
-        let page = html(&values(vec![model("equal_weight", false), model("m", false)]));
+        let page = html(&values(vec![model("equal_weight"), model("m")]));
         for metric in METRICS {
             let meaning = format!("<dt>{}</dt><dd>{}</dd>", super::escape(metric.label), super::escape(metric.doc));
             assert!(page.contains(&meaning), "{meaning}");
@@ -199,16 +199,18 @@ mod tests {
     }
 
     #[test]
-    fn train_scores_are_shown_only_for_fitted_models() {
-        let page = html(&values(vec![model("equal_weight", false), model("fitted", true), model("too", true)]));
-        assert_eq!(page.matches("Sharpe, train").count(), 2);
-        assert_eq!((page.matches("<td>3.25</td>").count(), page.matches("<td>2.25</td>").count()), (2, 3));
+    fn the_windows_of_every_model_are_in_one_table() {
+        let mut better = model("better");
+        better.windows[0].fill(MetricValue::Number(1.5));
+        let page = html(&values(vec![model("equal_weight"), better]));
+        assert!(page.contains("<td class=\"up4\">1.50</td><td class=\"up4\">1.25</td></tr>"), "{page}");
+        assert!(page.contains("<th scope=\"row\">Above equal_weight</th><td>1 of 1</td><td></td></tr>"));
         assert!(page.contains("title=\"2020-01-01 to 2020-10-26\">2020-01 – 2020-10<"));
     }
 
     #[test]
     fn constraint_changes_price_gaps_and_a_look_ahead_are_reported() {
-        let mut changed = model("m", false);
+        let mut changed = model("m");
         changed.changes =
             vec![ConstraintValues { rule: "bounds", decisions: 4, moved: 0.5, largest: (date(2020, 2, 28), 0.3) }];
         changed.trading.sentence = Some("3 asset-days held without a price".to_owned());
@@ -219,7 +221,7 @@ mod tests {
             weight: 0.25,
         };
         changed.trading.events = (1..=25).map(event).collect();
-        let mut values = values(vec![model("equal_weight", false), changed]);
+        let mut values = values(vec![model("equal_weight"), changed]);
         values.integrity.latest_offset = 2;
         let page = html(&values);
         let row = "<td>bounds</td><td>4 of 1</td><td>12.5\u{a0}%</td><td>30.0\u{a0}%</td><td>2020-02-28</td>";

@@ -5,15 +5,13 @@ use std::fmt::Write as _;
 use jiff::civil::Date;
 
 use super::chart::swatch;
-use super::{ReportValues, WindowValues, benchmark_last, escape};
+use super::{ReportValues, benchmark_last, escape};
 use crate::evaluate::{METRICS, Metric, MetricValue, Unit};
 
 /// Events of a model's trading that are shown.
 const MOST_EVENTS: usize = 20;
 /// The metrics of the headline.
 const HEADLINE_METRICS: [&str; 4] = ["sharpe", "cagr", "max_drawdown", "turnover"];
-/// The metrics shown per test span.
-const WINDOW_METRICS: [&str; 5] = ["sharpe", "cagr", "volatility", "max_drawdown", "turnover"];
 
 /// The rules of the constraints and what they do.
 const RULES: [(&str, &str); 8] = [
@@ -31,7 +29,7 @@ const RULES: [(&str, &str); 8] = [
 ];
 
 /// The definition of a metric, and its index in [`METRICS`] and in lists of values.
-fn find_metric(name: &str) -> Option<(usize, &'static Metric)> {
+pub(super) fn find_metric(name: &str) -> Option<(usize, &'static Metric)> {
     METRICS.iter().enumerate().find(|(_, metric)| metric.name == name)
 }
 
@@ -83,52 +81,6 @@ pub(super) fn totals(values: &ReportValues) -> String {
     }
     out += "<dt>–</dt><dd>no value; the reason is in run.json, and is shown when the pointer rests on the dash</dd>";
     out + "</dl></details></section>\n"
-}
-
-/// The HTML section "Window by window": one table per model, one row per window.
-pub(super) fn window_tables(values: &ReportValues) -> String {
-    let columns: Vec<(usize, &Metric)> = WINDOW_METRICS.iter().filter_map(|name| find_metric(name)).collect();
-    let mut out = String::from(
-        "<section><h2>Window by window</h2><p>Each span is scored as a backtest of its own, which starts in cash, after \
-         costs. Columns without a named span are for the test span.</p>\n",
-    );
-    for (index, model) in benchmark_last(&values.models) {
-        let _ = write!(
-            out,
-            "<h3>{} {}</h3><div class=\"scroll tall\"><table><thead><tr><th scope=\"col\">Test span</th>{}\
-             <th scope=\"col\">Sharpe, validation</th>",
-            swatch(index),
-            escape(&model.name),
-            if model.fits { "<th scope=\"col\">Sharpe, train</th>" } else { "" }
-        );
-        for (_, metric) in &columns {
-            let label = if metric.name == "sharpe" { "Sharpe, test" } else { metric.label };
-            let _ = write!(out, "<th scope=\"col\" title=\"{}\">{}</th>", escape(metric.doc), escape(label));
-        }
-        out += "</tr></thead><tbody>\n";
-        for (spans, scores) in values.windows.iter().zip(&model.windows) {
-            let (start, end) = spans.test;
-            let _ = write!(out, "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th>", month_range(start, end));
-            out += &window_cells(scores, model.fits, &columns);
-            out += "</tr>\n";
-        }
-        out += "</tbody></table></div>\n";
-    }
-    out + "</section>\n"
-}
-
-/// The cells of one window: the Sharpe ratio of the train span, where the model is fitted on it, and of the validation
-/// span, which scores every model; then the metrics of the test span.
-fn window_cells(window: &WindowValues, fits: bool, columns: &[(usize, &Metric)]) -> String {
-    let sharpe = find_metric("sharpe").map_or(0, |(index, _)| index);
-    let mut out = String::new();
-    for metrics in fits.then_some(&window.train).into_iter().chain([&window.validation]) {
-        let _ = write!(out, "<td>{}</td>", formatted(metrics.get(sharpe), Unit::Ratio, 1));
-    }
-    for (index, metric) in columns {
-        let _ = write!(out, "<td>{}</td>", formatted(window.test.get(*index), metric.unit, 1));
-    }
-    out
 }
 
 /// The months of a span, such as `2020-01 – 2020-12`.
@@ -205,6 +157,11 @@ pub(super) fn trading_events(values: &ReportValues) -> String {
         }
     }
     out + "</tbody></table></div></section>\n"
+}
+
+/// The value of a metric, if it is a number.
+pub(super) fn number(value: MetricValue) -> Option<f64> {
+    if let MetricValue::Number(value) = value { Some(value) } else { None }
 }
 
 /// A metric as text. Percentages have `decimals` decimals, ratios have 2; an undefined metric is a dash with its

@@ -112,7 +112,6 @@ mod tests {
             .collect();
         ModelValues {
             name: "m".to_owned(),
-            fits: false,
             net: Vec::new(),
             turnover: Vec::new(),
             rebalances,

@@ -377,8 +377,10 @@ pub struct WindowModelEntry {
     pub train: MetricEntries,
     /// The metrics of the validation span.
     pub validation: MetricEntries,
-    /// The metrics of the test span.
+    /// The metrics of the test span, alone and from cash.
     pub test: MetricEntries,
+    /// The metrics of the rows of the out-of-sample path that the window decided, as they were held.
+    pub held: MetricEntries,
     /// What constraints changed, by span and rule.
     pub constraints: BTreeMap<String, BTreeMap<String, ConstraintEntry>>,
     /// The last rows that the model was shown.

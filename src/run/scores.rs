@@ -46,6 +46,8 @@ pub struct WindowScores {
     pub validation: PathScores,
     /// Over the test span.
     pub test: PathScores,
+    /// Over the rows of the out-of-sample path that the window decided, as they were held, in the order of [`METRICS`].
+    pub held: Vec<MetricValue>,
 }
 
 /// The scores of one path.
@@ -76,7 +78,8 @@ pub fn scores(run: &Run) -> Result<Scores> {
                 Some(decisions) => score_train(run, decisions, fit_rows(&window.train.rows, lag))?,
                 None => (PathScores::undefined("the model fits nothing"), Err("the model fits nothing")),
             };
-            scores.push(WindowScores { train: train.0, validation: validation.0, test: test.0 });
+            let held = held_metrics(run, model, index);
+            scores.push(WindowScores { train: train.0, validation: validation.0, test: test.0, held });
             returns.push(WindowReturns { train: train.1, validation: validation.1, test: test.1 });
         }
     }
@@ -115,6 +118,15 @@ impl Run {
 fn total_metrics(run: &Run, model: usize, coefficients: &[f64]) -> Vec<MetricValue> {
     let targets: Vec<&[f64]> = run.targets[model].iter().map(|target| target.weights.as_slice()).collect();
     metrics(run, &run.paths[model], &run.paths[0], &targets, coefficients)
+}
+
+/// Every metric of the rows that a window contributes to the out-of-sample path, as they were held: the book that the
+/// window began with was bought earlier.
+fn held_metrics(run: &Run, model: usize, window: usize) -> Vec<MetricValue> {
+    let rows = &run.stitched[window];
+    let targets = run.targets[model].iter().filter(|target| target.window == window);
+    let targets: Vec<&[f64]> = targets.map(|target| target.weights.as_slice()).collect();
+    metrics(run, &run.paths[model].within(rows), &run.paths[0].within(rows), &targets, &[])
 }
 
 /// The overfitting monitor of a model; `None` if it fits nothing.
@@ -420,6 +432,27 @@ mod tests {
         let held: Vec<usize> = run.targets[0].iter().map(|target| target.row).collect();
         assert_eq!(rows, held);
         assert!(in_windows > held.len(), "{in_windows} {held:?}");
+    }
+
+    #[test]
+    fn what_windows_held_makes_up_the_whole_path() {
+        let run = run(&prices(), PanelKind::Prices, &["windows.test_months=2"]);
+        let scores = scores(&run).unwrap();
+        let figure = |metrics: &[MetricValue], name: &str| {
+            let index = crate::evaluate::METRICS.iter().position(|metric| metric.name == name).unwrap();
+            let MetricValue::Number(value) = metrics[index] else { panic!("{name}: {:?}", metrics[index]) };
+            value
+        };
+        let (windows, total) = (&scores.windows[0], &scores.total[0].metrics);
+        let wealth: f64 = windows.iter().map(|window| 1.0 + figure(&window.held, "total_return")).product();
+        assert!((wealth - 1.0 - figure(total, "total_return")).abs() < 1e-12);
+        let rows = run.stitched.iter().map(|rows| rows.len() as f64);
+        let traded: f64 = windows.iter().zip(rows).map(|(window, rows)| figure(&window.held, "turnover") * rows).sum();
+        assert!((traded / run.paths[0].rows.len() as f64 - figure(total, "turnover")).abs() < 1e-12);
+        // Each test span alone begins with a purchase of everything; of what was held only the first one does.
+        let first = figure(&windows[0].held, "turnover");
+        assert!(windows.len() > 2 && windows[1..].iter().all(|one| figure(&one.held, "turnover") < 0.1 * first));
+        assert!(figure(&windows[1].test.metrics, "turnover") > 0.4 * first);
     }
 
     #[test]

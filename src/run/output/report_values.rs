@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::panel::{Panel, PanelKind, UniverseSource};
 use crate::report::{
     ConstraintValues, Integrity, ModelValues, RebalanceValues, ReportValues, TradingEvent, TradingValues,
-    TrainingValues, WindowSpan, WindowValues,
+    TrainingValues, WindowSpan,
 };
 use crate::run::document::TradingEntry;
 use crate::run::output::run_json::{group_by_rule, total_moved};
@@ -29,19 +29,11 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
         let total = &scores.total[model];
         ModelValues {
             name: entry.name.clone(),
-            fits: run.results[model].iter().any(|window| window.fits),
             net: padded(&run.paths[model].net, days),
             turnover: padded(&run.paths[model].turnover, days),
             rebalances: run.targets[model].iter().map(rebalance).collect(),
             total: total.metrics.clone(),
-            windows: scores.windows[model]
-                .iter()
-                .map(|window| WindowValues {
-                    train: window.train.metrics.clone(),
-                    validation: window.validation.metrics.clone(),
-                    test: window.test.metrics.clone(),
-                })
-                .collect(),
+            windows: scores.windows[model].iter().map(|window| window.held.clone()).collect(),
             changes: group_by_rule(&total.changes)
                 .into_iter()
                 .map(|(rule, entries)| {

@@ -146,6 +146,7 @@ fn window_entry(run: &Run, scores: &Scores, index: usize) -> Json {
             "train": metrics(&scores.train.metrics),
             "validation": metrics(&scores.validation.metrics),
             "test": metrics(&scores.test.metrics),
+            "held": metrics(&scores.held),
             "constraints": {
                 "train": changes(&scores.train),
                 "validation": changes(&scores.validation),
