@@ -60,7 +60,9 @@ impl<'a> Program<'a> {
         for (variable, value) in self.variables.iter().zip(solution) {
             out[variable.asset] += variable.factor * value.max(0.0);
         }
-        out.iter_mut().for_each(|weight| *weight = weight.clamp(low, high));
+        for weight in &mut out {
+            *weight = weight.clamp(low, high);
+        }
         self.restore_sum(&mut out);
         if self.constraints.violation(&out) > SOLVER_TOLERANCE {
             fail!(Internal, "the portfolio of the solver breaks its bounds by {}", self.constraints.violation(&out));
