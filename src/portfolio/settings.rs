@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::error::{Result, fail};
 use crate::portfolio::{Constraints, Group};
 use crate::settings::{Choice as _, Setting, SettingType, SettingValues, number_or_file};
-use crate::windows::Rebalance;
+use crate::windows::{Rebalance, RebalanceSchedule};
 
 /// The declarations of `[portfolio]`; `[portfolio.groups.NAME]` is declared by [`group_settings`].
 pub fn portfolio_settings() -> Vec<Setting> {
@@ -16,7 +16,9 @@ pub fn portfolio_settings() -> Vec<Setting> {
             "rebalance",
             SettingType::Text,
             "monthly",
-            "daily, weekly, monthly, quarterly, or a number of rows; the last row of each period is a decision row",
+            "daily, weekly, monthly or quarterly: decisions on the last row of each period; or a number of rows from one \
+             decision to the next, counted from the first decision of the experiment; a new window takes over at the \
+             first such row",
         ),
         Setting::new(
             "execution_lag",
@@ -228,9 +230,9 @@ impl PortfolioSettings {
         self.constraints.long_only
     }
 
-    /// Whether `row` of the calendar `dates` is a decision row.
-    pub fn is_due(&self, dates: &[Date], row: usize) -> bool {
-        self.rebalance.is_decision(row, dates[row], dates.get(row + 1).copied())
+    /// The schedule over the calendar `dates`, of an experiment whose first decision is at the row `first`.
+    pub fn schedule(&self, dates: &[Date], first: usize) -> RebalanceSchedule {
+        RebalanceSchedule::new(self.rebalance, dates, first)
     }
 
     /// The rebalance schedule as written in the settings.
