@@ -309,18 +309,19 @@ def compare_held(what, account, rows, written):
     near(f"turnover of {what}", turnover, written["turnover"])
 
 
-def projected(values, members, most):
-    """The nearest weights that sum to 1 and lie between 0 and `most`: shifted by one amount, found by bisection, and cut."""
-    low, high = -1.0, 1.0
+def projected(values, most):
+    """The weights with the sum 1 and at most `most`: what is cut off goes to the rest in proportion, by bisection."""
+    low, high = 0.0, 1.0
+    while math.fsum(min(high * value, most) for value in values) < 1:
+        high *= 2
     for _ in range(200):
-        shift = (low + high) / 2
-        total = math.fsum(min(max(value - shift, 0.0), most) for value, member in zip(values, members) if member)
-        low, high = (shift, high) if total >= 1 else (low, shift)
-    return [min(max(value - low, 0.0), most) if member else 0.0 for value, member in zip(values, members)]
+        factor = (low + high) / 2
+        low, high = (low, factor) if math.fsum(min(factor * value, most) for value in values) >= 1 else (factor, high)
+    return [min(high * value, most) for value in values]
 
 
 def compare_bounds(document, prices, targets, free):
-    """Each weight is the projection of that without bounds, and run.json has the weight that was moved per decision."""
+    """Each weight is what the bounds make of that without them, and run.json has the weight that was moved per decision."""
     most = document["settings"]["portfolio"]["max_weight"]
     assert most < 1, "the run has no bound to compare"
     for model, decided in targets.items():
@@ -331,8 +332,7 @@ def compare_bounds(document, prices, targets, free):
             recorded.update({(index, date): moved for date, moved in entries})
         count, total = 0, 0.0
         for row, (window, weights) in decided.items():
-            members = [price is not None for price in prices.prices[row]]
-            ours = projected(free[model][row][1], members, most)
+            ours = projected(free[model][row][1], most)
             for name, one, two in zip(prices.names, ours, weights):
                 near(f"weight of {name} in {model} on {prices.dates[row]}", one, two)
             moved = math.fsum(abs(one - two) for one, two in zip(ours, free[model][row][1]))

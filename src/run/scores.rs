@@ -421,9 +421,12 @@ mod tests {
         run.models[0].factory = Box::new(Fixed([0.7, 0.2, 0.1]));
         let run = finish(run);
         let scores = scores(&run).unwrap();
-        // 0.7 is cut to 0.5, and the excess is split evenly between the other two.
+        // 0.7 is cut to 0.5, and what is cut off goes to the other two in proportion to their weights.
         let weights = &run.targets[0][0].weights;
-        assert!(weights.iter().zip([0.5, 0.3, 0.2]).all(|(one, two)| (one - two).abs() < 1e-15), "{weights:?}");
+        assert!(
+            weights.iter().zip([0.5, 1.0 / 3.0, 0.5 / 3.0]).all(|(one, two)| (one - two).abs() < 1e-15),
+            "{weights:?}"
+        );
         assert!(scores.total[0].changes.iter().all(|(_, change)| (change.moved - 0.4).abs() < 1e-15));
         // Both windows decide at the end of each of their two months; the second decision of the first window is
         // replaced by that of the second window.
