@@ -1,6 +1,6 @@
 """Recomputes a run from its weights and the prices alone, and compares to a tolerance of 1e-12: every return, cost and
 turnover; the Sharpe ratio, drawdown and turnover in run.json, in total, per test span and as each window was held;
-errors and moments in total; what was blocked, delisted or held without a price; and the overfitting monitor of each
+errors, moments, years and months in total; what was blocked, delisted or held without a price; and the overfitting monitor of each
 fitted model but for its errors. Given the same run without bounds, it also projects that run's weights onto the bounds,
 and compares every weight and every change by constraints.
 
@@ -258,6 +258,17 @@ def compare_held(what, account, rows, written):
     near(f"turnover of {what}", turnover, written["turnover"])
 
 
+def compare_calendar(model, path, written):
+    """Recomputes the returns of calendar years and months."""
+    for name, letters in [("years", 4), ("months", 7)]:
+        wealth = defaultdict(lambda: 1.0)
+        for line in path:
+            wealth[line["date"][:letters]] *= 1 + float(line["net"])
+        same(f"{name} of {model}", list(wealth), [period for period, _ in written[name]])
+        for period, earned in written[name]:
+            near(f"return of {model} in {period}", wealth[period] - 1, earned)
+
+
 def projected(values, members, most):
     """The nearest weights that sum to 1 and lie between 0 and `most`: shifted by one amount, found by bisection, and cut."""
     low, high = -1.0, 1.0
@@ -422,6 +433,7 @@ def main():
         account.compare(model, written)
         benchmarks.append(account.net)
         compare_uncertainty(model, account.net, benchmarks[0], written)
+        compare_calendar(model, path, written["calendar"])
         account.compare_record(model, written["trading"])
         if "overfitting" in written:
             compare_monitor(document, model)

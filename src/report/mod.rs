@@ -2,7 +2,9 @@
 //! It is made only from the values that a run passes to it.
 
 mod axis;
+mod calendar;
 mod chart;
+mod headline;
 mod heat_map;
 mod learning;
 mod monitor;
@@ -13,7 +15,7 @@ mod weights_chart;
 
 use jiff::civil::Date;
 
-use crate::evaluate::{MetricValue, Overfitting};
+use crate::evaluate::{CalendarReturns, Difference, Drawdown, MetricValue, Overfitting};
 pub(crate) use page::html;
 
 /// One rebalance.
@@ -23,6 +25,15 @@ pub(crate) struct RebalanceValues {
     pub date: Date,
     /// Target weights, `[assets]`.
     pub weights: Vec<f64>,
+}
+
+/// How a model's Sharpe ratio compares with the benchmark's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ComparisonValues {
+    /// The difference, or why there is none.
+    pub difference: Result<Difference, &'static str>,
+    /// The p-value after correction for the number of models.
+    pub adjusted_p: Option<f64>,
 }
 
 /// What one rule of the constraints changed on the out-of-sample path of a model.
@@ -43,6 +54,8 @@ pub(crate) struct ConstraintValues {
 pub(crate) struct TrainingValues {
     /// Mean loss over the batches.
     pub loss: Vec<f64>,
+    /// The loss as a Sharpe ratio per year, before costs, if it is one.
+    pub train_sharpe: Option<Vec<f64>>,
     /// Net Sharpe ratio on the validation span.
     pub validation: Vec<Option<f64>>,
     /// The epoch whose parameters were kept, counted from 1.
@@ -88,6 +101,12 @@ pub(crate) struct ModelValues {
     pub rebalances: Vec<RebalanceValues>,
     /// Out-of-sample metrics, in the order of [`METRICS`](crate::evaluate::METRICS).
     pub total: Vec<MetricValue>,
+    /// The worst drawdowns, deepest first.
+    pub drawdowns: Vec<Drawdown>,
+    /// The returns of calendar years and months.
+    pub calendar: CalendarReturns,
+    /// How its Sharpe ratio compares with the benchmark's; `None` for the benchmark.
+    pub comparison: Option<ComparisonValues>,
     /// Metrics of what each window held on the out-of-sample path, `[windows]`, in the same order.
     pub windows: Vec<Vec<MetricValue>>,
     /// What the constraints changed.

@@ -206,6 +206,8 @@ pub struct SummaryEntry {
     pub trading: TradingEntry,
     /// The deepest drawdowns.
     pub drawdowns: Vec<DrawdownEntry>,
+    /// The net returns of calendar years and months.
+    pub calendar: CalendarEntry,
     /// The difference from the benchmark; the benchmark has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against_benchmark: Option<DifferenceEntry>,
@@ -288,6 +290,15 @@ pub struct DrawdownEntry {
     pub recovery: Option<String>,
     /// Rows held until then, or until the end.
     pub rows: usize,
+}
+
+/// Net returns of calendar years and months, each compounded over the rows held in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalendarEntry {
+    /// The year, and its return.
+    pub years: Vec<(String, f64)>,
+    /// The month as `YYYY-MM`, and its return.
+    pub months: Vec<(String, f64)>,
 }
 
 /// A difference of Sharpe ratios; null with a reason where there is none.

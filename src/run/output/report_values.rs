@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use crate::panel::{Panel, PanelKind, UniverseSource};
 use crate::report::{
-    ConstraintValues, Integrity, ModelValues, RebalanceValues, ReportValues, TradingEvent, TradingValues,
-    TrainingValues, WindowSpan,
+    ComparisonValues, ConstraintValues, Integrity, ModelValues, RebalanceValues, ReportValues, TradingEvent,
+    TradingValues, TrainingValues, WindowSpan,
 };
 use crate::run::document::TradingEntry;
-use crate::run::output::run_json::{group_by_rule, total_moved};
+use crate::run::output::run_json::{group_by_rule, total_moved, train_sharpe};
 use crate::run::output::trading::trading;
 use crate::run::runner::{Run, Target};
 use crate::run::scores::Scores;
@@ -33,6 +33,10 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
             turnover: padded(&run.paths[model].turnover, days),
             rebalances: run.targets[model].iter().map(rebalance).collect(),
             total: total.metrics.clone(),
+            drawdowns: scores.drawdowns[model].clone(),
+            calendar: scores.calendar[model].clone(),
+            comparison: scores.comparisons[model]
+                .map(|found| ComparisonValues { difference: found.difference, adjusted_p: found.adjusted_p }),
             windows: scores.windows[model].iter().map(|window| window.held.clone()).collect(),
             changes: group_by_rule(&total.changes)
                 .into_iter()
@@ -49,7 +53,11 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
                 .collect(),
             trading: TradingValues { sentence: describe_trading(run, model), events: trading_events(run, model) },
             overfitting: scores.overfitting[model].clone(),
-            training: run.results[model].iter().filter_map(|window| window.training.as_ref()).map(training).collect(),
+            training: run.results[model]
+                .iter()
+                .filter_map(|window| window.training.as_ref())
+                .map(|history| training(history, train_sharpe(run, model, history)))
+                .collect(),
         }
     });
     let windows = run.windows.iter().zip(&run.stitched).map(|(window, stitched)| WindowSpan {
@@ -68,9 +76,10 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
 }
 
 /// The training history of a network in one window.
-fn training(history: &TrainingHistory) -> TrainingValues {
+fn training(history: &TrainingHistory, train_sharpe: Option<Vec<f64>>) -> TrainingValues {
     TrainingValues {
         loss: history.epochs.iter().map(|epoch| epoch.loss).collect(),
+        train_sharpe,
         validation: history.epochs.iter().map(|epoch| epoch.validation).collect(),
         best_epoch: history.best_epoch as usize,
         by_clock: history.ended == StopReason::MaxSeconds,
