@@ -144,11 +144,12 @@ fn table(spans: &[WindowSpan], model: &ModelValues, found: &Overfitting) -> Stri
             Some(text(test.excess())),
             model.training.get(index).map(|training| training.best_epoch.to_string()),
         ];
-        let cells: String = cells.into_iter().flatten().map(|cell| format!("<td>{cell}</td>")).collect();
+        let cells: Vec<String> = cells.into_iter().flatten().collect();
         let _ = writeln!(
             out,
-            "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th>{cells}</tr>",
-            month_range(start, end)
+            "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th><td>{}</td></tr>",
+            month_range(start, end),
+            cells.join("</td><td>")
         );
     }
     let _ = writeln!(
