@@ -47,7 +47,9 @@ pub(super) fn monitor(values: &ReportValues) -> String {
             formatted(Some(&found.generalisation_interval[1]), Unit::Ratio, 1)
         );
         for finding in &found.findings {
-            let _ = writeln!(out, "<p class=\"verdict\">{}.</p>", escape(&finding.text).replace('-', "−"));
+            let mut letters = finding.text.chars();
+            let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+            let _ = writeln!(out, "<p class=\"verdict\">{first}{}.</p>", escape(letters.as_str()).replace('-', "−"));
         }
         out += &chart(index, &values.windows, found);
         out += &table(&values.windows, model, found);

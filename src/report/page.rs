@@ -31,9 +31,9 @@ pub(crate) fn html(values: &ReportValues) -> String {
     for warning in values.models.iter().filter_map(stopped_by_clock) {
         let _ = writeln!(out, "<p class=\"verdict\"><b>Depends on the clock:</b> {warning}.</p>");
     }
-    out += &headline(values);
     let charts = Charts { values, bands: values.windows.iter().map(|window| window.stitched).collect() };
     out += &charts.wealth();
+    out += &headline(values);
     out += &facts(values);
     out += &charts.relative();
     out += &charts.drawdown();

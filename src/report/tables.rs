@@ -51,30 +51,36 @@ pub(super) fn totals(values: &ReportValues) -> String {
     out + "</dl></details></section>\n"
 }
 
-/// The worst drawdowns of each model.
+/// The worst drawdowns, a table per model.
 pub(super) fn worst_drawdowns(values: &ReportValues) -> String {
     let mut out = String::from(
         "<section><h2>Worst drawdowns</h2><p>Falls of wealth below its highest value so far. The length is the number of \
-         rows held until wealth was as high again, or until the end.</p><div class=\"scroll\"><table><thead><tr>\
-         <th scope=\"col\">Model</th><th scope=\"col\">Depth</th><th scope=\"col\">Highest</th>\
-         <th scope=\"col\">Lowest</th><th scope=\"col\">Recovered</th><th scope=\"col\">Rows</th></tr></thead><tbody>\n",
+         rows held until wealth was as high again, or until the end.</p>\n",
     );
-    for (index, model) in benchmark_last(&values.models) {
+    for (order, (index, model)) in benchmark_last(&values.models).enumerate() {
+        let _ = write!(
+            out,
+            "<details{}><summary><h3>{} {}</h3></summary><table class=\"plain\"><thead><tr><th scope=\"col\">Depth</th>\
+             <th scope=\"col\">Highest</th><th scope=\"col\">Lowest</th><th scope=\"col\">Recovered</th>\
+             <th scope=\"col\">Length</th></tr></thead><tbody>\n",
+            if order == 0 { " open" } else { "" },
+            swatch(index),
+            escape(&model.name)
+        );
         for fall in &model.drawdowns {
             let recovered = fall.recovery.map_or_else(|| "not yet".to_owned(), |day| day.to_string());
             let _ = writeln!(
                 out,
-                "<tr><th scope=\"row\">{} {}</th><td>{}</td><td>{}</td><td>{}</td><td>{recovered}</td><td>{}</td></tr>",
-                swatch(index),
-                escape(&model.name),
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{recovered}</td><td>{}</td></tr>",
                 formatted(Some(&MetricValue::Number(fall.depth)), Unit::Percent, 1),
                 fall.peak,
                 fall.trough,
                 fall.rows
             );
         }
+        out += "</tbody></table></details>\n";
     }
-    out + "</tbody></table></div></section>\n"
+    out + "</section>\n"
 }
 
 /// The months of a span, such as `2020-01 – 2020-12`.
