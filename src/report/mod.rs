@@ -4,6 +4,7 @@
 mod axis;
 mod calendar;
 mod chart;
+mod current;
 mod headline;
 mod heat_map;
 mod learning;
@@ -34,6 +35,36 @@ pub(crate) struct ComparisonValues {
     pub difference: Result<Difference, &'static str>,
     /// The p-value after correction for the number of models.
     pub adjusted_p: Option<f64>,
+}
+
+/// The portfolio at the end of the path.
+#[derive(Clone, Debug)]
+pub(crate) struct CurrentValues {
+    /// The last day.
+    pub date: String,
+    /// The day on which the last rebalance was decided.
+    pub decided: String,
+    /// The day at whose close it was executed.
+    pub executed: String,
+    /// The rows that the shares of risk are taken over.
+    pub risk_rows: Option<usize>,
+    /// Why there are no shares of risk.
+    pub undefined: Option<String>,
+    /// The assets that are held or were traded.
+    pub holdings: Vec<HoldingValues>,
+}
+
+/// An asset of the current portfolio.
+#[derive(Clone, Debug)]
+pub(crate) struct HoldingValues {
+    /// The asset.
+    pub asset: String,
+    /// Its weight at the close of the last day.
+    pub weight: f64,
+    /// The weight that the last rebalance bought, below 0 where it sold.
+    pub traded: f64,
+    /// Its share in the variance of the portfolio.
+    pub risk: Option<f64>,
 }
 
 /// What one rule of the constraints changed on the out-of-sample path of a model.
@@ -101,6 +132,8 @@ pub(crate) struct ModelValues {
     pub rebalances: Vec<RebalanceValues>,
     /// Out-of-sample metrics, in the order of [`METRICS`](crate::evaluate::METRICS).
     pub total: Vec<MetricValue>,
+    /// The portfolio at the end; `None` if it never traded.
+    pub current: Option<CurrentValues>,
     /// The worst drawdowns, deepest first.
     pub drawdowns: Vec<Drawdown>,
     /// The returns of calendar years and months.
@@ -166,6 +199,8 @@ pub(crate) struct Integrity {
 pub(crate) struct ReportValues {
     /// The conditions under which the figures were computed, as name and value.
     pub facts: Vec<(String, String)>,
+    /// Settings, data and plugins with their digests, as name and value.
+    pub identity: Vec<(String, String)>,
     /// Rows per year.
     pub periods_per_year: f64,
     /// The out-of-sample days.

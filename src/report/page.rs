@@ -6,6 +6,7 @@ use jiff::civil::Date;
 
 use super::calendar::calendar;
 use super::chart::{Chart, Line, MAX_BANDS};
+use super::current::current_portfolios;
 use super::headline::{headline, lead};
 use super::heat_map::window_maps;
 use super::learning::{learning_curves, stopped_by_clock};
@@ -43,6 +44,7 @@ pub(crate) fn html(values: &ReportValues) -> String {
     out += &charts.rolling();
     out += &monitor(values);
     out += &learning_curves(values);
+    out += &current_portfolios(values);
     out += "<section><h2>Weights</h2><p>Target weights at each rebalance, after constraints. The assets with the \
             largest average weights come first.</p>\n";
     for (index, model) in benchmark_last(&values.models) {
@@ -133,7 +135,11 @@ fn facts(values: &ReportValues) -> String {
             let _ = writeln!(out, "<div><dt>Trading, {}</dt><dd>{}</dd></div>", escape(&model.name), escape(sentence));
         }
     }
-    out + "</dl></section>\n"
+    out += "</dl>\n<details><summary>All settings, and the digests of data and plugins</summary><dl class=\"terms\">";
+    for (name, value) in &values.identity {
+        let _ = write!(out, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(value));
+    }
+    out + "</dl></details></section>\n"
 }
 
 /// What the run recorded about the rows that models were shown.
@@ -185,6 +191,7 @@ pub(super) mod tests {
             rebalances: vec![RebalanceValues { date: date(2019, 12, 31), weights: vec![0.25, 0.75] }],
             total: metrics(-0.5),
             drawdowns: Vec::new(),
+            current: None,
             calendar: CalendarReturns::default(),
             comparison: None,
             windows: vec![metrics(1.25)],
@@ -199,6 +206,7 @@ pub(super) mod tests {
         let days: Vec<Date> = (1..=300).map(|day| date(2019, 12, 31).checked_add(day.days()).unwrap()).collect();
         let span = (days[0], days[299]);
         ReportValues {
+            identity: vec![("data.sha256".to_owned(), "<12ab>".to_owned())],
             facts: vec![("Costs".to_owned(), "<10> bps".to_owned())],
             periods_per_year: 252.0,
             windows: vec![WindowSpan { stitched: span, test: span }],
@@ -218,6 +226,7 @@ pub(super) mod tests {
         }
         assert!(page.contains("&lt;10&gt; bps") && page.contains("A&amp;B") && !page.contains("A&B"));
         assert!(page.contains("<td>−0.50</td>") && page.contains("<td>−50.00\u{a0}%</td>"));
+        assert!(page.contains("<dt>data.sha256</dt><dd>&lt;12ab&gt;</dd>"));
         assert!(page.contains("12 decisions were made over 1 window;") && page.contains("never a later one"));
         assert!(page.contains("The constraints changed no target.") && !page.contains("Changes by constraints"));
         // The page loads nothing and runs no script.

@@ -117,6 +117,7 @@ mod tests {
             rebalances,
             total: Vec::new(),
             drawdowns: Vec::new(),
+            current: None,
             calendar: crate::evaluate::CalendarReturns::default(),
             comparison: None,
             windows: Vec::new(),

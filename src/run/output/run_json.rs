@@ -12,6 +12,7 @@ use crate::panel::{Panel, UniverseSource, hex};
 use crate::portfolio::ConstraintChange;
 use crate::run::comparison::Comparison;
 use crate::run::document::{RESULTS, SCHEMA};
+use crate::run::output::current::current;
 use crate::run::output::trading::{terms_digest, trading};
 use crate::run::runner::Run;
 use crate::run::scores::{PathScores, Scores};
@@ -110,6 +111,9 @@ pub(in crate::run) fn run_document(run: &Run, scores: &Scores) -> Map<String, Js
             summary.insert("trading".to_owned(), json!(trading(run, model)));
             summary.insert("drawdowns".to_owned(), scores.drawdowns[model].iter().map(drawdown).collect());
             summary.insert("calendar".to_owned(), calendar(&scores.calendar[model]));
+            if let Some(current) = current(run, model) {
+                summary.insert("current".to_owned(), json!(current));
+            }
             if let Some(comparison) = &scores.comparisons[model] {
                 summary.insert("against_benchmark".to_owned(), against_benchmark(comparison));
             }
