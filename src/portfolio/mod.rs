@@ -8,7 +8,7 @@ mod settings;
 mod terms;
 
 pub(crate) use account::Account;
-pub use account::{Path, Rebalance};
+pub use account::Path;
 pub use constraints::Constraints;
 pub(crate) use constraints::{ConstraintChange, ConstraintContext, Group};
 pub(crate) use execution::SimulatedPath;

@@ -16,9 +16,9 @@ pub(super) fn current_portfolios(values: &ReportValues) -> String {
     for (index, model) in benchmark_last(&values.models) {
         let Some(current) = &model.current else { continue };
         let open = if out.is_empty() { " open" } else { "" };
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<details{open}><summary><h3>{} {}</h3></summary>{}</details>\n",
+            "<details{open}><summary><h3>{} {}</h3></summary>{}</details>",
             swatch(index),
             escape(&model.name),
             portfolio(current)

@@ -58,11 +58,11 @@ pub(super) fn worst_drawdowns(values: &ReportValues) -> String {
          rows held until wealth was as high again, or until the end.</p>\n",
     );
     for (order, (index, model)) in benchmark_last(&values.models).enumerate() {
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<details{}><summary><h3>{} {}</h3></summary><table class=\"plain\"><thead><tr><th scope=\"col\">Depth</th>\
              <th scope=\"col\">Highest</th><th scope=\"col\">Lowest</th><th scope=\"col\">Recovered</th>\
-             <th scope=\"col\">Length</th></tr></thead><tbody>\n",
+             <th scope=\"col\">Length</th></tr></thead><tbody>",
             if order == 0 { " open" } else { "" },
             swatch(index),
             escape(&model.name)

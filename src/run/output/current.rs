@@ -32,9 +32,9 @@ pub(super) fn current(run: &Run, model: usize) -> Option<CurrentEntry> {
     })
 }
 
-/// The share of each asset in the variance of a portfolio, w_a (Σw)_a / w'Σw `[assets]`, and the number of rows behind Σ.
+/// The share of each asset in the variance of a portfolio, `w_a (Σw)_a / w'Σw`, `[assets]`, and the number of rows behind Σ.
 /// Of the longest lookback of the run's models, or a year where that is longer, they are the rows up to the decision in
-/// which every asset that is held has a return. (Σw)_a is the covariance of the asset and the portfolio, so Σ itself is
+/// which every asset that is held has a return. `(Σw)_a` is the covariance of the asset and the portfolio, so Σ itself is
 /// not formed.
 fn risk_shares(run: &Run, decided: usize, weights: &[f64]) -> Result<(usize, Vec<f64>), &'static str> {
     let lookbacks = run.results.iter().filter_map(|windows| windows.last()).map(|window| window.lookback);
