@@ -52,6 +52,8 @@ test: tools features ## everything that must hold; continuous integration runs t
 	python3 tests/recompute.py $(RUNS)/later $(PRICES) 10.0 1
 	python3 tests/recompute.py $(RUNS)/gaps $(PRICES) 10.0 0
 	python3 tests/recompute.py $(RUNS)/steps $(PRICES) 10.0 0
+	python3 tests/recompute.py $(RUNS)/quarterly $(PRICES) 10.0 1
+	python3 tests/recompute.py $(RUNS)/rows $(PRICES) 10.0 1
 	python3 tests/recompute.py $(RUNS)/bounds $(PRICES) 10.0 0 $(RUNS)/now
 	python3 tests/recompute.py $(RUNS)/holes $(RUNS)/holes.csv 10.0 0
 	python3 tests/recompute.py $(RUNS)/terms $(RUNS)/ends.csv 10.0 1 --costs $(RUNS)/costs.csv --cash $(RUNS)/cash.csv --delisting=-0.55

@@ -144,6 +144,8 @@ pub mod internals {
         pub use crate::train::{LearningRate, Schedule, StopReason, Trainer, TrainingSpan, train_settings};
     }
     pub mod windows {
-        pub use crate::windows::{SampleRule, decisions, stitch, train_samples, validation_rows};
+        pub use crate::windows::{
+            RebalanceSchedule, SampleRule, StitchedPath, decisions, stitch, train_samples, validation_rows,
+        };
     }
 }

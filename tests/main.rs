@@ -26,6 +26,7 @@ mod panel;
 mod plugins;
 mod precision;
 mod run;
+mod schedule;
 mod show;
 mod tidy;
 mod train;

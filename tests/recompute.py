@@ -1,7 +1,7 @@
 """Recomputes a run from its weights and the prices alone, and compares to a tolerance of 1e-12: every return, cost and
-turnover; the Sharpe ratio, drawdown and turnover in run.json, in total, per test span and as each window was held;
-errors, moments, years and months in total; the last
-portfolio, its trades and shares of risk; what was blocked, delisted or held without a price; and the overfitting monitor of each
+turnover; the rows on which each model decides, from the calendar; the Sharpe ratio, drawdown and turnover in run.json,
+in total, per test span and as each window was held; errors, moments, years and months in total; the last portfolio, its
+trades and shares of risk; what was blocked, delisted or held without a price; and the overfitting monitor of each
 fitted model but for its errors. Given the same run without bounds, it also projects that run's weights onto the bounds,
 and compares every weight and every change by constraints.
 
@@ -267,6 +267,39 @@ class Account:
         near(f"turnover of {what}", statistics.fmean(self.turnovers) * periods, written["turnover"])
 
 
+def scheduled_rows(dates, rebalance, first):
+    """The rows at whose close the schedule rebalances; `first` is the row of the first decision of all."""
+    days = [datetime.date.fromisoformat(date) for date in dates]
+    period = {
+        "daily": lambda day: day,
+        "weekly": lambda day: day - datetime.timedelta(days=day.weekday()),
+        "monthly": lambda day: (day.year, day.month),
+        "quarterly": lambda day: (day.year, (day.month + 2) // 3),
+    }.get(rebalance)
+    if period is None:
+        return {row for row in range(len(days) - 1) if (row - first) % int(rebalance) == 0}
+    return {row for row in range(len(days) - 1) if period(days[row]) != period(days[row + 1])}
+
+
+def compare_schedule(document, prices, targets, lag):
+    """The windows' rows, joined, and the calendar say on which rows each model decides, and which window owns them."""
+    starts = [prices.row_of[window["test"]["start"]] for window in document["windows"]]
+    ends = [prices.row_of[window["test"]["end"]] + 1 for window in document["windows"]]
+    ends = [min(end, start) for end, start in zip(ends, starts[1:] + [ends[-1]])]
+    first = starts[0] - 1 - lag
+    scheduled = scheduled_rows(prices.dates, document["settings"]["portfolio"]["rebalance"], first)
+    owner = {}
+    for window, (start, end) in enumerate(zip(starts, ends)):
+        joins = window > 0 and ends[window - 1] == start
+        for row in range(start - 1 - lag, end - 1 - lag):
+            if row in scheduled or (row == start - 1 - lag and not joins):
+                owner[row] = window
+    for model, decided in targets.items():
+        same(f"decision rows of {model}", owner, {row: window for row, (window, _) in decided.items()})
+    never_held = [window for window in range(len(starts)) if window not in owner.values()]
+    same("schedule", {"first_decision": prices.dates[first], "never_held": never_held}, document["schedule"])
+
+
 def compare_held(what, account, rows, written):
     """Recomputes the figures of some rows of a path, as they were held."""
     net = [account.net[row] for row in rows]
@@ -293,18 +326,19 @@ def compare_calendar(model, path, written):
             near(f"return of {model} in {period}", wealth[period] - 1, earned)
 
 
-def projected(values, members, most):
-    """The nearest weights that sum to 1 and lie between 0 and `most`: shifted by one amount, found by bisection, and cut."""
-    low, high = -1.0, 1.0
+def projected(values, most):
+    """The weights with the sum 1 and at most `most`: what is cut off goes to the rest in proportion, by bisection."""
+    low, high = 0.0, 1.0
+    while math.fsum(min(high * value, most) for value in values) < 1:
+        high *= 2
     for _ in range(200):
-        shift = (low + high) / 2
-        total = math.fsum(min(max(value - shift, 0.0), most) for value, member in zip(values, members) if member)
-        low, high = (shift, high) if total >= 1 else (low, shift)
-    return [min(max(value - low, 0.0), most) if member else 0.0 for value, member in zip(values, members)]
+        factor = (low + high) / 2
+        low, high = (low, factor) if math.fsum(min(factor * value, most) for value in values) >= 1 else (factor, high)
+    return [min(high * value, most) for value in values]
 
 
 def compare_bounds(document, prices, targets, free):
-    """Each weight is the projection of that without bounds, and run.json has the weight that was moved per decision."""
+    """Each weight is what the bounds make of that without them, and run.json has the weight that was moved per decision."""
     most = document["settings"]["portfolio"]["max_weight"]
     assert most < 1, "the run has no bound to compare"
     for model, decided in targets.items():
@@ -315,8 +349,7 @@ def compare_bounds(document, prices, targets, free):
             recorded.update({(index, date): moved for date, moved in entries})
         count, total = 0, 0.0
         for row, (window, weights) in decided.items():
-            members = [price is not None for price in prices.prices[row]]
-            ours = projected(free[model][row][1], members, most)
+            ours = projected(free[model][row][1], most)
             for name, one, two in zip(prices.names, ours, weights):
                 near(f"weight of {name} in {model} on {prices.dates[row]}", one, two)
             moved = math.fsum(abs(one - two) for one, two in zip(ours, free[model][row][1]))
@@ -444,6 +477,7 @@ def main():
             assert abs(math.fsum(weights) - 1) < 1e-9 and min(weights) >= 0 and max(weights) <= most + 1e-12
             if document["data"]["universe"]["stale_rows"] == 0:
                 assert all(price is not None for price, weight in zip(prices.prices[row], weights) if weight)
+    compare_schedule(document, prices, targets, lag)
     terms = Terms(prices, options, document["data"]["delist_rows"])
     benchmarks = []
     for model, path in paths.items():
@@ -470,6 +504,9 @@ def main():
         if settings["windows"]["step_months"] >= settings["windows"]["test_months"]:
             for index, window in enumerate(document["windows"]):
                 own = {row: weights for row, (of, weights) in targets[model].items() if of == index}
+                # A span alone also decides at its first row, whose weights the path does not have off schedule.
+                if prices.row_of[window["test"]["start"]] - 1 - lag not in own:
+                    continue
                 account_of_window = Account(prices, own, terms, lag)
                 for row in range(prices.row_of[window["test"]["start"]], prices.row_of[window["test"]["end"]] + 1):
                     account_of_window.advance(row)

@@ -30,6 +30,10 @@ run hrp now
 run hrp later --set portfolio.execution_lag=1
 run hrp gaps --set windows.step_months=18
 run hrp steps --set windows.step_months=3
+# Windows that take over between two rebalances, some never, and a number of rows.
+run hrp quarterly --set windows.test_months=1 --set windows.step_months=1 --set portfolio.rebalance=quarterly \
+    --set portfolio.execution_lag=1 --set windows.start=2008-01-01
+run hrp rows --set portfolio.rebalance=21 --set portfolio.execution_lag=1
 run hrp bounds --set portfolio.max_weight=0.1
 # Prices with gaps, a day here and there and some longer ones.
 awk -F, -v OFS=, 'NR > 1 && NR % 97 < 3 { $5 = "" } NR > 1 && NR % 61 == 0 { $9 = "" } 1' $prices >"$out/holes.csv"

@@ -13,7 +13,7 @@ use crate::panel::Panel;
 use crate::portfolio::{ConstraintContext, Decision};
 use crate::settings::SettingValues;
 use crate::train::TrainingContext;
-use crate::windows::Window;
+use crate::windows::{Window, first_decision, windows};
 
 /// Fits a model on the data known at `row` and allocates there from cash. Returns weights `[assets]` after constraints.
 ///
@@ -46,7 +46,12 @@ pub fn allocate(
             let (conventions, _) = experiment.conventions(&past, std::slice::from_ref(&window))?;
             let execution = experiment.execution(&past, &conventions)?;
             let context = TrainingContext::new(&past, Arc::new(Team::alone()), conventions, execution);
-            fit_to_end(experiment, &past, &window, &model, &context)?
+            let lag = experiment.portfolio.execution_lag;
+            // The calendar alone says where the experiment's first decision is; without a window it is here.
+            let cut = windows(panel.dates(), &experiment.windows).unwrap_or_default();
+            let first = first_decision(&cut, lag).unwrap_or(row);
+            let schedule = experiment.portfolio.schedule(past.dates(), first);
+            fit_to_end(experiment, &past, (&schedule, &window), &model, &context)?
         }
     };
     let (Decision { mut target, shown, scores, .. }, _) = decide(panel, &*estimator, 0, row)?;

@@ -7,7 +7,7 @@ use crate::model::{Answer, Estimator, eligible, past_at};
 use crate::panel::{Panel, Past};
 use crate::portfolio::Decision;
 use crate::train::TrainingHistory;
-use crate::windows::{Window, decisions, fit_rows};
+use crate::windows::{RebalanceSchedule, Window, decisions, fit_rows};
 
 /// Evidence of what one model saw in one window: the highest row of each copy it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +40,14 @@ pub struct ModelWindow {
 pub(crate) fn decide_window(
     experiment: &Experiment,
     panel: &Panel,
-    window: &Window,
+    (schedule, window): (&RebalanceSchedule, &Window),
     model: &LoadedModel,
     estimator: &dyn Estimator,
     fit: usize,
 ) -> Result<ModelWindow> {
     let lag = experiment.portfolio.execution_lag;
     let dates = panel.dates();
-    let due = |row: usize| experiment.portfolio.is_due(dates, row);
+    let due = |row: usize| schedule.contains(row);
     let mut shown = IntegrityRecord { fit, decisions: Vec::new() };
     let cancelled = || model.context.cancelled();
     let mut decide_span = |rows: Vec<usize>, start: usize| -> Result<Vec<Decision>> {

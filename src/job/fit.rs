@@ -8,7 +8,7 @@ use crate::experiment::Experiment;
 use crate::model::{Estimator, Model, Network};
 use crate::panel::Panel;
 use crate::train::{Trainer, TrainingContext, TrainingSpan};
-use crate::windows::{SampleRule, Window, decisions, fit_rows, train_samples, validation_rows};
+use crate::windows::{RebalanceSchedule, SampleRule, Window, decisions, fit_rows, train_samples, validation_rows};
 
 /// The model of a window before its first decision.
 pub(crate) enum Prepared {
@@ -26,7 +26,7 @@ pub(crate) enum Prepared {
 pub(crate) fn prepare(
     experiment: &Experiment,
     panel: &Panel,
-    window: &Window,
+    (schedule, window): (&RebalanceSchedule, &Window),
     model: &LoadedModel,
     context: &TrainingContext,
 ) -> Result<(Prepared, usize)> {
@@ -57,7 +57,8 @@ pub(crate) fn prepare(
         Model::Network(network) => {
             members_of(panel, shown.clone())?;
             let seed = job_seed(experiment.seed, &model.name, window.test.start);
-            let span = training_span(experiment, panel, window, &*network, (model, context)).map_err(in_window)?;
+            let of_window = (schedule, window);
+            let span = training_span(experiment, panel, of_window, &*network, (model, context)).map_err(in_window)?;
             let trainer = Trainer::planned(network, &model.train, span, seed, context.clone()).map_err(in_window)?;
             Prepared::Training(Box::new(trainer))
         }
@@ -69,11 +70,11 @@ pub(crate) fn prepare(
 pub(crate) fn fit_to_end(
     experiment: &Experiment,
     panel: &Panel,
-    window: &Window,
+    (schedule, window): (&RebalanceSchedule, &Window),
     model: &LoadedModel,
     context: &TrainingContext,
 ) -> Result<Box<dyn Estimator>> {
-    match prepare(experiment, panel, window, model, context)?.0 {
+    match prepare(experiment, panel, (schedule, window), model, context)?.0 {
         Prepared::Ready(estimator) => Ok(estimator),
         Prepared::Training(mut trainer) => {
             train_to_end(&mut trainer, model).map_err(|error| fit_context(error, window))?;
@@ -105,7 +106,7 @@ pub(super) fn members_of(panel: &Panel, rows: Range<usize>) -> Result<Vec<usize>
 fn training_span(
     experiment: &Experiment,
     panel: &Panel,
-    window: &Window,
+    (schedule, window): (&RebalanceSchedule, &Window),
     network: &dyn Network,
     (model, context): (&LoadedModel, &TrainingContext),
 ) -> Result<TrainingSpan> {
@@ -114,7 +115,7 @@ fn training_span(
     let train = fit_rows(&window.train.rows, lag);
     let samples = train_samples(window, &SampleRule { lookback, horizon: model.train.horizon, lag });
     let validation = validation_rows(dates, window, experiment.windows.embargo_days, lag);
-    let mut rows = decisions(validation.clone(), lag, |row| portfolio.is_due(dates, row))?;
+    let mut rows = decisions(validation.clone(), lag, |row| schedule.contains(row))?;
     if rows.is_empty() {
         // No epoch is scored; a fixed asset set consists of the assets that are eligible at the last train row.
         rows.push(train.end - 1);

@@ -18,7 +18,7 @@ use crate::panel::{Panel, PanelKind, Past};
 use crate::portfolio::{Constraints, ExecutionModel};
 use crate::settings::{Setting, SettingValues};
 use crate::train::TrainingContext;
-use crate::windows::windows;
+use crate::windows::{first_decision, windows};
 
 /// An equal-weight model that records the rows that it sees.
 #[derive(Clone, Default)]
@@ -83,7 +83,9 @@ fn try_decide(recorder: &Recorder, lag: usize, change: impl FnOnce(Panel) -> Pan
     let dates: Vec<Date> = (0..200).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect();
     let prices: Vec<f64> = (0..400).map(|cell| 100.0 + f64::from(cell).sin()).collect();
     let panel = change(Panel::from_arrays(PanelKind::Prices, dates, &["A".into(), "B".into()], &prices).unwrap());
-    let window = windows(panel.dates(), &experiment.windows).unwrap()[1].clone();
+    let cut = windows(panel.dates(), &experiment.windows).unwrap();
+    let schedule = experiment.portfolio.schedule(panel.dates(), first_decision(&cut, lag).unwrap());
+    let window = cut[1].clone();
     assert_eq!((&window.train.rows, &window.test.rows), (&(31..121), &(152..182)));
     let settings = SettingValues::check("", &[], &Map::new()).unwrap();
     let train = experiment.train_settings(None).unwrap();
@@ -91,8 +93,10 @@ fn try_decide(recorder: &Recorder, lag: usize, change: impl FnOnce(Panel) -> Pan
     let model = LoadedModel { name: "recorder".into(), factory, settings, train, context };
     let execution = ExecutionModel::new(Constraints::default(), 0.0, lag);
     let shared = TrainingContext::new(&panel, Arc::new(Team::alone()), Conventions::per_row(), execution);
-    let (Prepared::Ready(estimator), fit) = prepare(&experiment, &panel, &window, &model, &shared)? else { panic!() };
-    decide_window(&experiment, &panel, &window, &model, &*estimator, fit)
+    let (Prepared::Ready(estimator), fit) = prepare(&experiment, &panel, (&schedule, &window), &model, &shared)? else {
+        panic!()
+    };
+    decide_window(&experiment, &panel, (&schedule, &window), &model, &*estimator, fit)
 }
 
 /// Makes asset A a member on the rows `a`, and B on the rows `b`.
@@ -154,19 +158,20 @@ fn an_allocation_fits_on_members_only() {
 
 #[test]
 fn decisions_of_the_train_span_see_only_the_train_span() {
-    for (lag, last) in [(0, 110), (5, 100)] {
+    for (lag, first, last) in [(0, 50, 110), (5, 55, 105)] {
         let recorder = Recorder { needs_fit: true, ..Recorder::default() };
         let result = decide_all(&recorder, lag);
         let train = result.decisions.get().unwrap().train.clone().unwrap();
-        // Every tenth row is a decision row. Row 40 has only 10 returns in the span. With a lag of 5 the span ends at
-        // row 115, and a decision on row 110 would be held from row 116.
+        // Every tenth row is a decision row, counted from the first decision: row 120, or 115 with a lag of 5. Row 40
+        // has only 10 returns in the span. With a lag of 5 the span ends at row 115, and a decision on row 110 would be
+        // held from row 116.
         let rows: Vec<usize> = train.iter().map(|decision| decision.row).collect();
-        assert_eq!(rows, (50..=last).step_by(10).collect::<Vec<_>>(), "lag {lag}");
+        assert_eq!(rows, (first..=last).step_by(10).collect::<Vec<_>>(), "lag {lag}");
         let seen = recorder.decision_rows.lock().unwrap();
         for (row, past) in rows.iter().zip(seen.iter()) {
             assert_eq!(*past, (row + 1).saturating_sub(40).max(31)..row + 1);
         }
-        assert_eq!(seen[0], 31..51);
+        assert_eq!(seen[0], 31..first + 1);
         // Later decisions may look back beyond their span, but never ahead.
         let reaches_back = seen[rows.len()..].iter().any(|past| past.start < 121);
         assert!(reaches_back && seen.len() == result.shown.decisions.len());

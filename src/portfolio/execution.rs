@@ -54,7 +54,7 @@ impl ExecutionModel {
 
     /// An account in cash.
     pub fn cash(&self, panel: &Panel) -> Account {
-        Account::new(panel.assets().len(), Arc::clone(&self.terms), self.lag, 1.0)
+        Account::new(panel.assets().len(), Arc::clone(&self.terms), self.lag, self.constraints.budget)
     }
 
     /// Simulates `rows`. Decisions that would first be held after them are ignored. The path ends where everything is

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::error::{Result, fail};
 use crate::portfolio::{Constraints, Group};
 use crate::settings::{Choice as _, Setting, SettingType, SettingValues, number_or_file};
-use crate::windows::Rebalance;
+use crate::windows::{Rebalance, RebalanceSchedule};
 
 /// The declarations of `[portfolio]`; `[portfolio.groups.NAME]` is declared by [`group_settings`].
 pub fn portfolio_settings() -> Vec<Setting> {
@@ -16,7 +16,9 @@ pub fn portfolio_settings() -> Vec<Setting> {
             "rebalance",
             SettingType::Text,
             "monthly",
-            "daily, weekly, monthly, quarterly, or a number of rows; the last row of each period is a decision row",
+            "daily, weekly, monthly or quarterly: decisions on the last row of each period; or a number of rows from one \
+             decision to the next, counted from the first decision of the experiment; a new window takes over at the \
+             first such row",
         ),
         Setting::new(
             "execution_lag",
@@ -72,6 +74,24 @@ pub fn portfolio_settings() -> Vec<Setting> {
             "top_k_by",
             constraints.top_by,
             "rank the assets for top_k by the model's weights or by its scores",
+        ),
+        Setting::new(
+            "budget",
+            SettingType::Real(-10.0, 10.0),
+            constraints.budget,
+            "sum of the weights of every target; what is left of 1 is cash, and what is above 1 is borrowed",
+        ),
+        Setting::new(
+            "max_gross",
+            SettingType::Real(0.0, 20.0),
+            Json::Null,
+            "largest sum of absolute weights, at least the budget; no limit if left out",
+        ),
+        Setting::choice(
+            "excess",
+            constraints.excess,
+            "what takes the weight that bounds cut off: the assets that the model holds, in proportion to their weights, \
+             or all assets, so that the portfolio is the nearest one",
         ),
         Setting::new(
             "max_turnover",
@@ -140,7 +160,24 @@ impl PortfolioSettings {
             top_by: values.choice("top_k_by")?,
             max_turnover: values.get("max_turnover").map(|_| values.real("max_turnover")).transpose()?,
             groups: Vec::new(),
+            budget: values.real("budget")?,
+            max_gross: values.get("max_gross").map(|_| values.real("max_gross")).transpose()?,
+            excess: values.choice("excess")?,
         };
+        if constraints.long_only && constraints.budget < 0.0 {
+            fail!(
+                InvalidSetting,
+                "setting 'portfolio.budget': found {}, allowed is at least 0 with portfolio.long_only = true",
+                constraints.budget
+            );
+        }
+        if let Some(gross) = constraints.max_gross.filter(|gross| *gross < constraints.budget.abs()) {
+            fail!(
+                InvalidSetting,
+                "setting 'portfolio.max_gross': found {gross}, allowed is at least portfolio.budget = {}",
+                constraints.budget.abs()
+            );
+        }
         if constraints.min_weight > constraints.max_weight {
             fail!(
                 InvalidSetting,
@@ -193,9 +230,9 @@ impl PortfolioSettings {
         self.constraints.long_only
     }
 
-    /// Whether `row` of the calendar `dates` is a decision row.
-    pub fn is_due(&self, dates: &[Date], row: usize) -> bool {
-        self.rebalance.is_decision(row, dates[row], dates.get(row + 1).copied())
+    /// The schedule over the calendar `dates`, of an experiment whose first decision is at the row `first`.
+    pub fn schedule(&self, dates: &[Date], first: usize) -> RebalanceSchedule {
+        RebalanceSchedule::new(self.rebalance, dates, first)
     }
 
     /// The rebalance schedule as written in the settings.
@@ -221,6 +258,12 @@ impl PortfolioSettings {
         }
         if let Some(limit) = constraints.max_turnover {
             out.push(("Turnover", format!("at most {} per rebalance", percent(limit))));
+        }
+        if constraints.budget != 1.0 {
+            out.push(("Budget", format!("weights sum to {}", percent(constraints.budget))));
+        }
+        if let Some(gross) = constraints.max_gross {
+            out.push(("Gross exposure", format!("at most {}", percent(gross))));
         }
         for group in &self.groups {
             let text = format!("{}, {} to {}", group.name, percent(group.min), percent(group.max));

@@ -11,11 +11,15 @@ use crate::evaluate::{METRICS, Metric, MetricValue, Unit};
 /// Events of a model's trading that are shown.
 const MOST_EVENTS: usize = 20;
 /// The rules of the constraints and what they do.
-const RULES: [(&str, &str); 7] = [
+const RULES: [(&str, &str); 8] = [
     ("membership", "sells assets that have left the universe"),
     ("top_k", "keeps the number of assets within its limit"),
     ("min_weight", "drops positions below the smallest allowed weight"),
-    ("bounds", "moves to the nearest weights that sum to 1 and lie within the bounds of assets and groups"),
+    (
+        "bounds",
+        "brings weights within the budget and the bounds of assets and groups; what is cut off goes to the rest",
+    ),
+    ("spread", "as bounds, but to assets that the model does not hold, as those it holds cannot take it"),
     ("turnover", "moves only part of the way to the target, as far as the turnover limit allows"),
     ("drift", "not a change: how far the turnover limit, or a missing price, left holdings outside their bounds"),
     ("turnover_beyond", "not a change: turnover above the limit, by drift between decision and execution"),

@@ -306,14 +306,13 @@ impl Run {
         let (entry, window) = (&self.models[model], &self.windows[window]);
         let context = |error: Error| error.context(format!("model '{}'", entry.name));
         let portfolio = &self.experiment.portfolio;
-        let dates = panel.dates();
-        let due = |row: usize| portfolio.is_due(dates, row);
+        let due = |row: usize| self.schedule.contains(row);
         let mut decided = Vec::new();
         let mut decide_all = || -> Result<()> {
             let fitted = fit_to_end(
                 &self.experiment,
                 panel,
-                window,
+                (&self.schedule, window),
                 entry,
                 &TrainingContext::new(panel, Arc::clone(&self.team), self.conventions.clone(), self.execution.clone()),
             )?;

@@ -31,6 +31,8 @@ pub struct RunDocument {
     pub models: Vec<ModelEntry>,
     /// The out-of-sample results by model.
     pub summary: BTreeMap<String, SummaryEntry>,
+    /// When portfolios are rebalanced.
+    pub schedule: ScheduleEntry,
     /// The windows.
     pub windows: Vec<WindowEntry>,
     /// What to know of the data: the findings of the data check, columns that are missing, uneven dates.
@@ -387,6 +389,15 @@ pub struct FindingEntry {
     pub name: String,
     /// A sentence with the figures.
     pub text: String,
+}
+
+/// When portfolios are rebalanced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleEntry {
+    /// The date of the experiment's first decision, from which a number of rows in `portfolio.rebalance` counts.
+    pub first_decision: String,
+    /// The windows that own no row of the schedule, so that their models are never held.
+    pub never_held: Vec<usize>,
 }
 
 /// A window.

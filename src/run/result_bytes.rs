@@ -1,10 +1,9 @@
 //! The memory that the results of a run take, known before it begins. Its memory plan counts them.
 
-use crate::experiment::Experiment;
 use crate::job::LoadedModel;
 use crate::panel::Panel;
 use crate::portfolio::Decision;
-use crate::windows::Window;
+use crate::windows::{RebalanceSchedule, Window};
 
 use super::runner::Target;
 
@@ -24,7 +23,7 @@ pub(super) struct ResultBytes {
 
 /// The most that decisions and targets take in memory.
 pub(super) fn result_bytes(
-    experiment: &Experiment,
+    schedule: &RebalanceSchedule,
     panel: &Panel,
     windows: &[Window],
     models: &[LoadedModel],
@@ -33,7 +32,7 @@ pub(super) fn result_bytes(
     // Scheduled rows before each row: a span adds at most one row of its own.
     let mut scheduled = vec![0; dates.len() + 1];
     for row in 0..dates.len() {
-        scheduled[row + 1] = scheduled[row] + usize::from(experiment.portfolio.is_due(dates, row));
+        scheduled[row + 1] = scheduled[row] + usize::from(schedule.contains(row));
     }
     let due = |rows: std::ops::Range<usize>| scheduled[rows.end] - scheduled[rows.start];
     let in_window = |window: &Window| due(window.train.rows.start..window.test.rows.end) + 2;

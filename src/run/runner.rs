@@ -1,7 +1,6 @@
 //! The run: its caller steps it window by window, and results are there for the windows that are done.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +20,7 @@ use crate::network::TrainedNetwork;
 use crate::panel::Panel;
 use crate::portfolio::{Account, ConstraintChange, ExecutionModel, Path, SimulatedPath};
 use crate::train::{Epoch, MemoryPlan, Trainer, TrainingContext, TrainingHistory};
-use crate::windows::{Window, stitch, windows};
+use crate::windows::{RebalanceSchedule, StitchedPath, Window, first_decision, windows};
 
 /// A target that the out-of-sample path held.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,8 +109,10 @@ pub struct Run {
     pub panel: Panel,
     /// The windows.
     pub windows: Vec<Window>,
-    /// Test rows that each window contributes to the out-of-sample path.
-    pub stitched: Vec<Range<usize>>,
+    /// The rows on which portfolios are rebalanced.
+    pub schedule: RebalanceSchedule,
+    /// How the test spans make the out-of-sample path.
+    pub stitched: StitchedPath,
     /// The models; equal weight comes first.
     pub models: Vec<LoadedModel>,
     /// Decisions per model and window.
@@ -160,25 +161,33 @@ impl Run {
         let models = LoadedModel::load_all(&experiment, runtime, &cancel)?;
         let windows = windows(panel.dates(), &experiment.windows)?;
         let (conventions, spacing) = experiment.conventions(&panel, &windows)?;
-        let warnings: Vec<String> =
-            missing_columns(&panel).into_iter().chain(spacing).chain(panel.warnings()).collect();
+        let lag = experiment.portfolio.execution_lag;
+        let first = first_decision(&windows, lag).unwrap_or(0);
+        let schedule = experiment.portfolio.schedule(panel.dates(), first);
+        let stitched = StitchedPath::new(panel.dates(), &windows, schedule.clone(), lag);
+        let warnings: Vec<String> = missing_columns(&panel)
+            .into_iter()
+            .chain(spacing)
+            .chain(never_held(&experiment, &stitched, &windows))
+            .chain(panel.warnings())
+            .collect();
         for warning in &warnings {
             Context::new(runtime.log.clone(), Arc::clone(&cancel)).log(LogLevel::Warn, warning);
         }
-        let stitched = stitch(panel.dates(), &windows);
         let panel = panel.with_usual_stale_rows(conventions.periods_per_year);
         let execution = experiment.execution(&panel, &conventions)?;
         let most = runtime.parallel.threads();
         let threads = if experiment.threads == 0 { most } else { most.min(experiment.threads) };
         let team = Arc::new(Team::new(Arc::clone(&runtime.parallel), threads));
         let mut context = TrainingContext::new(&panel, Arc::clone(&team), conventions.clone(), execution.clone());
-        let ResultBytes { decisions: keep, targets } = result_bytes(&experiment, &panel, &windows, &models);
+        let ResultBytes { decisions: keep, targets } = result_bytes(&schedule, &panel, &windows, &models);
         context.decisions = keep + targets;
         Ok(Self {
             contexts: models.iter().map(|_| context.of_another_model()).collect(),
             team,
             simd,
             windows,
+            schedule,
             stitched,
             conventions,
             results: vec![Vec::new(); models.len()],
@@ -261,7 +270,7 @@ impl Run {
         }
         let ahead = 1 + self.execution.lag;
         let Progress { done, .. } = self.progress();
-        if let Some(next) = self.stitched.get(done)
+        if let Some(next) = self.stitched.rows.get(done)
             && row + ahead >= next.start
         {
             fail!(NotReady, "window {done}, which decides from row {}, is still to be computed", next.start - ahead);
@@ -325,9 +334,10 @@ impl Run {
     /// Errors of data and model, with window and date.
     pub(super) fn begin(&self, (window, model): Key) -> Result<WindowState> {
         let (window, entry) = (&self.windows[window], &self.models[model]);
-        Ok(match prepare(&self.experiment, &self.panel, window, entry, &self.contexts[model])? {
+        Ok(match prepare(&self.experiment, &self.panel, (&self.schedule, window), entry, &self.contexts[model])? {
             (Prepared::Ready(estimator), fit) => {
-                let result = decide_window(&self.experiment, &self.panel, window, entry, &*estimator, fit)?;
+                let of_window = (&self.schedule, window);
+                let result = decide_window(&self.experiment, &self.panel, of_window, entry, &*estimator, fit)?;
                 WindowState::Done(Box::new(result))
             }
             (Prepared::Training(trainer), fit) => WindowState::Training(trainer, fit),
@@ -353,7 +363,8 @@ impl Run {
             }
         }
         if let WindowState::Trained(network, history, fit) = state {
-            let mut result = decide_window(&self.experiment, &self.panel, window, model, &**network, *fit)?;
+            let of_window = (&self.schedule, window);
+            let mut result = decide_window(&self.experiment, &self.panel, of_window, model, &**network, *fit)?;
             result.training = Some(history.clone());
             *state = WindowState::Done(Box::new(result));
         }
@@ -454,16 +465,34 @@ impl Run {
 
     /// The account of a model after one more window, and its path over the rows that the window contributes.
     fn simulate(&self, model: usize, window: usize, result: &ModelWindow) -> Result<(Account, SimulatedPath)> {
-        let rows = &self.stitched[window];
+        let rows = &self.stitched.rows[window];
         // Where a step longer than the test span leaves a gap, no model holds anything in it: the next path starts in
         // cash.
-        let follows = window > 0 && self.stitched[window - 1].end == rows.start;
-        let account = &self.accounts[model];
-        let mut account = if follows { account.clone() } else { account.to_cash() };
-        let simulated =
-            self.execution.simulate(&self.panel, &mut account, &result.decisions.get()?.test, rows.clone())?;
+        let (gap, account) = (self.stitched.follows_gap(window), &self.accounts[model]);
+        let mut account = if gap { account.to_cash() } else { account.clone() };
+        let decisions = result.decisions.get()?;
+        // A span alone also decides at its first row; the path goes on with the holdings of the window before.
+        let off_schedule = decisions.test.first().is_some_and(|first| !self.stitched.decides(window, first.row));
+        let own = &decisions.test[usize::from(off_schedule)..];
+        let simulated = self.execution.simulate(&self.panel, &mut account, own, rows.clone())?;
         Ok((account, simulated))
     }
+}
+
+/// A warning about windows whose model is never held, because the schedule has no decision in the rows that they own.
+fn never_held(experiment: &Experiment, stitched: &StitchedPath, windows: &[Window]) -> Option<String> {
+    let never = stitched.never_held();
+    let first = &windows[*never.first()?];
+    Some(format!(
+        "{} of {} windows own no row of the schedule (portfolio.rebalance = {}) and are never held, the first of them \
+         window {} (test from {}): the model of an earlier window stays in charge; choose a longer windows.step_months \
+         or rebalance more often",
+        never.len(),
+        windows.len(),
+        experiment.portfolio.rebalance_text(),
+        first.index,
+        first.test.start
+    ))
 }
 
 /// A warning about members that the data have no column for. Where many are missing the first few are enough to find

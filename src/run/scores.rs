@@ -127,7 +127,7 @@ fn total_metrics(run: &Run, model: usize, coefficients: &[f64]) -> Vec<MetricVal
 /// Every metric of the rows that a window contributes to the out-of-sample path, as they were held: the book that the
 /// window began with was bought earlier.
 fn held_metrics(run: &Run, model: usize, window: usize) -> Vec<MetricValue> {
-    let rows = &run.stitched[window];
+    let rows = &run.stitched.rows[window];
     let targets = run.targets[model].iter().filter(|target| target.window == window);
     let targets: Vec<&[f64]> = targets.map(|target| target.weights.as_slice()).collect();
     metrics(run, &run.paths[model].within(rows), &run.paths[0].within(rows), &targets, &[])
@@ -400,7 +400,7 @@ mod tests {
             (record.days_without_price, record.moves_after_gap)
         };
         assert_eq!(gaps(run(&values, PanelKind::Prices, &[])), (9, 2));
-        // Decided at row 150, executed at 151 and held from 152, which has no price: one more day and one more move.
+        // Decided at row 151, executed at 152 and held from 153. A has no price on row 152: one more day and one move.
         values[152 * 3] = f64::NAN;
         let later = run(&values, PanelKind::Prices, &["portfolio.execution_lag=1"]);
         assert_eq!(gaps(later), (10, 3));
@@ -425,9 +425,12 @@ mod tests {
         run.models[0].factory = Box::new(Fixed([0.7, 0.2, 0.1]));
         let run = finish(run);
         let scores = scores(&run).unwrap();
-        // 0.7 is cut to 0.5, and the excess is split evenly between the other two.
+        // 0.7 is cut to 0.5, and what is cut off goes to the other two in proportion to their weights.
         let weights = &run.targets[0][0].weights;
-        assert!(weights.iter().zip([0.5, 0.3, 0.2]).all(|(one, two)| (one - two).abs() < 1e-15), "{weights:?}");
+        assert!(
+            weights.iter().zip([0.5, 1.0 / 3.0, 0.5 / 3.0]).all(|(one, two)| (one - two).abs() < 1e-15),
+            "{weights:?}"
+        );
         assert!(scores.total[0].changes.iter().all(|(_, change)| (change.moved - 0.4).abs() < 1e-15));
         // Both windows decide at the end of each of their two months; the second decision of the first window is
         // replaced by that of the second window.
@@ -450,7 +453,7 @@ mod tests {
         let (windows, total) = (&scores.windows[0], &scores.total[0].metrics);
         let wealth: f64 = windows.iter().map(|window| 1.0 + figure(&window.held, "total_return")).product();
         assert!((wealth - 1.0 - figure(total, "total_return")).abs() < 1e-12);
-        let rows = run.stitched.iter().map(|rows| rows.len() as f64);
+        let rows = run.stitched.rows.iter().map(|rows| rows.len() as f64);
         let traded: f64 = windows.iter().zip(rows).map(|(window, rows)| figure(&window.held, "turnover") * rows).sum();
         assert!((traded / run.paths[0].rows.len() as f64 - figure(total, "turnover")).abs() < 1e-12);
         // Each test span alone begins with a purchase of everything; of what was held only the first one does.

@@ -35,7 +35,7 @@ pub enum Rebalance {
     Monthly,
     /// The last row of a quarter.
     Quarterly,
-    /// Every this many rows, counted from the first row of the panel.
+    /// Every this many rows, counted from the experiment's first decision, in both directions.
     EveryRows(usize),
 }
 
@@ -61,9 +61,10 @@ impl Rebalance {
         })
     }
 
-    /// Whether `row`, dated `date`, is a decision row. `next` is the next trading date, which is known in advance from
-    /// the exchange's calendar; without a next date, no row is a decision row.
-    pub fn is_decision(self, row: usize, date: Date, next: Option<Date>) -> bool {
+    /// Whether a row dated `date` is a decision row; `offset` rows lie between it and the experiment's first decision.
+    /// `next` is the next trading date, which is known in advance from the exchange's calendar; without a next date, no
+    /// row is a decision row.
+    pub fn is_decision(self, offset: usize, date: Date, next: Option<Date>) -> bool {
         let Some(next) = next else { return false };
         let month = |date: Date| (date.year(), date.month());
         match self {
@@ -74,7 +75,7 @@ impl Rebalance {
             }
             Self::Monthly => month(date) != month(next),
             Self::Quarterly => (date.year(), (date.month() - 1) / 3) != (next.year(), (next.month() - 1) / 3),
-            Self::EveryRows(rows) => row.is_multiple_of(rows),
+            Self::EveryRows(rows) => offset.is_multiple_of(rows),
         }
     }
 }

@@ -17,8 +17,8 @@ pub(crate) use calendar::{add_months, rows_between};
 pub(crate) use frequency::periods_per_year;
 pub(crate) use lookback::lookback_rows;
 pub use purge::{SampleRule, train_samples, validation_rows};
-pub(crate) use schedule::fit_rows;
-pub use schedule::{decisions, stitch};
+pub use schedule::{RebalanceSchedule, StitchedPath, decisions, stitch};
+pub(crate) use schedule::{first_decision, fit_rows};
 pub use settings::{Scheme, WindowSettings};
 
 use crate::error::{Code, Error, Result, fail};

@@ -2,12 +2,14 @@
 //! limit. Everything that changed is recorded, with the rule and the weight that it moved.
 
 mod bounds;
-mod groups;
+mod program;
+#[cfg(test)]
+mod tests;
 mod turnover;
 
-use crate::error::{Result, fail};
+use crate::error::{Code, Error, Result, fail};
 use crate::settings::choices;
-use groups::Solver;
+use program::Program;
 
 /// The tolerance for the sum of weights and for their bounds, within which a target is left alone.
 pub(super) const TOLERANCE: f64 = 1e-12;
@@ -37,6 +39,16 @@ choices! {
     }
 }
 
+choices! {
+    /// What takes the weight that bounds cut off.
+    pub enum Excess {
+        /// The assets that the model holds, in proportion to their weights.
+        Held = "held",
+        /// All assets, so that the portfolio is the nearest one.
+        Nearest = "nearest",
+    }
+}
+
 /// The constraints on the target weights of every model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Constraints {
@@ -54,6 +66,12 @@ pub struct Constraints {
     pub max_turnover: Option<f64>,
     /// Bounds on sums of weights.
     pub groups: Vec<Group>,
+    /// The sum of the weights; what is left is cash.
+    pub budget: f64,
+    /// Largest sum of absolute weights; `None` for no limit.
+    pub max_gross: Option<f64>,
+    /// What takes the weight that bounds cut off.
+    pub excess: Excess,
 }
 
 /// Long-only and fully invested, without further limits.
@@ -67,6 +85,9 @@ impl Default for Constraints {
             top_by: TopBy::Weight,
             max_turnover: None,
             groups: Vec::new(),
+            budget: 1.0,
+            max_gross: None,
+            excess: Excess::Held,
         }
     }
 }
@@ -87,9 +108,10 @@ pub struct ConstraintContext<'a> {
 /// A change that one rule made to a target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConstraintChange {
-    /// `membership`, `top_k`, `min_weight`, `bounds`, `turnover` or `drift`. The last one means that the turnover limit
-    /// keeps weights that another rule forbids: beyond a bound, outside the `top_k`, below `min_weight`, or of assets
-    /// that the model did not see.
+    /// `membership`, `top_k`, `min_weight`, `bounds`, `spread`, `turnover`, `drift` or `turnover_beyond`. `spread` is
+    /// `bounds` where the assets that the model holds could not take what is cut off. `drift` means that the turnover
+    /// limit, or a missing price, keeps weights that another rule forbids: beyond a bound, outside the `top_k`, below
+    /// `min_weight`, or of assets that the model did not see.
     pub rule: &'static str,
     /// Σ|after − before|; for `membership` the weight sold, for `drift` the forbidden weight.
     pub moved: f64,
@@ -99,8 +121,11 @@ impl Constraints {
     /// Applies the constraints to `target`, `[assets]`, in this order:
     ///
     /// 1. non-members are sold;
-    /// 2. assets outside the `top_k`, or below `min_weight`, become ineligible and get the weight 0;
-    /// 3. the target is projected onto {Σw = 1, bounds, groups}, in the Euclidean norm;
+    /// 2. assets outside the `top_k`, or below `min_weight`, are closed: their weight is 0;
+    /// 3. a target v that breaks the budget, a bound, a group or the gross exposure becomes the w that minimises
+    ///    Σ(w − v)²/|v| over what v holds ([`Excess::Held`]), or, where there is none or with [`Excess::Nearest`],
+    ///    Σ(w − v)² over all open assets. The smallest weight that ends below `min_weight` is closed, and this is done
+    ///    once more;
     /// 4. the step from the held weights to the target is shortened to keep `max_turnover`.
     ///
     /// A target that satisfies the constraints stays bit for bit as it is.
@@ -111,14 +136,14 @@ impl Constraints {
     pub fn apply(&self, target: &mut [f64], context: &ConstraintContext) -> Result<Vec<ConstraintChange>> {
         let mut changes = Vec::new();
         Self::sell_non_members(target, context, &mut changes);
-        let mut eligible: Vec<bool> =
+        let mut open: Vec<bool> =
             context.members.iter().zip(context.shown).map(|(member, shown)| *member && *shown).collect();
-        self.keep_top(target, context, &mut eligible, &mut changes)?;
-        let was_cut = changes.last().is_some_and(|change| change.rule == "top_k");
-        self.project(target, was_cut, &mut eligible, &mut changes)?;
+        self.keep_top(target, context, &mut open, &mut changes)?;
+        self.close_small(target, &mut open, &mut changes);
+        self.settle(target, &mut open, &mut changes)?;
         if let Some(limit) = self.max_turnover {
             turnover::limit(limit, target, context, &mut changes);
-            let forbidden = self.violation(target) + self.ineligible_weight(target, &eligible);
+            let forbidden = self.violation(target) + self.closed_weight(target, &open);
             if forbidden > SOLVER_TOLERANCE {
                 changes.push(ConstraintChange { rule: "drift", moved: forbidden });
             }
@@ -143,7 +168,7 @@ impl Constraints {
         &self,
         target: &mut [f64],
         context: &ConstraintContext,
-        eligible: &mut [bool],
+        open: &mut [bool],
         changes: &mut Vec<ConstraintChange>,
     ) -> Result<()> {
         let Some(top) = self.top_k else { return Ok(()) };
@@ -154,52 +179,114 @@ impl Constraints {
                 fail!(InvalidSetting, "setting 'portfolio.top_k_by': found \"score\", but the model gives no scores")
             }
         };
-        let mut order: Vec<usize> = (0..target.len()).filter(|&asset| eligible[asset]).collect();
+        let mut order: Vec<usize> = (0..target.len()).filter(|&asset| open[asset]).collect();
         // The sort is stable, so ties stay in the order of names.
         order.sort_by(|&one, &two| rank[two].total_cmp(&rank[one]));
         let rest = order.split_off(top.min(order.len()));
-        exclude("top_k", &rest, target, eligible, changes);
+        close("top_k", &rest, target, open, changes);
         Ok(())
     }
 
-    /// Projects the target and excludes weights below `min_weight`, in turns, until there are none. If `top_k` cut the
-    /// target, it is projected first: weights spread over many assets are small, and those of the assets that are kept
-    /// grow.
-    fn project(
-        &self,
-        target: &mut [f64],
-        was_cut: bool,
-        eligible: &mut [bool],
-        changes: &mut Vec<ConstraintChange>,
-    ) -> Result<()> {
-        let small = |weights: &[f64], eligible: &[bool]| -> Vec<usize> {
-            let is_small = |asset: &usize| eligible[*asset] && self.is_small(weights[*asset]);
-            (0..weights.len()).filter(is_small).collect()
-        };
-        let mut exclude_small = !was_cut;
+    /// Closes weights below `min_weight`. Where `top_k` closed some, weights that were spread over many assets grow with
+    /// the rest, so they are judged as they are scaled to the budget.
+    fn close_small(&self, target: &mut [f64], open: &mut [bool], changes: &mut Vec<ConstraintChange>) {
+        if self.min_weight == 0.0 {
+            return;
+        }
+        let sum: f64 = target.iter().sum();
+        let was_cut = changes.last().is_some_and(|change| change.rule == "top_k");
+        let scale = if was_cut && sum.abs() > TOLERANCE { (self.budget / sum).abs() } else { 1.0 };
+        let is_small = |asset: &usize| open[*asset] && self.is_small(target[*asset] * scale);
+        let small: Vec<usize> = (0..target.len()).filter(is_small).collect();
+        close("min_weight", &small, target, open, changes);
+    }
+
+    /// Brings the target within budget, bounds, groups and gross exposure.
+    fn settle(&self, target: &mut [f64], open: &mut [bool], changes: &mut Vec<ConstraintChange>) -> Result<()> {
         loop {
-            if self.min_weight > 0.0 && std::mem::replace(&mut exclude_small, true) {
-                exclude("min_weight", &small(target, eligible), target, eligible, changes);
+            let (settled, rule) = self.settled(target, open)?;
+            let is_small = |asset: &usize| settled[*asset] != 0.0 && self.is_small(settled[*asset]);
+            let size = |asset: &usize| settled[*asset].abs();
+            // Of equal ones the first by name.
+            let smallest = (0..settled.len()).filter(is_small).min_by(|one, two| size(one).total_cmp(&size(two)));
+            if let Some(asset) = smallest {
+                close("min_weight", &[asset], target, open, changes);
+                continue;
             }
-            self.check_feasible(eligible)?;
-            if self.violation(target) <= TOLERANCE && (target.iter().sum::<f64>() - 1.0).abs() <= TOLERANCE {
-                return Ok(());
+            let moved: f64 = settled.iter().zip(&*target).map(|(after, before)| (after - before).abs()).sum();
+            if let Some(rule) = rule.filter(|_| moved > 0.0) {
+                changes.push(ConstraintChange { rule, moved });
             }
-            let before = target.to_vec();
-            Solver::new(self, eligible).project(target)?;
-            let moved = before.iter().zip(&*target).map(|(before, after)| (after - before).abs()).sum();
-            changes.push(ConstraintChange { rule: "bounds", moved });
-            if self.min_weight == 0.0 || small(target, eligible).is_empty() {
-                return Ok(());
-            }
+            target.copy_from_slice(&settled);
+            return Ok(());
         }
     }
 
-    /// By how much a target violates the bounds, summed over assets and groups. The sum of all weights is not checked.
+    /// The portfolio for a target, and the rule that changed it.
+    fn settled(&self, target: &[f64], open: &[bool]) -> Result<(Vec<f64>, Option<&'static str>)> {
+        let sum: f64 = target.iter().sum();
+        if (sum - self.budget).abs() <= SOLVER_TOLERANCE && self.violation(target) <= TOLERANCE {
+            return Ok((target.to_vec(), None));
+        }
+        if self.excess == Excess::Held
+            && let Some(held) = self.held(target)?
+        {
+            return Ok((held, Some("bounds")));
+        }
+        let rule = if self.excess == Excess::Held { "spread" } else { "bounds" };
+        self.check_feasible(open)?;
+        let needs_program = !self.groups.is_empty() || (self.max_gross.is_some() && !self.long_only);
+        if needs_program {
+            return match Program::nearest(self, target, open).solve()? {
+                Some(nearest) => Ok((nearest, Some(rule))),
+                None => Err(self.infeasible(open)),
+            };
+        }
+        let mut out = target.to_vec();
+        bounds::nearest(&mut out, open, (self.lower_bound(), self.max_weight), self.budget);
+        Ok((out, Some(rule)))
+    }
+
+    /// The portfolio of what the target holds; `None` if there is none.
+    fn held(&self, target: &[f64]) -> Result<Option<Vec<f64>>> {
+        // A long-only target cannot be made of weights below 0.
+        let positive: Vec<f64> = target.iter().map(|weight| weight.max(0.0)).collect();
+        let values = if self.long_only { &positive } else { target };
+        if !self.groups.is_empty() {
+            return Program::held(self, values).solve();
+        }
+        Ok(match self.max_gross {
+            Some(gross) => bounds::held_within_gross(values, self.max_weight, self.budget, gross),
+            None => bounds::held(values, self.max_weight, self.budget),
+        })
+    }
+
+    /// The error where no portfolio satisfies groups and bounds.
+    fn infeasible(&self, open: &[bool]) -> Error {
+        let count = open.iter().filter(|open| **open).count();
+        let mut limits = vec![format!("portfolio.max_weight = {}", self.max_weight)];
+        limits.extend(self.max_gross.map(|gross| format!("portfolio.max_gross = {gross}")));
+        let group = |group: &Group| format!("group '{}' of {} to {}", group.name, group.min, group.max);
+        limits.extend(self.groups.iter().map(group));
+        Error::new(
+            Code::Infeasible,
+            format!(
+                "no portfolio of {count} assets with the sum {} satisfies all of {}{}",
+                self.budget,
+                limits.join(", "),
+                self.excluded_by()
+            ),
+        )
+    }
+
+    /// By how much a target violates bounds, groups and gross exposure, summed. The sum of all weights is not checked.
     fn violation(&self, target: &[f64]) -> f64 {
         let assets: f64 = target.iter().map(|&weight| distance(weight, self.lower_bound(), self.max_weight)).sum();
         let sum = |group: &Group| group.assets.iter().map(|&asset| target[asset]).sum::<f64>();
-        assets + self.groups.iter().map(|group| distance(sum(group), group.min, group.max)).sum::<f64>()
+        let gross = target.iter().map(|weight| weight.abs()).sum::<f64>() - self.max_gross.unwrap_or(f64::INFINITY);
+        assets
+            + gross.max(0.0)
+            + self.groups.iter().map(|group| distance(sum(group), group.min, group.max)).sum::<f64>()
     }
 
     /// By how much weights that were held before stand beyond the bounds, the groups and the number of assets: a trade
@@ -213,11 +300,10 @@ impl Constraints {
         self.violation(weights) + sizes[..too_many].iter().sum::<f64>()
     }
 
-    /// The weight of assets that are not eligible or whose weight is below `min_weight`.
-    fn ineligible_weight(&self, target: &[f64], eligible: &[bool]) -> f64 {
-        let ineligible =
-            target.iter().zip(eligible).filter(|(weight, eligible)| !**eligible || self.is_small(**weight));
-        ineligible.map(|(weight, _)| weight.abs()).sum()
+    /// The weight of assets that are closed or whose weight is below `min_weight`.
+    fn closed_weight(&self, target: &[f64], open: &[bool]) -> f64 {
+        let closed = target.iter().zip(open).filter(|(weight, open)| !**open || self.is_small(**weight));
+        closed.map(|(weight, _)| weight.abs()).sum()
     }
 
     fn is_small(&self, weight: f64) -> bool {
@@ -229,19 +315,20 @@ impl Constraints {
         if self.long_only { 0.0 } else { -self.max_weight }
     }
 
-    /// Checks what needs no solver: whether the eligible assets can reach the sums.
-    fn check_feasible(&self, eligible: &[bool]) -> Result<()> {
-        let count = eligible.iter().filter(|eligible| **eligible).count();
-        if count as f64 * self.max_weight < 1.0 - TOLERANCE {
+    /// Checks what needs no solver: whether the open assets can reach the sums.
+    fn check_feasible(&self, open: &[bool]) -> Result<()> {
+        let count = open.iter().filter(|open| **open).count();
+        if count as f64 * self.max_weight < self.budget.abs() - TOLERANCE {
             fail!(
                 Infeasible,
-                "{count} assets of at most portfolio.max_weight = {} each cannot add up to 1{}",
+                "{count} assets of at most portfolio.max_weight = {} each cannot add up to {}{}",
                 self.max_weight,
+                self.budget,
                 self.excluded_by()
             );
         }
         for group in &self.groups {
-            let inside = group.assets.iter().filter(|&&asset| eligible[asset]).count() as f64;
+            let inside = group.assets.iter().filter(|&&asset| open[asset]).count() as f64;
             if inside * self.max_weight < group.min - TOLERANCE {
                 fail!(
                     Infeasible,
@@ -279,248 +366,21 @@ fn distance(value: f64, low: f64, high: f64) -> f64 {
     (low - value).max(value - high).max(0.0)
 }
 
-/// Makes assets ineligible and sets their weights to 0.
-fn exclude(
+/// Closes assets: their weight is 0.
+fn close(
     rule: &'static str,
-    excluded: &[usize],
+    closed: &[usize],
     target: &mut [f64],
-    eligible: &mut [bool],
+    open: &mut [bool],
     changes: &mut Vec<ConstraintChange>,
 ) {
     let mut moved = 0.0;
-    for &asset in excluded {
+    for &asset in closed {
         moved += target[asset].abs();
         target[asset] = 0.0;
-        eligible[asset] = false;
+        open[asset] = false;
     }
     if moved > 0.0 {
         changes.push(ConstraintChange { rule, moved });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ConstraintChange, ConstraintContext, Constraints, Group, TopBy};
-    use crate::error::{Code, Result};
-    use proptest::prelude::*;
-
-    fn apply(constraints: &Constraints, target: &mut [f64], before: &[f64]) -> Result<Vec<ConstraintChange>> {
-        let all = vec![true; target.len()];
-        constraints.apply(target, &ConstraintContext { members: &all, shown: &all, scores: None, before })
-    }
-
-    fn rules(changes: &[ConstraintChange]) -> Vec<&'static str> {
-        changes.iter().map(|change| change.rule).collect()
-    }
-
-    #[track_caller]
-    fn assert_near(found: &[f64], expected: &[f64]) {
-        assert!(
-            found.iter().zip(expected).all(|(one, two)| (one - two).abs() < 1e-9),
-            "found {found:?}, expected {expected:?}"
-        );
-    }
-
-    #[test]
-    fn a_feasible_target_is_left_alone_and_a_non_member_is_sold() {
-        let mut target = [0.3, 0.7];
-        let constraints = Constraints { max_weight: 0.8, ..Constraints::default() };
-        assert_eq!(apply(&constraints, &mut target, &[0.0; 2]).unwrap(), []);
-        assert_eq!(target, [0.3, 0.7]);
-        let mut target = [0.25, 0.25, 0.5];
-        let context = ConstraintContext {
-            members: &[true, true, false],
-            shown: &[true; 3],
-            scores: None,
-            before: &[0.0, 0.0, 0.4],
-        };
-        let changes = constraints.apply(&mut target, &context).unwrap();
-        assert_eq!(target, [0.5, 0.5, 0.0]);
-        assert_eq!(rules(&changes), ["membership", "bounds"]);
-        assert!((changes[0].moved - 0.5).abs() < 1e-15 && (changes[1].moved - 0.5).abs() < 1e-15);
-    }
-
-    #[test]
-    fn an_asset_that_the_model_did_not_see_stays_at_exactly_zero() {
-        let constraints = Constraints { max_weight: 0.5, ..Constraints::default() };
-        let mut target = [0.9, 0.1, 0.0, 0.0];
-        let context = ConstraintContext {
-            members: &[true; 4],
-            shown: &[true, true, true, false],
-            scores: None,
-            before: &[0.0; 4],
-        };
-        constraints.apply(&mut target, &context).unwrap();
-        assert_near(&target, &[0.5, 0.3, 0.2, 0.0]);
-        assert_eq!(target[3], 0.0);
-    }
-
-    #[test]
-    fn top_k_keeps_the_largest_by_weight_or_by_score() {
-        let constraints = Constraints { top_k: Some(2), ..Constraints::default() };
-        let mut target = [0.4, 0.1, 0.3, 0.2];
-        assert_eq!(rules(&apply(&constraints, &mut target, &[0.0; 4]).unwrap()), ["top_k", "bounds"]);
-        assert_near(&target, &[0.55, 0.0, 0.45, 0.0]);
-        let by_score = Constraints { top_by: TopBy::Score, ..constraints };
-        let mut target = [0.4, 0.1, 0.3, 0.2];
-        let scores = [0.0, 3.0, 1.0, 2.0];
-        let context =
-            ConstraintContext { members: &[true; 4], shown: &[true; 4], scores: Some(&scores), before: &[0.0; 4] };
-        by_score.apply(&mut target, &context).unwrap();
-        assert_near(&target, &[0.0, 0.45, 0.0, 0.55]);
-        let error = apply(&by_score, &mut target, &[0.0; 4]).unwrap_err();
-        assert!(error.to_string().contains("gives no scores"), "{error}");
-    }
-
-    #[test]
-    fn no_weight_below_min_weight_remains() {
-        let constraints = Constraints { min_weight: 0.15, max_weight: 0.4, ..Constraints::default() };
-        let mut target = [0.7, 0.16, 0.13, 0.01];
-        let error = apply(&constraints, &mut target, &[0.0; 4]).unwrap_err();
-        assert!(error.to_string().contains("2 assets of at most portfolio.max_weight = 0.4"), "{error}");
-        let groups = vec![Group { name: "bonds".into(), assets: vec![1, 2], min: 0.0, max: 0.3 }];
-        let constraints = Constraints { min_weight: 0.2, groups, ..Constraints::default() };
-        // The bound of the group reduces both of its assets to 0.15, so they are excluded.
-        let mut target = [0.4, 0.3, 0.3];
-        let changes = apply(&constraints, &mut target, &[0.0; 3]).unwrap();
-        assert_near(&target, &[1.0, 0.0, 0.0]);
-        assert_eq!(rules(&changes), ["bounds", "min_weight", "bounds"]);
-    }
-
-    #[test]
-    fn the_excess_over_max_weight_is_spread_evenly() {
-        let mut target = [0.6, 0.3, 0.1];
-        let constraints = Constraints { max_weight: 0.5, ..Constraints::default() };
-        apply(&constraints, &mut target, &[0.0; 3]).unwrap();
-        assert_near(&target, &[0.5, 0.35, 0.15]);
-    }
-
-    #[test]
-    fn the_projection_onto_group_bounds_is_the_nearest_portfolio() {
-        // w1 + w2 = 0.5 is active, so w3 + w4 = 0.5, and each pair is shifted evenly.
-        let groups = vec![Group { name: "tech".into(), assets: vec![0, 1], min: 0.0, max: 0.5 }];
-        let constraints = Constraints { groups, ..Constraints::default() };
-        let mut target = [0.5, 0.3, 0.15, 0.05];
-        apply(&constraints, &mut target, &[0.0; 4]).unwrap();
-        assert_near(&target, &[0.35, 0.15, 0.3, 0.2]);
-        assert!((target.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn short_positions_are_allowed_without_long_only() {
-        let constraints = Constraints { long_only: false, max_weight: 0.8, ..Constraints::default() };
-        let mut target = [0.9, 0.4, -0.3];
-        apply(&constraints, &mut target, &[0.0; 3]).unwrap();
-        assert_near(&target, &[0.8, 0.45, -0.25]);
-    }
-
-    #[test]
-    fn min_weight_applies_to_the_weights_after_top_k() {
-        let constraints = Constraints { min_weight: 0.1, top_k: Some(4), ..Constraints::default() };
-        let mut target = [0.02; 50];
-        let changes = apply(&constraints, &mut target, &[0.0; 50]).unwrap();
-        assert_near(&target[..5], &[0.25, 0.25, 0.25, 0.25, 0.0]);
-        assert_eq!(rules(&changes), ["top_k", "bounds"]);
-        // One of the four is still too small.
-        let mut target = [0.5, 0.3, 0.13, 0.02, 0.01, 0.01, 0.01, 0.01, 0.01];
-        let changes = apply(&constraints, &mut target, &[0.0; 9]).unwrap();
-        assert_near(&target[..4], &[0.5 + 0.07 / 3.0, 0.3 + 0.07 / 3.0, 0.13 + 0.07 / 3.0, 0.0]);
-        assert_eq!(rules(&changes), ["top_k", "bounds", "min_weight", "bounds"]);
-    }
-
-    #[test]
-    fn weights_that_only_the_turnover_limit_keeps_are_recorded_as_drift() {
-        let before = [0.4, 0.4, 0.2];
-        let drift = |constraints: &Constraints, target: [f64; 3], shown: [bool; 3]| {
-            let mut target = target;
-            let context = ConstraintContext { members: &[true; 3], shown: &shown, scores: None, before: &before };
-            let changes = constraints.apply(&mut target, &context).unwrap();
-            (target, changes.into_iter().find(|change| change.rule == "drift").map_or(0.0, |change| change.moved))
-        };
-        let limited = Constraints { max_turnover: Some(0.1), ..Constraints::default() };
-        let all = [true; 3];
-        // The limit allows half of the third weight to be sold.
-        let top = Constraints { top_k: Some(2), ..limited.clone() };
-        let (weights, recorded) = drift(&top, [0.5, 0.4, 0.1], all);
-        assert!((weights[2] - 0.1).abs() < 1e-12 && (recorded - weights[2]).abs() < 1e-12, "{weights:?} {recorded}");
-        let small = Constraints { min_weight: 0.15, ..limited.clone() };
-        let (weights, recorded) = drift(&small, [0.5, 0.5, 0.0], all);
-        assert!((weights[2] - 0.1).abs() < 1e-12 && (recorded - weights[2]).abs() < 1e-12, "{weights:?} {recorded}");
-        let (weights, recorded) = drift(&limited, [0.5, 0.5, 0.0], [true, true, false]);
-        assert!((recorded - weights[2]).abs() < 1e-12 && weights[2] > 0.05, "{weights:?} {recorded}");
-        assert_eq!(drift(&limited, [0.5, 0.4, 0.1], all).1, 0.0);
-    }
-
-    #[test]
-    fn a_group_without_eligible_assets_is_infeasible_only_with_a_positive_min() {
-        let group = |min| vec![Group { name: "gone".into(), assets: vec![2, 3], min, max: 0.5 }];
-        let context = ConstraintContext {
-            members: &[true, true, false, false],
-            shown: &[true; 4],
-            scores: None,
-            before: &[0.0, 0.0, 1.0, 0.0],
-        };
-        let constraints = Constraints { max_weight: 0.6, groups: group(0.0), ..Constraints::default() };
-        let mut target = [0.7, 0.3, 0.0, 0.0];
-        constraints.apply(&mut target, &context).unwrap();
-        assert_near(&target, &[0.6, 0.4, 0.0, 0.0]);
-        let infeasible = Constraints { groups: group(0.1), ..constraints };
-        let error = infeasible.apply(&mut [0.7, 0.3, 0.0, 0.0], &context).unwrap_err();
-        assert_eq!(error.code(), Code::Infeasible);
-        assert!(error.to_string().contains("group 'gone' has 0 assets"), "{error}");
-    }
-
-    #[test]
-    fn infeasible_bounds_are_reported_with_their_values() {
-        let constraints = Constraints { max_weight: 0.3, ..Constraints::default() };
-        let error = apply(&constraints, &mut [0.5, 0.5, 0.0], &[0.0; 3]).unwrap_err();
-        assert_eq!(error.code(), Code::Infeasible);
-        assert!(error.to_string().contains("3 assets of at most portfolio.max_weight = 0.3"), "{error}");
-        let group = |name: &str, assets, min, max| Group { name: name.into(), assets, min, max };
-        let groups = vec![group("low", vec![0, 1], 0.0, 0.3), group("high", vec![2], 0.0, 0.4)];
-        let constraints = Constraints { groups, ..Constraints::default() };
-        let error = apply(&constraints, &mut [0.5, 0.5, 0.0], &[0.0; 3]).unwrap_err();
-        assert_eq!(error.code(), Code::Infeasible);
-        assert!(error.to_string().contains("group 'low' of 0 to 0.3, group 'high' of 0 to 0.4"), "{error}");
-        let groups = vec![group("few", vec![0], 0.9, 1.0)];
-        let constraints = Constraints { max_weight: 0.5, groups, ..Constraints::default() };
-        let error = apply(&constraints, &mut [0.5, 0.5, 0.0], &[0.0; 3]).unwrap_err();
-        assert!(error.to_string().contains("group 'few' has 1 assets"), "{error}");
-        assert!(
-            apply(
-                &Constraints { top_k: Some(1), max_weight: 0.5, ..Constraints::default() },
-                &mut [0.5, 0.5],
-                &[0.0; 2]
-            )
-            .unwrap_err()
-            .to_string()
-            .contains("portfolio.top_k = 1 may exclude others")
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn a_projection_is_feasible_and_the_nearest_portfolio(
-            start in proptest::collection::vec(-1.0..2.0_f64, 6..12), cap in 0.26..1.0_f64,
-            other in proptest::collection::vec(0.0..1.0_f64, 12), grouped in any::<bool>(), share in 0.4..0.8_f64,
-        ) {
-            let assets = (0..start.len() / 2).collect();
-            let group = Group { name: "half".into(), assets, min: share - 0.3, max: share };
-            let groups = if grouped { vec![group] } else { Vec::new() };
-            let constraints = Constraints { max_weight: cap, groups, ..Constraints::default() };
-            let mut target = start.clone();
-            let outcome = apply(&constraints, &mut target, &vec![0.0; start.len()]);
-            prop_assume!(outcome.is_ok());
-            prop_assert!((target.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-            prop_assert!(constraints.violation(&target) < 1e-9);
-            prop_assert!(target.iter().all(|weight| *weight >= 0.0));
-            // The projection p of v onto a convex set satisfies (v − p)·(q − p) ≤ 0 for each q in it.
-            let sum: f64 = other[..start.len()].iter().sum();
-            let mix: Vec<f64> = other[..start.len()].iter().map(|value| value / sum).collect();
-            prop_assume!(constraints.violation(&mix) == 0.0);
-            let product: f64 =
-                start.iter().zip(&target).zip(&mix).map(|((v, p), q)| (v - p) * (q - p)).sum();
-            prop_assert!(product <= 1e-7, "{product}");
-        }
     }
 }

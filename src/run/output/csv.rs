@@ -32,7 +32,7 @@ pub(in crate::run) fn returns_csv(run: &Run) -> String {
     let dates = run.panel.dates();
     let mut text = String::from("date,window,model,gross,cost,net,turnover\n");
     for (model, path) in run.models.iter().zip(&run.paths) {
-        let windows = run.stitched.iter().enumerate().flat_map(|(window, rows)| rows.clone().map(move |_| window));
+        let windows = run.stitched.rows.iter().enumerate().flat_map(|(window, rows)| rows.clone().map(move |_| window));
         // A path ends early where everything is lost.
         for (index, window) in (0..path.rows.len()).zip(windows) {
             let _ = writeln!(

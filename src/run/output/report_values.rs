@@ -23,7 +23,7 @@ use crate::train::{StopReason, TrainingHistory};
 pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues {
     let panel = &run.panel;
     let day = |row: usize| panel.dates()[row];
-    let days = run.stitched.iter().map(Range::len).sum();
+    let days = run.stitched.rows.iter().map(Range::len).sum();
     let models = run.models.iter().enumerate().map(|(model, entry)| {
         let rebalance = |target: &Target| RebalanceValues {
             date: day(target.row),
@@ -64,7 +64,7 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
                 .collect(),
         }
     });
-    let windows = run.windows.iter().zip(&run.stitched).map(|(window, stitched)| WindowSpan {
+    let windows = run.windows.iter().zip(&run.stitched.rows).map(|(window, stitched)| WindowSpan {
         stitched: (day(stitched.start), day(stitched.end - 1)),
         test: (day(window.test.rows.start), day(window.test.rows.end - 1)),
     });
@@ -72,7 +72,7 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
         facts: facts(run),
         identity: identity(run),
         periods_per_year: run.conventions.periods_per_year,
-        days: run.stitched.iter().flat_map(|rows| rows.clone().map(day)).collect(),
+        days: run.stitched.rows.iter().flat_map(|rows| rows.clone().map(day)).collect(),
         windows: windows.collect(),
         assets: panel.output_order().iter().map(|&column| panel.assets()[column].clone()).collect(),
         models: models.collect(),
@@ -247,6 +247,10 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         _ => format!("{} date", dates.len()),
     };
     let scheme = settings.scheme.name();
+    let never_held = match run.stitched.never_held().len() {
+        0 => String::new(),
+        never => format!("; {never} of them own no scheduled rebalance and are never held"),
+    };
     let models: Vec<String> = run
         .models
         .iter()
@@ -261,7 +265,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         (
             "Windows",
             format!(
-                "{}, {scheme}: {} months of training, {} of validation, {} of test, step {}",
+                "{}, {scheme}: {} months of training, {} of validation, {} of test, step {}{never_held}",
                 run.windows.len(),
                 settings.train_months,
                 settings.validation_months,
@@ -274,7 +278,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
         (
             "Rebalance",
             if rebalance.parse::<usize>().is_ok() {
-                format!("every {rebalance} dates of the data")
+                format!("every {rebalance} dates, counted from the first decision")
             } else {
                 rebalance.to_owned()
             },

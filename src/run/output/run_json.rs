@@ -125,9 +125,18 @@ pub(in crate::run) fn run_document(run: &Run, scores: &Scores) -> Map<String, Js
         })
         .collect();
     out.insert("summary".to_owned(), Json::Object(summary));
+    out.insert("schedule".to_owned(), schedule(run));
     out.insert("warnings".to_owned(), json!(run.warnings));
     out.insert("windows".to_owned(), (0..run.windows.len()).map(|window| window_entry(run, scores, window)).collect());
     out
+}
+
+/// When portfolios are rebalanced.
+fn schedule(run: &Run) -> Json {
+    json!({
+        "first_decision": run.panel.dates()[run.schedule.first()].to_string(),
+        "never_held": run.stitched.never_held(),
+    })
 }
 
 /// The spans of a window, and the scores and decisions of every model in it.
