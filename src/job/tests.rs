@@ -150,15 +150,15 @@ fn an_allocation_fits_as_a_window_whose_first_decision_it_is() {
         let settings = SettingValues::check("", &[], &Map::new()).unwrap();
         let recorder = Recorder { needs_fit: true, ..Recorder::default() };
         super::allocate(&experiment, &panel, Box::new(recorder.clone()), settings, 50).unwrap();
-        let rows = recorder.fit_rows.lock().unwrap().clone();
-        rows
+        recorder.fit_rows.lock().unwrap().clone()
     };
     // Row 50 is 20 February: validation from 21 January, row 20. With a lag the train span ends earlier, and validation
     // is whole, as the lag lies between the decision and what is held.
     assert_eq!(fitted(&[]), [0..20, 20..51]);
     assert_eq!(fitted(&["portfolio.execution_lag=3"]), [0..17, 20..51]);
     assert_eq!(fitted(&["windows.embargo_days=5"]), [0..15, 20..46]);
-    assert_eq!(fitted(&["windows.validation_months=0", "portfolio.execution_lag=3"]), [20..51]);
+    let alone = fitted(&["windows.validation_months=0", "portfolio.execution_lag=3"]);
+    assert_eq!((alone.len(), &alone[0]), (1, &(20..51)));
 }
 
 #[test]
