@@ -71,9 +71,10 @@ pub use run::{Audit, Progress, Run, RunDirectory, RunDocument, Target, TrainingP
 /// The parts of a [`RunDocument`].
 pub mod document {
     pub use crate::run::document::{
-        AssetEvent, ConstraintEntry, DataEntry, DecisionEntry, DelistedEntry, DifferenceEntry, DrawdownEntry, Figure,
-        FindingEntry, HeldAtEnd, IntegrityEntry, MetricEntries, ModelEntry, OverfittingEntry, RiskFreeEntry, SpanEntry,
-        SummaryEntry, TradingEntry, WindowEntry, WindowModelEntry, WindowScoreLists,
+        AssetEvent, CalendarEntry, ConstraintEntry, CurrentEntry, DataEntry, DecisionEntry, DelistedEntry,
+        DifferenceEntry, DrawdownEntry, Figure, FindingEntry, HeldAtEnd, HoldingEntry, IntegrityEntry, MetricEntries,
+        ModelEntry, OverfittingEntry, RiskFreeEntry, SpanEntry, SummaryEntry, TradingEntry, WindowEntry,
+        WindowModelEntry, WindowScoreLists,
     };
 }
 pub use train::{TrainSettings, TrainingHistory};

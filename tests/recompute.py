@@ -1,8 +1,9 @@
 """Recomputes a run from its weights and the prices alone, and compares to a tolerance of 1e-12: every return, cost and
 turnover; the rows on which each model decides, from the calendar; the Sharpe ratio, drawdown and turnover in run.json,
-in total, per test span and as each window was held; errors and moments in total; what was blocked, delisted or held
-without a price; and the overfitting monitor of each fitted model but for its errors. Given the same run without bounds,
-it also projects that run's weights onto the bounds, and compares every weight and every change by constraints.
+in total, per test span and as each window was held; errors, moments, years and months in total; the last portfolio, its
+trades and shares of risk; what was blocked, delisted or held without a price; and the overfitting monitor of each
+fitted model but for its errors. Given the same run without bounds, it also projects that run's weights onto the bounds,
+and compares every weight and every change by constraints.
 
 Usage: python3 tests/recompute.py RUN_DIR PRICES.csv COST_BPS EXECUTION_LAG [RUN_DIR_WITHOUT_BOUNDS] [--costs FILE]
 [--borrow RATE] [--cash RATE] [--delisting RETURN], each a number or a file
@@ -140,6 +141,7 @@ class Account:
             if left > 1e-12:
                 self.record["uninvested"].append([self.prices.dates[row], left])
         traded = [abs(new - old) for new, old in zip(after, self.held)]
+        self.rebalance = (row, self.held, after)
         self.held = after
         return math.fsum(traded), 1e-4 * math.fsum(size * cost for size, cost in zip(traded, self.terms.costs))
 
@@ -236,6 +238,28 @@ class Account:
         for one, two in zip(ours, theirs):
             (near if isinstance(one, float) else same)(f"trading record of {model}", one, two)
 
+    def compare_current(self, model, written, lag):
+        """Compares the portfolio at the end, the last trades, and the shares of risk."""
+        row, before, after = self.rebalance
+        dates, names = self.prices.dates, self.prices.names
+        same(f"dates of the portfolio of {model}", [dates[row - lag], dates[row]], [written["decided"], written["executed"]])
+        holdings = {held["asset"]: held for held in written["holdings"]}
+        for asset, name in enumerate(names):
+            held = holdings.get(name, {"weight": 0.0, "traded": 0.0})
+            near(f"last weight of {name} in {model}", self.held[asset], held["weight"])
+            near(f"last trade of {name} in {model}", after[asset] - before[asset], held["traded"])
+        if written["risk_rows"] is None:
+            return
+        invested = [asset for asset, weight in enumerate(after) if weight]
+        prices = self.prices.prices
+        complete = [all(line[asset] is not None for asset in invested) for line in prices]
+        rows = [at for at in range(1, row - lag + 1) if complete[at] and complete[at - 1]][-written["risk_rows"] :]
+        earned = {asset: [prices[at][asset] / prices[at - 1][asset] - 1 for at in rows] for asset in invested}
+        portfolio = [math.fsum(after[asset] * earned[asset][at] for asset in invested) for at in range(len(rows))]
+        for asset in invested:
+            share = after[asset] * statistics.covariance(earned[asset], portfolio) / statistics.variance(portfolio)
+            near(f"share of risk of {names[asset]} in {model}", share, holdings[names[asset]]["risk"])
+
     def compare(self, what, written):
         sharpe = statistics.fmean(self.net) / statistics.stdev(self.net) * math.sqrt(periods)
         near(f"sharpe of {what}", sharpe, written["sharpe"])
@@ -289,6 +313,17 @@ def compare_held(what, account, rows, written):
     near(f"drawdown of {what}", fall, written["max_drawdown"])
     turnover = statistics.fmean(account.turnovers[row] for row in rows) * periods
     near(f"turnover of {what}", turnover, written["turnover"])
+
+
+def compare_calendar(model, path, written):
+    """Recomputes the returns of calendar years and months."""
+    for name, letters in [("years", 4), ("months", 7)]:
+        wealth = defaultdict(lambda: 1.0)
+        for line in path:
+            wealth[line["date"][:letters]] *= 1 + float(line["net"])
+        same(f"{name} of {model}", list(wealth), [period for period, _ in written[name]])
+        for period, earned in written[name]:
+            near(f"return of {model} in {period}", wealth[period] - 1, earned)
 
 
 def projected(values, most):
@@ -457,6 +492,8 @@ def main():
         account.compare(model, written)
         benchmarks.append(account.net)
         compare_uncertainty(model, account.net, benchmarks[0], written)
+        compare_calendar(model, path, written["calendar"])
+        account.compare_current(model, written["current"], lag)
         account.compare_record(model, written["trading"])
         if "overfitting" in written:
             compare_monitor(document, model)

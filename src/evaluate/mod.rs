@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
+pub(crate) use calendar::{CalendarReturns, calendar_returns};
 pub(crate) use drawdown::{Drawdown, worst_drawdowns};
 pub use metrics::METRICS;
 pub(crate) use metrics::sharpe;

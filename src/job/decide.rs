@@ -25,6 +25,8 @@ pub struct ModelWindow {
     pub decisions: StoredDecisions,
     /// Whether the model has anything to fit.
     pub fits: bool,
+    /// The rows of a decision's lookback.
+    pub lookback: usize,
     /// The highest rows that the model saw.
     pub shown: IntegrityRecord,
     /// The training, if the model is a network.
@@ -76,7 +78,8 @@ pub(crate) fn decide_window(
         fail!(LookAhead, "the fit saw {}, after the first test decision of {}", dates[shown.fit], dates[first.row]);
     }
     let decisions = SpanDecisions { train, validation, test }.into();
-    Ok(ModelWindow { decisions, fits: estimator.needs_fit(), shown, training: None })
+    let lookback = estimator.requirements().lookback;
+    Ok(ModelWindow { decisions, fits: estimator.needs_fit(), lookback, shown, training: None })
 }
 
 /// Makes one decision from a lookback that starts no earlier than `start`. Also returns the highest row that the model

@@ -113,6 +113,14 @@ impl Objective {
         }
     }
 
+    /// Whether the negated loss is the Sharpe ratio of portfolio returns over the rows of a label.
+    pub fn is_sharpe(self) -> bool {
+        match self {
+            Self::Sharpe => true,
+            Self::MeanSquare => false,
+        }
+    }
+
     /// Fewest samples of a batch for which it is defined.
     pub fn fewest_samples(self) -> usize {
         match self {

@@ -78,6 +78,19 @@ pub(super) struct Execution {
     pub(super) is_blocked: bool,
 }
 
+/// The last execution of an account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rebalance {
+    /// The decision row.
+    pub decided: usize,
+    /// The row at whose close it was executed.
+    pub row: usize,
+    /// Weights before it, `[assets]`.
+    pub before: Vec<f64>,
+    /// Weights after it, `[assets]`.
+    pub after: Vec<f64>,
+}
+
 /// The state of a portfolio between rows.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -96,6 +109,8 @@ pub struct Account {
     due: (f64, f64),
     /// Delisted assets, with the row and the weight that was held.
     delisted: BTreeMap<usize, (usize, f64)>,
+    /// The last execution.
+    rebalance: Option<Rebalance>,
     record: TradingRecord,
 }
 
@@ -112,6 +127,7 @@ impl Account {
             history: VecDeque::new(),
             due: (0.0, 0.0),
             delisted: BTreeMap::new(),
+            rebalance: None,
             record: TradingRecord::default(),
         }
     }
@@ -126,6 +142,11 @@ impl Account {
     /// The weights held, `[assets]`.
     pub fn weights(&self) -> &[f64] {
         &self.weights
+    }
+
+    /// The last execution; `None` before the first.
+    pub fn rebalance(&self) -> Option<&Rebalance> {
+        self.rebalance.as_ref()
     }
 
     /// What happened so far.
@@ -181,7 +202,8 @@ impl Account {
             let total: f64 = traded.iter().sum();
             self.due = (self.due.0 + self.terms.cost(&traded), self.due.1 + total);
             out.push(Execution { decided, weights: weights.clone(), turnover: 0.5 * total, limit, is_blocked });
-            self.weights = weights;
+            let before = std::mem::replace(&mut self.weights, weights);
+            self.rebalance = Some(Rebalance { decided, row, before, after: self.weights.clone() });
         }
         if !out.is_empty()
             && let Some((_, after)) = self.history.back_mut().filter(|(last, _)| *last == row)

@@ -61,7 +61,7 @@ impl Chart<'_> {
             out,
             "<div class=\"plot\" role=\"img\" aria-label=\"{}\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
              preserveAspectRatio=\"none\">",
-            self.title
+            self.alternative()
         );
         if self.bands.len() <= MAX_BANDS {
             for (start, end) in self.bands.iter().step_by(2) {
@@ -103,14 +103,31 @@ impl Chart<'_> {
     fn key(&self) -> String {
         let mut out = String::from("<ul class=\"key\">");
         for (model, line) in benchmark_last(&self.lines) {
-            let last = match line.values.iter().rev().find(|value| value.is_finite()) {
-                Some(value) if self.percent => format!("{:.1}\u{a0}%", value * 100.0),
-                Some(value) => format!("{value:.2}"),
-                None => "–".to_owned(),
-            };
-            let _ = write!(out, "<li>{} {} <b>{}</b></li>", swatch(model), escape(&line.name), last.replace('-', "−"));
+            let _ = write!(out, "<li>{} {} <b>{}</b></li>", swatch(model), escape(&line.name), self.last(line));
         }
         out + "</ul>"
+    }
+
+    /// The last value of a line, as text.
+    fn last(&self, line: &Line) -> String {
+        let last = match line.values.iter().rev().find(|value| value.is_finite()) {
+            Some(value) if self.percent => format!("{:.1}\u{a0}%", value * 100.0),
+            Some(value) => format!("{value:.2}"),
+            None => "–".to_owned(),
+        };
+        last.replace('-', "−")
+    }
+
+    /// The chart in words, for those who do not see it: its title, days, and the range and last value of each line.
+    fn alternative(&self) -> String {
+        let mut out = self.title.to_owned();
+        if let (Some(first), Some(last)) = (self.days.first(), self.days.last()) {
+            let _ = write!(out, ", {first} to {last}");
+        }
+        for (_, line) in benchmark_last(&self.lines) {
+            let _ = write!(out, "; {} {} at the end", escape(&line.name), self.last(line));
+        }
+        out
     }
 }
 
@@ -260,6 +277,8 @@ mod tests {
         };
         let html = chart.html();
         assert_eq!(html.matches("class=\"band\"").count(), 2);
+        let alternative = "aria-label=\"Wealth, 2000-01-03 to 2000-01-05; a&lt;b 3.00 at the end; equal ";
+        assert!(html.contains(alternative), "{html}");
         assert!(html.contains("a&lt;b <b>3.00</b>") && !html.contains("a<b"));
         assert_eq!((html.matches("line s0 dashed").count(), html.matches("line s1\"").count()), (2, 2));
         let nothing = Chart { lines: vec![Line { name: "x".to_owned(), values: vec![f64::NAN; 3] }], ..chart };

@@ -15,11 +15,12 @@ const MAX_OPEN: usize = 60;
 /// Shades on each side of zero.
 const SHADES: f64 = 4.0;
 /// The metrics of windows that have a heat map, with its name and its number of decimals.
-const WINDOW_METRICS: [(&str, &str, usize); 4] = [
+const WINDOW_METRICS: [(&str, &str, usize); 5] = [
     ("sharpe", "Sharpe ratio", 2),
-    ("total_return", "Return", 1),
-    ("max_drawdown", "Maximum drawdown", 1),
-    ("largest_weight", "Largest weight", 1),
+    ("total_return", "Return, in percent", 1),
+    ("max_drawdown", "Maximum drawdown, in percent", 1),
+    ("turnover", "Turnover a year, in percent", 0),
+    ("effective_holdings", "Effective number of holdings", 1),
 ];
 
 /// A table of shaded figures.
@@ -51,7 +52,8 @@ impl HeatMap<'_> {
                     continue;
                 };
                 let text = formatted(Some(value), self.unit, self.decimals);
-                let text = if self.decimals == 0 { text.replace("\u{a0}%", "") } else { text };
+                // The text above the table says that figures are in percent.
+                let text = text.replace("\u{a0}%", "");
                 let _ = match shade(*value, scale) {
                     Some(class) => write!(out, "<td class=\"{class}\">{text}</td>"),
                     None => write!(out, "<td>{text}</td>"),

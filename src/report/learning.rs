@@ -11,6 +11,12 @@ use super::{ModelValues, ReportValues, TrainingValues, WindowSpan, benchmark_las
 /// The most windows that are shown as panels.
 const MAX_PANELS: usize = 12;
 const HEIGHT: f64 = 3_000.0;
+const ONE_UNIT: &str = "Sharpe ratios a year per epoch, on one axis: the thin line is the mean over the batches of training \
+                        days, with dropout, before costs but for train.turnover_bps; the thick line is the validation span, \
+                        net. What lies between \
+                        them is what was learnt and does not carry over.";
+const TWO_UNITS: &str = "Training loss and net Sharpe ratio on the validation span, per epoch. The loss is no Sharpe ratio, \
+                         so each line has a scale of its own.";
 /// Buckets that a sparkline is downsampled to.
 const BUCKETS: usize = 120;
 
@@ -20,9 +26,9 @@ pub(super) fn learning_curves(values: &ReportValues) -> String {
     for (index, model) in benchmark_last(&values.models).filter(|(_, model)| !model.training.is_empty()) {
         let _ = write!(
             out,
-            "<section><h2>Learning curves of {}</h2><p>Training loss and net Sharpe ratio on the validation span, per \
-             epoch; each line has its own scale. The dot marks the epoch whose parameters were kept.</p>\n{}",
+            "<section><h2>Learning curves of {}</h2><p>{} The dot marks the epoch whose parameters were kept.</p>\n{}",
             escape(&model.name),
+            if model.training.iter().all(|training| training.train_sharpe.is_some()) { ONE_UNIT } else { TWO_UNITS },
             facts(model)
         );
         let epochs = model.training.iter().map(|training| training.loss.len()).max().unwrap_or(1);
@@ -102,9 +108,6 @@ fn facts(model: &ModelValues) -> String {
         (min_max(|training| training.planned_bytes).1, min_max(|training| training.measured_bytes).1);
     fact("Peak memory per window", format!("{} planned, {} measured", mebibytes(planned), mebibytes(measured)));
     out += "</dl>\n";
-    if let Some(warning) = stopped_by_clock(model) {
-        let _ = writeln!(out, "<p><b>This run depends on the clock:</b> {warning}.</p>");
-    }
     out
 }
 
@@ -145,25 +148,26 @@ fn group_digits(value: usize) -> String {
     out
 }
 
-/// A small line over epochs with its own scale.
-struct Sparkline {
-    points: Vec<(usize, f64)>,
+/// Lines over epochs on one axis.
+struct Curves {
+    /// Whether a line is of training, and its values.
+    lines: Vec<(bool, Vec<(usize, f64)>)>,
     low: f64,
     high: f64,
     epochs: usize,
 }
 
-impl Sparkline {
-    /// A line over the first of `epochs` epochs; `None` if no value is finite.
-    fn new(values: impl Iterator<Item = f64>, epochs: usize) -> Option<Self> {
-        let points: Vec<(usize, f64)> = values.enumerate().collect();
-        let finite = points.iter().map(|(_, value)| *value).filter(|value| value.is_finite());
-        let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+impl Curves {
+    /// Lines over the first of `epochs` epochs; `None` if no value is finite.
+    fn new(lines: Vec<(bool, Vec<f64>)>, epochs: usize) -> Option<Self> {
+        let finite = lines.iter().flat_map(|(_, values)| values).filter(|value| value.is_finite());
+        let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
         if low > high {
             return None;
         }
         let margin = ((high - low) * 0.1).max(high.abs() * 1e-3).max(1e-9);
-        Some(Self { points, low: low - margin, high: high + margin, epochs })
+        let lines = lines.into_iter().map(|(is_train, values)| (is_train, values.into_iter().enumerate().collect()));
+        Some(Self { lines: lines.collect(), low: low - margin, high: high + margin, epochs })
     }
 
     /// The vertical position of a value, from 0 at the top to 1.
@@ -176,26 +180,39 @@ impl Sparkline {
         if self.epochs > 1 { epoch as f64 / (self.epochs - 1) as f64 } else { 0.5 }
     }
 
-    /// The line in the colour of a model, with a dot at the epoch `best`, counted from 1.
+    /// The lines in the colour of a model, each with a dot at the epoch `best`, counted from 1.
     fn draw(&self, model: usize, best: usize) -> String {
         let coordinates = |epoch: usize, value: f64| (self.across(epoch) * WIDTH, self.down(value) * HEIGHT);
-        let line = path(&downsample(&self.points, BUCKETS, |_, _| false), coordinates);
         let colour = model % COLOURS;
-        let mut out = format!("<path class=\"line s{colour}\" d=\"{line}\"/>");
-        if let Some((epoch, value)) = self.points.get(best.wrapping_sub(1)).filter(|(_, value)| value.is_finite()) {
-            let (x, y) = coordinates(*epoch, *value);
-            let _ = write!(out, "<path class=\"dot s{colour}\" d=\"M{x:.0} {y:.0}h0\"/>");
+        let mut out = String::new();
+        for (is_train, points) in &self.lines {
+            let line = path(&downsample(points, BUCKETS, |_, _| false), coordinates);
+            let thin = if *is_train && self.lines.len() > 1 { " thin" } else { "" };
+            let _ = write!(out, "<path class=\"line s{colour}{thin}\" d=\"{line}\"/>");
+            if let Some((epoch, value)) = points.get(best.wrapping_sub(1)).filter(|(_, value)| value.is_finite()) {
+                let (x, y) = coordinates(*epoch, *value);
+                let _ = write!(out, "<path class=\"dot s{colour}\" d=\"M{x:.0} {y:.0}h0\"/>");
+            }
         }
         out
     }
 }
 
-/// The validation scores by epoch, NaN where there is none.
-fn validation(training: &TrainingValues) -> impl Iterator<Item = f64> {
-    training.validation.iter().map(|score| score.unwrap_or(f64::NAN))
+/// What is drawn of a training: both curves on one axis where they have one unit, else each on its own.
+fn plots(training: &TrainingValues, epochs: usize) -> Vec<(&'static str, Option<Curves>)> {
+    let validation: Vec<f64> = training.validation.iter().map(|score| score.unwrap_or(f64::NAN)).collect();
+    match &training.train_sharpe {
+        Some(train) => {
+            vec![("Sharpe ratio a year", Curves::new(vec![(true, train.clone()), (false, validation)], epochs))]
+        }
+        None => vec![
+            ("Training loss", Curves::new(vec![(true, training.loss.clone())], epochs)),
+            ("Validation Sharpe", Curves::new(vec![(false, validation)], epochs)),
+        ],
+    }
 }
 
-/// The two curves of a window, one above the other.
+/// The curves of a window.
 fn panel(model: usize, span: &WindowSpan, training: &TrainingValues, epochs: usize) -> String {
     let (start, end) = span.test;
     let mut out = format!(
@@ -205,16 +222,13 @@ fn panel(model: usize, span: &WindowSpan, training: &TrainingValues, epochs: usi
         training.loss.len(),
         training.ended
     );
-    for (title, line) in [
-        ("Training loss", Sparkline::new(training.loss.iter().copied(), epochs)),
-        ("Validation Sharpe", Sparkline::new(validation(training), epochs)),
-    ] {
-        let Some(line) = line else {
+    for (title, curves) in plots(training, epochs) {
+        let Some(curves) = curves else {
             let _ = write!(out, "<p>{title}: no epoch has a value.</p>");
             continue;
         };
-        let marks = ticks(line.low, line.high, false, false);
-        // Two or three ticks are enough for a sparkline.
+        let marks = ticks(curves.low, curves.high, false, false);
+        // Two or three ticks are enough for a small chart.
         let marks: Vec<_> = marks.iter().step_by(if marks.len() > 3 { 2 } else { 1 }).collect();
         let _ = write!(
             out,
@@ -223,15 +237,15 @@ fn panel(model: usize, span: &WindowSpan, training: &TrainingValues, epochs: usi
         );
         for (mark, _) in &marks {
             let class = if *mark == 0.0 { "zero" } else { "rule" };
-            let _ = write!(out, "<path class=\"{class}\" d=\"M0 {:.0}H{WIDTH}\"/>", line.down(*mark) * HEIGHT);
+            let _ = write!(out, "<path class=\"{class}\" d=\"M0 {:.0}H{WIDTH}\"/>", curves.down(*mark) * HEIGHT);
         }
-        out += &line.draw(model, training.best_epoch);
+        out += &curves.draw(model, training.best_epoch);
         out += "</svg>";
         for (mark, label) in &marks {
-            let _ = write!(out, "<span class=\"y\" style=\"top:{:.1}%\">{label}</span>", line.down(*mark) * 100.0);
+            let _ = write!(out, "<span class=\"y\" style=\"top:{:.1}%\">{label}</span>", curves.down(*mark) * 100.0);
         }
         for epoch in [1, epochs].into_iter().take(epochs.min(2)) {
-            let left = line.across(epoch - 1) * 100.0;
+            let left = curves.across(epoch - 1) * 100.0;
             let _ = write!(out, "<span class=\"x\" style=\"left:{left:.1}%\">{epoch}</span>");
         }
         out += "</div>";
@@ -239,64 +253,68 @@ fn panel(model: usize, span: &WindowSpan, training: &TrainingValues, epochs: usi
     out + "</figure>\n"
 }
 
-/// A table with one row per window: its two curves, and their first, best and last values.
+/// A table with one row per window: its curves on an axis of their own, and their first, best and last values.
 fn table<'a>(
     model: usize,
     windows: impl Iterator<Item = (&'a WindowSpan, &'a TrainingValues)>,
     epochs: usize,
 ) -> String {
-    let mut out = format!(
-        "<div class=\"scroll tall\"><table class=\"curves\"><thead><tr><th scope=\"col\">Test span</th>\
-         <th scope=\"col\">Training loss, epochs 1 to {epochs}</th>\
-         <th scope=\"col\">first</th><th scope=\"col\">last</th>\
-         <th scope=\"col\">Validation Sharpe</th><th scope=\"col\">best</th><th scope=\"col\">last</th>\
-         <th scope=\"col\">Best epoch</th><th scope=\"col\">Ended by</th></tr></thead><tbody>\n"
-    );
+    let mut rows = String::new();
+    let mut titles = Vec::new();
     let formatted = |value: Option<f64>| match value {
         Some(value) if value.is_finite() => format!("{value:.2}").replace('-', "−"),
         _ => "–".to_owned(),
     };
-    let svg = |line: Option<Sparkline>, best: usize| {
-        line.map_or_else(String::new, |line| {
-            format!(
-                "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" aria-hidden=\"true\">{}</svg>",
-                line.draw(model, best)
-            )
-        })
-    };
     for (span, training) in windows {
         let (start, end) = span.test;
-        let best = training.validation.get(training.best_epoch.wrapping_sub(1)).copied().flatten();
+        let _ = write!(rows, "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th>", month_range(start, end));
+        let drawn = plots(training, epochs);
+        titles = drawn.iter().map(|(title, _)| *title).collect();
+        for (_, curves) in drawn {
+            let svg = curves.map_or_else(String::new, |curves| {
+                format!(
+                    "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" aria-hidden=\"true\">{}</svg>",
+                    curves.draw(model, training.best_epoch)
+                )
+            });
+            let _ = write!(rows, "<td class=\"curve\">{svg}</td>");
+        }
+        let train = training.train_sharpe.as_ref().unwrap_or(&training.loss);
+        let best = training.best_epoch.wrapping_sub(1);
         let _ = writeln!(
-            out,
-            "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th>\
-             <td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{} of {}</td><td>{}</td></tr>",
-            month_range(start, end),
-            svg(Sparkline::new(training.loss.iter().copied(), epochs), training.best_epoch),
-            formatted(training.loss.first().copied()),
-            formatted(training.loss.last().copied()),
-            svg(Sparkline::new(validation(training), epochs), training.best_epoch),
-            formatted(best),
+            rows,
+            "<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{} of {}</td><td>{}</td></tr>",
+            formatted(train.get(best).copied()),
+            formatted(train.last().copied()),
+            formatted(training.validation.get(best).copied().flatten()),
             formatted(training.validation.last().copied().flatten()),
             training.best_epoch,
             training.loss.len(),
             training.ended
         );
     }
-    out + "</tbody></table></div>\n"
+    let mut out =
+        String::from("<div class=\"scroll\"><table class=\"curves\"><thead><tr><th scope=\"col\">Test span</th>");
+    for title in titles {
+        let _ = write!(out, "<th scope=\"col\" class=\"curve\">{title}, epochs 1 to {epochs}</th>");
+    }
+    out += "<th scope=\"col\">Training, best epoch</th><th scope=\"col\">last</th>\
+            <th scope=\"col\">Validation, best epoch</th><th scope=\"col\">last</th>\
+            <th scope=\"col\">Best epoch</th><th scope=\"col\">Ended by</th></tr></thead><tbody>\n";
+    out + &rows + "</tbody></table></div>\n"
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::civil::date;
 
-    use super::{Sparkline, group_digits, panel, table};
+    use super::{Curves, group_digits, panel, table};
     use crate::report::{TrainingValues, WindowSpan};
 
     fn training() -> TrainingValues {
         TrainingValues {
             loss: vec![0.0, -1.0, -2.0],
+            train_sharpe: None,
             validation: vec![Some(1.0), Some(3.0), None],
             best_epoch: 2,
             by_clock: false,
@@ -321,34 +339,44 @@ mod tests {
     }
 
     #[test]
-    fn a_sparkline_has_its_own_scale_and_a_dot_at_the_best_epoch() {
-        // From −2 to 0 with a margin of a tenth on each side: 0 is at 0.2 of 2.4, −1 in the middle. A window that
+    fn both_curves_have_one_axis_and_a_dot_at_the_best_epoch() {
+        // From −2 to 2 with a margin of a tenth on each side, 4.8 in all: 2 is at 0.4, 0 in the middle. A window that
         // stopped after three of five epochs ends in the middle.
-        let line = Sparkline::new([0.0, -1.0, -2.0].into_iter(), 5).unwrap().draw(9, 2);
+        let lines = vec![(true, vec![-2.0, 0.0, 2.0]), (false, vec![0.0, f64::NAN, 0.0])];
+        let drawn = Curves::new(lines, 5).unwrap().draw(9, 2);
         assert_eq!(
-            line,
-            "<path class=\"line s2\" d=\"M0 250l2500 1250l2500 1250\"/><path class=\"dot s2\" d=\"M2500 1500h0\"/>"
+            drawn,
+            "<path class=\"line s2 thin\" d=\"M0 2750l2500 -1250l2500 -1250\"/><path class=\"dot s2\" d=\"M2500 1500h0\"/>\
+             <path class=\"line s2\" d=\"M0 1500M5000 1500\"/>"
         );
         // One epoch is only a dot, and a constant value has a margin around it.
-        let one = Sparkline::new([0.5].into_iter(), 1).unwrap().draw(1, 1);
+        let one = Curves::new(vec![(true, vec![0.5])], 1).unwrap().draw(1, 1);
         assert_eq!(one, "<path class=\"line s1\" d=\"M5000 1500\"/><path class=\"dot s1\" d=\"M5000 1500h0\"/>");
-        assert!(Sparkline::new([f64::NAN].into_iter(), 1).is_none());
+        assert!(Curves::new(vec![(true, vec![f64::NAN])], 1).is_none());
     }
 
     #[test]
     fn a_window_is_shown_as_a_panel_or_a_table_row() {
-        let panel = panel(1, &span(), &training(), 3);
-        assert_eq!((panel.matches("class=\"line s1\"").count(), panel.matches("class=\"dot s1\"").count()), (2, 2));
-        assert!(panel.contains("2020-01 – 2020-12<span>best epoch 2 of 3, early stopping</span>"), "{panel}");
+        let mut one_unit = training();
+        one_unit.train_sharpe = Some(vec![0.0, 1.5, 3.0]);
+        let figure = panel(1, &span(), &one_unit, 3);
+        assert_eq!(
+            (figure.matches("class=\"plot small\"").count(), figure.matches("class=\"dot s1\"").count()),
+            (1, 2)
+        );
+        assert!(figure.contains("2020-01 – 2020-12<span>best epoch 2 of 3, early stopping</span>"), "{figure}");
+        // A loss that is no Sharpe ratio has an axis of its own.
         let mut unscored = training();
         unscored.validation = vec![None; 3];
-        assert!(super::panel(1, &span(), &unscored, 3).contains("Validation Sharpe: no epoch has a value."));
-        let rows = table(1, [(&span(), &training()), (&span(), &unscored)].into_iter(), 3);
-        assert_eq!((rows.matches("class=\"dot s1\"").count(), rows.matches("<tr>").count()), (3, 3));
+        let figure = panel(1, &span(), &unscored, 3);
         assert!(
-            rows.contains("<td>0.00</td><td>−2.00</td>") && rows.contains("<td>3.00</td><td>–</td><td>2 of 3</td>")
+            figure.contains("Validation Sharpe: no epoch has a value.") && figure.contains("<h4>Training loss</h4>")
         );
-        assert!(rows.contains("<td></td><td>–</td><td>–</td><td>2 of 3</td><td>early stopping</td>"), "{rows}");
+        let rows = table(1, [(&span(), &one_unit), (&span(), &one_unit)].into_iter(), 3);
+        assert_eq!((rows.matches("class=\"dot s1\"").count(), rows.matches("<tr><th scope=\"row\"").count()), (4, 2));
+        assert!(rows.contains("<td>1.50</td><td>3.00</td><td>3.00</td><td>–</td><td>2 of 3</td>"), "{rows}");
+        let rows = table(1, [(&span(), &unscored)].into_iter(), 3);
+        assert!(rows.contains("<td class=\"curve\"></td><td>−1.00</td><td>−2.00</td><td>–</td><td>–</td>"), "{rows}");
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //! It is made only from the values that a run passes to it.
 
 mod axis;
+mod calendar;
 mod chart;
+mod current;
+mod headline;
 mod heat_map;
 mod learning;
 mod monitor;
@@ -13,7 +16,7 @@ mod weights_chart;
 
 use jiff::civil::Date;
 
-use crate::evaluate::{MetricValue, Overfitting};
+use crate::evaluate::{CalendarReturns, Difference, Drawdown, MetricValue, Overfitting};
 pub(crate) use page::html;
 
 /// One rebalance.
@@ -23,6 +26,45 @@ pub(crate) struct RebalanceValues {
     pub date: Date,
     /// Target weights, `[assets]`.
     pub weights: Vec<f64>,
+}
+
+/// How a model's Sharpe ratio compares with the benchmark's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ComparisonValues {
+    /// The difference, or why there is none.
+    pub difference: Result<Difference, &'static str>,
+    /// The p-value after correction for the number of models.
+    pub adjusted_p: Option<f64>,
+}
+
+/// The portfolio at the end of the path.
+#[derive(Clone, Debug)]
+pub(crate) struct CurrentValues {
+    /// The last day.
+    pub date: String,
+    /// The day on which the last rebalance was decided.
+    pub decided: String,
+    /// The day at whose close it was executed.
+    pub executed: String,
+    /// The rows that the shares of risk are taken over.
+    pub risk_rows: Option<usize>,
+    /// Why there are no shares of risk.
+    pub undefined: Option<String>,
+    /// The assets that are held or were traded.
+    pub holdings: Vec<HoldingValues>,
+}
+
+/// An asset of the current portfolio.
+#[derive(Clone, Debug)]
+pub(crate) struct HoldingValues {
+    /// The asset.
+    pub asset: String,
+    /// Its weight at the close of the last day.
+    pub weight: f64,
+    /// The weight that the last rebalance bought, below 0 where it sold.
+    pub traded: f64,
+    /// Its share in the variance of the portfolio.
+    pub risk: Option<f64>,
 }
 
 /// What one rule of the constraints changed on the out-of-sample path of a model.
@@ -43,6 +85,8 @@ pub(crate) struct ConstraintValues {
 pub(crate) struct TrainingValues {
     /// Mean loss over the batches.
     pub loss: Vec<f64>,
+    /// The loss as a Sharpe ratio per year, before costs, if it is one.
+    pub train_sharpe: Option<Vec<f64>>,
     /// Net Sharpe ratio on the validation span.
     pub validation: Vec<Option<f64>>,
     /// The epoch whose parameters were kept, counted from 1.
@@ -88,6 +132,14 @@ pub(crate) struct ModelValues {
     pub rebalances: Vec<RebalanceValues>,
     /// Out-of-sample metrics, in the order of [`METRICS`](crate::evaluate::METRICS).
     pub total: Vec<MetricValue>,
+    /// The portfolio at the end; `None` if it never traded.
+    pub current: Option<CurrentValues>,
+    /// The worst drawdowns, deepest first.
+    pub drawdowns: Vec<Drawdown>,
+    /// The returns of calendar years and months.
+    pub calendar: CalendarReturns,
+    /// How its Sharpe ratio compares with the benchmark's; `None` for the benchmark.
+    pub comparison: Option<ComparisonValues>,
     /// Metrics of what each window held on the out-of-sample path, `[windows]`, in the same order.
     pub windows: Vec<Vec<MetricValue>>,
     /// What the constraints changed.
@@ -147,6 +199,8 @@ pub(crate) struct Integrity {
 pub(crate) struct ReportValues {
     /// The conditions under which the figures were computed, as name and value.
     pub facts: Vec<(String, String)>,
+    /// Settings, data and plugins with their digests, as name and value.
+    pub identity: Vec<(String, String)>,
     /// Rows per year.
     pub periods_per_year: f64,
     /// The out-of-sample days.

@@ -31,7 +31,8 @@ pub(super) fn monitor(values: &ReportValues) -> String {
         if out.is_empty() {
             out += "<section><h2>Overfitting</h2><p>Net Sharpe ratios per window minus the benchmark’s: on the train span that the model \
                     was fitted on, on the validation span that chose it, and on the test span that had no part in \
-                    either.</p>\n";
+                    either. So that the three compare, each span is a backtest of its own that starts in cash; what was \
+                    held from one window to the next is under Window by window.</p>\n";
         }
         let _ = write!(
             out,
@@ -46,7 +47,9 @@ pub(super) fn monitor(values: &ReportValues) -> String {
             formatted(Some(&found.generalisation_interval[1]), Unit::Ratio, 1)
         );
         for finding in &found.findings {
-            let _ = writeln!(out, "<p class=\"verdict\">{}.</p>", escape(&finding.text).replace('-', "−"));
+            let mut letters = finding.text.chars();
+            let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+            let _ = writeln!(out, "<p class=\"verdict\">{first}{}.</p>", escape(letters.as_str()).replace('-', "−"));
         }
         out += &chart(index, &values.windows, found);
         out += &table(&values.windows, model, found);
@@ -119,48 +122,49 @@ fn mark(drawn: &str) -> String {
     format!("<svg class=\"swatch\" viewBox=\"0 0 24 8\" aria-hidden=\"true\">{drawn}</svg>")
 }
 
-/// The scores of each window, and their means.
+/// The excess of each window, and the means. The column of validation is there only where something was validated.
 fn table(spans: &[WindowSpan], model: &ModelValues, found: &Overfitting) -> String {
-    let peak = if model.training.is_empty() { "" } else { "<th scope=\"col\">Best epoch</th>" };
+    let validated = found.windows.iter().any(|window| number(window.validation.excess()).is_some());
+    let head = |text: &str| format!("<th scope=\"col\">{text}</th>");
     let mut out = format!(
-        "<div class=\"scroll tall\"><table><thead><tr><th scope=\"col\">Test span</th>\
-         <th scope=\"col\">Sharpe, train</th><th scope=\"col\">validation</th><th scope=\"col\">test</th>\
-         <th scope=\"col\">Excess, train</th><th scope=\"col\">validation</th><th scope=\"col\">test</th>\
-         <th scope=\"col\">Gap, train − test</th>{peak}</tr></thead><tbody>\n"
+        "<details><summary>Each window</summary><div class=\"scroll\"><table><thead><tr>{}{}{}{}{}{}</tr></thead><tbody>\n",
+        head("Test span"),
+        head("Gap, train − test"),
+        head("Excess, train"),
+        if validated { head("validation") } else { String::new() },
+        head("test"),
+        if model.training.is_empty() { String::new() } else { head("Best epoch") },
     );
     let text = |value: MetricValue| formatted(Some(&value), Unit::Ratio, 1);
     for (index, (span, window)) in spans.iter().zip(&found.windows).enumerate() {
         let (start, end) = span.test;
         let WindowScore { train, validation, test } = *window;
-        let best = model.training.get(index).map(|training| format!("<td>{}</td>", training.best_epoch));
+        let cells = [
+            Some(text(window.gap())),
+            Some(text(train.excess())),
+            validated.then(|| text(validation.excess())),
+            Some(text(test.excess())),
+            model.training.get(index).map(|training| training.best_epoch.to_string()),
+        ];
+        let cells: Vec<String> = cells.into_iter().flatten().collect();
         let _ = writeln!(
             out,
-            "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th><td>{}</td>{}</tr>",
+            "<tr><th scope=\"row\" title=\"{start} to {end}\">{}</th><td>{}</td></tr>",
             month_range(start, end),
-            [
-                train.model,
-                validation.model,
-                test.model,
-                train.excess(),
-                validation.excess(),
-                test.excess(),
-                window.gap()
-            ]
-            .map(text)
-            .join("</td><td>"),
-            best.unwrap_or_default()
+            cells.join("</td><td>")
         );
     }
-    let blank = if model.training.is_empty() { "" } else { "<td></td>" };
     let _ = writeln!(
         out,
-        "</tbody><tfoot><tr><th scope=\"row\">Mean</th><td></td><td></td><td></td><td>{} ± {}</td><td></td><td>{}</td>\
-         <td>{} ± {}</td>{blank}</tr></tfoot></table></div>",
-        text(found.train_excess),
-        text(found.train_error),
-        text(found.test_excess),
+        "</tbody><tfoot><tr><th scope=\"row\">Mean</th><td>{} ± {}</td><td>{} ± {}</td>{}<td>{}</td>{}</tr></tfoot>\
+         </table></div></details>",
         text(found.gap),
         text(found.gap_error),
+        text(found.train_excess),
+        text(found.train_error),
+        if validated { "<td></td>" } else { "" },
+        text(found.test_excess),
+        if model.training.is_empty() { "" } else { "<td></td>" },
     );
     out
 }

@@ -4,15 +4,17 @@ use std::fmt::Write as _;
 
 use jiff::civil::Date;
 
+use super::calendar::calendar;
 use super::chart::{Chart, Line, MAX_BANDS};
+use super::current::current_portfolios;
+use super::headline::{headline, lead};
 use super::heat_map::window_maps;
 use super::learning::{learning_curves, stopped_by_clock};
 use super::monitor::monitor;
 use super::series::{drawdown, rolling_rows, rolling_sharpe, rolling_sum, wealth};
-use super::tables::{constraint_changes, formatted, headline, totals, trading_events};
+use super::tables::{constraint_changes, totals, trading_events, worst_drawdowns};
 use super::weights_chart::weights_chart;
 use super::{ModelValues, ReportValues, benchmark_last, escape};
-use crate::evaluate::{METRICS, Unit};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -27,25 +29,22 @@ pub(crate) fn html(values: &ReportValues) -> String {
         names.join(", ")
     );
     out += &lead(values);
+    for warning in values.models.iter().filter_map(stopped_by_clock) {
+        let _ = writeln!(out, "<p class=\"verdict\"><b>Depends on the clock:</b> {warning}.</p>");
+    }
+    let charts = Charts { values, bands: values.windows.iter().map(|window| window.stitched).collect() };
+    out += &charts.wealth();
     out += &headline(values);
-    out += "<dl class=\"facts\">\n";
-    for (name, value) in &values.facts {
-        let _ = writeln!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
-    }
-    for (_, model) in benchmark_last(&values.models) {
-        if let Some(sentence) = &model.trading.sentence {
-            let _ = writeln!(out, "<div><dt>Trading, {}</dt><dd>{}</dd></div>", escape(&model.name), escape(sentence));
-        }
-    }
-    for (_, model) in benchmark_last(&values.models) {
-        if let Some(warning) = stopped_by_clock(model) {
-            let _ = writeln!(out, "<div><dt>Depends on the clock</dt><dd>{warning}</dd></div>");
-        }
-    }
-    out += "</dl>\n";
-    out += &charts(values);
+    out += &facts(values);
+    out += &charts.relative();
+    out += &charts.drawdown();
+    out += &worst_drawdowns(values);
+    out += &calendar(values);
+    out += &window_maps(values);
+    out += &charts.rolling();
     out += &monitor(values);
     out += &learning_curves(values);
+    out += &current_portfolios(values);
     out += "<section><h2>Weights</h2><p>Target weights at each rebalance, after constraints. The assets with the \
             largest average weights come first.</p>\n";
     for (index, model) in benchmark_last(&values.models) {
@@ -56,7 +55,6 @@ pub(crate) fn html(values: &ReportValues) -> String {
     }
     out += "</section>\n";
     out += &totals(values);
-    out += &window_maps(values);
     out += &constraint_changes(values);
     out += &trading_events(values);
     out += &integrity(values);
@@ -64,51 +62,84 @@ pub(crate) fn html(values: &ReportValues) -> String {
     out
 }
 
-/// The result, one clause per model.
-fn lead(values: &ReportValues) -> String {
-    let (Some(first), Some(last)) = (values.days.first(), values.days.last()) else { return String::new() };
-    let sharpe = METRICS.iter().position(|metric| metric.name == "sharpe");
-    let results: Vec<String> = benchmark_last(&values.models)
-        .map(|(_, model)| {
-            format!(
-                "<b>{}</b> turned 1 into {} (Sharpe {})",
-                escape(&model.name),
-                wealth(&model.net).last().map_or_else(|| "–".to_owned(), |wealth| format!("{wealth:.2}")),
-                formatted(sharpe.and_then(|index| model.total.get(index)), Unit::Ratio, 1)
-            )
-        })
-        .collect();
-    format!(
-        "<p class=\"lead\">Out of sample, {first} to {last}, after costs: {}. Each weight was decided by a model that \
-         had seen no data after the decision date.</p>\n",
-        results.join("; ")
-    )
+/// The charts over the out-of-sample days.
+struct Charts<'a> {
+    values: &'a ReportValues,
+    bands: Vec<(Date, Date)>,
 }
 
-/// The charts over the out-of-sample days.
-fn charts(values: &ReportValues) -> String {
-    let periods = values.periods_per_year;
-    let rows = rolling_rows(periods);
-    let bands: Vec<(Date, Date)> = values.windows.iter().map(|window| window.stitched).collect();
-    let lines = |series: &dyn Fn(&ModelValues) -> Vec<f64>| -> Vec<Line> {
-        values.models.iter().map(|model| Line { name: model.name.clone(), values: series(model) }).collect()
-    };
-    let chart = |title, note, logarithmic, percent, lines| {
-        Chart { title, note, periods_per_year: periods, days: &values.days, bands: &bands, logarithmic, percent, lines }
-            .html()
-    };
-    let shading = if bands.len() > MAX_BANDS { "" } else { " Dark and light bands mark the windows’ test spans." };
-    let wealth_note =
-        format!("Growth of 1 after costs, on a logarithmic scale; the last value is beside each name.{shading}");
-    let sharpe_note = format!("Over the last {rows} rows, after costs.");
-    let turnover_note = format!("Half of the weight bought and sold, summed over the last {rows} rows.");
-    [
-        chart("Wealth", wealth_note.as_str(), true, false, lines(&|model| wealth(&model.net))),
-        chart("Drawdown", "Loss from the highest wealth so far.", false, true, lines(&|model| drawdown(&model.net))),
-        chart("Rolling Sharpe ratio", &sharpe_note, false, false, lines(&|model| rolling_sharpe(&model.net, periods))),
-        chart("Turnover", &turnover_note, false, true, lines(&|model| rolling_sum(&model.turnover, rows))),
-    ]
-    .concat()
+impl Charts<'_> {
+    fn chart(&self, title: &str, note: &str, scale: (bool, bool), series: &dyn Fn(&ModelValues) -> Vec<f64>) -> String {
+        let values = self.values;
+        let lines = values.models.iter().map(|model| Line { name: model.name.clone(), values: series(model) });
+        Chart {
+            title,
+            note,
+            periods_per_year: values.periods_per_year,
+            days: &values.days,
+            bands: &self.bands,
+            logarithmic: scale.0,
+            percent: scale.1,
+            lines: lines.collect(),
+        }
+        .html()
+    }
+
+    fn wealth(&self) -> String {
+        let shading =
+            if self.bands.len() > MAX_BANDS { "" } else { " Dark and light bands mark the windows’ test spans." };
+        let note =
+            format!("Growth of 1 after costs, on a logarithmic scale; the last value is beside each name.{shading}");
+        self.chart("Wealth", &note, (true, false), &|model| wealth(&model.net))
+    }
+
+    /// Wealth over the benchmark's; empty without another model.
+    fn relative(&self) -> String {
+        let Some((benchmark, others)) = self.values.models.split_first() else { return String::new() };
+        if others.is_empty() {
+            return String::new();
+        }
+        let name = escape(&benchmark.name);
+        let title = format!("Wealth relative to {name}");
+        let note = format!(
+            "Wealth divided by that of {name}, on a logarithmic scale: where a line rises, its model earned more."
+        );
+        let of_benchmark = wealth(&benchmark.net);
+        self.chart(&title, &note, (true, false), &|model| {
+            wealth(&model.net).iter().zip(&of_benchmark).map(|(one, other)| one / other).collect()
+        })
+    }
+
+    fn drawdown(&self) -> String {
+        self.chart("Drawdown", "Loss from the highest wealth so far.", (false, true), &|model| drawdown(&model.net))
+    }
+
+    fn rolling(&self) -> String {
+        let periods = self.values.periods_per_year;
+        let rows = rolling_rows(periods);
+        let sharpe = format!("Over the last {rows} rows, after costs.");
+        let turnover = format!("Half of the weight bought and sold, summed over the last {rows} rows.");
+        self.chart("Rolling Sharpe ratio", &sharpe, (false, false), &|model| rolling_sharpe(&model.net, periods))
+            + &self.chart("Turnover", &turnover, (false, true), &|model| rolling_sum(&model.turnover, rows))
+    }
+}
+
+/// The conditions under which the figures were computed.
+fn facts(values: &ReportValues) -> String {
+    let mut out = String::from("<section><h2>Conditions</h2><dl class=\"facts\">\n");
+    for (name, value) in &values.facts {
+        let _ = writeln!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
+    }
+    for (_, model) in benchmark_last(&values.models) {
+        if let Some(sentence) = &model.trading.sentence {
+            let _ = writeln!(out, "<div><dt>Trading, {}</dt><dd>{}</dd></div>", escape(&model.name), escape(sentence));
+        }
+    }
+    out += "</dl>\n<details><summary>All settings, and the digests of data and plugins</summary><dl class=\"terms\">";
+    for (name, value) in &values.identity {
+        let _ = write!(out, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(value));
+    }
+    out + "</dl></details></section>\n"
 }
 
 /// What the run recorded about the rows that models were shown.
@@ -140,7 +171,7 @@ fn integrity(values: &ReportValues) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use jiff::ToSpan;
     use jiff::civil::{Date, date};
 
@@ -149,9 +180,9 @@ mod tests {
         WindowSpan,
     };
     use super::html;
-    use crate::evaluate::{METRICS, MetricValue};
+    use crate::evaluate::{CalendarReturns, Drawdown, METRICS, MetricValue};
 
-    fn model(name: &str) -> ModelValues {
+    pub(in crate::report) fn model(name: &str) -> ModelValues {
         let metrics = |value: f64| vec![MetricValue::Number(value); METRICS.len()];
         ModelValues {
             name: name.to_owned(),
@@ -159,6 +190,10 @@ mod tests {
             turnover: vec![0.0; 300],
             rebalances: vec![RebalanceValues { date: date(2019, 12, 31), weights: vec![0.25, 0.75] }],
             total: metrics(-0.5),
+            drawdowns: Vec::new(),
+            current: None,
+            calendar: CalendarReturns::default(),
+            comparison: None,
             windows: vec![metrics(1.25)],
             changes: Vec::new(),
             trading: TradingValues::default(),
@@ -167,10 +202,11 @@ mod tests {
         }
     }
 
-    fn values(models: Vec<ModelValues>) -> ReportValues {
+    pub(in crate::report) fn values(models: Vec<ModelValues>) -> ReportValues {
         let days: Vec<Date> = (1..=300).map(|day| date(2019, 12, 31).checked_add(day.days()).unwrap()).collect();
         let span = (days[0], days[299]);
         ReportValues {
+            identity: vec![("data.sha256".to_owned(), "<12ab>".to_owned())],
             facts: vec![("Costs".to_owned(), "<10> bps".to_owned())],
             periods_per_year: 252.0,
             windows: vec![WindowSpan { stitched: span, test: span }],
@@ -190,12 +226,28 @@ mod tests {
         }
         assert!(page.contains("&lt;10&gt; bps") && page.contains("A&amp;B") && !page.contains("A&B"));
         assert!(page.contains("<td>−0.50</td>") && page.contains("<td>−50.00\u{a0}%</td>"));
+        assert!(page.contains("<dt>data.sha256</dt><dd>&lt;12ab&gt;</dd>"));
         assert!(page.contains("12 decisions were made over 1 window;") && page.contains("never a later one"));
         assert!(page.contains("The constraints changed no target.") && !page.contains("Changes by constraints"));
         // The page loads nothing and runs no script.
         for forbidden in ["<script", "http:", "https:", "url(", "@import", " src="] {
             assert!(!page.contains(forbidden), "{forbidden}");
         }
+    }
+
+    #[test]
+    fn wealth_is_shown_relative_to_the_benchmark_and_its_worst_drawdowns_are_listed() {
+        let mut better = model("better");
+        better.net = vec![0.02; 300];
+        let (peak, trough) = (date(2020, 1, 5), date(2020, 2, 7));
+        better.drawdowns = vec![Drawdown { depth: -0.25, peak, trough, recovery: None, rows: 40, under_water: 39 }];
+        let page = html(&values(vec![model("equal_weight"), better]));
+        // 1.02^300 / 1.01^300
+        assert!(page.contains("<h2>Wealth relative to equal_weight</h2>") && page.contains("better <b>19.21</b>"));
+        let row = "<td>−25.0\u{a0}%</td><td>2020-01-05</td><td>2020-02-07</td><td>not yet</td><td>40</td>";
+        assert!(page.contains(row), "{page}");
+        let alone = html(&values(vec![model("equal_weight")]));
+        assert!(!alone.contains("Wealth relative to"));
     }
 
     #[test]

@@ -10,9 +10,6 @@ use crate::evaluate::{METRICS, Metric, MetricValue, Unit};
 
 /// Events of a model's trading that are shown.
 const MOST_EVENTS: usize = 20;
-/// The metrics of the headline.
-const HEADLINE_METRICS: [&str; 4] = ["sharpe", "cagr", "max_drawdown", "turnover"];
-
 /// The rules of the constraints and what they do.
 const RULES: [(&str, &str); 8] = [
     ("membership", "sells assets that have left the universe"),
@@ -31,31 +28,6 @@ const RULES: [(&str, &str); 8] = [
 /// The definition of a metric, and its index in [`METRICS`] and in lists of values.
 pub(super) fn find_metric(name: &str) -> Option<(usize, &'static Metric)> {
     METRICS.iter().enumerate().find(|(_, metric)| metric.name == name)
-}
-
-/// The headline table: the main metrics, one row per model.
-pub(super) fn headline(values: &ReportValues) -> String {
-    let columns: Vec<(usize, &Metric)> = HEADLINE_METRICS.iter().filter_map(|name| find_metric(name)).collect();
-    let mut out =
-        String::from("<div class=\"scroll\"><table class=\"headline\"><thead><tr><th scope=\"col\">Model</th>");
-    for (name, (_, metric)) in HEADLINE_METRICS.iter().zip(&columns) {
-        let label = match *name {
-            "sharpe" => "Net Sharpe",
-            "cagr" => "CAGR",
-            "max_drawdown" => "Max drawdown",
-            _ => metric.label,
-        };
-        let _ = write!(out, "<th scope=\"col\" title=\"{}\">{label}</th>", escape(metric.doc));
-    }
-    out += "</tr></thead><tbody>\n";
-    for (index, model) in benchmark_last(&values.models) {
-        let _ = write!(out, "<tr><th scope=\"row\">{} {}</th>", swatch(index), escape(&model.name));
-        for (index, metric) in &columns {
-            let _ = write!(out, "<td>{}</td>", formatted(model.total.get(*index), metric.unit, 1));
-        }
-        out += "</tr>\n";
-    }
-    out + "</tbody></table></div>\n"
 }
 
 /// Every metric of the out-of-sample path, with definitions.
@@ -81,6 +53,38 @@ pub(super) fn totals(values: &ReportValues) -> String {
     }
     out += "<dt>–</dt><dd>no value; the reason is in run.json, and is shown when the pointer rests on the dash</dd>";
     out + "</dl></details></section>\n"
+}
+
+/// The worst drawdowns, a table per model.
+pub(super) fn worst_drawdowns(values: &ReportValues) -> String {
+    let mut out = String::from(
+        "<section><h2>Worst drawdowns</h2><p>Falls of wealth below its highest value so far. The length is the number of \
+         rows held until wealth was as high again, or until the end.</p>\n",
+    );
+    for (order, (index, model)) in benchmark_last(&values.models).enumerate() {
+        let _ = writeln!(
+            out,
+            "<details{}><summary><h3>{} {}</h3></summary><table class=\"plain\"><thead><tr><th scope=\"col\">Depth</th>\
+             <th scope=\"col\">Highest</th><th scope=\"col\">Lowest</th><th scope=\"col\">Recovered</th>\
+             <th scope=\"col\">Length</th></tr></thead><tbody>",
+            if order == 0 { " open" } else { "" },
+            swatch(index),
+            escape(&model.name)
+        );
+        for fall in &model.drawdowns {
+            let recovered = fall.recovery.map_or_else(|| "not yet".to_owned(), |day| day.to_string());
+            let _ = writeln!(
+                out,
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{recovered}</td><td>{}</td></tr>",
+                formatted(Some(&MetricValue::Number(fall.depth)), Unit::Percent, 1),
+                fall.peak,
+                fall.trough,
+                fall.rows
+            );
+        }
+        out += "</tbody></table></details>\n";
+    }
+    out + "</section>\n"
 }
 
 /// The months of a span, such as `2020-01 – 2020-12`.

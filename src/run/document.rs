@@ -208,6 +208,11 @@ pub struct SummaryEntry {
     pub trading: TradingEntry,
     /// The deepest drawdowns.
     pub drawdowns: Vec<DrawdownEntry>,
+    /// The net returns of calendar years and months.
+    pub calendar: CalendarEntry,
+    /// The portfolio at the end of the path; none if it never traded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<CurrentEntry>,
     /// The difference from the benchmark; the benchmark has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against_benchmark: Option<DifferenceEntry>,
@@ -290,6 +295,46 @@ pub struct DrawdownEntry {
     pub recovery: Option<String>,
     /// Rows held until then, or until the end.
     pub rows: usize,
+}
+
+/// Net returns of calendar years and months, each compounded over the rows held in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalendarEntry {
+    /// The year, and its return.
+    pub years: Vec<(String, f64)>,
+    /// The month as `YYYY-MM`, and its return.
+    pub months: Vec<(String, f64)>,
+}
+
+/// The portfolio at the end of the out-of-sample path, and what its last rebalance traded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurrentEntry {
+    /// The last day of the path.
+    pub date: String,
+    /// The day on which the last rebalance was decided.
+    pub decided: String,
+    /// The day at whose close it was executed.
+    pub executed: String,
+    /// The rows that the shares of risk are taken over; null where there are none.
+    pub risk_rows: Option<usize>,
+    /// Why there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undefined: Option<String>,
+    /// The assets that are held or were traded.
+    pub holdings: Vec<HoldingEntry>,
+}
+
+/// An asset of the current portfolio.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HoldingEntry {
+    /// The asset.
+    pub asset: String,
+    /// Its weight at the close of the last day.
+    pub weight: f64,
+    /// The weight that the last rebalance bought, below 0 where it sold.
+    pub traded: f64,
+    /// Its share in the variance of the portfolio after the last rebalance; the shares sum to 1.
+    pub risk: Option<f64>,
 }
 
 /// A difference of Sharpe ratios; null with a reason where there is none.

@@ -7,8 +7,8 @@ use jiff::civil::Date;
 
 use crate::error::{Code, Result, fail};
 use crate::evaluate::{
-    Drawdown, Inputs, METRICS, MetricValue, MonitorInputs, Overfitting, SpanReturns, WindowReturns, evaluate,
-    overfitting, rank_correlation, worst_drawdowns,
+    CalendarReturns, Drawdown, Inputs, METRICS, MetricValue, MonitorInputs, Overfitting, SpanReturns, WindowReturns,
+    calendar_returns, evaluate, overfitting, rank_correlation, worst_drawdowns,
 };
 use crate::job::decide;
 use crate::model::EqualWeight;
@@ -28,6 +28,8 @@ pub struct Scores {
     pub(super) overfitting: Vec<Option<Overfitting>>,
     /// The worst drawdowns of the out-of-sample path, deepest first, `[models]`.
     pub drawdowns: Vec<Vec<Drawdown>>,
+    /// The returns of calendar years and months, `[models]`.
+    pub calendar: Vec<CalendarReturns>,
     /// How the Sharpe ratio differs from the benchmark's, `[models]`; `None` for the benchmark.
     pub comparisons: Vec<Option<Comparison>>,
 }
@@ -91,12 +93,14 @@ pub fn scores(run: &Run) -> Result<Scores> {
         })
         .collect::<Result<_>>()?;
     let overfitting = (0..run.models.len()).map(|model| monitor(run, model, &returns[model], &total[model])).collect();
-    let drawdowns = (0..run.models.len())
-        .map(|model| {
-            with_inputs(run, &run.paths[model], &run.paths[0], &[], &[], |inputs| worst_drawdowns(inputs, WORST))
-        })
-        .collect();
-    Ok(Scores { windows, total, overfitting, drawdowns, comparisons: comparisons(run) })
+    let (mut drawdowns, mut calendar) = (Vec::new(), Vec::new());
+    for path in &run.paths {
+        with_inputs(run, path, &run.paths[0], &[], &[], |inputs| {
+            drawdowns.push(worst_drawdowns(inputs, WORST));
+            calendar.push(calendar_returns(inputs));
+        });
+    }
+    Ok(Scores { windows, total, overfitting, drawdowns, calendar, comparisons: comparisons(run) })
 }
 
 impl Run {

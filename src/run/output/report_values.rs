@@ -3,13 +3,16 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use serde_json::Value as Json;
+
 use crate::panel::{Panel, PanelKind, UniverseSource};
 use crate::report::{
-    ConstraintValues, Integrity, ModelValues, RebalanceValues, ReportValues, TradingEvent, TradingValues,
-    TrainingValues, WindowSpan,
+    ComparisonValues, ConstraintValues, CurrentValues, HoldingValues, Integrity, ModelValues, RebalanceValues,
+    ReportValues, TradingEvent, TradingValues, TrainingValues, WindowSpan,
 };
-use crate::run::document::TradingEntry;
-use crate::run::output::run_json::{group_by_rule, total_moved};
+use crate::run::document::{CurrentEntry, TradingEntry};
+use crate::run::output::current::current;
+use crate::run::output::run_json::{group_by_rule, run_identity, total_moved, train_sharpe};
 use crate::run::output::trading::trading;
 use crate::run::runner::{Run, Target};
 use crate::run::scores::Scores;
@@ -33,6 +36,11 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
             turnover: padded(&run.paths[model].turnover, days),
             rebalances: run.targets[model].iter().map(rebalance).collect(),
             total: total.metrics.clone(),
+            drawdowns: scores.drawdowns[model].clone(),
+            current: current(run, model).map(current_values),
+            calendar: scores.calendar[model].clone(),
+            comparison: scores.comparisons[model]
+                .map(|found| ComparisonValues { difference: found.difference, adjusted_p: found.adjusted_p }),
             windows: scores.windows[model].iter().map(|window| window.held.clone()).collect(),
             changes: group_by_rule(&total.changes)
                 .into_iter()
@@ -49,7 +57,11 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
                 .collect(),
             trading: TradingValues { sentence: describe_trading(run, model), events: trading_events(run, model) },
             overfitting: scores.overfitting[model].clone(),
-            training: run.results[model].iter().filter_map(|window| window.training.as_ref()).map(training).collect(),
+            training: run.results[model]
+                .iter()
+                .filter_map(|window| window.training.as_ref())
+                .map(|history| training(history, train_sharpe(run, model, history)))
+                .collect(),
         }
     });
     let windows = run.windows.iter().zip(&run.stitched.rows).map(|(window, stitched)| WindowSpan {
@@ -58,6 +70,7 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
     });
     ReportValues {
         facts: facts(run),
+        identity: identity(run),
         periods_per_year: run.conventions.periods_per_year,
         days: run.stitched.rows.iter().flat_map(|rows| rows.clone().map(day)).collect(),
         windows: windows.collect(),
@@ -67,10 +80,50 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
     }
 }
 
+/// Everything that identifies the run in `run.json`, as names and values.
+fn identity(run: &Run) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    flatten("", &Json::Object(run_identity(run)), &mut out);
+    out
+}
+
+/// The values of a document by the path of their names; an element of a list that has a name goes by it.
+fn flatten(path: &str, value: &Json, out: &mut Vec<(String, String)>) {
+    let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value {
+        Json::Object(map) => map.iter().for_each(|(key, value)| flatten(&join(key), value, out)),
+        Json::Array(list) if list.iter().any(Json::is_object) => {
+            for (index, value) in list.iter().enumerate() {
+                let name = value["name"].as_str().map_or_else(|| index.to_string(), str::to_owned);
+                flatten(&join(&name), value, out);
+            }
+        }
+        Json::String(text) => out.push((path.to_owned(), text.clone())),
+        other => out.push((path.to_owned(), other.to_string())),
+    }
+}
+
+/// The current portfolio, as the report shows it.
+fn current_values(entry: CurrentEntry) -> CurrentValues {
+    CurrentValues {
+        date: entry.date,
+        decided: entry.decided,
+        executed: entry.executed,
+        risk_rows: entry.risk_rows,
+        undefined: entry.undefined,
+        holdings: entry
+            .holdings
+            .into_iter()
+            .map(|held| HoldingValues { asset: held.asset, weight: held.weight, traded: held.traded, risk: held.risk })
+            .collect(),
+    }
+}
+
 /// The training history of a network in one window.
-fn training(history: &TrainingHistory) -> TrainingValues {
+fn training(history: &TrainingHistory, train_sharpe: Option<Vec<f64>>) -> TrainingValues {
     TrainingValues {
         loss: history.epochs.iter().map(|epoch| epoch.loss).collect(),
+        train_sharpe,
         validation: history.epochs.iter().map(|epoch| epoch.validation).collect(),
         best_epoch: history.best_epoch as usize,
         by_clock: history.ended == StopReason::MaxSeconds,

@@ -7,11 +7,12 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::device::memory::peak_bytes;
-use crate::evaluate::{Drawdown, METRICS, MetricValue, Overfitting, WindowScore};
+use crate::evaluate::{CalendarReturns, Drawdown, METRICS, MetricValue, Overfitting, WindowScore};
 use crate::panel::{Panel, UniverseSource, hex};
 use crate::portfolio::ConstraintChange;
 use crate::run::comparison::Comparison;
 use crate::run::document::{RESULTS, SCHEMA};
+use crate::run::output::current::current;
 use crate::run::output::trading::{terms_digest, trading};
 use crate::run::runner::Run;
 use crate::run::scores::{PathScores, Scores};
@@ -109,6 +110,10 @@ pub(in crate::run) fn run_document(run: &Run, scores: &Scores) -> Map<String, Js
             summary.insert("constraints".to_owned(), json!(changes));
             summary.insert("trading".to_owned(), json!(trading(run, model)));
             summary.insert("drawdowns".to_owned(), scores.drawdowns[model].iter().map(drawdown).collect());
+            summary.insert("calendar".to_owned(), calendar(&scores.calendar[model]));
+            if let Some(current) = current(run, model) {
+                summary.insert("current".to_owned(), json!(current));
+            }
             if let Some(comparison) = &scores.comparisons[model] {
                 summary.insert("against_benchmark".to_owned(), against_benchmark(comparison));
             }
@@ -165,6 +170,9 @@ fn window_entry(run: &Run, scores: &Scores, index: usize) -> Json {
         });
         if let Some(history) = &run.results[model][index].training {
             out["training"] = training(history);
+            if let Some(sharpe) = train_sharpe(run, model, history) {
+                out["training"]["epochs"]["train_sharpe"] = json!(sharpe);
+            }
         }
         models.insert(entry.name.clone(), out);
     }
@@ -204,6 +212,14 @@ fn training(history: &TrainingHistory) -> Json {
     })
 }
 
+/// The training loss per epoch as a Sharpe ratio per year, before costs: labels cover `horizon` rows. `None` if the loss
+/// is not a Sharpe ratio.
+pub(in crate::run) fn train_sharpe(run: &Run, model: usize, history: &TrainingHistory) -> Option<Vec<f64>> {
+    let train = &run.models[model].train;
+    let scale = (run.conventions.periods_per_year / train.horizon as f64).sqrt();
+    train.objective.is_sharpe().then(|| history.epochs.iter().map(|epoch| -epoch.loss * scale).collect())
+}
+
 /// The epochs, from 1, on whose validation path everything was lost.
 fn ruined_epochs(epochs: &[Epoch]) -> Vec<usize> {
     (1..).zip(epochs).filter(|(_, epoch)| epoch.is_ruined).map(|(number, _)| number).collect()
@@ -235,6 +251,18 @@ fn drawdown(fall: &Drawdown) -> Json {
         "trough": fall.trough.to_string(),
         "recovery": fall.recovery.map(|day| day.to_string()),
         "rows": fall.rows,
+    })
+}
+
+/// The returns of calendar years and months, as lists of name and return.
+fn calendar(returns: &CalendarReturns) -> Json {
+    json!({
+        "years": returns.years.iter().map(|(year, earned)| json!([year.to_string(), earned])).collect::<Vec<_>>(),
+        "months": returns
+            .months
+            .iter()
+            .map(|(year, month, earned)| json!([format!("{year}-{month:02}"), earned]))
+            .collect::<Vec<_>>(),
     })
 }
 
