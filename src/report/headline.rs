@@ -55,7 +55,6 @@ pub(super) fn lead(values: &ReportValues) -> String {
     if let Some((benchmark, others)) = values.models.split_first().filter(|(_, others)| !others.is_empty()) {
         let benchmark = escape(&benchmark.name);
         let outcome = |model: &ModelValues| model.comparison.as_ref().map(Outcome::of);
-        let mut clauses = Vec::new();
         for (wanted, text) in [
             (Outcome::Higher, "higher than"),
             (Outcome::Lower, "lower than"),
@@ -63,12 +62,11 @@ pub(super) fn lead(values: &ReportValues) -> String {
         ] {
             let names = others.iter().filter(|model| outcome(model) == Some(wanted));
             let names: Vec<String> = names.map(|model| format!("<b>{}</b>", escape(&model.name))).collect();
+            let (plural, verb) = if names.len() == 1 { ("", "is") } else { ("s", "are") };
             if !names.is_empty() {
-                clauses.push(format!("that of {} is {text} that of {benchmark}", listed(&names)));
+                let names = listed(&names);
+                let _ = write!(out, " The Sharpe ratio{plural} of {names} {verb} {text} that of {benchmark}.");
             }
-        }
-        if !clauses.is_empty() {
-            let _ = write!(out, " By Sharpe ratio, {}.", clauses.join("; "));
         }
     }
     out + "</p>\n"
@@ -190,10 +188,10 @@ mod tests {
             ModelValues { comparison: Some(unknown), ..model("short") },
         ]);
         let lead = lead(&values);
-        let clauses = "By Sharpe ratio, that of <b>up</b> is higher than that of equal_weight; that of <b>down</b> is lower \
-                       than that of equal_weight; that of <b>near</b> and <b>nearer</b> is not distinguishable from that of \
-                       equal_weight.";
-        assert!(lead.contains(clauses) && !lead.contains("short"), "{lead}");
+        let sentences = "after costs. The Sharpe ratio of <b>up</b> is higher than that of equal_weight. The Sharpe ratio of \
+                         <b>down</b> is lower than that of equal_weight. The Sharpe ratios of <b>near</b> and <b>nearer</b> \
+                         are not distinguishable from that of equal_weight.";
+        assert!(lead.contains(sentences) && !lead.contains("short"), "{lead}");
         let table = headline(&values);
         let cell = |text: &str| assert!(table.contains(text), "{text}: {table}");
         cell("<td>+0.50<small>0.25 to 0.75</small><small>higher</small></td>");
