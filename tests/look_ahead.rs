@@ -49,7 +49,7 @@ fn audited(panel: &Panel, weigh: &dyn Fn(&Panel, &Window, usize) -> Vec<f64>) ->
         });
         WindowDecisions { decisions: decided.collect(), failed: None }
     };
-    let as_decided = |_: &Panel, _: usize, decisions: &[Decision], _: usize| {
+    let as_decided = |_: &Panel, _: (usize, usize), decisions: &[Decision], _: usize| {
         Ok(decisions.iter().map(|decision| (decision.row, decision.target.clone())).collect())
     };
     let pipeline = Pipeline {

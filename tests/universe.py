@@ -157,6 +157,10 @@ class Checks:
         sold = math.fsum(weight for weight, member in zip(before, members) if not member)
         if sold > 0:
             self.exits[date] = sold
+        # The benchmark is held to no constraint but membership.
+        if self.model == "equal_weight":
+            require("the benchmark holds all members alike", len({weight for weight in target if weight}) == 1)
+            return
         held = sorted(weight for weight in target if weight)
         beyond = math.fsum(max(0.0, weight - rules["max_weight"]) for weight in held)
         for _, columns, low, high in self.groups:

@@ -28,7 +28,7 @@ pub fn model_settings() -> Vec<Setting> {
             "plugin",
             SettingType::Text,
             Json::Null,
-            "name or path of the plugin; the model's name if left out",
+            "name or path of the plugin, or equal_weight; the model's name if left out",
         ),
     ]
 }

@@ -39,7 +39,11 @@ impl LoadedModel {
             context: context.for_model(EQUAL_WEIGHT),
         }];
         for spec in &experiment.models {
-            let factory: Box<dyn Factory> = Box::new(runtime.search.load(&spec.plugin)?);
+            // Equal weight within the constraints, unlike the benchmark.
+            let factory: Box<dyn Factory> = match spec.plugin.as_str() {
+                EQUAL_WEIGHT => Box::new(EqualWeight),
+                plugin => Box::new(runtime.search.load(plugin)?),
+            };
             out.push(Self::new(spec, factory, experiment, context.for_model(&spec.name))?);
         }
         Ok(out)

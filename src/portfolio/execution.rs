@@ -52,6 +52,12 @@ impl ExecutionModel {
         Self { constraints, lag, terms: Arc::new(Terms::costs(cost_bps)) }
     }
 
+    /// The same without constraints, for a benchmark: membership, prices, costs and lag hold for it too.
+    #[must_use]
+    pub fn without_constraints(&self) -> Self {
+        Self { constraints: Constraints::none(), ..self.clone() }
+    }
+
     /// An account in cash.
     pub fn cash(&self, panel: &Panel) -> Account {
         Account::new(panel.assets().len(), Arc::clone(&self.terms), self.lag, self.constraints.budget)

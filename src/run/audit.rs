@@ -59,8 +59,8 @@ pub struct WindowDecisions {
     pub failed: Option<Error>,
 }
 
-/// Simulates the decisions of a window on a panel: `(panel, window, decisions, last row to use)`.
-pub(super) type Simulate<'a> = dyn Fn(&Panel, usize, &[Decision], usize) -> Result<WeightsByRow> + 'a;
+/// Simulates the decisions of a model in a window on a panel: `(panel, (model, window), decisions, last row to use)`.
+pub(super) type Simulate<'a> = dyn Fn(&Panel, (usize, usize), &[Decision], usize) -> Result<WeightsByRow> + 'a;
 
 /// The pipeline that is audited: it makes decisions from a panel.
 pub struct Pipeline<'a> {
@@ -98,7 +98,7 @@ impl Pipeline<'_> {
                 let WindowDecisions { decisions, failed } = (self.decide)(self.panel, model, window);
                 match failed {
                     Some(error) => Err(error.context(format!("window {window}"))),
-                    None => self.constrain(self.panel, window, decisions, usize::MAX),
+                    None => self.constrain(self.panel, (model, window), decisions, usize::MAX),
                 }
             });
             baseline.push(of_models.collect::<Result<Vec<_>>>()?);
@@ -140,15 +140,15 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    /// Adds to each decision its weights after constraints, from rows up to `last`.
+    /// Adds to each decision of a model in a window its weights after constraints, from rows up to `last`.
     fn constrain(
         &self,
         panel: &Panel,
-        window: usize,
+        of: (usize, usize),
         decisions: Vec<Decision>,
         last: usize,
     ) -> Result<Vec<ConstrainedDecision>> {
-        let simulated = (self.simulate)(panel, window, &decisions, last)?;
+        let simulated = (self.simulate)(panel, of, &decisions, last)?;
         let at_row = |row: usize| simulated.iter().find(|(found, _)| *found == row).map(|(_, weights)| weights.clone());
         let constrained = |decision: Decision| ConstrainedDecision { weights: at_row(decision.row), decision };
         Ok(decisions.into_iter().map(constrained).collect())
@@ -162,7 +162,7 @@ impl Pipeline<'_> {
             return Err(error);
         }
         decisions.retain(|decision| decision.row <= cut);
-        match self.constrain(panel, window, decisions, cut) {
+        match self.constrain(panel, (model, window), decisions, cut) {
             Err(error) if error.code() == Code::Cancelled => Err(error),
             // The simulation failed on rows up to the cut: without weights every decision counts as moved.
             Err(_) => Ok(Vec::new()),
@@ -280,8 +280,8 @@ impl Run {
     /// Errors of the run on the unchanged data; `Cancelled`.
     pub fn audit(&self, dates: usize) -> Result<Audit> {
         let decide = |panel: &Panel, model: usize, window: usize| self.decide_for_audit(panel, model, window);
-        let simulate = |panel: &Panel, window: usize, decisions: &[Decision], last: usize| {
-            simulate_test_span(&self.execution, panel, &self.windows[window], decisions, last)
+        let simulate = |panel: &Panel, (model, window): (usize, usize), decisions: &[Decision], last: usize| {
+            simulate_test_span(self.execution_of(model), panel, &self.windows[window], decisions, last)
         };
         let flag = self.cancel_flag();
         let outcome = Pipeline {

@@ -126,6 +126,8 @@ pub struct Run {
     /// What figures are computed with.
     pub(super) conventions: Conventions,
     pub(super) execution: ExecutionModel,
+    /// As `execution`, without constraints: the benchmark's.
+    benchmark_execution: ExecutionModel,
     /// The account of each model.
     pub(super) accounts: Vec<Account>,
     /// Per window and model: under way, or waiting for the other models of its window.
@@ -196,6 +198,7 @@ impl Run {
             changes: vec![Vec::new(); models.len()],
             accounts: vec![execution.cash(&panel); models.len()],
             models,
+            benchmark_execution: execution.without_constraints(),
             execution,
             states: BTreeMap::new(),
             plans: Plans::new(),
@@ -277,6 +280,11 @@ impl Run {
         }
         let targets = &self.targets[model];
         Ok(targets.binary_search_by_key(&row, |target| target.row).ok().map(|index| &targets[index]))
+    }
+
+    /// How the decisions of a model become holdings; the first one is the benchmark.
+    pub(super) fn execution_of(&self, model: usize) -> &ExecutionModel {
+        if model == 0 { &self.benchmark_execution } else { &self.execution }
     }
 
     /// The number of threads that the run uses: those of the runtime, or fewer if the experiment limits them.
@@ -474,7 +482,8 @@ impl Run {
         // A span alone also decides at its first row; the path goes on with the holdings of the window before.
         let off_schedule = decisions.test.first().is_some_and(|first| !self.stitched.decides(window, first.row));
         let own = &decisions.test[usize::from(off_schedule)..];
-        let simulated = self.execution.simulate(&self.panel, &mut account, own, rows.clone())?;
+        let execution = self.execution_of(model);
+        let simulated = execution.simulate(&self.panel, &mut account, own, rows.clone())?;
         Ok((account, simulated))
     }
 }

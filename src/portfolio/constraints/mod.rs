@@ -92,6 +92,13 @@ impl Default for Constraints {
     }
 }
 
+impl Constraints {
+    /// No limit but membership, for a benchmark.
+    pub fn none() -> Self {
+        Self { long_only: false, max_weight: f64::INFINITY, ..Self::default() }
+    }
+}
+
 /// What is known about the assets when constraints are applied. Every slice is `[assets]`.
 #[derive(Clone, Copy, Debug)]
 pub struct ConstraintContext<'a> {
