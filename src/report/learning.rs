@@ -114,19 +114,27 @@ fn facts(model: &ModelValues) -> String {
 /// The size of an ensemble and the spread of its validation scores; `None` if there is only one seed.
 fn seeds(model: &ModelValues) -> Option<String> {
     let count = model.training.iter().map(|training| training.seeds.len()).max().filter(|count| *count > 1)?;
+    // Per window, the standard deviation over seeds, and the distance from the worst to the best.
     let spread = |training: &TrainingValues| {
         let scores: Vec<f64> = training.seeds.iter().flatten().copied().collect();
         let mean = scores.iter().sum::<f64>() / scores.len() as f64;
         let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
-        (scores.len() > 1).then(|| (squares / (scores.len() - 1) as f64).sqrt())
+        let (low, high) =
+            scores.iter().fold((f64::MAX, f64::MIN), |(low, high), score| (low.min(*score), high.max(*score)));
+        (scores.len() > 1).then(|| ((squares / (scores.len() - 1) as f64).sqrt(), high - low))
     };
-    let spreads: Vec<f64> = model.training.iter().filter_map(spread).collect();
+    let spreads: Vec<(f64, f64)> = model.training.iter().filter_map(spread).collect();
     let stack = model.training.iter().map(|training| training.stack).min().unwrap_or(1);
     let spread = if spreads.is_empty() {
         String::new()
     } else {
-        let mean = spreads.iter().sum::<f64>() / spreads.len() as f64;
-        format!("; within a window their validation Sharpe ratios have a standard deviation of {mean:.2} on average")
+        let mean = |part: fn(&(f64, f64)) -> f64| spreads.iter().map(part).sum::<f64>() / spreads.len() as f64;
+        format!(
+            "; within a window their validation Sharpe ratios have a standard deviation of {:.2} on average, and the best \
+             and the worst lie {:.2} apart",
+            mean(|spread| spread.0),
+            mean(|spread| spread.1)
+        )
     };
     Some(format!("{count}, at least {stack} trained at the same time{spread}"))
 }
@@ -377,6 +385,20 @@ mod tests {
         assert!(rows.contains("<td>1.50</td><td>3.00</td><td>3.00</td><td>–</td><td>2 of 3</td>"), "{rows}");
         let rows = table(1, [(&span(), &unscored)].into_iter(), 3);
         assert!(rows.contains("<td class=\"curve\"></td><td>−1.00</td><td>−2.00</td><td>–</td><td>–</td>"), "{rows}");
+    }
+
+    #[test]
+    fn the_spread_over_seeds_is_a_deviation_and_a_distance() {
+        let of = |seeds: Vec<Option<f64>>| {
+            let training = vec![TrainingValues { seeds, ..training() }; 2];
+            super::seeds(&crate::report::ModelValues { training, ..crate::report::page::tests::model("m") })
+        };
+        // The deviation of 1, 2 and 3 is 1; a seed without a score does not count.
+        let text = of(vec![Some(1.0), Some(3.0), None, Some(2.0)]).unwrap();
+        let end = "have a standard deviation of 1.00 on average, and the best and the worst lie 2.00 apart";
+        assert!(text.starts_with("4, at least 1 trained") && text.ends_with(end), "{text}");
+        assert!(of(vec![Some(1.0), None]).is_some_and(|text| !text.contains("deviation")));
+        assert_eq!(of(vec![Some(1.0)]), None);
     }
 
     #[test]
