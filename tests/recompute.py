@@ -209,7 +209,7 @@ class Account:
         borrowed = (max(-weight, 0.0) * rate / periods for weight, rate in zip(self.held, self.terms.borrow))
         cost += math.fsum(borrowed)
         net = gross - cost
-        if net <= -1:
+        if net <= -1 + 1e-12:
             net, self.held, self.record["ruined"] = -1.0, [0.0] * len(self.held), self.prices.dates[row]
         else:
             self.held = [weight * (1 + value) / (1 + gross) for weight, value in zip(self.held, earned)]

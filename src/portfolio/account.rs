@@ -9,7 +9,7 @@ use super::record::{BlockedTrade, Delisted, Relisted, TradingRecord};
 use super::terms::Terms;
 use crate::panel::{Panel, PanelKind};
 
-/// The weight of trades that are left out of the list of those that were blocked: rounding.
+/// A weight, or a share of wealth, that is nothing but rounding.
 const SMALLEST: f64 = 1e-12;
 
 /// A return path, one element per row.
@@ -278,7 +278,8 @@ impl Account {
         path.gross.push(gross);
         path.cost.push(cost);
         path.turnover.push(0.5 * traded);
-        if gross - cost <= -1.0 {
+        // Weights add up to 1 but for rounding: what is left of a total loss is not traded on.
+        if gross - cost <= -1.0 + SMALLEST {
             path.net.push(-1.0);
             self.weights.fill(0.0);
             self.orders.clear();

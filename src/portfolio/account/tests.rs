@@ -191,6 +191,15 @@ fn a_path_ends_where_everything_is_lost() {
 }
 
 #[test]
+fn a_total_loss_is_ruin_although_weights_add_up_to_less_than_1_by_rounding() {
+    let weight = 1.0 / 3.0 - f64::EPSILON;
+    let panel = panel(PanelKind::Returns, 3, &[0.0, 0.0, 0.0, -1.0, -1.0, -1.0, 0.1, 0.1, 0.1]);
+    let (account, path) = walk(&panel, Terms::costs(0.0), 0, &[(0, &[weight; 3])]);
+    assert!(path.gross[0] > -1.0, "{}", path.gross[0]);
+    assert_eq!((path.net.as_slice(), account.record().ruined), ([-1.0].as_slice(), Some(1)));
+}
+
+#[test]
 fn costs_of_assets_short_positions_and_cash_are_charged_and_earned() {
     let terms = Terms {
         cost_bps: PerAsset::Each(Arc::from([10.0, 30.0])),

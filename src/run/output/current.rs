@@ -7,9 +7,12 @@ use crate::run::runner::Run;
 /// Fewer rows than this give no shares of risk.
 const FEWEST_ROWS: usize = 12;
 
-/// The current portfolio of a model; `None` if it never traded.
+/// The current portfolio of a model; `None` if it never traded or lost everything.
 pub(super) fn current(run: &Run, model: usize) -> Option<CurrentEntry> {
     let (panel, account) = (&run.panel, &run.accounts[model]);
+    if account.is_ruined() {
+        return None;
+    }
     let (last, rebalance) = (*run.paths[model].rows.last()?, account.rebalance()?);
     let risk = risk_shares(run, rebalance.decided, &rebalance.after);
     let holding = |&asset: &usize| HoldingEntry {

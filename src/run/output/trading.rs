@@ -51,7 +51,7 @@ fn without_price_at_end(run: &Run, model: usize) -> Vec<HeldAtEnd> {
 }
 
 /// The digest of costs, rates and delisting returns as they were read, as a file may change; `None` where no file is
-/// read.
+/// read and cash earns nothing.
 pub(super) fn terms_digest(terms: &Terms) -> Option<String> {
     let Terms { cost_bps, borrow, cash, delisting } = terms;
     let of_files: Vec<&PerAsset> =

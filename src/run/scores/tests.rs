@@ -18,6 +18,8 @@ use crate::run::Run;
 use crate::run::runner::WindowState;
 use crate::settings::{Setting, SettingValues};
 
+mod ruin;
+
 const ROWS: usize = 200;
 
 fn dates() -> Vec<Date> {
@@ -33,8 +35,12 @@ fn prepared(values: &[f64], kind: PanelKind, overrides: &[&str]) -> Run {
 
 /// A run with a second model, equal weight within the constraints.
 fn with_model(overrides: &[&str]) -> Run {
+    with_model_on(&prices(), PanelKind::Prices, overrides)
+}
+
+fn with_model_on(values: &[f64], kind: PanelKind, overrides: &[&str]) -> Run {
     let text = format!("{WINDOWS}[[models]]\nname = \"second\"\nplugin = \"equal_weight\"\n");
-    prepared_as(&text, &prices(), PanelKind::Prices, overrides)
+    prepared_as(&text, values, kind, overrides)
 }
 
 fn prepared_as(text: &str, values: &[f64], kind: PanelKind, overrides: &[&str]) -> Run {
