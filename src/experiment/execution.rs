@@ -110,3 +110,85 @@ fn column(panel: &Panel, table: &AssetTable, other: f64) -> Vec<f64> {
 fn of(setting: &'static str) -> impl Fn(Error) -> Error {
     move |error| error.context(format!("setting 'portfolio.{setting}'"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use jiff::ToSpan;
+    use jiff::civil::{Date, date};
+
+    use super::Experiment;
+    use crate::error::Result;
+    use crate::evaluate::Conventions;
+    use crate::panel::{Panel, PanelKind};
+    use crate::portfolio::{ExecutionModel, PerAsset};
+
+    /// The execution model of two assets over ten days, 12 rows a year.
+    fn execution(folder: &Path, overrides: &[&str]) -> Result<ExecutionModel> {
+        let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
+        let experiment = Experiment::from_toml("", folder.to_owned(), &overrides)?;
+        let dates: Vec<Date> = (0..10).map(|day| date(2020, 1, 1) + i64::from(day).days()).collect();
+        let panel = Panel::from_arrays(PanelKind::Prices, dates, &["A".into(), "B".into()], &[1.0; 20])?;
+        experiment.execution(&panel, &Conventions { periods_per_year: 12.0, ..Conventions::per_row() })
+    }
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("costs.csv", "ticker,bps\nB,30\n");
+        write("bad.csv", "ticker,bps\nB,-30\n");
+        write("borrow.csv", "ticker,rate\nA,0.12\n");
+        write("cash.csv", "date,rate\n2019-12-31,0.012\n2020-01-05,0.024\n");
+        write("gone.csv", "ticker,return,date\nB,-0.5,2020-01-04\n");
+        folder
+    }
+
+    #[test]
+    fn files_give_costs_by_asset_rates_per_row_and_delistings() {
+        let folder = folder();
+        let overrides = [
+            "portfolio.asset_costs=costs.csv",
+            "portfolio.borrow_rate=borrow.csv",
+            "portfolio.cash_return=cash.csv",
+            "data.delisting_return=gone.csv",
+        ];
+        let terms = execution(folder.path(), &overrides).unwrap().terms;
+        // An asset that the file does not name costs `cost_bps`.
+        assert_eq!((terms.cost_bps.of(0), terms.cost_bps.of(1)), (10.0, 30.0));
+        assert!((terms.borrow.of(0) - 0.01).abs() < 1e-15 && terms.borrow.of(1) == 0.0);
+        // A row earns the rate that was known when it began.
+        assert!(
+            terms.cash[0].is_nan() && (terms.cash[5] - 0.002).abs() < 1e-15 && (terms.cash[4] - 0.001).abs() < 1e-15
+        );
+        assert_eq!((terms.delisting.earned.of(0), terms.delisting.earned.of(1)), (0.0, -0.5));
+        assert_eq!(terms.delisting.dates.get(&1), Some(&date(2020, 1, 4)));
+        let plain = execution(folder.path(), &["portfolio.cash_return=risk_free"]).unwrap().terms;
+        assert_eq!((&plain.cost_bps, plain.cash.len()), (&PerAsset::Same(10.0), 0));
+        // A month of rows, at least 2.
+        assert_eq!(plain.delisting.rows, 2);
+    }
+
+    #[test]
+    fn errors_name_the_setting_and_the_file() {
+        let folder = folder();
+        for (overrides, expected) in [
+            (
+                &["portfolio.asset_costs=bad.csv"][..],
+                ["'portfolio.asset_costs'", "bad.csv", "row 2, column bps: found -30"],
+            ),
+            (&["portfolio.asset_costs=none.csv"], ["'portfolio.asset_costs'", "none.csv", ""]),
+            (&["portfolio.borrow_rate=2"], ["'portfolio.borrow_rate': found 2", "-1 to 1", "or a file"]),
+            (
+                &["portfolio.borrow_rate=borrow.csv", "portfolio.long_only=false"],
+                ["'portfolio.borrow_rate'", "borrow.csv has no row for B", "long_only = true"],
+            ),
+            (&["portfolio.cash_return=costs.csv"], ["'portfolio.cash_return'", "costs.csv", "row 2"]),
+            (&["data.delisting_return=-1.5"], ["'data.delisting_return': found -1.5", "-1 to 10", "or a file"]),
+            (&["data.delisting_return=borrow.csv"], ["'data.delisting_return'", "borrow.csv", "no column 'return'"]),
+        ] {
+            let message = execution(folder.path(), overrides).err().unwrap().to_string();
+            assert!(expected.iter().all(|part| message.contains(part)), "{message}");
+        }
+    }
+}
