@@ -145,10 +145,11 @@ impl Account {
         let traded: Vec<f64> = self.weights.iter().map(|weight| weight.abs()).collect();
         path.cost[last] += self.terms.cost(&traded);
         path.turnover[last] += 0.5 * traded.iter().sum::<f64>();
-        path.net[last] = (path.gross[last] - path.cost[last]).max(-1.0);
+        let net = path.gross[last] - path.cost[last];
+        path.net[last] = if is_lost(net) { -1.0 } else { net };
         let in_cash = Self::new(traded.len(), Arc::clone(&self.terms), self.lag, self.budget);
         let mut record = std::mem::take(&mut self.record);
-        record.ruined = (path.net[last] <= -1.0).then_some(row);
+        record.ruined = is_lost(net).then_some(row);
         *self = Self { record, ..in_cash };
     }
 
@@ -279,7 +280,7 @@ impl Account {
         path.cost.push(cost);
         path.turnover.push(0.5 * traded);
         // Weights add up to 1 but for rounding: what is left of a total loss is not traded on.
-        if gross - cost <= -1.0 + SMALLEST {
+        if is_lost(gross - cost) {
             path.net.push(-1.0);
             self.weights.fill(0.0);
             self.orders.clear();
@@ -327,6 +328,11 @@ impl Account {
         }
         leaving
     }
+}
+
+/// Whether a net return loses everything: rounding may leave a trace.
+fn is_lost(net: f64) -> bool {
+    net <= -1.0 + SMALLEST
 }
 
 #[cfg(test)]

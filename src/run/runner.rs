@@ -195,7 +195,7 @@ impl Run {
         let mut context = TrainingContext::new(&panel, Arc::clone(&team), conventions.clone(), execution.clone());
         let ResultBytes { decisions: keep, targets } = result_bytes(&schedule, &panel, &windows, &models);
         context.decisions = keep + targets;
-        Ok(Self {
+        let mut out = Self {
             contexts: models.iter().map(|_| context.of_another_model()).collect(),
             team,
             simd,
@@ -208,7 +208,7 @@ impl Run {
             paths: vec![Path::default(); models.len()],
             targets: vec![Vec::new(); models.len()],
             changes: vec![Vec::new(); models.len()],
-            accounts: vec![execution.cash(&panel); models.len()],
+            accounts: Vec::new(),
             models,
             benchmark_execution: execution.without_constraints(),
             execution,
@@ -222,7 +222,9 @@ impl Run {
             keep,
             spill: None,
             spill_folder: std::env::temp_dir(),
-        })
+        };
+        out.accounts = (0..out.models.len()).map(|model| out.execution_of(model).cash(&out.panel)).collect();
+        Ok(out)
     }
 
     /// Says where decisions of closed windows go when they take much memory: to a file without a name in this folder. It

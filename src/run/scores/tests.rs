@@ -26,9 +26,10 @@ fn dates() -> Vec<Date> {
     (0..ROWS as i64).map(|day| date(2020, 1, 1).checked_add(day.days()).unwrap()).collect()
 }
 
-/// Three assets over 200 days; windows of two months of training, one of validation and one of test.
+/// Windows of two months of training, one of validation and one of test.
 const WINDOWS: &str = "[windows]\ntrain_months = 2\nvalidation_months = 1\ntest_months = 1\nstep_months = 1\n";
 
+/// A run over three assets and 200 days.
 fn prepared(values: &[f64], kind: PanelKind, overrides: &[&str]) -> Run {
     prepared_as(WINDOWS, values, kind, overrides)
 }
@@ -190,6 +191,19 @@ fn what_windows_held_makes_up_the_whole_path() {
     let first = figure(&windows[0].held, "turnover");
     assert!(windows.len() > 2 && windows[1..].iter().all(|one| figure(&one.held, "turnover") < 0.1 * first));
     assert!(figure(&windows[1].test.metrics, "turnover") > 0.4 * first);
+}
+
+#[test]
+fn the_budget_of_the_models_scales_no_trade_of_the_benchmark() {
+    // On row 151, where C cannot be sold, what is bought of A and B is scaled to the cash that is there.
+    let mut values = prices();
+    (149..155).for_each(|row| values[row * 3 + 2] = f64::NAN);
+    let path = |overrides: &[&str]| {
+        let run = run(&values, PanelKind::Prices, overrides);
+        assert!(!run.accounts[0].record().blocked.is_empty());
+        run.paths[0].clone()
+    };
+    assert_eq!(path(&["portfolio.budget=0.5"]), path(&[]));
 }
 
 #[test]
