@@ -422,7 +422,7 @@ def compare_uncertainty(model, net, benchmark, written):
 
 def compare_monitor(document, model):
     """Recomputes the overfitting monitor from the Sharpe ratios of the windows."""
-    written, benchmark = document["summary"][model]["overfitting"], next(iter(document["summary"]))
+    written, benchmark = document["summary"][model]["overfitting"], document["models"][0]["name"]
     spans = [window["models"] for window in document["windows"]]
     excess = {"train": written["windows"]["train_excess"]}
     for name in ["validation", "test"]:
@@ -493,7 +493,7 @@ def main():
     for model, decided in targets.items():
         for row, (_, weights) in decided.items():
             assert abs(math.fsum(weights) - 1) < 1e-9 and min(weights) >= 0
-            assert model == next(iter(summary)) or max(weights) <= most + 1e-12
+            assert model == document["models"][0]["name"] or max(weights) <= most + 1e-12
             if document["data"]["universe"]["stale_rows"] == 0:
                 assert all(price is not None for price, weight in zip(prices.prices[row], weights) if weight)
     compare_schedule(document, prices, targets, lag)

@@ -36,7 +36,7 @@ pub fn portfolio_settings() -> Vec<Setting> {
             "asset_costs",
             SettingType::Text,
             Json::Null,
-            "CSV file with the columns ticker and bps: trading costs of its assets, in place of cost_bps",
+            "CSV file with the columns ticker and bps: trading costs by asset; one that it does not name costs cost_bps",
         ),
         Setting::new(
             "borrow_rate",

@@ -10,7 +10,7 @@ use crate::report::{
     ComparisonValues, ConstraintValues, CurrentValues, HoldingValues, Integrity, ModelValues, RebalanceValues,
     ReportValues, TradingEvent, TradingValues, TrainingValues, WindowSpan,
 };
-use crate::run::document::{CurrentEntry, TradingEntry};
+use crate::run::document::{AssetEvent, CurrentEntry, TradingEntry};
 use crate::run::output::current::current;
 use crate::run::output::run_json::{group_by_rule, run_identity, total_moved, train_sharpe};
 use crate::run::output::trading::trading;
@@ -201,9 +201,13 @@ fn describe_trading(run: &Run, model: usize) -> Option<String> {
 /// Orders that were not executed, series that ended, and what has no price at the end, by day.
 fn trading_events(run: &Run, model: usize) -> Vec<TradingEvent> {
     let entry = trading(run, model);
-    let blocked = entry.blocked.into_iter().map(|order| {
-        let what = if order.weight > 0.0 { "not bought, no price" } else { "not sold, no price" };
-        TradingEvent { date: order.date, asset: order.asset, what, weight: order.weight.abs() }
+    let events = |what, list: Vec<AssetEvent>| {
+        let event = move |AssetEvent { date, asset, weight }: AssetEvent| TradingEvent { date, asset, what, weight };
+        list.into_iter().map(event)
+    };
+    let blocked = entry.blocked.into_iter().map(|AssetEvent { date, asset, weight }| {
+        let what = if weight > 0.0 { "not bought, no price" } else { "not sold, no price" };
+        TradingEvent { date, asset, what, weight: weight.abs() }
     });
     let delisted = entry.delisted.into_iter().map(|gone| TradingEvent {
         date: gone.date,
@@ -211,25 +215,18 @@ fn trading_events(run: &Run, model: usize) -> Vec<TradingEvent> {
         what: "delisted, turned to cash",
         weight: gone.weight,
     });
-    let relisted = entry.relisted.into_iter().map(|back| TradingEvent {
-        date: back.date,
-        asset: back.asset,
-        what: "has a price again; return that was not earned",
-        weight: back.weight,
-    });
-    let sold = entry.sold_without_price.into_iter().map(|sold| TradingEvent {
-        date: sold.date,
-        asset: sold.asset,
-        what: "sold at its last price before a gap",
-        weight: sold.weight,
-    });
     let at_end = entry.without_price_at_end.into_iter().map(|held| TradingEvent {
         date: held.last_price.unwrap_or_default(),
         asset: held.asset,
         what: "last price; held until the end",
         weight: held.weight,
     });
-    let mut out: Vec<TradingEvent> = blocked.chain(delisted).chain(relisted).chain(sold).chain(at_end).collect();
+    let mut out: Vec<TradingEvent> = blocked
+        .chain(delisted)
+        .chain(events("has a price again; return that was not earned", entry.relisted))
+        .chain(events("sold at its last price before a gap", entry.sold_without_price))
+        .chain(at_end)
+        .collect();
     out.sort_by(|one, two| (&one.date, &one.asset).cmp(&(&two.date, &two.asset)));
     out
 }
