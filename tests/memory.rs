@@ -43,6 +43,7 @@ fn trainer(model: &Json, train: &Json, seed: u64) -> Result<Trainer> {
         panel: panel(6),
         train: 0..TRAIN,
         samples: network.requirements().lookback - 1..TRAIN - 1,
+        horizon: 1,
         decisions: (TRAIN - 1..ROWS - 1).step_by(7).collect(),
         validation: TRAIN..ROWS,
         execution: ExecutionModel::new(Constraints::default(), 1.0, 0),

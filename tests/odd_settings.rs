@@ -85,7 +85,7 @@ fn settings_at_the_edge_train_to_finite_losses() {
         (5, MaxEpochs, &["train.batch_size=1000000", "train.accumulation_steps=1000000"]),
         (5, MaxEpochs, &["train.loss=mse", "settings.output=sequence"]),
         (5, MaxEpochs, &["train.order=consecutive", "train.turnover_bps=10"]),
-        (5, MaxEpochs, &["train.horizon=21"]),
+        (5, MaxEpochs, &["train.horizon=1"]),
         (5, MaxEpochs, &["train.precision=fp16", "settings.hidden_size=1"]),
         (
             5,
@@ -98,7 +98,7 @@ fn settings_at_the_edge_train_to_finite_losses() {
                 "settings.arrangement=per_asset",
             ],
         ),
-        (5, EarlyStop, &["train.early_stop_epochs=1", "train.max_epochs=50"]),
+        (5, EarlyStop, &["train.early_stop_epochs=1", "train.max_epochs=50", "train.horizon=1"]),
         (5, MaxSeconds, &["train.max_seconds=0.05", "train.max_epochs=100000", "train.early_stop_epochs=100000"]),
         (5, MaxEpochs, &["train.learning_rate=10", "train.max_epochs=6"]),
         (5, MaxEpochs, &["train.learning_rate=10", "train.loss=mse", "train.max_epochs=6"]),

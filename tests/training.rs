@@ -234,6 +234,7 @@ fn trainer() -> Trainer {
         panel: panel(&returns(2, 200, 0.2)),
         train: 0..150,
         samples: 7..149,
+        horizon: 1,
         decisions: (149..199).step_by(10).collect(),
         validation: 150..200,
         execution,

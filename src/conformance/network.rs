@@ -67,6 +67,7 @@ impl Estimator for BrieflyTrained {
         let span = TrainingSpan {
             train: 0..train_end,
             samples: first..train_end - 1,
+            horizon: 1,
             decisions: (train_end - 1..(end - 1).max(train_end)).step_by(MONTH).collect(),
             validation: if end > train_end { train_end..end } else { 0..0 },
             panel,

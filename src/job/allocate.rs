@@ -44,7 +44,8 @@ pub fn allocate(
             // The calendar alone says where the experiment's first decision is; without a window it is here.
             let cut = windows(panel.dates(), &experiment.windows).unwrap_or_default();
             let first = first_decision(&cut, lag).unwrap_or(row);
-            let schedule = experiment.portfolio.schedule(past.dates(), first);
+            let train = cut.first().unwrap_or(&window).train.rows.clone();
+            let schedule = experiment.portfolio.schedule(past.dates(), first, train);
             fit_to_end(experiment, &past, (&schedule, &window), &model, &context)?
         }
     };

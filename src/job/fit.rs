@@ -106,7 +106,8 @@ fn training_span(
     let (portfolio, dates) = (&experiment.portfolio, panel.dates());
     let (lag, lookback) = (portfolio.execution_lag, network.requirements().lookback);
     let FitRows { train, validation } = experiment.fit_rows(dates, window);
-    let samples = train_samples(&train, &SampleRule { lookback, horizon: model.train.horizon, lag });
+    let horizon = model.train.horizon.unwrap_or(schedule.holding());
+    let samples = train_samples(&train, &SampleRule { lookback, horizon, lag });
     let mut rows = decisions(validation.clone(), lag, |row| schedule.contains(row))?;
     if rows.is_empty() {
         // No epoch is scored; a fixed asset set consists of the assets that are eligible at the last train row.
@@ -114,7 +115,7 @@ fn training_span(
     }
     let panel = panel.slice(0..train.end.max(validation.end));
     let execution = context.execution.clone();
-    Ok(TrainingSpan { panel, train, samples, decisions: rows, validation, execution })
+    Ok(TrainingSpan { panel, train, samples, horizon, decisions: rows, validation, execution })
 }
 
 /// Trains every replica to the end.

@@ -1,5 +1,7 @@
 //! `[portfolio]`: rebalancing, execution, costs, and the constraints on the target weights of every model.
 
+use std::ops::Range;
+
 use jiff::civil::Date;
 use serde_json::{Map, Value as Json, json};
 
@@ -230,9 +232,10 @@ impl PortfolioSettings {
         self.constraints.long_only
     }
 
-    /// The schedule over the calendar `dates`, of an experiment whose first decision is at the row `first`.
-    pub fn schedule(&self, dates: &[Date], first: usize) -> RebalanceSchedule {
-        RebalanceSchedule::new(self.rebalance, dates, first)
+    /// The schedule over the calendar `dates`, of an experiment whose first decision is at the row `first`, and whose
+    /// first window trains on the rows `train`.
+    pub fn schedule(&self, dates: &[Date], first: usize, train: Range<usize>) -> RebalanceSchedule {
+        RebalanceSchedule::new(self.rebalance, dates, first, train)
     }
 
     /// The rebalance schedule as written in the settings.

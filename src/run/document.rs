@@ -12,7 +12,7 @@ use crate::error::{Code, Error, Result, fail};
 /// The layout of `run.json`.
 pub(super) const SCHEMA: u32 = 2;
 /// The rules that results follow; raised where the same run gives other results.
-pub(super) const RESULTS: u32 = 2;
+pub(super) const RESULTS: u32 = 3;
 
 /// The contents of `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -174,7 +174,8 @@ impl Run {
         }
         let (conventions, spacing) = experiment.conventions(&panel, &windows)?;
         let first = first_decision(&windows, lag).unwrap_or(0);
-        let schedule = experiment.portfolio.schedule(panel.dates(), first);
+        let train = windows.first().map_or(0..0, |window| window.train.rows.clone());
+        let schedule = experiment.portfolio.schedule(panel.dates(), first, train);
         let stitched = StitchedPath::new(panel.dates(), &windows, schedule.clone(), lag);
         let warnings: Vec<String> = missing_columns(&panel)
             .into_iter()
@@ -299,6 +300,11 @@ impl Run {
     /// How the decisions of a model become holdings; the first one is the benchmark.
     pub(super) fn execution_of(&self, model: usize) -> &ExecutionModel {
         if model == 0 { &self.benchmark_execution } else { &self.execution }
+    }
+
+    /// The number of rows whose compounded return is a label of a model's training.
+    pub(super) fn horizon(&self, model: usize) -> usize {
+        self.models[model].train.horizon.unwrap_or(self.schedule.holding())
     }
 
     /// The number of threads that the run uses: those of the runtime, or fewer if the experiment limits them.

@@ -117,7 +117,7 @@ impl TrainingData {
                 span.train.len(),
                 samples.train.len(),
                 network.requirements().lookback,
-                settings.horizon
+                span.horizon
             );
         }
         let names: Vec<String> = span.panel.features().iter().map(|feature| feature.name.clone()).collect();
@@ -195,7 +195,7 @@ impl TrainingData {
         self.normalizer.computed = self.fit_computed(&tables);
         let label = LabelRule {
             kind: self.settings.objective.label_kind(),
-            horizon: self.settings.horizon,
+            horizon: self.span.horizon,
             lag: span.execution.lag,
         };
         let view = |normalizer: &Normalizer| {

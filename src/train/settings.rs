@@ -40,8 +40,9 @@ pub struct TrainSettings {
     pub batch: usize,
     /// What training minimises.
     pub objective: Objective,
-    /// Number of rows whose compounded return is a label.
-    pub horizon: usize,
+    /// Number of rows whose compounded return is a label; `None` for as many as are held from one scheduled decision to
+    /// the next.
+    pub horizon: Option<usize>,
     /// The order of samples in an epoch.
     pub order: SampleOrder,
     /// Trading cost in the Sharpe loss, in basis points of Σ|Δw| between consecutive dates.
@@ -102,8 +103,10 @@ pub fn train_settings() -> Vec<Setting> {
         Setting::new(
             "horizon",
             SettingType::Integer(1, 10_000),
-            1,
-            "number of rows whose compounded return is the label of a date",
+            Json::Null,
+            "number of rows whose compounded return is the label of a date; if left out, the median number of rows from \
+             one scheduled decision to the next over the train rows of the first window, such as 21 for monthly \
+             decisions on daily dates, so that what is learnt is what will be held",
         ),
         Setting::choice(
             "order",
@@ -252,7 +255,7 @@ impl TrainSettings {
                 objective.name()
             );
         }
-        let horizon = count("horizon")?;
+        let horizon = values.get("horizon").map(|_| count("horizon")).transpose()?;
         Ok(Self {
             max_epochs: epochs("max_epochs")?,
             max_seconds: values.get("max_seconds").map(|_| values.real("max_seconds")).transpose()?,
@@ -296,7 +299,7 @@ mod tests {
         assert_eq!(settings.schedule, Schedule::Plateau { factor: 0.1, patience: 10 });
         assert_eq!(
             (settings.objective, settings.order, settings.horizon),
-            (Objective::Sharpe, SampleOrder::Shuffled, 1)
+            (Objective::Sharpe, SampleOrder::Shuffled, None)
         );
         assert_eq!((settings.learning_rate, settings.adam.weight_decay, settings.clip_norm), (1e-3, 1e-5, 1.0));
         assert_eq!((settings.memory_budget, settings.max_seconds), (4 << 30, None));

@@ -20,6 +20,8 @@ pub struct TrainingSpan {
     pub train: Range<usize>,
     /// As-of rows of the train samples.
     pub samples: Range<usize>,
+    /// Number of rows whose compounded return is the label of a sample.
+    pub horizon: usize,
     /// Decision rows of the validation path. The first one determines a fixed asset set, so without a validation span
     /// this is one row that is not scored.
     pub decisions: Vec<usize>,

@@ -16,20 +16,34 @@ pub struct RebalanceSchedule {
     scheduled: Arc<[bool]>,
     /// The row of the experiment's first decision, which is made whether it is in the schedule or not.
     first: usize,
+    /// The usual number of rows from one decision to the next.
+    holding: usize,
 }
 
 impl RebalanceSchedule {
-    /// The schedule over `dates`, of an experiment whose first decision is at the row `first`. The last row is not in
-    /// it, as no next trading date is known.
-    pub fn new(rebalance: Rebalance, dates: &[Date], first: usize) -> Self {
+    /// The schedule over `dates`, of an experiment whose first decision is at the row `first`, and whose first window
+    /// trains on the rows `train`. The last row is not in it, as no next trading date is known.
+    pub fn new(rebalance: Rebalance, dates: &[Date], first: usize, train: Range<usize>) -> Self {
         let is_scheduled =
             |row: usize| rebalance.is_decision(row.abs_diff(first), dates[row], dates.get(row + 1).copied());
-        Self { scheduled: (0..dates.len()).map(is_scheduled).collect(), first }
+        let scheduled: Arc<[bool]> = (0..dates.len()).map(is_scheduled).collect();
+        let decides: Vec<usize> = train.filter(|&row| scheduled[row]).collect();
+        let mut rows: Vec<usize> = decides.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        rows.sort_unstable();
+        // Of an even number the lower one of the two in the middle. Later rows cannot move it.
+        let holding = rows.get(rows.len().saturating_sub(1) / 2).copied().unwrap_or(1);
+        Self { scheduled, first, holding }
     }
 
     /// The row of the experiment's first decision.
     pub fn first(&self) -> usize {
         self.first
+    }
+
+    /// The median number of rows from one scheduled decision to the next over the train rows of the first window, 21
+    /// for monthly decisions on daily dates; 1 where fewer than two are scheduled there.
+    pub fn holding(&self) -> usize {
+        self.holding
     }
 
     /// Whether `row` is in the schedule.
@@ -126,4 +140,31 @@ pub fn stitch(dates: &[Date], windows: &[Window]) -> Vec<Range<usize>> {
             rows_between(dates, window.test.start, end)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+    use jiff::civil::{Date, date};
+
+    use super::{Rebalance, RebalanceSchedule};
+
+    #[test]
+    fn the_holding_is_the_median_number_of_rows_between_decisions_of_the_first_train_rows() {
+        // Weekdays of 2018 to 2020.
+        let all = (0..3 * 365).map(|day| date(2018, 1, 1).checked_add(day.days()).unwrap());
+        let dates: Vec<Date> = all.filter(|day| day.weekday().to_monday_zero_offset() < 5).collect();
+        let holding = |rebalance, rows| RebalanceSchedule::new(rebalance, &dates, 500, rows).holding();
+        // Months of 2018 have 20 to 23 weekdays, sorted 20 20 21 21 21 22 22 22 23 23 23 after the first one.
+        assert_eq!(holding(Rebalance::Monthly, 0..261), 22);
+        assert_eq!(holding(Rebalance::Daily, 0..261), 1);
+        assert_eq!(holding(Rebalance::Weekly, 3..261), 5);
+        // Quarters of 63, 65, 65 and 66 weekdays, of which the last three lie between two decisions.
+        assert_eq!(holding(Rebalance::Quarterly, 0..261), 65);
+        assert_eq!(holding(Rebalance::EveryRows(7), 0..261), 7);
+        // Of two distances, 20 (February) and 22 (March), the lower one.
+        assert_eq!(holding(Rebalance::Monthly, 20..70), 20);
+        // One decision has no distance.
+        assert_eq!((holding(Rebalance::Monthly, 0..30), holding(Rebalance::Quarterly, 0..0)), (1, 1));
+    }
 }

@@ -31,7 +31,8 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
     let models: Vec<Json> = run
         .models
         .iter()
-        .map(|model| {
+        .enumerate()
+        .map(|(index, model)| {
             let mut out = json!({
                 "name": model.name,
                 "plugin": model.plugin(),
@@ -39,7 +40,8 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
                 "sha256": model.sha256(),
                 "settings": model.settings(),
             });
-            if let Some(train) = model.train_settings() {
+            if let Some(mut train) = model.train_settings() {
+                train["horizon"] = json!(run.horizon(index));
                 out["train"] = train;
             }
             out
@@ -224,7 +226,7 @@ fn training(history: &TrainingHistory) -> Json {
 /// is not a Sharpe ratio.
 pub(in crate::run) fn train_sharpe(run: &Run, model: usize, history: &TrainingHistory) -> Option<Vec<f64>> {
     let train = &run.models[model].train;
-    let scale = (run.conventions.periods_per_year / train.horizon as f64).sqrt();
+    let scale = (run.conventions.periods_per_year / run.horizon(model) as f64).sqrt();
     train.objective.is_sharpe().then(|| history.epochs.iter().map(|epoch| -epoch.loss * scale).collect())
 }
 

@@ -90,6 +90,7 @@ fn trainer(train: &serde_json::Value) -> Trainer {
         panel,
         train: 0..TRAIN,
         samples: STEPS - 1..TRAIN - 1,
+        horizon: settings.horizon.unwrap_or(1),
         decisions: (TRAIN - 1..ROWS - 1).step_by(4).collect(),
         validation: TRAIN..ROWS,
         execution,
