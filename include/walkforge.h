@@ -421,7 +421,8 @@ int32_t wf_run_windows(const struct wf_run *run, struct wf_windows **windows, wf
 // fractions of wealth. They are held from row `row + 1 + execution_lag` on. `due` becomes 1 if a rebalance is due at
 // `row`, else 0; then `weights` is left unchanged.
 //
-// Errors: `WF_E_NOT_READY` if the window that decides at `row` is not computed yet: step the run and call again.
+// Errors: `WF_E_NOT_READY` if the window that decides at `row` is not computed yet: step the run and call again;
+// `WF_E_INFEASIBLE` if the path of the model ended before, as its choice left no portfolio within the constraints.
 int32_t wf_run_weights(const struct wf_run *run,
                        size_t model,
                        size_t row,

@@ -205,6 +205,9 @@ typedef struct wf_requirements {
     // Networks only, since 1.1: which assets the network sees, one of `WF_ASSETS_*`. The name of the field is
     // historic.
     int32_t universe;
+    // Since 1.1: number of rows of the lookback in which every asset that the model sees must have a finite return; 0
+    // if the model copes with any. The host checks it for every decision before a run begins.
+    size_t common_rows;
 } wf_requirements;
 
 // The functions that the host offers to a plugin.

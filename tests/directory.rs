@@ -116,13 +116,15 @@ fn two_processes_never_share_a_directory() {
 fn an_unusable_directory_is_refused_before_anything_is_computed() {
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("run");
-    // With bounds that no decision can meet a run fails as soon as it computes.
+    // With bounds that no decision can meet a run is refused before there is a directory; without validation the windows
+    // are others, so this is another run.
     let impossible = "portfolio.max_weight=0.01";
     refused(&mut run(&out, &[impossible]), "cannot add up to 1");
     assert!(!out.exists());
+    let other = "windows.validation_months=0";
     good(&mut run(&out, &[]));
     let before = std::fs::read(out.join("run.json")).unwrap();
-    refused(&mut run(&out, &[impossible]), "holds another run (run.json differs in settings)");
+    refused(&mut run(&out, &[other]), "holds another run (run.json differs in settings)");
     let messages = good(&mut run(&out, &[]));
     assert!(messages.contains("already holds this run; nothing was computed or changed"), "{messages}");
     assert_eq!(std::fs::read(out.join("run.json")).unwrap(), before);
@@ -130,11 +132,11 @@ fn an_unusable_directory_is_refused_before_anything_is_computed() {
     let foreign = scratch.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
     std::fs::write(foreign.join("thesis.doc"), "").unwrap();
-    refused(&mut run(&foreign, &[impossible]), "holds thesis.doc, so it is not a run directory");
+    refused(&mut run(&foreign, &[other]), "holds thesis.doc, so it is not a run directory");
     assert_eq!(names(&foreign), ["thesis.doc"]);
     let file = scratch.path().join("file");
     std::fs::write(&file, "").unwrap();
-    refused(&mut run(&file, &[impossible]), "file");
+    refused(&mut run(&file, &[other]), "file");
 }
 
 #[test]

@@ -183,8 +183,11 @@ unsafe extern "C" fn without_build(host: *const wf_host, out: *mut wf_plugin_api
     }
 }
 
-/// Runs an experiment with the network in a mode and an honest model up to the first error.
-fn run(plugin: &str, mode: &str) -> (Run, Option<Error>) {
+/// Runs an experiment with the network in a mode and an honest model; also returns the first error of a step.
+///
+/// # Errors
+/// Of preparing the run.
+fn run(plugin: &str, mode: &str) -> Result<(Run, Option<Error>), Error> {
     let experiment = format!(
         "[windows]\ntrain_months = 12\nvalidation_months = 3\ntest_months = 3\nstep_months = 12\n[train]\nmax_epochs = 1\n\
          [[models]]\nname = \"honest\"\nplugin = \"hrp\"\nsettings = {{ lookback = 60 }}\n\
@@ -195,25 +198,31 @@ fn run(plugin: &str, mode: &str) -> (Run, Option<Error>) {
         unsafe { (register(raw_init, "hostile").unwrap(), register(without_compute, "poor").unwrap()) };
     let search = search([("hostile", hostile), ("poor", poor), ("hrp", hrp())]);
     let experiment = Experiment::from_toml(&experiment, "".into(), &[]).unwrap();
-    let mut run = Run::new(experiment, five_assets(), &Runtime::new(search, 2).unwrap()).unwrap();
+    let mut run = Run::new(experiment, five_assets(), &Runtime::new(search, 2).unwrap())?;
     while run.progress().done < run.windows.len() {
         if let Err(error) = run.step() {
-            return (run, Some(error));
+            return Ok((run, Some(error)));
         }
     }
-    (run, None)
+    Ok((run, None))
 }
 
-/// Checks the code and the message of a mode's error, and that it names model and window and leaves the run unchanged.
+/// Checks the code and the message of a mode's error, and that it names the model, and the window where one was begun,
+/// and leaves the run unchanged.
 fn fails(plugin: &str, mode: &str, code: Code, words: &str) {
-    let (mut run, error) = run(plugin, mode);
-    let error = error.unwrap_or_else(|| panic!("'{mode}' went unseen"));
+    let (run, error) = match run(plugin, mode) {
+        Ok((run, error)) => (Some(run), error.unwrap_or_else(|| panic!("'{mode}' went unseen"))),
+        Err(error) => (None, error),
+    };
     let text = error.to_string();
     assert_eq!((error.code(), text.contains(words)), (code, true), "{mode}: {text}\n{words}");
-    assert!(text.starts_with("model 'm', window 0: ") && text.len() < 4000, "{mode}: {text}");
+    let place = if run.is_some() { "model 'm', window 0: " } else { "model 'm': " };
+    assert!(text.starts_with(place) && text.len() < 4000, "{mode}: {text}");
     let named = text.contains("plugin 'hostile'") || code == Code::InvalidSetting;
     assert!(named, "{mode}: {text}");
-    assert_eq!(run.step().unwrap_err().to_string(), text, "{mode}");
+    if let Some(mut run) = run {
+        assert_eq!(run.step().unwrap_err().to_string(), text, "{mode}");
+    }
 }
 
 #[test]
@@ -278,7 +287,7 @@ fn each_fault_in_the_functions_of_the_plugin_is_a_clean_error() {
 #[test]
 fn unusual_but_valid_modes_are_accepted() {
     for mode in ["none", "compute cannot tell", "an error and success", "looks at shapes"] {
-        let (run, error) = run("hostile", mode);
+        let (run, error) = run("hostile", mode).unwrap();
         assert!(error.is_none(), "{mode}: {error:?}");
         for target in &run.targets[2] {
             assert!(target.weights.iter().all(|weight| weight.is_finite()), "{mode}");

@@ -136,8 +136,11 @@ unsafe extern "C" fn raw_init(host: *const wf_host, out: *mut wf_plugin_api, err
     }
 }
 
-/// Runs an experiment with the plugin in a mode and an honest model.
-fn run(mode: &str) -> (Run, Option<Error>) {
+/// Runs an experiment with the plugin in a mode and an honest model; also returns the first error of a step.
+///
+/// # Errors
+/// Of preparing the run.
+fn run(mode: &str) -> Result<(Run, Option<Error>), Error> {
     let experiment = format!(
         "[windows]\ntrain_months = 12\nvalidation_months = 3\ntest_months = 3\nstep_months = 3\n\
          [[models]]\nname = \"honest\"\nplugin = \"hrp\"\nsettings = {{ lookback = 60 }}\n\
@@ -147,16 +150,16 @@ fn run(mode: &str) -> (Run, Option<Error>) {
     // SAFETY: the function is the plugin's entry.
     let hostile = unsafe { register(raw_init, "hostile") }.unwrap();
     let search = search([("hostile", hostile), ("hrp", hrp())]);
-    let mut run = Run::new(experiment, five_assets(), &Runtime::new(search, 2).unwrap()).unwrap();
+    let mut run = Run::new(experiment, five_assets(), &Runtime::new(search, 2).unwrap())?;
     while run.progress().done < run.windows.len() {
         if let Err(error) = run.step() {
-            return (run, Some(error));
+            return Ok((run, Some(error)));
         }
     }
-    (run, None)
+    Ok((run, None))
 }
 
-const WINDOW: &str = "model 'm', window 0: ";
+const MODEL: &str = "model 'm': ";
 const DECISION: &str = "model 'm', window 0: the decision of 2018-01-31: ";
 const TRAINED: &str = "model 'm', window 0: the model trained from 2018-01-01: ";
 
@@ -166,23 +169,23 @@ fn each_mode_is_a_clean_error_and_the_host_keeps_working() {
         |context: &str, call: &str, words: &str| format!("{context}plugin 'hostile' failed in {call}: {words}");
     let panicked = "the plugin panicked: on purpose";
     let cases = [
-        ("panic in create", Code::Plugin, failed_in(TRAINED, "create", panicked)),
-        (
-            "error in create",
-            Code::InvalidSetting,
-            failed_in(TRAINED, "create", "setting 'mode': found error in create"),
-        ),
-        ("panic in requirements", Code::Plugin, failed_in(TRAINED, "requirements", panicked)),
-        ("lookback of 0", Code::Plugin, format!("{TRAINED}plugin 'hostile' requires a lookback of 0 rows")),
+        ("panic in create", Code::Plugin, failed_in(MODEL, "create", panicked)),
+        ("error in create", Code::InvalidSetting, failed_in(MODEL, "create", "setting 'mode': found error in create")),
+        ("panic in requirements", Code::Plugin, failed_in(MODEL, "requirements", panicked)),
+        ("lookback of 0", Code::Plugin, format!("{MODEL}plugin 'hostile' requires a lookback of 0 rows")),
         (
             "more history than lookback",
             Code::Plugin,
-            format!("{TRAINED}plugin 'hostile' requires a lookback of 10 rows with 11 finite returns; allowed are"),
+            format!("{MODEL}plugin 'hostile' requires a lookback of 10 rows with 11 finite returns; allowed are"),
         ),
         (
             "more history than there is",
             Code::InvalidData,
-            format!("{WINDOW}no asset can be held on 2018-12-31: none is a member with {} finite returns", usize::MAX),
+            format!(
+                "model 'm' cannot decide on 24 of 24 decision dates. 2018-12-31 to 2020-11-30 (24 dates): no asset is a member \
+                 with {} finite returns in all rows",
+                usize::MAX
+            ),
         ),
         ("panic in fit", Code::Plugin, failed_in(TRAINED, "fit", "the plugin panicked: assertion")),
         ("error in fit", Code::InvalidData, failed_in(TRAINED, "fit", "these data will not do")),
@@ -221,18 +224,22 @@ fn each_mode_is_a_clean_error_and_the_host_keeps_working() {
         ("a message of no letters", Code::Plugin, failed_in(DECISION, "weights", "the \u{fffd}\u{fffd} root")),
     ];
     for (mode, code, expected) in cases {
-        let (mut run, error) = run(mode);
-        let error = error.unwrap_or_else(|| panic!("'{mode}' went unseen"));
+        let (run, error) = match run(mode) {
+            Ok((run, error)) => (Some(run), error.unwrap_or_else(|| panic!("'{mode}' went unseen"))),
+            Err(error) => (None, error),
+        };
         assert_eq!(
             (error.code(), error.to_string().starts_with(&expected)),
             (code, true),
             "{mode}: {error}\n{expected}"
         );
         // The run is unchanged, and the next step fails in the same way.
-        assert_eq!(run.progress().done, 0, "{mode}");
-        assert_eq!(run.step().unwrap_err().to_string(), error.to_string(), "{mode}");
+        if let Some(mut run) = run {
+            assert_eq!(run.progress().done, 0, "{mode}");
+            assert_eq!(run.step().unwrap_err().to_string(), error.to_string(), "{mode}");
+        }
     }
-    let (run, error) = run("none");
+    let (run, error) = run("none").unwrap();
     assert!(error.is_none(), "{error:?}");
     assert_eq!(run.progress().done, run.windows.len());
 }
@@ -240,7 +247,7 @@ fn each_mode_is_a_clean_error_and_the_host_keeps_working() {
 #[test]
 fn unusual_but_valid_modes_are_accepted() {
     for mode in ["all history there is", "panic in drop"] {
-        let (run, error) = run(mode);
+        let (run, error) = run(mode).unwrap();
         assert!(error.is_none(), "{mode}: {error:?}");
         assert_eq!(run.progress().done, run.windows.len());
     }
@@ -248,7 +255,7 @@ fn unusual_but_valid_modes_are_accepted() {
 
 #[test]
 fn negative_weights_are_made_long_only_and_the_change_is_recorded() {
-    let (run, error) = run("short");
+    let (run, error) = run("short").unwrap();
     assert!(error.is_none(), "{error:?}");
     assert!(run.targets[2].iter().all(|target| target.weights.iter().all(|weight| *weight >= 0.0)));
     assert!(run.changes[2].len() >= run.targets[2].len(), "{:?}", run.changes[2]);
@@ -257,10 +264,10 @@ fn negative_weights_are_made_long_only_and_the_change_is_recorded() {
 
 #[test]
 fn long_messages_and_deep_chains_of_causes_are_truncated() {
-    let (_, error) = run("huge message");
+    let (_, error) = run("huge message").unwrap();
     let message = error.unwrap().to_string();
     assert!(message.len() < 70_000 && message.ends_with(" ... (10000000 bytes)"), "{}", message.len());
-    let (_, error) = run("a long chain of causes");
+    let (_, error) = run("a long chain of causes").unwrap();
     let message = error.unwrap().to_string();
     assert!(message.len() < 1_000 && message.ends_with("because: the \u{fffd}\u{fffd} root"), "{message}");
 }

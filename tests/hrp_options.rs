@@ -11,8 +11,11 @@ use crate::common::panels::{Noise, letters, weekdays};
 
 const NAN: f64 = f64::NAN;
 
+/// The model with these settings, from 2 returns on.
 fn model(settings: &Json) -> Result<Box<dyn Estimator>> {
     let plugin = hrp();
+    let mut settings = settings.clone();
+    settings.as_object_mut().unwrap().entry("min_history").or_insert(2.into());
     let values = SettingValues::check("models.hrp.settings", plugin.settings(), settings.as_object().unwrap())?;
     plugin.create(&values, &walkforge::internals::model::Context::default())?.estimator()
 }
@@ -141,7 +144,7 @@ fn missing_returns_are_left_out_by_row_or_by_pair() {
     }
     let apart = past(&returns, assets);
     let error = complete.weights(&apart).unwrap_err().to_string();
-    assert!(error.contains("0 of 60 rows have a return for each of 4 assets; at least 2 are needed"), "{error}");
+    assert!(error.contains("0 of 60 rows have a return for each of 4 assets; at least min_history = 2 are needed, or missing = \"pairwise\""), "{error}");
     let error = pairwise.weights(&apart).unwrap_err().to_string();
     assert!(error.contains("A and B have fewer than 2 returns in common"), "{error}");
 }

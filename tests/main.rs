@@ -10,6 +10,7 @@ mod common;
 mod conformance;
 mod data_check;
 mod directory;
+mod feasibility;
 mod guides;
 mod hostile;
 mod hostile_files;

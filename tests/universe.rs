@@ -218,7 +218,7 @@ fn recomputed(source: &str, intervals: &Intervals, members: RangeInclusive<usize
         "[windows]\ntrain_months = 12\nvalidation_months = 1\ntest_months = {months}\nstep_months = {months}\n"
     );
     let data = "[data]\nprices = \"prices.csv\"\nmembership = \"members.csv\"\n";
-    let hrp = "[[models]]\nname = \"hrp\"\n[models.settings]\nlookback = 252\n";
+    let hrp = "[[models]]\nname = \"hrp\"\n[models.settings]\nlookback = 252\nmin_history = 20\n";
     let pairwise = "[[models]]\nname = \"pairwise\"\nplugin = \"hrp\"\n[models.settings]\nlookback = 252\nmissing = \"pairwise\"\n";
     let bounds = format!(
         "[portfolio]\ntop_k = 40\nmin_weight = 0.005\nmax_weight = 0.06\nmax_turnover = 0.1\n[portfolio.groups.one]\n\

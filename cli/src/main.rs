@@ -14,8 +14,8 @@ use walkforge::internals::model::{EQUAL_WEIGHT, EqualWeight, Factory};
 use walkforge::internals::run::{DEFAULT_DATES, csv_cell};
 use walkforge::internals::settings::{Choice as _, SettingValues};
 use walkforge::{
-    Code, Error, Experiment, LogLevel, MetricValue, PanelKind, PluginSearch, Result, Run, RunDirectory, Runtime, Span,
-    allocate, skipped_tests, windows,
+    Code, Error, Experiment, LogLevel, MetricValue, PanelKind, PluginSearch, Result, Run, RunDirectory, RunDocument,
+    Runtime, Span, allocate, skipped_tests, windows,
 };
 
 #[allow(unsafe_code)]
@@ -146,7 +146,13 @@ fn main() -> ExitCode {
     let shows = matches!(arguments.command, Command::Plugin { command: PluginCommand::Show { .. } });
     let checking = matches!(arguments.command, Command::Plugin { .. }) && !shows;
     let outcome = match arguments.command {
-        Command::Run { experiment, out, set } => run(&experiment, &out, &set),
+        Command::Run { experiment, out, set } => match run(&experiment, &out, &set) {
+            Ok(ended) if !ended.is_empty() => {
+                ended.iter().for_each(|ended| eprintln!("walkforge: {ended}"));
+                return ExitCode::from(1);
+            }
+            outcome => outcome.map(drop),
+        },
         Command::Audit { experiment, dates, set } => audit(&experiment, dates, &set),
         Command::Windows { data, set } => print_windows(&data, &set),
         Command::Data { command: DataCommand::Check { file, set } } => check_data(&file, &set),
@@ -184,7 +190,8 @@ fn search() -> Result<PluginSearch> {
     Ok(search)
 }
 
-fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> Result<()> {
+/// Writes a run directory. Returns the models whose path ended early, with the reason: the others are written.
+fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> Result<Vec<String>> {
     let started = Instant::now();
     let experiment = Experiment::from_file(experiment, set)?;
     let threads = experiment.threads;
@@ -197,7 +204,9 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     let Some(directory) = RunDirectory::claim(out, &run)? else {
         bar.finish_and_clear();
         eprintln!("{} already holds this run; nothing was computed or changed", out.display());
-        return Ok(());
+        let earlier = RunDocument::read(out)?;
+        let ended = earlier.summary.iter().filter_map(|(name, summary)| Some((name, summary.ended.as_ref()?)));
+        return Ok(ended.map(|(name, ended)| ended_early(name, &ended.reason)).collect());
     };
     run.spill_to(directory.folder());
     let models = run.models.len();
@@ -223,7 +232,13 @@ fn run(experiment: &std::path::Path, out: &std::path::Path, set: &[String]) -> R
     bar.finish_and_clear();
     print_outcome(&run)?;
     eprintln!("report: {}", out.join("report.html").display());
-    Ok(())
+    let ended = run.models.iter().zip(&run.ended);
+    Ok(ended.filter_map(|(model, ended)| Some(ended_early(&model.name, &ended.as_ref()?.error.to_string()))).collect())
+}
+
+/// The message that the path of a model ended early.
+fn ended_early(model: &str, reason: &str) -> String {
+    format!("model '{model}' ended early, the results of the others are written: {reason}")
 }
 
 /// The position and the last scores of the first training in progress, if any. Windows count from 1, as in the bar.

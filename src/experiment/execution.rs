@@ -10,8 +10,8 @@ use jiff::civil::Date;
 use super::Experiment;
 use crate::error::{Error, Result, fail};
 use crate::evaluate::Conventions;
-use crate::panel::{AssetTable, Panel, Rates, read_asset_table};
-use crate::portfolio::{Delisting, ExecutionModel, PerAsset, Terms};
+use crate::panel::{AssetTable, Panel, Rates, read_asset_groups, read_asset_table};
+use crate::portfolio::{Constraints, Delisting, ExecutionModel, PerAsset, Terms};
 
 /// Annual rates.
 pub(super) const RATES: RangeInclusive<f64> = -1.0..=1.0;
@@ -44,10 +44,21 @@ impl Experiment {
             delisting: self.delisting(panel, periods)?,
         };
         Ok(ExecutionModel {
-            constraints: portfolio.constraints(panel.assets())?,
+            constraints: self.constraints(panel)?,
             lag: portfolio.execution_lag,
             terms: Arc::new(terms),
         })
+    }
+
+    /// The constraints on every target.
+    ///
+    /// # Errors
+    /// `InvalidSetting` if a group names an asset that the panel does not have, or is not in its file; errors of reading
+    /// that file.
+    pub fn constraints(&self, panel: &Panel) -> Result<Constraints> {
+        let read = |name: &String| read_asset_groups(&self.file(name)).map_err(of("asset_groups"));
+        let groups = self.portfolio.asset_groups.as_ref().map(read).transpose()?;
+        self.portfolio.constraints(panel, groups.as_ref())
     }
 
     fn file(&self, name: &str) -> PathBuf {

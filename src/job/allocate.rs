@@ -53,6 +53,6 @@ pub fn allocate(
     let cash = vec![0.0; target.len()];
     let context =
         ConstraintContext { members: panel.members(row), shown: &shown, scores: scores.as_deref(), before: &cash };
-    experiment.portfolio.constraints(panel.assets())?.apply(&mut target, &context)?;
+    experiment.constraints(panel)?.at(row).apply(&mut target, &context)?;
     Ok(target)
 }

@@ -33,6 +33,14 @@ pub struct ModelWindow {
     pub training: Option<TrainingHistory>,
 }
 
+impl ModelWindow {
+    /// Of a model that ended before the window.
+    pub(crate) fn none() -> Self {
+        let shown = IntegrityRecord { fit: 0, decisions: Vec::new() };
+        Self { decisions: SpanDecisions::default().into(), fits: false, lookback: 0, shown, training: None }
+    }
+}
+
 /// The decisions of a fitted model in every span of a window; `fit` is the highest row that its fit saw.
 ///
 /// # Errors

@@ -51,7 +51,7 @@ impl Factory for Recorder {
 
 impl Estimator for Recorder {
     fn requirements(&self) -> Requirements {
-        Requirements { lookback: 40, min_history: 20 }
+        Requirements::new(40, 20)
     }
 
     fn needs_fit(&self) -> bool {
@@ -84,7 +84,8 @@ fn try_decide(recorder: &Recorder, lag: usize, change: impl FnOnce(Panel) -> Pan
     let prices: Vec<f64> = (0..400).map(|cell| 100.0 + f64::from(cell).sin()).collect();
     let panel = change(Panel::from_arrays(PanelKind::Prices, dates, &["A".into(), "B".into()], &prices).unwrap());
     let cut = windows(panel.dates(), &experiment.windows).unwrap();
-    let schedule = experiment.portfolio.schedule(panel.dates(), first_decision(&cut, lag).unwrap(), cut[0].train.rows.clone());
+    let schedule =
+        experiment.portfolio.schedule(panel.dates(), first_decision(&cut, lag).unwrap(), cut[0].train.rows.clone());
     let window = cut[1].clone();
     assert_eq!((&window.train.rows, &window.test.rows), (&(31..121), &(152..182)));
     let settings = SettingValues::check("", &[], &Map::new()).unwrap();

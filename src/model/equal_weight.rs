@@ -32,7 +32,11 @@ impl Factory for EqualWeight {
 
 impl Estimator for EqualWeight {
     fn requirements(&self) -> Requirements {
-        Requirements { lookback: 1, min_history: 0 }
+        Requirements::new(1, 0)
+    }
+
+    fn gives_scores(&self) -> bool {
+        false
     }
 
     fn needs_fit(&self) -> bool {

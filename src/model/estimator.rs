@@ -10,6 +10,15 @@ pub struct Requirements {
     pub lookback: usize,
     /// Finite returns that an asset must have within the lookback to be eligible.
     pub min_history: usize,
+    /// Rows of the lookback in which every eligible asset must have a finite return; 0 if the model copes with any.
+    pub common_rows: usize,
+}
+
+impl Requirements {
+    /// Of a model that copes with missing returns.
+    pub const fn new(lookback: usize, min_history: usize) -> Self {
+        Self { lookback, min_history, common_rows: 0 }
+    }
 }
 
 /// What a model answers at a decision.
@@ -25,6 +34,11 @@ pub struct Answer {
 pub trait Estimator: Send + Sync {
     /// How much history the model needs at a decision.
     fn requirements(&self) -> Requirements;
+
+    /// Whether [`Estimator::scores`] may give any.
+    fn gives_scores(&self) -> bool {
+        true
+    }
 
     /// Whether the model has anything to fit. If not, `fit` does nothing and train scores carry no information.
     fn needs_fit(&self) -> bool;

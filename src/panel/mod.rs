@@ -6,6 +6,7 @@
 //! return and the next one NaN; it is never filled. Profit and loss uses [`Panel::held_returns`]: a gap earns 0, and
 //! the day on which the price comes back earns the whole move.
 
+mod asset_groups;
 mod asset_order;
 mod asset_table;
 mod check;
@@ -18,6 +19,7 @@ mod read;
 mod shared_plane;
 mod universe;
 
+pub(crate) use asset_groups::{AssetGroups, read_asset_groups};
 pub(crate) use asset_table::{AssetTable, read_asset_table};
 pub use check::{DataFinding, FindingKind};
 pub use day_number::{date_of, days_of};

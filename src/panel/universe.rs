@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use ::csv::StringRecord;
@@ -149,21 +150,32 @@ impl Panel {
         self.without_values.clear();
         for (asset, intervals) in &membership.intervals {
             all = (all.0 + 1, all.1 + intervals.len());
-            let Some(column) = self.column_of(asset) else {
+            if self.column_of(asset).is_none() {
                 self.without_values.push(asset.clone());
                 continue;
-            };
-            used = (used.0 + 1, used.1 + intervals.len());
-            for (first, last) in intervals {
-                let rows = self.dates.partition_point(|day| day < first)..self.dates.partition_point(|day| day <= last);
-                rows.for_each(|row| allowed[row * columns + column] = true);
             }
+            used = (used.0 + 1, used.1 + intervals.len());
+        }
+        for (column, rows) in self.rows_within(membership) {
+            rows.for_each(|row| allowed[row * columns + column] = true);
         }
         self.universe.source =
             UniverseSource::Intervals { assets: all.0, intervals: all.1, assets_used: used.0, intervals_used: used.1 };
         self.universe.allowed = Some(allowed);
         self.update_derived();
         self
+    }
+
+    /// The rows within each interval, with the column of its asset. Assets that are not columns of the panel are left
+    /// out.
+    pub(crate) fn rows_within(&self, membership: &Membership) -> Vec<(usize, Range<usize>)> {
+        let before = |is_before: &dyn Fn(&Date) -> bool| self.dates.partition_point(is_before);
+        let rows = |(first, last): &(Date, Date)| before(&|day| day < first)..before(&|day| day <= last);
+        let of_asset = |(asset, intervals): (&String, &Vec<(Date, Date)>)| {
+            let column = self.column_of(asset)?;
+            Some(intervals.iter().map(|interval| (column, rows(interval))).collect::<Vec<_>>())
+        };
+        membership.intervals.iter().filter_map(of_asset).flatten().collect()
     }
 
     /// Takes membership from a mask: which assets may be held after a decision at each row, `[dates, assets]`,

@@ -143,7 +143,7 @@ impl Plugin {
         let mut instance = Instance {
             table,
             handle,
-            requirements: Requirements { lookback: 1, min_history: 0 },
+            requirements: Requirements { lookback: 1, min_history: 0, common_rows: 0 },
             asset_set: AssetSet::ByDate,
             context: context.clone(),
         };
@@ -176,13 +176,18 @@ impl Instance {
     fn read_requirements(&self) -> Result<(Requirements, AssetSet)> {
         let name = &self.table.name;
         let requirements = self.table.api.requirements.ok_or_else(|| missing(name, "requirements"))?;
-        let mut out =
-            wf_requirements { struct_size: size_of::<wf_requirements>(), lookback: 0, min_history: 0, universe: 0 };
+        let mut out = wf_requirements {
+            struct_size: size_of::<wf_requirements>(),
+            lookback: 0,
+            min_history: 0,
+            universe: 0,
+            common_rows: 0,
+        };
         self.table.call("requirements", |error| {
             // SAFETY: the model is alive; `out` is a local variable that starts with its size.
             unsafe { requirements(self.handle, &raw mut out, error) }
         })?;
-        let wf_requirements { lookback, min_history, .. } = out;
+        let wf_requirements { lookback, min_history, common_rows, .. } = out;
         if lookback == 0 || min_history > lookback {
             fail!(
                 Plugin,
@@ -190,7 +195,13 @@ impl Instance {
                  at least 1 row and no more returns than rows"
             );
         }
-        Ok((Requirements { lookback, min_history }, asset_set(name, out.universe)?))
+        if common_rows > lookback {
+            fail!(
+                Plugin,
+                "plugin '{name}' requires {common_rows} rows in common in a lookback of {lookback}; allowed are no more"
+            );
+        }
+        Ok((Requirements { lookback, min_history, common_rows }, asset_set(name, out.universe)?))
     }
 }
 
@@ -206,6 +217,10 @@ impl Drop for Instance {
 impl Estimator for Instance {
     fn requirements(&self) -> Requirements {
         self.requirements
+    }
+
+    fn gives_scores(&self) -> bool {
+        self.table.api.scores.is_some()
     }
 
     fn needs_fit(&self) -> bool {

@@ -119,6 +119,7 @@ impl ExecutionModel {
         };
         let changes = self
             .constraints
+            .at(decision.row)
             .apply(&mut weights, &context)
             .map_err(|error| error.context(format!("the decision of {}", panel.dates()[decision.row])))?;
         out.changes.extend(changes.into_iter().map(|change| (decision.row, change)));
@@ -138,7 +139,7 @@ impl ExecutionModel {
             };
             push("turnover_beyond", limit.map_or(0.0, |limit| turnover - limit));
             if is_blocked {
-                push("drift", self.constraints.beyond(&weights));
+                push("drift", self.constraints.at(decided).beyond(&weights));
             }
         }
     }

@@ -3,6 +3,7 @@
 mod account;
 mod constraints;
 mod execution;
+mod group_settings;
 mod record;
 mod settings;
 mod terms;
@@ -10,8 +11,14 @@ mod terms;
 pub(crate) use account::Account;
 pub use account::Path;
 pub use constraints::Constraints;
-pub(crate) use constraints::{ConstraintChange, ConstraintContext, Group};
+pub(crate) use constraints::{ConstraintChange, ConstraintContext, Feasibility};
+/// A group, for tests of runs.
+#[cfg(test)]
+pub(crate) fn group(name: &str, assets: Vec<usize>, min: f64, max: f64) -> constraints::Group {
+    constraints::Group { name: name.to_owned(), assets, min, max }
+}
 pub(crate) use execution::SimulatedPath;
 pub use execution::{Decision, ExecutionModel};
-pub use settings::{PortfolioSettings, group_settings, portfolio_settings};
+pub use group_settings::group_settings;
+pub use settings::{PortfolioSettings, portfolio_settings};
 pub(crate) use terms::{Delisting, PerAsset, Terms};

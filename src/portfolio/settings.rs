@@ -6,11 +6,14 @@ use jiff::civil::Date;
 use serde_json::{Map, Value as Json, json};
 
 use crate::error::{Result, fail};
-use crate::portfolio::{Constraints, Group};
+use crate::panel::{AssetGroups, Panel};
+use crate::portfolio::Constraints;
+use crate::portfolio::constraints::{Infeasible, TopBy};
+use crate::portfolio::group_settings::GroupTable;
 use crate::settings::{Choice as _, Setting, SettingType, SettingValues, number_or_file};
 use crate::windows::{Rebalance, RebalanceSchedule};
 
-/// The declarations of `[portfolio]`; `[portfolio.groups.NAME]` is declared by [`group_settings`].
+/// The declarations of `[portfolio]`; `[portfolio.groups.NAME]` is declared by `group_settings`.
 pub fn portfolio_settings() -> Vec<Setting> {
     let constraints = Constraints::default();
     vec![
@@ -96,6 +99,21 @@ pub fn portfolio_settings() -> Vec<Setting> {
              or all assets, so that the portfolio is the nearest one",
         ),
         Setting::new(
+            "asset_groups",
+            SettingType::Text,
+            Json::Null,
+            "CSV file with the columns ticker and group, and start and end (both days included) where assets change their \
+             group: the assets of each [portfolio.groups.NAME] that has no list of its own; [portfolio.groups.\"*\"] stands \
+             for all groups of the file without a table",
+        ),
+        Setting::choice(
+            "infeasible",
+            constraints.infeasible,
+            "error: a run is refused if at some decision no portfolio of the eligible assets satisfies the constraints; \
+             relax: at such a decision min_weight, top_k, the minima of groups, their maxima and max_weight are relaxed in \
+             this order until there is one, and each is listed",
+        ),
+        Setting::new(
             "max_turnover",
             SettingType::Real(0.0, 2.0),
             Json::Null,
@@ -103,23 +121,6 @@ pub fn portfolio_settings() -> Vec<Setting> {
              limit if left out",
         ),
     ]
-}
-
-/// The declarations of `[portfolio.groups.NAME]`; `assets` is a list of names.
-pub fn group_settings() -> Vec<Setting> {
-    vec![
-        Setting::new("min", SettingType::Real(-1.0, 1.0), 0.0, "smallest sum of the weights of the group's assets"),
-        Setting::new("max", SettingType::Real(-1.0, 1.0), 1.0, "largest sum of the weights of the group's assets"),
-    ]
-}
-
-/// A group with its assets by name.
-#[derive(Clone, Debug, PartialEq)]
-struct NamedGroup {
-    name: String,
-    assets: Vec<String>,
-    min: f64,
-    max: f64,
 }
 
 /// The checked settings of `[portfolio]`.
@@ -138,7 +139,9 @@ pub struct PortfolioSettings {
     /// The annual return of cash, the path of a file, or `risk_free`.
     pub(crate) cash_return: String,
     constraints: Constraints,
-    groups: Vec<NamedGroup>,
+    /// The path of a file that names the assets of groups.
+    pub(crate) asset_groups: Option<String>,
+    groups: Vec<GroupTable>,
     values: SettingValues,
 }
 
@@ -148,7 +151,7 @@ impl PortfolioSettings {
     /// # Errors
     /// `InvalidSetting` that names the setting.
     pub fn from_section(mut section: Map<String, Json>) -> Result<Self> {
-        let groups = groups(section.remove("groups"))?;
+        let tables = section.remove("groups");
         // A number of rows may be given as a number instead of a text.
         if let Some(rebalance) = section.get_mut("rebalance").filter(|rebalance| rebalance.is_u64()) {
             *rebalance = json!(rebalance.to_string());
@@ -162,9 +165,11 @@ impl PortfolioSettings {
             top_by: values.choice("top_k_by")?,
             max_turnover: values.get("max_turnover").map(|_| values.real("max_turnover")).transpose()?,
             groups: Vec::new(),
+            dated_groups: Vec::new(),
             budget: values.real("budget")?,
             max_gross: values.get("max_gross").map(|_| values.real("max_gross")).transpose()?,
             excess: values.choice("excess")?,
+            infeasible: values.choice("infeasible")?,
         };
         if constraints.long_only && constraints.budget < 0.0 {
             fail!(
@@ -196,35 +201,34 @@ impl PortfolioSettings {
             asset_costs: values.text("asset_costs").ok().map(str::to_owned),
             borrow_rate: rate("borrow_rate")?,
             cash_return: rate("cash_return")?,
+            groups: GroupTable::read_all(tables, values.get("asset_groups").is_some())?,
+            asset_groups: values.text("asset_groups").ok().map(str::to_owned),
             constraints,
-            groups,
             values,
         })
     }
 
-    /// The constraints for the assets of a panel, which are in canonical order.
+    /// The constraints for the assets of a panel, with the groups of the file, if there is one.
     ///
     /// # Errors
-    /// `InvalidSetting` if a group names an asset that the panel does not have.
-    pub fn constraints(&self, assets: &[String]) -> Result<Constraints> {
+    /// `InvalidSetting` if a group names an asset that the panel does not have, or is not in the file.
+    pub(crate) fn constraints(&self, panel: &Panel, file: Option<&AssetGroups>) -> Result<Constraints> {
         let mut out = self.constraints.clone();
-        for group in &self.groups {
-            let mut columns = Vec::with_capacity(group.assets.len());
-            for asset in &group.assets {
-                let Ok(column) = assets.binary_search(asset) else {
-                    fail!(
-                        InvalidSetting,
-                        "setting 'portfolio.groups.{}.assets': found \"{asset}\", which is not an asset of the data",
-                        group.name
-                    );
-                };
-                columns.push(column);
-            }
-            columns.sort_unstable();
-            columns.dedup();
-            out.groups.push(Group { name: group.name.clone(), assets: columns, min: group.min, max: group.max });
+        out.groups = GroupTable::listed(&self.groups, panel.assets())?;
+        if let Some(file) = file {
+            out.dated_groups = GroupTable::dated(&self.groups, file, panel)?;
         }
         Ok(out)
+    }
+
+    /// Whether a decision at which no portfolio satisfies the constraints is an error.
+    pub(crate) fn refuses_infeasible(&self) -> bool {
+        self.constraints.infeasible == Infeasible::Error
+    }
+
+    /// Whether assets are ranked by their scores for `top_k`.
+    pub(crate) fn ranks_by_score(&self) -> bool {
+        self.constraints.top_k.is_some() && self.constraints.top_by == TopBy::Score
     }
 
     /// Whether weights are at least 0.
@@ -268,9 +272,9 @@ impl PortfolioSettings {
         if let Some(gross) = constraints.max_gross {
             out.push(("Gross exposure", format!("at most {}", percent(gross))));
         }
-        for group in &self.groups {
-            let text = format!("{}, {} to {}", group.name, percent(group.min), percent(group.max));
-            out.push(("Group", text));
+        out.extend(self.groups.iter().map(|group| ("Group", group.describe())));
+        if constraints.infeasible == Infeasible::Relax {
+            out.push(("Where nothing satisfies them", "constraints are relaxed one after the other".to_owned()));
         }
         out
     }
@@ -278,43 +282,9 @@ impl PortfolioSettings {
     /// The settings as `run.json` records them, with defaults filled in.
     pub fn effective(&self) -> Json {
         let mut out = self.values.to_json();
-        let named = |group: &NamedGroup| {
-            (group.name.clone(), json!({"assets": group.assets, "min": group.min, "max": group.max}))
-        };
-        out["groups"] = self.groups.iter().map(named).collect::<Map<String, Json>>().into();
+        out["groups"] = self.groups.iter().map(GroupTable::effective).collect::<Map<String, Json>>().into();
         out
     }
-}
-
-fn groups(table: Option<Json>) -> Result<Vec<NamedGroup>> {
-    let table = match table {
-        None => return Ok(Vec::new()),
-        Some(Json::Object(table)) => table,
-        Some(found) => {
-            fail!(InvalidSetting, "'portfolio.groups': found {found}, allowed are tables [portfolio.groups.NAME]")
-        }
-    };
-    let mut out = Vec::with_capacity(table.len());
-    for (name, group) in table {
-        let path = format!("portfolio.groups.{name}");
-        let Json::Object(mut group) = group else {
-            fail!(InvalidSetting, "'{path}': found {group}, allowed is a table with assets, min and max");
-        };
-        let assets: Option<Vec<String>> = match group.remove("assets") {
-            Some(Json::Array(list)) => list.iter().map(|asset| asset.as_str().map(str::to_owned)).collect(),
-            _ => None,
-        };
-        let Some(assets) = assets.filter(|assets| !assets.is_empty()) else {
-            fail!(InvalidSetting, "setting '{path}.assets': allowed is a list with at least one name of an asset");
-        };
-        let values = SettingValues::check(&path, &group_settings(), &group)?;
-        let (min, max) = (values.real("min")?, values.real("max")?);
-        if min > max {
-            fail!(InvalidSetting, "setting '{path}.min': found {min}, allowed is at most its max of {max}");
-        }
-        out.push(NamedGroup { name, assets, min, max });
-    }
-    Ok(out)
 }
 
 #[cfg(test)]
@@ -327,29 +297,9 @@ mod tests {
     }
 
     #[test]
-    fn groups_name_assets_and_hold_columns_in_canonical_order() {
-        let section = json!({"groups": {"tech": {"assets": ["MSFT", "AAPL", "AAPL"], "max": 0.4}}, "top_k": 3});
-        let settings = settings(&section).unwrap();
-        let assets = ["AAPL", "KO", "MSFT"].map(str::to_owned);
-        let constraints = settings.constraints(&assets).unwrap();
-        assert_eq!((constraints.groups[0].assets.as_slice(), constraints.groups[0].max), (&[0, 2][..], 0.4));
-        assert_eq!((constraints.top_k, constraints.max_turnover), (Some(3), None));
-        let message = settings.constraints(&assets[..2]).unwrap_err().to_string();
-        assert!(message.contains("'portfolio.groups.tech.assets': found \"MSFT\", which is not an asset"), "{message}");
-        assert_eq!(settings.effective()["groups"]["tech"]["max"], 0.4);
-    }
-
-    #[test]
     fn contradictory_settings_are_errors() {
         for (section, expected) in [
             (json!({"min_weight": 0.5, "max_weight": 0.4}), "'portfolio.min_weight': found 0.5, allowed is at most"),
-            (json!({"groups": {"a": {"assets": []}}}), "'portfolio.groups.a.assets': allowed is a list"),
-            (json!({"groups": {"a": {"assets": ["X"], "maxi": 1}}}), "did you mean 'max'?"),
-            (
-                json!({"groups": {"a": {"assets": ["X"], "min": 0.5, "max": 0.1}}}),
-                "'portfolio.groups.a.min': found 0.5",
-            ),
-            (json!({"groups": [1]}), "'portfolio.groups': found [1]"),
             (json!({"top_k": 0}), "'portfolio.top_k': found 0"),
             (json!({"top_k_by": "rank"}), "allowed is one of weight, score"),
             (json!({"max_turnover": -1}), "'portfolio.max_turnover': found -1"),

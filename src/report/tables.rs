@@ -11,7 +11,7 @@ use crate::evaluate::{METRICS, Metric, MetricValue, Unit};
 /// Events of a model's trading that are shown.
 const MOST_EVENTS: usize = 20;
 /// The rules of the constraints and what they do.
-const RULES: [(&str, &str); 8] = [
+const RULES: [(&str, &str); 13] = [
     ("membership", "sells assets that have left the universe"),
     ("top_k", "keeps the number of assets within its limit"),
     ("min_weight", "drops positions below the smallest allowed weight"),
@@ -22,6 +22,14 @@ const RULES: [(&str, &str); 8] = [
     ("spread", "as bounds, but to assets that the model does not hold, as those it holds cannot take it"),
     ("turnover", "moves only part of the way to the target, as far as the turnover limit allows"),
     ("drift", "not a change: how far the turnover limit, or a missing price, left holdings outside their bounds"),
+    (
+        "relaxed_min_weight",
+        "as nothing satisfied all constraints: the weight that stands below the smallest allowed one",
+    ),
+    ("relaxed_top_k", "as nothing satisfied all constraints: the weight of the assets beyond the number allowed"),
+    ("relaxed_group_min", "as nothing satisfied all constraints: the weight that groups lack to their smallest sum"),
+    ("relaxed_group_max", "as nothing satisfied all constraints: the weight of groups beyond their largest sum"),
+    ("relaxed_max_weight", "as nothing satisfied all constraints: the weight beyond the bounds of the assets"),
     ("turnover_beyond", "not a change: turnover above the limit, by drift between decision and execution"),
 ];
 

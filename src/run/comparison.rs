@@ -23,7 +23,7 @@ pub(super) fn comparisons(run: &Run) -> Vec<Option<Comparison>> {
             excess if excess.len() == benchmark.len() => {
                 compare(&excess, &benchmark, periods, comparison_key(run, model))
             }
-            _ => Err("one of the two paths ends early, as everything was lost"),
+            _ => Err("one of the two paths ends early"),
         })
         .collect();
     let p: Vec<f64> = compared.iter().flatten().map(|found| found.p).collect();

@@ -210,6 +210,9 @@ pub struct SummaryEntry {
     pub drawdowns: Vec<DrawdownEntry>,
     /// The net returns of calendar years and months.
     pub calendar: CalendarEntry,
+    /// Where the path ends before the last window, as the model's choice left no portfolio within the constraints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndedEntry>,
     /// The portfolio at the end of the path; none if it never traded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<CurrentEntry>,
@@ -222,6 +225,15 @@ pub struct SummaryEntry {
     /// The metrics.
     #[serde(flatten)]
     pub metrics: MetricEntries,
+}
+
+/// Where the path of a model ends before the last window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedEntry {
+    /// The first window without the model.
+    pub window: usize,
+    /// Why, with the date of the decision.
+    pub reason: String,
 }
 
 /// What happened to a portfolio that its weights and returns do not show.
@@ -428,7 +440,7 @@ pub struct WindowEntry {
     pub test: SpanEntry,
     /// Whether the data have a date after the test span, so that none of its own is missing.
     pub complete: bool,
-    /// The models.
+    /// The models, without those that ended before the window.
     pub models: BTreeMap<String, WindowModelEntry>,
 }
 

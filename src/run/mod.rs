@@ -2,9 +2,12 @@
 //! stages.
 
 mod audit;
+mod close;
 mod comparison;
 mod directory;
 pub(crate) mod document;
+mod feasibility;
+mod notices;
 mod output;
 mod result_bytes;
 mod runner;

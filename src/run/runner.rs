@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::civil::Date;
-
+use super::close::EndedModel;
+use super::feasibility::Plan;
+use super::notices::{gaps, missing_columns, never_held, skipped_window};
 use super::result_bytes::{ResultBytes, result_bytes};
 use super::units::{Key, Plans};
 use crate::device::cpu::{SimdLevel, choose_level};
@@ -20,7 +21,7 @@ use crate::job::{
 use crate::model::{Context, LogLevel};
 use crate::network::TrainedNetwork;
 use crate::panel::Panel;
-use crate::portfolio::{Account, ConstraintChange, ExecutionModel, Path, SimulatedPath};
+use crate::portfolio::{Account, ConstraintChange, ExecutionModel, Path};
 use crate::train::{Epoch, MemoryPlan, Trainer, TrainingContext, TrainingHistory};
 use crate::windows::{FitRows, RebalanceSchedule, Span, StitchedPath, Window, first_decision, skipped_tests, windows};
 
@@ -75,6 +76,8 @@ pub(super) enum WindowState {
     Trained(Box<TrainedNetwork>, TrainingHistory, usize),
     /// All decisions are made.
     Done(Box<ModelWindow>),
+    /// No portfolio satisfies the constraints at a decision of the training's validation path.
+    Failed(Error),
 }
 
 /// A walk-forward run: every model over every window, then the out-of-sample path of each.
@@ -127,6 +130,8 @@ pub struct Run {
     pub targets: Vec<Vec<Target>>,
     /// What constraints changed on each model's path, with the decision row.
     pub changes: Vec<Vec<(usize, ConstraintChange)>>,
+    /// The models whose path ends before the last window, `[models]`.
+    pub ended: Vec<Option<EndedModel>>,
     /// What figures are computed with.
     pub(super) conventions: Conventions,
     pub(super) execution: ExecutionModel,
@@ -177,7 +182,7 @@ impl Run {
         let train = windows.first().map_or(0..0, |window| window.train.rows.clone());
         let schedule = experiment.portfolio.schedule(panel.dates(), first, train);
         let stitched = StitchedPath::new(panel.dates(), &windows, schedule.clone(), lag);
-        let warnings: Vec<String> = missing_columns(&panel)
+        let mut warnings: Vec<String> = missing_columns(&panel)
             .into_iter()
             .chain(spacing)
             .chain(never_held(&experiment, &stitched, &windows))
@@ -185,11 +190,20 @@ impl Run {
             .chain(skipped.iter().map(skipped_window))
             .chain(panel.warnings())
             .collect();
+        let panel = panel.with_usual_stale_rows(conventions.periods_per_year);
+        let execution = experiment.execution(&panel, &conventions)?;
+        let plan = Plan {
+            experiment: &experiment,
+            panel: &panel,
+            windows: &windows,
+            schedule: &schedule,
+            models: &models,
+            execution: &execution,
+        };
+        warnings.extend(plan.check()?);
         for warning in &warnings {
             Context::new(runtime.log.clone(), Arc::clone(&cancel)).log(LogLevel::Warn, warning);
         }
-        let panel = panel.with_usual_stale_rows(conventions.periods_per_year);
-        let execution = experiment.execution(&panel, &conventions)?;
         let most = runtime.parallel.threads();
         let threads = if experiment.threads == 0 { most } else { most.min(experiment.threads) };
         let team = Arc::new(Team::new(Arc::clone(&runtime.parallel), threads));
@@ -210,6 +224,7 @@ impl Run {
             targets: vec![Vec::new(); models.len()],
             changes: vec![Vec::new(); models.len()],
             accounts: Vec::new(),
+            ended: models.iter().map(|_| None).collect(),
             models,
             benchmark_execution: execution.without_constraints(),
             execution,
@@ -280,7 +295,8 @@ impl Run {
     /// The target of a model on the out-of-sample path that was decided at `row`; `None` where no rebalance is due.
     ///
     /// # Errors
-    /// `NotReady` where the window that decides there is still to be computed; `InvalidArgument` beyond the panel.
+    /// `NotReady` where the window that decides there is still to be computed; `Infeasible` where the model's path has
+    /// ended before; `InvalidArgument` beyond the panel.
     pub fn target(&self, model: usize, row: usize) -> Result<Option<&Target>> {
         let rows = self.panel.dates().len();
         if row >= rows {
@@ -292,6 +308,11 @@ impl Run {
             && row + ahead >= next.start
         {
             fail!(NotReady, "window {done}, which decides from row {}, is still to be computed", next.start - ahead);
+        }
+        if let Some(EndedModel { window, error }) = &self.ended[model]
+            && row + ahead >= self.stitched.rows[*window].start
+        {
+            fail!(Infeasible, "the model ended before window {window}: {error}");
         }
         let targets = &self.targets[model];
         Ok(targets.binary_search_by_key(&row, |target| target.row).ok().map(|index| &targets[index]))
@@ -347,7 +368,13 @@ impl Run {
             self.states.insert(*key, slot.into_inner().unwrap_or_else(PoisonError::into_inner));
         }
         for (key, outcome) in keys.iter().zip(outcomes?) {
-            outcome.map_err(|error| self.in_unit(*key, error))?;
+            match outcome.map_err(|error| self.in_unit(*key, error)) {
+                Ok(()) => (),
+                Err(error) if key.1 > 0 && error.code() == Code::Infeasible => {
+                    self.states.insert(*key, WindowState::Failed(error));
+                }
+                Err(error) => return Err(error),
+            }
         }
         while self.close_window()? {
             self.spill_decisions()?;
@@ -404,53 +431,6 @@ impl Run {
         error.context(format!("model '{}', window {window}", self.models[model].name))
     }
 
-    /// Extends the out-of-sample paths by the next window where it is done for every model; returns whether it was.
-    fn close_window(&mut self) -> Result<bool> {
-        let Progress { done: window, windows } = self.progress();
-        let result = |model| match self.states.get(&(window, model)) {
-            Some(WindowState::Done(result)) => Some(&**result),
-            _ => None,
-        };
-        let results: Option<Vec<&ModelWindow>> = (0..self.models.len()).map(result).collect();
-        let Some(results) = results.filter(|_| window < windows) else { return Ok(false) };
-        let mut simulated = Vec::with_capacity(results.len());
-        for (model, result) in results.into_iter().enumerate() {
-            simulated.push(self.simulate(model, window, result).map_err(|error| {
-                error.context(format!("the path of model '{}', window {window}", self.models[model].name))
-            })?);
-        }
-        for (model, (account, simulated)) in simulated.into_iter().enumerate() {
-            self.warn_of_relisted(model, &account);
-            self.accounts[model] = account;
-            self.paths[model].append(simulated.path);
-            let targets = simulated.targets.into_iter().map(|(row, weights)| Target { window, row, weights });
-            self.targets[model].extend(targets);
-            self.changes[model].extend(simulated.changes);
-            if let Some(WindowState::Done(result)) = self.states.remove(&(window, model)) {
-                self.results[model].push(*result);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Warns of delisted assets that have a price again: the path did not earn their move.
-    fn warn_of_relisted(&mut self, model: usize, account: &Account) {
-        let (panel, entry) = (&self.panel, &self.models[model]);
-        for back in &account.record().relisted[self.accounts[model].record().relisted.len()..] {
-            let warning = format!(
-                "model '{}': {} has a price again on {}, after it counted as delisted; its move since the last price, which \
-                 the path did not earn, is a return of {:.4}. If it was only halted, raise data.delist_rows from {}",
-                entry.name,
-                panel.assets()[back.asset],
-                panel.dates()[back.row],
-                back.missed,
-                self.execution.terms.delisting.rows
-            );
-            entry.context.log(LogLevel::Warn, &warning);
-            self.warnings.push(warning);
-        }
-    }
-
     /// The networks under training, in the order of their windows.
     pub fn training(&self) -> Vec<TrainingProgress> {
         let progress = |(&(window, model), state): (&(usize, usize), &WindowState)| match state {
@@ -490,70 +470,4 @@ impl Run {
         };
         slots.into_iter().map(outcome).collect()
     }
-
-    /// The account of a model after one more window, and its path over the rows that the window contributes.
-    fn simulate(&self, model: usize, window: usize, result: &ModelWindow) -> Result<(Account, SimulatedPath)> {
-        let rows = &self.stitched.rows[window];
-        let mut account = self.accounts[model].clone();
-        let decisions = result.decisions.get()?;
-        // A span alone also decides at its first row; the path goes on with the holdings of the window before.
-        let off_schedule = decisions.test.first().is_some_and(|first| !self.stitched.decides(window, first.row));
-        let own = &decisions.test[usize::from(off_schedule)..];
-        let execution = self.execution_of(model);
-        let mut simulated = execution.simulate(&self.panel, &mut account, own, rows.clone())?;
-        // No model holds anything over the rows that a step longer than the test span leaves out.
-        if self.stitched.precedes_gap(window) {
-            account.sell_all(&self.panel, &mut simulated.path);
-        }
-        Ok((account, simulated))
-    }
-}
-
-/// A warning about the gaps between test spans.
-fn gaps(stitched: &StitchedPath, dates: &[Date]) -> Option<String> {
-    let gaps = stitched.gaps();
-    let first = gaps.first()?;
-    Some(format!(
-        "{} between test spans, the first from {} to {}, as windows.step_months is above windows.test_months: everything \
-         is sold before and bought after, and no figure counts these dates",
-        if gaps.len() == 1 { "1 gap".to_owned() } else { format!("{} gaps", gaps.len()) },
-        dates[first.start],
-        dates[first.end - 1]
-    ))
-}
-
-/// A warning about a window that is left out.
-fn skipped_window(test: &Span) -> String {
-    format!("the window with the test span from {} to before {} is skipped: no date lies in it", test.start, test.end)
-}
-
-/// A warning about windows whose model is never held, because the schedule has no decision in the rows that they own.
-fn never_held(experiment: &Experiment, stitched: &StitchedPath, windows: &[Window]) -> Option<String> {
-    let never = stitched.never_held();
-    let first = &windows[*never.first()?];
-    Some(format!(
-        "{} of {} windows own no row of the schedule (portfolio.rebalance = {}) and are never held, the first of them \
-         window {} (test from {}): the model of an earlier window stays in charge; choose a longer windows.step_months \
-         or rebalance more often",
-        never.len(),
-        windows.len(),
-        experiment.portfolio.rebalance_text(),
-        first.index,
-        first.test.start
-    ))
-}
-
-/// A warning about members that the data have no column for. Where many are missing the first few are enough to find
-/// the fault; `run.json` lists them all.
-fn missing_columns(panel: &Panel) -> Option<String> {
-    const NAMED: usize = 10;
-    let missing = panel.without_values();
-    let more = if missing.len() > NAMED { ", …" } else { "" };
-    (!missing.is_empty()).then(|| {
-        format!(
-            "{} of the membership's assets have no column in the data and are never held: {}{more}",
-            missing.len(),
-            missing[..missing.len().min(NAMED)].join(", ")
-        )
-    })
 }

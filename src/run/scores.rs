@@ -35,6 +35,10 @@ pub struct Scores {
 
 /// Drawdowns that are listed.
 const WORST: usize = 5;
+/// Why a model has no scores after a decision at which its choice left no portfolio.
+const ENDED: &str = "the model ended before this window";
+/// Why a span has no score in which a decision has no portfolio.
+const INFEASIBLE: &str = "infeasible: no portfolio satisfies the constraints on a decision row of the span";
 /// Why a span in which everything was lost has no part in the monitor.
 const RUINED: &str = "ruined: everything was lost in the span";
 
@@ -49,6 +53,14 @@ pub struct WindowScores {
     pub test: PathScores,
     /// Over the rows of the out-of-sample path that the window decided, as they were held, in the order of [`METRICS`].
     pub held: Vec<MetricValue>,
+}
+
+impl WindowScores {
+    /// No metric is defined, for this reason.
+    fn undefined(reason: &'static str) -> Self {
+        let none = || PathScores::undefined(reason);
+        Self { train: none(), validation: none(), test: none(), held: none().metrics }
+    }
 }
 
 /// The scores of one path.
@@ -71,6 +83,11 @@ pub fn scores(run: &Run) -> Result<Scores> {
         let usable = run.experiment.fit_rows(run.panel.dates(), window);
         let (mut validation_benchmark, mut test_benchmark) = (None, None);
         for (model, (scores, returns)) in windows.iter_mut().zip(&mut returns).enumerate() {
+            if run.has_ended(model, index) {
+                scores.push(WindowScores::undefined(ENDED));
+                returns.push(WindowReturns { train: Err(ENDED), validation: Err(ENDED), test: Err(ENDED) });
+                continue;
+            }
             let result = run.results[model][index].decisions.get()?;
             let validation =
                 score(run, model, &result.validation, usable.validation.clone(), &mut validation_benchmark)?;
@@ -197,7 +214,8 @@ impl PathScores {
 /// The scores of a span, and the returns that the monitor reads.
 type Scored = (PathScores, std::result::Result<SpanReturns, &'static str>);
 
-/// Scores decisions over `rows`, starting in cash. Equal weight, the first model, becomes the benchmark of the others.
+/// Scores decisions over `rows`, starting in cash. The first model becomes the benchmark of the others. Where a decision
+/// of the span has no portfolio, the score is undefined: whether the model ends is for its path to say.
 fn score(
     run: &Run,
     model: usize,
@@ -206,7 +224,13 @@ fn score(
     benchmark: &mut Option<Path>,
 ) -> Result<Scored> {
     let (SimulatedPath { path, changes, targets }, is_ruined) =
-        simulate_from_cash(run, model, decisions, rows.clone())?;
+        match simulate_from_cash(run, model, decisions, rows.clone()) {
+            Ok(simulated) => simulated,
+            Err(error) if error.code() == Code::Infeasible => {
+                return Ok((PathScores::undefined(INFEASIBLE), Err(INFEASIBLE)));
+            }
+            Err(error) => return Err(error),
+        };
     let targets: Vec<&[f64]> = targets.iter().map(|(_, weights)| weights.as_slice()).collect();
     let against = benchmark.as_ref().unwrap_or(&path);
     let metrics = metrics(run, &path, against, &targets, &[]);
@@ -224,9 +248,8 @@ fn score(
     Ok((PathScores { metrics, changes }, returns))
 }
 
-/// Scores the train span of a model that fits something: from its first decision on, against equal weight decided on
-/// the same rows. If the few assets of an early row cannot meet the bounds, the score is undefined: the train span is
-/// only for information and must not end a run.
+/// Scores the train span of a model that fits something: from its first decision on, against equal weight decided on the
+/// same rows.
 fn score_train(run: &Run, model: usize, decisions: &[Decision], rows: Range<usize>) -> Result<Scored> {
     let undefined = |reason: &'static str| (PathScores::undefined(reason), Err(reason));
     let Some(first) = decisions.first() else {
@@ -237,14 +260,8 @@ fn score_train(run: &Run, model: usize, decisions: &[Decision], rows: Range<usiz
     for decision in decisions {
         equal.push(decide(&run.panel, &EqualWeight, 0, decision.row)?.0);
     }
-    let scores = simulate_from_cash(run, 0, &equal, rows.clone())
-        .and_then(|(benchmark, _)| score(run, model, decisions, rows, &mut Some(benchmark.path)));
-    match scores {
-        Err(error) if error.code() == Code::Infeasible => {
-            Ok(undefined("the bounds cannot be met on a decision row of the train span"))
-        }
-        other => other,
-    }
+    let (benchmark, _) = simulate_from_cash(run, 0, &equal, rows.clone())?;
+    score(run, model, decisions, rows, &mut Some(benchmark.path))
 }
 
 /// The path of decisions over `rows`, starting in cash, what constraints changed, and whether everything was lost.

@@ -72,7 +72,8 @@ impl Run {
             }
             for model in 0..self.models.len() {
                 let key = (window, model);
-                if matches!(self.states.get(&key), Some(WindowState::Done(_))) {
+                let is_done = matches!(self.states.get(&key), Some(WindowState::Done(_) | WindowState::Failed(_)));
+                if is_done || self.has_ended(model, window) {
                     continue;
                 }
                 if self.models[model].factory.is_network() && !training.contains(&key) {

@@ -202,24 +202,34 @@ static void runs(const wf_runtime *runtime) {
     wf_panel_free(panel);
 }
 
-/* Whatever a plugin does wrong, the step fails with its name in the message, and the run goes on being usable. */
+/* Whatever a plugin does wrong, preparing the run or a step of it fails with its name in the message, and the run goes
+   on being usable. */
 static void faults(const wf_runtime *runtime) {
     static const struct {
         const char *fault, *said;
         int32_t code;
+        int is_early;
     } table[] = {
-        {"create", "fault in create", WF_E_PLUGIN}, {"lookback", "lookback of 0", WF_E_PLUGIN},
-        {"fit", "fault in fit: the cause", WF_E_INVALID_DATA}, {"nan", "must be written and finite", WF_E_PLUGIN},
-        {"sum", "sum to 2", WF_E_PLUGIN}, {"error", "fault in weights", WF_E_INVALID_DATA},
-        {"silent", "no message", WF_E_PLUGIN},
+        {"create", "fault in create", WF_E_PLUGIN, 1},
+        {"lookback", "lookback of 0", WF_E_PLUGIN, 1},
+        {"fit", "fault in fit: the cause", WF_E_INVALID_DATA, 0},
+        {"nan", "must be written and finite", WF_E_PLUGIN, 0},
+        {"sum", "sum to 2", WF_E_PLUGIN, 0},
+        {"error", "fault in weights", WF_E_INVALID_DATA, 0},
+        {"silent", "no message", WF_E_PLUGIN, 0},
     };
     size_t at;
     for (at = 0; at < sizeof table / sizeof *table; ++at) {
         char settings[64];
         wf_progress progress;
         wf_error *error = NULL;
-        wf_run *run;
+        wf_run *run = NULL;
         snprintf(settings, sizeof settings, "settings = { fault = \"%s\" }\n", table[at].fault);
+        if (table[at].is_early) {
+            CHECK(tiny_run_new(runtime, settings, &run, &error) == table[at].code && run == NULL);
+            take(error, table[at].code, table[at].said);
+            continue;
+        }
         run = tiny_run(runtime, settings);
         progress.struct_size = sizeof progress;
         CHECK(wf_run_step(run, NULL, &error) == table[at].code);

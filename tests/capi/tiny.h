@@ -172,13 +172,19 @@ static inline wf_panel *tiny_panel(void) {
     return out;
 }
 
-static inline wf_run *tiny_run(const wf_runtime *runtime, const char *more) {
+static inline int32_t tiny_run_new(const wf_runtime *runtime, const char *more, wf_run **out, wf_error **error) {
     wf_panel *panel = tiny_panel();
     char experiment[1024];
-    wf_run *out = NULL;
+    int32_t code;
     snprintf(experiment, sizeof experiment, "%s%s", TINY_EXPERIMENT, more);
-    CHECK(wf_run_new(runtime, text(experiment), WF_TOML, text(""), panel, &out, NULL) == WF_OK && out != NULL);
+    code = wf_run_new(runtime, text(experiment), WF_TOML, text(""), panel, out, error);
     wf_panel_free(panel);
+    return code;
+}
+
+static inline wf_run *tiny_run(const wf_runtime *runtime, const char *more) {
+    wf_run *out = NULL;
+    CHECK(tiny_run_new(runtime, more, &out, NULL) == WF_OK && out != NULL);
     return out;
 }
 

@@ -100,7 +100,7 @@ fn settled(experiment: Result<Experiment, Error>, panel: &Panel) -> Outcome {
     let used = experiment.and_then(|experiment| {
         // A valid experiment must be usable: its windows, groups and effective settings.
         assert!(!experiment.effective().to_string().is_empty());
-        experiment.portfolio.constraints(panel.assets())?;
+        experiment.constraints(panel)?;
         windows(&calendar(), &experiment.windows)
     });
     match used {

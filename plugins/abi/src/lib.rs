@@ -133,6 +133,9 @@ pub struct wf_requirements {
     /// Networks only, since 1.1: which assets the network sees, one of `WF_ASSETS_*`. The name of the field is
     /// historic.
     pub universe: i32,
+    /// Since 1.1: number of rows of the lookback in which every asset that the model sees must have a finite return; 0
+    /// if the model copes with any. The host checks it for every decision before a run begins.
+    pub common_rows: usize,
 }
 
 /// The network sees the assets that are eligible at each date. Its parameters must not depend on their number.

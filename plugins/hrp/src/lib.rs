@@ -91,6 +91,13 @@ impl Estimator for Hrp {
         self.options.requirements
     }
 
+    fn common_rows(&self) -> usize {
+        match self.options.missing {
+            Missing::Complete => self.options.requirements.min_history,
+            Missing::Pairwise => 0,
+        }
+    }
+
     fn weights(&self, past: &Past, out: &mut [f64]) -> Result<(), Error> {
         let assets = past.names.len();
         if assets == 1 {
@@ -136,17 +143,19 @@ impl Estimator for Hrp {
 export_estimator!(wf_plugin_init_hrp, Hrp);
 
 impl Hrp {
-    /// Returns the rows of `returns`, `[rows, assets]`, that the setting `missing` selects, at least two.
+    /// Returns the rows of `returns`, `[rows, assets]`, that the setting `missing` selects. `complete` ones are no fewer than
+    /// the returns that each asset must have by itself.
     fn used_rows<'a>(&self, returns: &'a [f64], assets: usize) -> Result<Vec<&'a [f64]>, Error> {
         let rows = returns.chunks_exact(assets);
-        let total = rows.len();
-        let used: Vec<&[f64]> = match self.options.missing {
-            Missing::Complete => rows.filter(|row| row.iter().all(|value| value.is_finite())).collect(),
-            Missing::Pairwise => rows.collect(),
-        };
-        if used.len() < 2 {
+        if self.options.missing == Missing::Pairwise {
+            return Ok(rows.collect());
+        }
+        let (total, fewest) = (rows.len(), self.options.requirements.min_history);
+        let used: Vec<&[f64]> = rows.filter(|row| row.iter().all(|value| value.is_finite())).collect();
+        if used.len() < fewest {
             return Err(Error::data(format!(
-                "{} of {total} rows have a return for each of {assets} assets; at least 2 are needed",
+                "{} of {total} rows have a return for each of {assets} assets; at least min_history = {fewest} are needed, \
+                 or missing = \"pairwise\", which uses the rows that each pair has in common",
                 used.len()
             )));
         }

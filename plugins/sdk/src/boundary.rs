@@ -337,17 +337,26 @@ pub(crate) unsafe fn borrow_model<'a, M>(model: *const c_void) -> &'a M {
     unsafe { &*model.cast::<M>() }
 }
 
-/// Writes the requirements of a model to `out`; `assets` is one of `WF_ASSETS_*`.
+/// Writes the requirements of a model to `out`; `assets` is one of `WF_ASSETS_*`, `common_rows` as in
+/// [`Estimator::common_rows`].
 ///
 /// # Safety
 /// `out` points to a struct that starts with its size in bytes.
-pub(crate) unsafe fn write_requirements(requirements: Requirements, assets: i32, out: *mut wf_requirements) {
-    // SAFETY: the first version of the struct has the first two fields; the size tells whether the third is there.
+pub(crate) unsafe fn write_requirements(
+    requirements: Requirements,
+    assets: i32,
+    common_rows: usize,
+    out: *mut wf_requirements,
+) {
+    // SAFETY: the first version of the struct has the first two fields; the size tells which of the others are there.
     unsafe {
         (*out).lookback = requirements.lookback;
         (*out).min_history = requirements.min_history;
         if (*out).struct_size >= core::mem::offset_of!(wf_requirements, universe) + size_of::<i32>() {
             (*out).universe = assets;
+        }
+        if (*out).struct_size >= core::mem::offset_of!(wf_requirements, common_rows) + size_of::<usize>() {
+            (*out).common_rows = common_rows;
         }
     }
 }
@@ -359,7 +368,10 @@ unsafe extern "C" fn requirements<M: Estimator>(
 ) -> i32 {
     guard(error, || {
         // SAFETY: model and `out` are as the host's contract says.
-        unsafe { write_requirements(borrow_model::<M>(model).requirements(), WF_ASSETS_BY_DATE, out) };
+        unsafe {
+            let model = borrow_model::<M>(model);
+            write_requirements(model.requirements(), WF_ASSETS_BY_DATE, model.common_rows(), out);
+        }
         Ok(())
     })
 }

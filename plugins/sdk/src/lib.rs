@@ -199,6 +199,12 @@ pub trait Estimator: Sized + Send + Sync {
     /// Returns the data that the model needs at a decision.
     fn requirements(&self) -> Requirements;
 
+    /// Returns the number of rows of the lookback in which every asset that the model sees must have a finite return. The
+    /// host checks it for every decision before a run begins. 0, the default, if the model copes with any.
+    fn common_rows(&self) -> usize {
+        0
+    }
+
     /// Fits the model on the train span. `validation` is `None` if there is no validation span. Does nothing by
     /// default.
     ///

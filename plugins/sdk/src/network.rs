@@ -401,7 +401,7 @@ unsafe extern "C" fn requirements<N: Network>(
                 AssetSet::ByDate => WF_ASSETS_BY_DATE,
                 AssetSet::Fixed => WF_ASSETS_FIXED,
             };
-            write_requirements(model.requirements(), assets, out);
+            write_requirements(model.requirements(), assets, 0, out);
         }
         Ok(())
     })

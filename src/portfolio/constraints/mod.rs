@@ -2,7 +2,12 @@
 //! limit. Everything that changed is recorded, with the rule and the weight that it moved.
 
 mod bounds;
+mod feasibility;
+mod groups;
 mod program;
+mod relax;
+#[cfg(test)]
+mod relax_tests;
 #[cfg(test)]
 mod tests;
 mod turnover;
@@ -11,23 +16,13 @@ use crate::error::{Code, Error, Result, fail};
 use crate::settings::choices;
 use program::Program;
 
+pub(crate) use feasibility::Feasibility;
+pub(super) use groups::{DatedGroup, Group};
+
 /// The tolerance for the sum of weights and for their bounds, within which a target is left alone.
 pub(super) const TOLERANCE: f64 = 1e-12;
 /// The same tolerance for the result of the solver.
 const SOLVER_TOLERANCE: f64 = 1e-9;
-
-/// Bounds on the sum of the weights of some assets.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Group {
-    /// The name, for messages.
-    pub name: String,
-    /// The columns of its assets, in ascending order.
-    pub assets: Vec<usize>,
-    /// Smallest sum.
-    pub min: f64,
-    /// Largest sum.
-    pub max: f64,
-}
 
 choices! {
     /// How assets are ranked for `top_k`.
@@ -49,6 +44,16 @@ choices! {
     }
 }
 
+choices! {
+    /// What becomes of a decision at which no portfolio satisfies the constraints.
+    pub enum Infeasible {
+        /// The run is refused before it begins; what depends on the choice of a model ends that model.
+        Error = "error",
+        /// The constraints of that decision are relaxed one after the other until there is one.
+        Relax = "relax",
+    }
+}
+
 /// The constraints on the target weights of every model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Constraints {
@@ -66,12 +71,16 @@ pub struct Constraints {
     pub max_turnover: Option<f64>,
     /// Bounds on sums of weights.
     pub groups: Vec<Group>,
+    /// Bounds on sums of weights of assets that change from row to row.
+    pub dated_groups: Vec<DatedGroup>,
     /// The sum of the weights; what is left is cash.
     pub budget: f64,
     /// Largest sum of absolute weights; `None` for no limit.
     pub max_gross: Option<f64>,
     /// What takes the weight that bounds cut off.
     pub excess: Excess,
+    /// What becomes of a decision at which no portfolio satisfies the constraints.
+    pub infeasible: Infeasible,
 }
 
 /// Long-only and fully invested, without further limits.
@@ -85,9 +94,11 @@ impl Default for Constraints {
             top_by: TopBy::Weight,
             max_turnover: None,
             groups: Vec::new(),
+            dated_groups: Vec::new(),
             budget: 1.0,
             max_gross: None,
             excess: Excess::Held,
+            infeasible: Infeasible::Error,
         }
     }
 }
@@ -115,12 +126,14 @@ pub struct ConstraintContext<'a> {
 /// A change that one rule made to a target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConstraintChange {
-    /// `membership`, `top_k`, `min_weight`, `bounds`, `spread`, `turnover`, `drift` or `turnover_beyond`. `spread` is
-    /// `bounds` where the assets that the model holds could not take what is cut off. `drift` means that the turnover
+    /// `membership`, `top_k`, `min_weight`, `bounds`, `spread`, `turnover`, `drift`, `turnover_beyond`, or `relaxed_` and
+    /// what was relaxed, as no portfolio satisfied all constraints: `min_weight`, `top_k`, `group_min`, `group_max` or
+    /// `max_weight`. `spread` is `bounds` where the assets that the model holds could not take what is cut off. `drift` means that the turnover
     /// limit, or a missing price, keeps weights that another rule forbids: beyond a bound, outside the `top_k`, below
     /// `min_weight`, or of assets that the model did not see.
     pub rule: &'static str,
-    /// Σ|after − before|; for `membership` the weight sold, for `drift` the forbidden weight.
+    /// Σ|after − before|; for `membership` the weight sold, for `drift` the forbidden weight, for what was relaxed the
+    /// weight beyond what it allows, which may be 0.
     pub moved: f64,
 }
 
@@ -135,12 +148,21 @@ impl Constraints {
     ///    once more;
     /// 4. the step from the held weights to the target is shortened to keep `max_turnover`.
     ///
-    /// A target that satisfies the constraints stays bit for bit as it is.
+    /// A target that satisfies the constraints stays bit for bit as it is. Groups that change from row to row must have
+    /// been resolved, see [`Constraints::at`].
     ///
     /// # Errors
-    /// `Infeasible` with the constraints and their values if no portfolio satisfies them; `InvalidSetting` if `top_by`
-    /// needs scores and the model has none.
+    /// `Infeasible` with the constraints and their values if no portfolio satisfies them and they are not to be relaxed,
+    /// or if there is no asset to hold; `InvalidSetting` if `top_by` needs scores and the model has none.
     pub fn apply(&self, target: &mut [f64], context: &ConstraintContext) -> Result<Vec<ConstraintChange>> {
+        match self.infeasible {
+            Infeasible::Error => self.apply_strictly(target, context),
+            Infeasible::Relax => self.apply_relaxed(target, context),
+        }
+    }
+
+    /// Applies the constraints as they are.
+    fn apply_strictly(&self, target: &mut [f64], context: &ConstraintContext) -> Result<Vec<ConstraintChange>> {
         let mut changes = Vec::new();
         Self::sell_non_members(target, context, &mut changes);
         let mut open: Vec<bool> =
@@ -273,8 +295,7 @@ impl Constraints {
         let count = open.iter().filter(|open| **open).count();
         let mut limits = vec![format!("portfolio.max_weight = {}", self.max_weight)];
         limits.extend(self.max_gross.map(|gross| format!("portfolio.max_gross = {gross}")));
-        let group = |group: &Group| format!("group '{}' of {} to {}", group.name, group.min, group.max);
-        limits.extend(self.groups.iter().map(group));
+        limits.extend(self.groups.iter().map(Group::bounds));
         Error::new(
             Code::Infeasible,
             format!(
@@ -299,12 +320,15 @@ impl Constraints {
     /// By how much weights that were held before stand beyond the bounds, the groups and the number of assets: a trade
     /// without a price is not done.
     pub(super) fn beyond(&self, weights: &[f64]) -> f64 {
-        let held = weights.iter().filter(|weight| **weight != 0.0).count();
-        let too_many = held.saturating_sub(self.top_k.unwrap_or(held));
-        // The smallest ones count as those that are too many.
+        self.violation(weights) + self.beyond_top(weights)
+    }
+
+    /// The weight of the smallest holdings that are more than `top_k`.
+    fn beyond_top(&self, weights: &[f64]) -> f64 {
         let mut sizes: Vec<f64> = weights.iter().map(|weight| weight.abs()).filter(|size| *size > 0.0).collect();
+        let too_many = sizes.len().saturating_sub(self.top_k.unwrap_or(sizes.len()));
         sizes.sort_by(f64::total_cmp);
-        self.violation(weights) + sizes[..too_many].iter().sum::<f64>()
+        sizes[..too_many].iter().sum()
     }
 
     /// The weight of assets that are closed or whose weight is below `min_weight`.

@@ -89,8 +89,11 @@ impl<'a> Program<'a> {
         }
         for Group { assets, min, max, .. } in &constraints.groups {
             let inside = |variable: &Variable| assets.binary_search(&variable.asset).is_ok().then_some(variable.factor);
-            rows.push((sum(1.0, &inside), *max));
-            rows.push((sum(-1.0, &inside), -min));
+            for (sign, bound) in [(1.0, *max), (-1.0, -min)] {
+                if bound.is_finite() {
+                    rows.push((sum(sign, &inside), bound));
+                }
+            }
         }
         let mut columns: Vec<Vec<(usize, f64)>> = vec![Vec::new(); count];
         for (row, (entries, _)) in rows.iter().enumerate() {

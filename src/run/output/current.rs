@@ -10,7 +10,7 @@ const FEWEST_ROWS: usize = 12;
 /// The current portfolio of a model; `None` if it never traded or lost everything.
 pub(super) fn current(run: &Run, model: usize) -> Option<CurrentEntry> {
     let (panel, account) = (&run.panel, &run.accounts[model]);
-    if account.is_ruined() {
+    if account.is_ruined() || run.ended[model].is_some() {
         return None;
     }
     let (last, rebalance) = (*run.paths[model].rows.last()?, account.rebalance()?);

@@ -171,6 +171,10 @@ fn describe_trading(run: &Run, model: usize) -> Option<String> {
     if let Some(day) = ruined {
         out.push(format!("everything was lost on {day}, where its figures end"));
     }
+    if let Some(ended) = &run.ended[model] {
+        let first = run.windows[ended.window].test.start;
+        out.push(format!("its path ends before the test span from {first}, with its figures: {}", ended.error));
+    }
     if days_without_price > 0 || moves_after_gap > 0 {
         out.push(format!(
             "{days_without_price} asset-days held without a price, each with a return of 0; {moves_after_gap} price moves \

@@ -11,6 +11,7 @@ use crate::device::memory::peak_bytes;
 use crate::evaluate::{CalendarReturns, Drawdown, METRICS, MetricValue, Overfitting, WindowScore};
 use crate::panel::{Panel, UniverseSource, hex};
 use crate::portfolio::ConstraintChange;
+use crate::run::close::EndedModel;
 use crate::run::comparison::Comparison;
 use crate::run::document::{RESULTS, SCHEMA};
 use crate::run::output::current::current;
@@ -62,7 +63,7 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
         "risk_free": risk_free(run),
         "delist_rows": run.execution.terms.delisting.rows,
         "delisting_return": run.experiment.delisting_return,
-        "terms_sha256": terms_digest(&run.execution.terms),
+        "terms_sha256": terms_digest(&run.execution),
         "universe": universe(panel),
         "features": panel.features().iter().map(|feature| &feature.name).collect::<Vec<_>>(),
     });
@@ -114,6 +115,9 @@ pub(in crate::run) fn run_document(run: &Run, scores: &Scores) -> Map<String, Js
             summary.insert("trading".to_owned(), json!(trading(run, model)));
             summary.insert("drawdowns".to_owned(), scores.drawdowns[model].iter().map(drawdown).collect());
             summary.insert("calendar".to_owned(), calendar(&scores.calendar[model]));
+            if let Some(EndedModel { window, error }) = &run.ended[model] {
+                summary.insert("ended".to_owned(), json!({"window": window, "reason": error.to_string()}));
+            }
             if let Some(current) = current(run, model) {
                 summary.insert("current".to_owned(), json!(current));
             }
@@ -157,7 +161,7 @@ fn window_entry(run: &Run, scores: &Scores, index: usize) -> Json {
         json!({"start": day(dates.first()), "end": day(dates.last()), "rows": dates.len()})
     };
     let mut models = Map::new();
-    for (model, entry) in run.models.iter().enumerate() {
+    for (model, entry) in run.models.iter().enumerate().filter(|(model, _)| !run.has_ended(*model, index)) {
         let (scores, shown) = (&scores.windows[model][index], &run.results[model][index].shown);
         let decisions: Vec<Json> = shown
             .decisions

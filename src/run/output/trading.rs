@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::panel::hex;
-use crate::portfolio::{PerAsset, Terms};
+use crate::portfolio::{ExecutionModel, PerAsset, Terms};
 use crate::run::document::{AssetEvent, DelistedEntry, HeldAtEnd, TradingEntry};
 use crate::run::runner::Run;
 
@@ -50,13 +50,14 @@ fn without_price_at_end(run: &Run, model: usize) -> Vec<HeldAtEnd> {
         .collect()
 }
 
-/// The digest of costs, rates and delisting returns as they were read, as a file may change; `None` where no file is
+/// The digest of costs, rates, delisting returns and groups as they were read, as a file may change; `None` where no file is
 /// read and cash earns nothing.
-pub(super) fn terms_digest(terms: &Terms) -> Option<String> {
-    let Terms { cost_bps, borrow, cash, delisting } = terms;
+pub(super) fn terms_digest(execution: &ExecutionModel) -> Option<String> {
+    let Terms { cost_bps, borrow, cash, delisting } = &*execution.terms;
+    let groups = &execution.constraints.dated_groups;
     let of_files: Vec<&PerAsset> =
         [cost_bps, borrow, &delisting.earned].into_iter().filter(|of| matches!(of, PerAsset::Each(_))).collect();
-    if of_files.is_empty() && cash.is_empty() {
+    if of_files.is_empty() && cash.is_empty() && groups.is_empty() {
         return None;
     }
     let mut hash = Sha256::new();
@@ -70,6 +71,14 @@ pub(super) fn terms_digest(terms: &Terms) -> Option<String> {
     for (asset, date) in &delisting.dates {
         hash.update((*asset as u64).to_le_bytes());
         hash.update(date.to_string());
+    }
+    for group in groups {
+        hash.update(&group.name);
+        for (asset, rows) in &group.members {
+            for number in [*asset, rows.start, rows.end] {
+                hash.update((number as u64).to_le_bytes());
+            }
+        }
     }
     Some(hex(&hash.finalize()))
 }

@@ -6,7 +6,7 @@ use jiff::ToSpan;
 use jiff::civil::{Date, date};
 
 use super::scores;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::evaluate::MetricValue;
 use crate::experiment::Experiment;
 use crate::job::Runtime;
@@ -18,6 +18,7 @@ use crate::run::Run;
 use crate::run::runner::WindowState;
 use crate::settings::{Setting, SettingValues};
 
+mod ended;
 mod ruin;
 
 const ROWS: usize = 200;
@@ -45,12 +46,16 @@ fn with_model_on(values: &[f64], kind: PanelKind, overrides: &[&str]) -> Run {
 }
 
 fn prepared_as(text: &str, values: &[f64], kind: PanelKind, overrides: &[&str]) -> Run {
+    try_prepare(text, values, kind, overrides).unwrap()
+}
+
+fn try_prepare(text: &str, values: &[f64], kind: PanelKind, overrides: &[&str]) -> Result<Run> {
     let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
     let experiment = Experiment::from_toml(text, PathBuf::new(), &overrides).unwrap();
     let names = ["A".to_owned(), "B".to_owned(), "C".to_owned()];
     let panel = Panel::from_arrays(kind, dates(), &names, values).unwrap();
     let runtime = Runtime::new(PluginSearch::folders(Vec::new()), 1).unwrap();
-    Run::new(experiment, panel, &runtime).unwrap()
+    Run::new(experiment, panel, &runtime)
 }
 
 /// A finished run.
@@ -87,7 +92,7 @@ impl Factory for Fixed {
 
 impl Estimator for Fixed {
     fn requirements(&self) -> Requirements {
-        Requirements { lookback: 1, min_history: 0 }
+        Requirements::new(1, 0)
     }
 
     fn needs_fit(&self) -> bool {
@@ -211,15 +216,14 @@ fn the_benchmark_is_held_to_no_constraint() {
     // Three assets of at most 0.2 each cannot add up to 1.
     let run = run(&prices(), PanelKind::Prices, &["portfolio.max_weight=0.2", "portfolio.max_turnover=0.01"]);
     assert!(run.targets[0].iter().all(|target| target.weights == [1.0 / 3.0; 3]) && run.changes[0].is_empty());
-    // Equal weight as a model of the experiment is held to them.
-    let mut constrained = with_model(&["portfolio.max_weight=0.2"]);
-    let error = loop {
-        match constrained.step() {
-            Ok(progress) => assert!(progress.done < progress.windows),
-            Err(error) => break error.to_string(),
-        }
-    };
-    assert!(error.contains("model 'second'") && error.contains("3 assets of at most"), "{error}");
+    // Equal weight as a model of the experiment is held to them: the run is refused, with all dates.
+    let text = format!("{WINDOWS}[[models]]\nname = \"second\"\nplugin = \"equal_weight\"\n");
+    let error = try_prepare(&text, &prices(), PanelKind::Prices, &["portfolio.max_weight=0.2"]).err().unwrap();
+    assert_eq!(error.code(), Code::Infeasible);
+    let expected = "model 'second' cannot decide on 5 of 5 decision dates. 2020-02-29 to 2020-06-30 (5 dates): 3 assets of at \
+                    most portfolio.max_weight = 0.2 each cannot add up to 1. What helps: widen the constraint, or set \
+                    portfolio.infeasible = \"relax\"";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]
@@ -316,7 +320,7 @@ fn the_train_span_is_scored_from_its_first_decision_on() {
     // If the members of an early row cannot meet the bounds the score is undefined, and the run does not fail.
     run.execution.constraints.max_weight = 0.2;
     let scores = super::score_train(&run, 1, &[decision(30, [0.0, 1.0, 0.0])], 0..60).unwrap().0;
-    let reason = "the bounds cannot be met on a decision row of the train span";
+    let reason = "infeasible: no portfolio satisfies the constraints on a decision row of the span";
     assert_eq!(scores.metrics[0], MetricValue::Undefined(reason));
 }
 

@@ -35,7 +35,7 @@ impl Network for Small {
     }
 
     fn requirements(&self) -> Requirements {
-        Requirements { lookback: STEPS, min_history: 3 }
+        Requirements::new(STEPS, 3)
     }
 
     fn asset_set(&self) -> AssetSet {

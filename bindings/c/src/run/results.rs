@@ -95,7 +95,8 @@ pub unsafe extern "C" fn wf_run_windows(
 /// fractions of wealth. They are held from row `row + 1 + execution_lag` on. `due` becomes 1 if a rebalance is due at
 /// `row`, else 0; then `weights` is left unchanged.
 ///
-/// Errors: `WF_E_NOT_READY` if the window that decides at `row` is not computed yet: step the run and call again.
+/// Errors: `WF_E_NOT_READY` if the window that decides at `row` is not computed yet: step the run and call again;
+/// `WF_E_INFEASIBLE` if the path of the model ended before, as its choice left no portfolio within the constraints.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_run_weights(
     run: *const wf_run,

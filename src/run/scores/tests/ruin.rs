@@ -28,5 +28,5 @@ fn a_ruined_model_ends_there_and_the_others_go_on() {
     let total = crate::evaluate::METRICS.iter().position(|metric| metric.name == "total_return").unwrap();
     assert_eq!(scores.total[1].metrics[total], crate::evaluate::MetricValue::Number(-1.0));
     let reasons: Vec<_> = crate::run::comparison::comparisons(&run).into_iter().flatten().collect();
-    assert_eq!(reasons[0].difference.err(), Some("one of the two paths ends early, as everything was lost"));
+    assert_eq!(reasons[0].difference.err(), Some("one of the two paths ends early"));
 }
