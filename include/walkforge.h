@@ -400,7 +400,7 @@ int32_t wf_run_audit(const struct wf_run *run,
                      struct wf_audit *audit,
                      wf_error **error);
 
-// Gets the number of models: equal weight, which has index 0, and the models of the experiment in its order.
+// Gets the number of models: the benchmark, which has index 0, and the models of the experiment in its order.
 int32_t wf_run_model_count(const struct wf_run *run,
                            size_t *count,
                            wf_error **error);
@@ -442,7 +442,7 @@ int32_t wf_run_path(const struct wf_run *run,
                     const struct wf_path *path,
                     wf_error **error);
 
-// Computes a metric of a model's out-of-sample path, as far as it is computed, with equal weight as the benchmark.
+// Computes a metric of a model's out-of-sample path, as far as it is computed.
 // Names and definitions are those of `wf_metric_name` and `wf_metric_doc`; dates are days since 1970-01-01. If the
 // metric is undefined, `value` is NaN and `reason`, which may be null, says why; else `reason` is empty. Reasons are
 // valid forever.

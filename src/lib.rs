@@ -61,7 +61,7 @@ mod windows;
 
 pub use error::{Code, Error, Result};
 pub use evaluate::{METRICS, Metric, MetricValue};
-pub use experiment::{Experiment, ModelSpec};
+pub use experiment::{Benchmark, BenchmarkSource, Experiment, ModelSpec};
 pub use job::{LoadedModel, ModelWindow, Runtime, SpanDecisions, StoredDecisions, allocate};
 pub use model::{LogLevel, LogSink};
 pub use panel::{DataFinding, FindingKind, Membership, Panel, PanelKind, Past, date_of, days_of};
@@ -99,7 +99,7 @@ pub mod internals {
         pub use crate::error::panic_message;
     }
     pub mod experiment {
-        pub use crate::experiment::{data_settings, model_settings, top_settings};
+        pub use crate::experiment::{benchmark_settings, data_settings, model_settings, top_settings};
     }
     pub mod model {
         pub use crate::model::{AssetSet, Context, EQUAL_WEIGHT, EqualWeight, Estimator, Factory, Model, Network};

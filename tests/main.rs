@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unsafe_code)]
 
 mod allow_list;
+mod benchmark;
 mod built_in;
 mod capi;
 mod common;

@@ -148,7 +148,9 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run { experiment, out, set } => match run(&experiment, &out, &set) {
             Ok(ended) if !ended.is_empty() => {
-                ended.iter().for_each(|ended| eprintln!("walkforge: {ended}"));
+                for model in ended {
+                    eprintln!("walkforge: {model}");
+                }
                 return ExitCode::from(1);
             }
             outcome => outcome.map(drop),

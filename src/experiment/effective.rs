@@ -13,6 +13,7 @@ impl Experiment {
             "device": self.device.name(),
             "windows": self.windows_values.to_json(),
             "portfolio": self.portfolio.effective(),
+            "benchmark": self.benchmark.effective(&self.models),
         })
     }
 }

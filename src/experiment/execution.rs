@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::Experiment;
+use super::{BenchmarkSource, Experiment};
 use crate::error::{Error, Result, fail};
 use crate::evaluate::Conventions;
-use crate::panel::{AssetTable, Panel, Rates, read_asset_groups, read_asset_table};
+use crate::panel::{AssetTable, IndexSeries, Panel, Rates, read_asset_groups, read_asset_table};
 use crate::portfolio::{Constraints, Delisting, ExecutionModel, PerAsset, Terms};
+use crate::windows::Window;
 
 /// Annual rates.
 pub(super) const RATES: RangeInclusive<f64> = -1.0..=1.0;
@@ -47,6 +48,7 @@ impl Experiment {
             constraints: self.constraints(panel)?,
             lag: portfolio.execution_lag,
             terms: Arc::new(terms),
+            index: None,
         })
     }
 
@@ -59,6 +61,39 @@ impl Experiment {
         let read = |name: &String| read_asset_groups(&self.file(name)).map_err(of("asset_groups"));
         let groups = self.portfolio.asset_groups.as_ref().map(read).transpose()?;
         self.portfolio.constraints(panel, groups.as_ref())
+    }
+
+    /// How the decisions of the benchmark become holdings, beside models that are executed as `execution` says.
+    ///
+    /// # Errors
+    /// `InvalidSetting` if its asset is not in the data; errors of reading its file, and `InvalidData` if the file does
+    /// not cover the validation and test spans.
+    pub(crate) fn benchmark_execution(
+        &self,
+        execution: &ExecutionModel,
+        panel: &Panel,
+        windows: &[Window],
+    ) -> Result<ExecutionModel> {
+        let mut out = execution.without_constraints();
+        match &self.benchmark.source {
+            BenchmarkSource::Asset(asset) if !panel.assets().contains(asset) => fail!(
+                InvalidSetting,
+                "setting 'benchmark.asset': found \"{asset}\", which is not an asset of the data; benchmark.file takes an \
+                 index from a file of its own"
+            ),
+            BenchmarkSource::File(file) => {
+                let (Some(first), Some(last)) = (windows.first(), windows.last()) else { return Ok(out) };
+                let spans = [&first.validation, &first.test];
+                let start = spans.iter().filter(|span| !span.rows.is_empty()).map(|span| span.rows.start).min();
+                let needed = start.unwrap_or(first.test.rows.start)..last.test.rows.end;
+                let series = IndexSeries::from_file(&self.folder.join(file))
+                    .and_then(|series| series.per_row(panel.dates(), needed))
+                    .map_err(|error| error.context(format!("setting 'benchmark.file': {}", file.display())))?;
+                out.index = Some(series);
+            }
+            _ => (),
+        }
+        Ok(out)
     }
 
     fn file(&self, name: &str) -> PathBuf {

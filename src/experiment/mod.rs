@@ -13,6 +13,7 @@ use crate::settings::SettingValues;
 use crate::train::TrainSettings;
 use crate::windows::{FitRows, Window, WindowSettings};
 
+mod benchmark;
 mod conventions;
 mod device;
 mod effective;
@@ -24,6 +25,7 @@ mod schema;
 mod section;
 mod settings;
 
+pub use benchmark::{Benchmark, BenchmarkSource, benchmark_settings};
 pub(crate) use device::Device;
 pub use model_spec::{ModelSpec, model_settings};
 pub use settings::{data_settings, top_settings};
@@ -59,7 +61,9 @@ pub struct Experiment {
     pub windows: WindowSettings,
     /// Rebalancing, execution, costs and constraints.
     pub portfolio: PortfolioSettings,
-    /// The models in the order of the file, without the equal-weight benchmark.
+    /// What models are compared with.
+    pub benchmark: Benchmark,
+    /// The models in the order of the file, without the benchmark.
     pub models: Vec<ModelSpec>,
     /// `[train]`, checked.
     train: Map<String, Json>,

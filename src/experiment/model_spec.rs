@@ -59,17 +59,7 @@ pub(super) fn models(root: &Map<String, Json>) -> Result<Vec<ModelSpec>> {
         }
         let values = SettingValues::check(&path, &declared, &own)?;
         let name = values.text("name")?.to_owned();
-        // A model's name becomes the name of files.
-        let plain = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '_' | '-' | '.');
-        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-            fail!(
-                InvalidSetting,
-                "setting '{path}.name': found \"{name}\", allowed are letters, digits, _, - and ., and no . at the start"
-            );
-        }
-        if name == EQUAL_WEIGHT {
-            fail!(InvalidSetting, "setting '{path}.name': found \"{name}\", the name of the benchmark; choose another");
-        }
+        check_name(&path, &name)?;
         if out.iter().any(|other| other.name == name) {
             fail!(
                 InvalidSetting,
@@ -81,4 +71,19 @@ pub(super) fn models(root: &Map<String, Json>) -> Result<Vec<ModelSpec>> {
         out.push(ModelSpec { name, plugin, settings, train });
     }
     Ok(out)
+}
+
+/// Refuses a name in results that could not be that of a file, and that of the default benchmark.
+pub(super) fn check_name(path: &str, name: &str) -> Result<()> {
+    let plain = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '_' | '-' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        fail!(
+            InvalidSetting,
+            "setting '{path}.name': found \"{name}\", allowed are letters, digits, _, - and ., and no . at the start"
+        );
+    }
+    if name == EQUAL_WEIGHT {
+        fail!(InvalidSetting, "setting '{path}.name': found \"{name}\", the name of the benchmark; choose another");
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::execution::{DELISTING_RETURNS, RATES};
 use super::section::section;
 use super::settings::{data_settings, top_settings};
-use super::{Device, Experiment, model_spec};
+use super::{Benchmark, Device, Experiment, model_spec};
 use crate::error::{Result, fail};
 use crate::panel::PanelKind;
 use crate::portfolio::PortfolioSettings;
@@ -15,7 +15,7 @@ use crate::settings::{SettingValues, number_or_file, unknown};
 use crate::train::TrainSettings;
 use crate::windows::WindowSettings;
 
-const SECTIONS: [&str; 4] = ["data", "windows", "portfolio", "train"];
+const SECTIONS: [&str; 5] = ["data", "windows", "portfolio", "train", "benchmark"];
 
 impl Experiment {
     /// Builds an experiment from JSON with the same keys as the TOML file; data paths are relative to `folder`.
@@ -82,6 +82,7 @@ impl Experiment {
             data,
             windows: WindowSettings::from_values(&windows_values)?,
             portfolio: PortfolioSettings::from_section(portfolio)?,
+            benchmark: Benchmark::from_section(&section(root, "", "benchmark")?, &models)?,
             models,
             folder,
             windows_values,

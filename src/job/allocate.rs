@@ -32,7 +32,7 @@ pub fn allocate(
     choose_level(experiment.simd)?;
     let panel = &experiment.usual_stale_rows(panel);
     let (name, train) = (factory.name().to_owned(), experiment.train_settings(None)?);
-    let model = LoadedModel { name, factory, settings, train, context: Context::default() };
+    let model = LoadedModel { seed_name: name.clone(), name, factory, settings, train, context: Context::default() };
     let estimator: Box<dyn Estimator> = match model.factory.create(&model.settings, &model.context)? {
         Model::Estimator(estimator) if !estimator.needs_fit() => estimator,
         _ => {

@@ -49,7 +49,7 @@ pub(crate) fn prepare(
         }
         Model::Network(network) => {
             members_of(panel, shown.clone())?;
-            let seed = job_seed(experiment.seed, &model.name, window.test.start);
+            let seed = job_seed(experiment.seed, &model.seed_name, window.test.start);
             let of_window = (schedule, window);
             let span = training_span(experiment, panel, of_window, &*network, (model, context)).map_err(in_window)?;
             let trainer = Trainer::planned(network, &model.train, span, seed, context.clone()).map_err(in_window)?;

@@ -7,8 +7,8 @@ use serde_json::{Map, Value as Json};
 
 use super::Runtime;
 use crate::error::{Result, fail};
-use crate::experiment::{Experiment, ModelSpec};
-use crate::model::{Context, EQUAL_WEIGHT, EqualWeight, Factory};
+use crate::experiment::{Benchmark, BenchmarkSource, Experiment, ModelSpec};
+use crate::model::{Context, EQUAL_WEIGHT, EqualWeight, Factory, HeldAsset, NoPortfolio};
 use crate::settings::SettingValues;
 use crate::train::TrainSettings;
 
@@ -16,6 +16,8 @@ use crate::train::TrainSettings;
 pub struct LoadedModel {
     /// The name in results.
     pub name: String,
+    /// The name that random numbers are drawn for: that of the model which a benchmark repeats.
+    pub(crate) seed_name: String,
     pub(crate) factory: Box<dyn Factory>,
     pub(crate) settings: SettingValues,
     /// Only used if the model is a network.
@@ -24,29 +26,48 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Loads the equal-weight benchmark and then every model of an experiment, in the order of the results.
+    /// Loads the benchmark and then every model of an experiment, in the order of the results.
     ///
     /// # Errors
     /// Errors of loading a plugin; `InvalidSetting` if a setting does not match the plugin's declaration.
     pub(crate) fn load_all(experiment: &Experiment, runtime: &Runtime, cancel: &Arc<AtomicBool>) -> Result<Vec<Self>> {
         let context = Context::new(runtime.log.clone(), Arc::clone(cancel));
-        let none = SettingValues::check(EQUAL_WEIGHT, &[], &Map::new())?;
-        let mut out = vec![Self {
-            name: EQUAL_WEIGHT.to_owned(),
-            factory: Box::new(EqualWeight),
-            settings: none,
-            train: experiment.train_settings(None)?,
-            context: context.for_model(EQUAL_WEIGHT),
-        }];
+        let mut out = vec![Self::benchmark(experiment, runtime, &context)?];
         for spec in &experiment.models {
-            // Equal weight within the constraints, unlike the benchmark.
-            let factory: Box<dyn Factory> = match spec.plugin.as_str() {
-                EQUAL_WEIGHT => Box::new(EqualWeight),
-                plugin => Box::new(runtime.search.load(plugin)?),
-            };
-            out.push(Self::new(spec, factory, experiment, context.for_model(&spec.name))?);
+            out.push(Self::new(spec, Self::factory(spec, runtime)?, experiment, context.for_model(&spec.name))?);
         }
         Ok(out)
+    }
+
+    fn benchmark(experiment: &Experiment, runtime: &Runtime, context: &Context) -> Result<Self> {
+        let Benchmark { name, source } = &experiment.benchmark;
+        let context = context.for_model(name);
+        let factory: Box<dyn Factory> = match source {
+            BenchmarkSource::EqualWeight => Box::new(EqualWeight),
+            BenchmarkSource::Asset(asset) => Box::new(HeldAsset(asset.clone())),
+            BenchmarkSource::File(_) => Box::new(NoPortfolio),
+            BenchmarkSource::Model(index) => {
+                let spec = &experiment.models[*index];
+                let model = Self::new(spec, Self::factory(spec, runtime)?, experiment, context)?;
+                return Ok(Self { name: name.clone(), ..model });
+            }
+        };
+        Ok(Self {
+            name: name.clone(),
+            seed_name: name.clone(),
+            factory,
+            settings: SettingValues::check(name, &[], &Map::new())?,
+            train: experiment.train_settings(None)?,
+            context,
+        })
+    }
+
+    fn factory(spec: &ModelSpec, runtime: &Runtime) -> Result<Box<dyn Factory>> {
+        Ok(match spec.plugin.as_str() {
+            // Equal weight within the constraints, unlike the benchmark.
+            EQUAL_WEIGHT => Box::new(EqualWeight),
+            plugin => Box::new(runtime.search.load(plugin)?),
+        })
     }
 
     fn new(spec: &ModelSpec, factory: Box<dyn Factory>, experiment: &Experiment, context: Context) -> Result<Self> {
@@ -61,7 +82,7 @@ impl LoadedModel {
             );
         }
         let train = experiment.train_settings(Some(spec))?;
-        Ok(Self { name: spec.name.clone(), factory, settings, train, context })
+        Ok(Self { name: spec.name.clone(), seed_name: spec.name.clone(), factory, settings, train, context })
     }
 
     /// The plugin's name.

@@ -91,7 +91,8 @@ fn try_decide(recorder: &Recorder, lag: usize, change: impl FnOnce(Panel) -> Pan
     let settings = SettingValues::check("", &[], &Map::new()).unwrap();
     let train = experiment.train_settings(None).unwrap();
     let (factory, context) = (Box::new(recorder.clone()), Context::default());
-    let model = LoadedModel { name: "recorder".into(), factory, settings, train, context };
+    let model =
+        LoadedModel { name: "recorder".into(), seed_name: "recorder".into(), factory, settings, train, context };
     let execution = ExecutionModel::new(Constraints::default(), 0.0, lag);
     let shared = TrainingContext::new(&panel, Arc::new(Team::alone()), Conventions::per_row(), execution);
     let (Prepared::Ready(estimator), fit) = prepare(&experiment, &panel, (&schedule, &window), &model, &shared)? else {

@@ -1,12 +1,14 @@
 //! The interface between a model and the rest of the library: what a model needs, how it is fitted and the weights it
 //! gives. Nothing here names a plugin. The one model defined here is the equal-weight benchmark, which needs no data.
 
+mod benchmark;
 mod context;
 mod eligibility;
 mod equal_weight;
 mod estimator;
 mod network;
 
+pub(crate) use benchmark::{HeldAsset, NoPortfolio};
 pub use context::{Context, LogLevel, LogSink};
 pub(crate) use eligibility::{eligible, none_eligible, past_at};
 pub use equal_weight::{EQUAL_WEIGHT, EqualWeight};

@@ -28,6 +28,12 @@ pub struct Path {
 }
 
 impl Path {
+    /// The path over `rows` of what earns `index`, `[dates]`, and is never traded.
+    pub(super) fn without_costs(rows: Range<usize>, index: &[f64]) -> Self {
+        let (earned, nothing) = (index[rows.clone()].to_vec(), vec![0.0; rows.len()]);
+        Self { rows: rows.collect(), gross: earned.clone(), cost: nothing.clone(), net: earned, turnover: nothing }
+    }
+
     /// Appends the rows of `later`.
     pub fn append(&mut self, later: Path) {
         self.rows.extend(later.rows);

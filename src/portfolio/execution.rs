@@ -33,6 +33,9 @@ pub struct ExecutionModel {
     pub lag: usize,
     /// Costs and returns beside those of assets.
     pub terms: Arc<Terms>,
+    /// The return per row, `[dates]`, of what is no portfolio of the panel's assets and costs nothing: decisions are then
+    /// ignored. `None` for a portfolio.
+    pub index: Option<Arc<[f64]>>,
 }
 
 /// A path, with the targets and constraint changes that led to it.
@@ -49,7 +52,7 @@ pub struct SimulatedPath {
 impl ExecutionModel {
     /// With trading costs of `cost_bps` basis points of Σ|w − w⁻|, and no other cost.
     pub fn new(constraints: Constraints, cost_bps: f64, lag: usize) -> Self {
-        Self { constraints, lag, terms: Arc::new(Terms::costs(cost_bps)) }
+        Self { constraints, lag, terms: Arc::new(Terms::costs(cost_bps)), index: None }
     }
 
     /// The same without constraints, for a benchmark: membership, prices, costs and lag hold for it too.
@@ -92,6 +95,10 @@ impl ExecutionModel {
         stop: usize,
     ) -> Result<SimulatedPath> {
         let mut out = SimulatedPath::default();
+        if let Some(index) = &self.index {
+            out.path = Path::without_costs(rows.start..rows.end.min(stop), index);
+            return Ok(out);
+        }
         let mut due = decisions.iter().filter(|decision| decision.row + 1 + self.lag < rows.end).peekable();
         for row in rows.start..rows.end.min(stop) {
             if account.is_ruined() {

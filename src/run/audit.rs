@@ -307,14 +307,15 @@ impl Run {
         let context = |error: Error| error.context(format!("model '{}'", entry.name));
         let portfolio = &self.experiment.portfolio;
         let due = |row: usize| self.schedule.contains(row);
+        let execution = self.execution_of(model).clone();
         let mut decided = Vec::new();
-        let mut decide_all = || -> Result<()> {
+        let decide_all = || -> Result<()> {
             let fitted = fit_to_end(
                 &self.experiment,
                 panel,
                 (&self.schedule, window),
                 entry,
-                &TrainingContext::new(panel, Arc::clone(&self.team), self.conventions.clone(), self.execution.clone()),
+                &TrainingContext::new(panel, Arc::clone(&self.team), self.conventions.clone(), execution),
             )?;
             let mut rows = Vec::new();
             let usable = self.experiment.fit_rows(panel.dates(), window);

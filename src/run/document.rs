@@ -27,7 +27,7 @@ pub struct RunDocument {
     pub data: DataEntry,
     /// The settings that results depend on, with defaults filled in.
     pub settings: Json,
-    /// The models; equal weight comes first.
+    /// The models; the benchmark comes first.
     pub models: Vec<ModelEntry>,
     /// The out-of-sample results by model.
     pub summary: BTreeMap<String, SummaryEntry>,
@@ -125,6 +125,8 @@ pub struct DataEntry {
     pub delisting_return: String,
     /// The digest of costs, rates and delisting returns that were read from files; null where there are none.
     pub terms_sha256: Option<String>,
+    /// The digest of the benchmark's returns that were read from a file; null where they were not.
+    pub benchmark_sha256: Option<String>,
     /// Which assets may be held.
     pub universe: Json,
     /// The names of feature planes.

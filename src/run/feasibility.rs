@@ -8,7 +8,7 @@ use std::ops::Range;
 use jiff::civil::Date;
 
 use crate::error::{Code, Error, Result, fail};
-use crate::experiment::Experiment;
+use crate::experiment::{BenchmarkSource, Experiment};
 use crate::job::LoadedModel;
 use crate::model::{Model, Output, Requirements};
 use crate::panel::Panel;
@@ -40,12 +40,14 @@ enum Lack {
     History,
     CommonRows,
     Portfolio,
+    /// The asset of the benchmark is no member.
+    Asset,
 }
 
 impl Lack {
     fn code(self) -> Code {
         match self {
-            Self::History | Self::CommonRows => Code::InvalidData,
+            Self::History | Self::CommonRows | Self::Asset => Code::InvalidData,
             Self::Portfolio => Code::Infeasible,
         }
     }
@@ -144,6 +146,10 @@ impl Plan<'_> {
     fn check_rows(&self, rows: &[usize], out: &mut Checked, mut constraints: Option<&mut Feasibility>) -> Result<()> {
         let (panel, needs) = (self.panel, out.needs);
         let mut history = History::new(panel);
+        let held = match &self.experiment.benchmark.source {
+            BenchmarkSource::Asset(name) => panel.assets().binary_search(name).ok().map(|column| (name, column)),
+            _ => None,
+        };
         for &row in rows {
             let lookback = lookback_rows(needs.lookback, 0, row);
             history.slide_to(lookback.clone());
@@ -159,6 +165,12 @@ impl Plan<'_> {
                 let history = format!("{} finite returns in {rows} rows up to it", needs.min_history);
                 fails(Lack::History, format!("no asset is a member with {history}"));
                 continue;
+            }
+            if out.models[0] == 0
+                && let Some((name, column)) = held
+                && !open[column]
+            {
+                fails(Lack::Asset, format!("{name}, the setting benchmark.asset, is not a member"));
             }
             if needs.common_rows > 0 {
                 let common = history.common_rows(&open);
@@ -214,6 +226,9 @@ impl Plan<'_> {
         }
         if lacks(Lack::CommonRows) {
             remedies.extend(setting("missing").map(|path| format!("set {path} = \"pairwise\"")));
+        }
+        if lacks(Lack::Asset) {
+            remedies.push("add it to the universe, or give its prices in benchmark.file".to_owned());
         }
         if lacks(Lack::Portfolio) {
             remedies.push("widen the constraint, or set portfolio.infeasible = \"relax\"".to_owned());

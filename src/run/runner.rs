@@ -120,7 +120,7 @@ pub struct Run {
     pub schedule: RebalanceSchedule,
     /// How the test spans make the out-of-sample path.
     pub stitched: StitchedPath,
-    /// The models; equal weight comes first.
+    /// The models; the benchmark comes first.
     pub models: Vec<LoadedModel>,
     /// Decisions per model and window.
     pub results: Vec<Vec<ModelWindow>>,
@@ -136,7 +136,7 @@ pub struct Run {
     pub(super) conventions: Conventions,
     pub(super) execution: ExecutionModel,
     /// As `execution`, without constraints: the benchmark's.
-    benchmark_execution: ExecutionModel,
+    pub(super) benchmark_execution: ExecutionModel,
     /// The account of each model.
     pub(super) accounts: Vec<Account>,
     /// Per window and model: under way, or waiting for the other models of its window.
@@ -192,6 +192,7 @@ impl Run {
             .collect();
         let panel = panel.with_usual_stale_rows(conventions.periods_per_year);
         let execution = experiment.execution(&panel, &conventions)?;
+        let benchmark_execution = experiment.benchmark_execution(&execution, &panel, &windows)?;
         let plan = Plan {
             experiment: &experiment,
             panel: &panel,
@@ -210,8 +211,10 @@ impl Run {
         let mut context = TrainingContext::new(&panel, Arc::clone(&team), conventions.clone(), execution.clone());
         let ResultBytes { decisions: keep, targets } = result_bytes(&schedule, &panel, &windows, &models);
         context.decisions = keep + targets;
+        let mut contexts: Vec<TrainingContext> = models.iter().map(|_| context.of_another_model()).collect();
+        contexts[0].execution = benchmark_execution.clone();
         let mut out = Self {
-            contexts: models.iter().map(|_| context.of_another_model()).collect(),
+            contexts,
             team,
             simd,
             windows,
@@ -226,7 +229,7 @@ impl Run {
             accounts: Vec::new(),
             ended: models.iter().map(|_| None).collect(),
             models,
-            benchmark_execution: execution.without_constraints(),
+            benchmark_execution,
             execution,
             states: BTreeMap::new(),
             plans: Plans::new(),

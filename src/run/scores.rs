@@ -11,7 +11,6 @@ use crate::evaluate::{
     calendar_returns, evaluate, overfitting, rank_correlation, worst_drawdowns,
 };
 use crate::job::decide;
-use crate::model::EqualWeight;
 use crate::portfolio::{ConstraintChange, Decision, Path, SimulatedPath};
 use crate::run::comparison::{Comparison, comparisons};
 use crate::run::runner::Run;
@@ -93,7 +92,7 @@ pub fn scores(run: &Run) -> Result<Scores> {
                 score(run, model, &result.validation, usable.validation.clone(), &mut validation_benchmark)?;
             let test = score(run, model, &result.test, window.test.rows.clone(), &mut test_benchmark)?;
             let train = match &result.train {
-                Some(decisions) => score_train(run, model, decisions, usable.train.clone())?,
+                Some(decisions) => score_train(run, (model, index), decisions, usable.train.clone())?,
                 None => (PathScores::undefined("the model fits nothing"), Err("the model fits nothing")),
             };
             let held = held_metrics(run, model, index);
@@ -120,7 +119,7 @@ pub fn scores(run: &Run) -> Result<Scores> {
 }
 
 impl Run {
-    /// A metric of a model's out-of-sample path so far, by its name in [`METRICS`]. The benchmark is equal weight.
+    /// A metric of a model's out-of-sample path so far, by its name in [`METRICS`].
     ///
     /// # Errors
     /// `InvalidArgument` if there is no such metric.
@@ -239,7 +238,7 @@ fn score(
     } else if is_ruined {
         Err(RUINED)
     } else if against.rows.len() < path.rows.len() {
-        Err("the benchmark lost everything in the span")
+        Err("the benchmark has no path over the whole span")
     } else {
         let excess = |path: &Path| run.conventions.excess(&path.rows, &path.net);
         Ok(SpanReturns { rows, model: excess(&path), benchmark: excess(against) })
@@ -248,20 +247,68 @@ fn score(
     Ok((PathScores { metrics, changes }, returns))
 }
 
-/// Scores the train span of a model that fits something: from its first decision on, against equal weight decided on the
+/// Scores the train span of a model that fits something: from its first decision on, against the benchmark decided on the
 /// same rows.
-fn score_train(run: &Run, model: usize, decisions: &[Decision], rows: Range<usize>) -> Result<Scored> {
+fn score_train(
+    run: &Run,
+    (model, window): (usize, usize),
+    decisions: &[Decision],
+    rows: Range<usize>,
+) -> Result<Scored> {
     let undefined = |reason: &'static str| (PathScores::undefined(reason), Err(reason));
     let Some(first) = decisions.first() else {
         return Ok(undefined("no asset had enough history on a decision row of the train span"));
     };
     let rows = first.row + 1 + run.execution.lag..rows.end;
-    let mut equal = Vec::with_capacity(decisions.len());
-    for decision in decisions {
-        equal.push(decide(&run.panel, &EqualWeight, 0, decision.row)?.0);
+    if model == 0 {
+        return score(run, model, decisions, rows, &mut None);
     }
-    let (benchmark, _) = simulate_from_cash(run, 0, &equal, rows.clone())?;
-    score(run, model, decisions, rows, &mut Some(benchmark.path))
+    let benchmark = train_benchmark(run, window, decisions, rows.clone())?;
+    let (path, missing) = match benchmark {
+        Ok(path) => (path, None),
+        Err(reason) => (Path::default(), Some(reason)),
+    };
+    let (scores, returns) = score(run, model, decisions, rows, &mut Some(path))?;
+    Ok((scores, missing.map_or(returns, Err)))
+}
+
+/// The benchmark's path over `rows` of a train span, decided on the rows of `decisions`; or why there is none.
+fn train_benchmark(
+    run: &Run,
+    window: usize,
+    decisions: &[Decision],
+    rows: Range<usize>,
+) -> Result<std::result::Result<Path, &'static str>> {
+    const UNDECIDED: &str = "the benchmark cannot decide on a decision row of the train span";
+    let result = &run.results[0][window];
+    let mut decided = Vec::with_capacity(decisions.len());
+    if result.fits {
+        // A model that is fitted is there no more, but its decisions are.
+        let own = result.decisions.get()?;
+        for decision in decisions {
+            match own.train.iter().flatten().find(|own| own.row == decision.row) {
+                Some(own) => decided.push(own.clone()),
+                None => return Ok(Err(UNDECIDED)),
+            }
+        }
+    } else {
+        let benchmark = &run.models[0];
+        let estimator = benchmark.factory.create(&benchmark.settings, &benchmark.context)?.estimator()?;
+        for decision in decisions {
+            match decide(&run.panel, &*estimator, 0, decision.row) {
+                Ok((decision, _)) => decided.push(decision),
+                Err(error) if error.code() == Code::InvalidData => return Ok(Err(UNDECIDED)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    let (SimulatedPath { path, .. }, _) = simulate_from_cash(run, 0, &decided, rows)?;
+    // The file of an index may begin later.
+    Ok(if path.net.iter().any(|net| net.is_nan()) {
+        Err("the benchmark does not reach over the train span")
+    } else {
+        Ok(path)
+    })
 }
 
 /// The path of decisions over `rows`, starting in cash, what constraints changed, and whether everything was lost.

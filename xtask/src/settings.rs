@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 use walkforge::WindowSettings;
-use walkforge::internals::experiment::{data_settings, model_settings, top_settings};
+use walkforge::internals::experiment::{benchmark_settings, data_settings, model_settings, top_settings};
 use walkforge::internals::portfolio::{group_settings, portfolio_settings};
 use walkforge::internals::settings::Setting;
 use walkforge::internals::train::train_settings;
@@ -33,6 +33,7 @@ pub(crate) fn generate() -> Result<String, String> {
     section(&mut out, "`[windows]`", "", &WindowSettings::declared());
     section(&mut out, "`[portfolio]`", "", &portfolio_settings());
     section(&mut out, "`[portfolio.groups.NAME]`", GROUPS, &group_settings());
+    section(&mut out, "`[benchmark]`", BENCHMARK, &benchmark_settings());
     section(&mut out, "`[[models]]`", MODELS, &model_settings());
     section(&mut out, "`[train]`", TRAIN, &train_settings());
     for description in [Hrp::DESCRIPTION, Lstm::DESCRIPTION] {
@@ -50,6 +51,9 @@ const DATA: &str = "A panel comes from one file: a date column first, then one c
                     `NAME = \"FILE\"`, such as traded volume; models see them besides returns.";
 const GROUPS: &str = "One table per group. `assets` is a list of at least one name, and has no default.";
 const TRAIN: &str = "How networks are trained. `[models.train]` overrides these settings for one model.";
+const BENCHMARK: &str = "What models are compared with: equal weight of the members, named `equal_weight`, unless one of `model`, \
+                         `asset` and `file` is given. It is held to no constraint of the models; membership, prices, \
+                         schedule, costs and gaps are theirs, but a file has no costs.";
 const MODELS: &str = "One table per model, in the order of the results. The benchmark `equal_weight` is always there and has no \
                       table. `[models.settings]` holds what the model's plugin declares, which \
                       `wf_plugin_describe` gives as JSON.";

@@ -64,6 +64,7 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
         "delist_rows": run.execution.terms.delisting.rows,
         "delisting_return": run.experiment.delisting_return,
         "terms_sha256": terms_digest(&run.execution),
+        "benchmark_sha256": run.benchmark_execution.index.as_ref().map(|returns| digest(returns)),
         "universe": universe(panel),
         "features": panel.features().iter().map(|feature| &feature.name).collect::<Vec<_>>(),
     });
@@ -76,8 +77,12 @@ pub(in crate::run) fn run_identity(run: &Run) -> Map<String, Json> {
 /// The risk-free rate as set, with the digest of the returns that it stands for, as a file may change.
 fn risk_free(run: &Run) -> Json {
     let returns = &run.conventions.risk_free;
-    let digest = Sha256::digest(returns.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
-    json!({"setting": run.experiment.risk_free, "sha256": (!returns.is_empty()).then(|| hex(&digest))})
+    json!({"setting": run.experiment.risk_free, "sha256": (!returns.is_empty()).then(|| digest(returns))})
+}
+
+/// The digest of returns.
+fn digest(returns: &[f64]) -> String {
+    hex(&Sha256::digest(returns.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>()))
 }
 
 /// Which assets may be held, and the source of that information.

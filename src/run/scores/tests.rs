@@ -18,6 +18,7 @@ use crate::run::Run;
 use crate::run::runner::WindowState;
 use crate::settings::{Setting, SettingValues};
 
+mod benchmark;
 mod ended;
 mod ruin;
 
@@ -319,7 +320,7 @@ fn the_train_span_is_scored_from_its_first_decision_on() {
     assert!((earned - (55.9 / 53.0 - 1.0)).abs() < 1e-12, "{earned}");
     // If the members of an early row cannot meet the bounds the score is undefined, and the run does not fail.
     run.execution.constraints.max_weight = 0.2;
-    let scores = super::score_train(&run, 1, &[decision(30, [0.0, 1.0, 0.0])], 0..60).unwrap().0;
+    let scores = super::score_train(&run, (1, 0), &[decision(30, [0.0, 1.0, 0.0])], 0..60).unwrap().0;
     let reason = "infeasible: no portfolio satisfies the constraints on a decision row of the span";
     assert_eq!(scores.metrics[0], MetricValue::Undefined(reason));
 }

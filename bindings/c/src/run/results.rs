@@ -44,7 +44,7 @@ fn model_at(run: &Run, model: usize) -> Result<usize> {
     Ok(model)
 }
 
-/// Gets the number of models: equal weight, which has index 0, and the models of the experiment in its order.
+/// Gets the number of models: the benchmark, which has index 0, and the models of the experiment in its order.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_run_model_count(run: *const wf_run, count: *mut usize, error: *mut *mut wf_error) -> i32 {
     guard(error, || {
@@ -187,7 +187,7 @@ pub unsafe extern "C" fn wf_run_path(
     })
 }
 
-/// Computes a metric of a model's out-of-sample path, as far as it is computed, with equal weight as the benchmark.
+/// Computes a metric of a model's out-of-sample path, as far as it is computed.
 /// Names and definitions are those of `wf_metric_name` and `wf_metric_doc`; dates are days since 1970-01-01. If the
 /// metric is undefined, `value` is NaN and `reason`, which may be null, says why; else `reason` is empty. Reasons are
 /// valid forever.
