@@ -21,8 +21,12 @@ fn a_run_is_compared_with_an_index_from_a_file() {
             (cells.next().unwrap(), cells.next().unwrap())
         })
         .collect();
-    let text: String = rows.iter().map(|(date, price)| format!("{date},{price}\n")).collect();
-    fs::write(at("index.csv"), format!("date,price\n{text}")).unwrap();
+    let index = |rows: &[(&str, &str)]| {
+        let lines: Vec<String> = rows.iter().map(|(date, price)| format!("{date},{price}")).collect();
+        format!("date,price\n{}\n", lines.join("\n"))
+    };
+    let text = index(&rows);
+    fs::write(at("index.csv"), &text).unwrap();
     let experiment = format!(
         "[data]\nprices = {:?}\n[windows]\nstart = \"2012-01-01\"\n[benchmark]\nfile = \"index.csv\"\nname = \"index\"\n\
          [[models]]\nname = \"equal\"\nplugin = \"equal_weight\"\n",
@@ -61,11 +65,10 @@ fn a_run_is_compared_with_an_index_from_a_file() {
     let weights = fs::read_to_string(at("out/weights.csv")).unwrap();
     assert!(!weights.contains(",index,") && fs::read_to_string(at("out/report.html")).unwrap().contains("less index"));
     // Other values are another run, and too few of them none.
-    fs::write(at("index.csv"), format!("date,price\n{}", text.replace("2022-12-28,", "2022-12-28,1"))).unwrap();
+    fs::write(at("index.csv"), text.replace("2022-12-28,", "2022-12-28,1")).unwrap();
     let other = stderr(&run("out", &[]));
     assert!(other.contains("holds another run (run.json differs in data)"), "{other}");
-    let short: String = rows[..8000].iter().map(|(date, price)| format!("{date},{price}\n")).collect();
-    fs::write(at("index.csv"), format!("date,price\n{short}")).unwrap();
+    fs::write(at("index.csv"), index(&rows[..8000])).unwrap();
     let refused = stderr(&run("short", &[]));
     assert!(refused.contains("setting 'benchmark.file': index.csv: the last value before "), "{refused}");
     let asset = stderr(&run("asset", &["benchmark.asset=AAPL"]));

@@ -1,5 +1,6 @@
 //! What cannot be decided is said before anything is trained, with all its dates; groups of assets come from a file.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -117,7 +118,7 @@ fn a_file_names_the_assets_of_groups_day_by_day() {
     // The first five change from one group to another at the end of 2012.
     let mut file = String::from("ticker,group,start,end\n");
     for name in &names[..5] {
-        file += &format!("{name},early,,2012-12-31\n{name},late,2013-01-01,\n");
+        write!(file, "{name},early,,2012-12-31\n{name},late,2013-01-01,\n").unwrap();
     }
     fs::write(scratch.path().join("groups.csv"), file).unwrap();
     let text = |groups: &str| {

@@ -21,6 +21,7 @@ use crate::settings::{Setting, SettingValues};
 mod benchmark;
 mod ended;
 mod ruin;
+mod whole_runs;
 
 const ROWS: usize = 200;
 
