@@ -7,6 +7,7 @@ mod allow_list;
 mod benchmark;
 mod built_in;
 mod capi;
+mod cases;
 mod common;
 mod conformance;
 mod data_check;

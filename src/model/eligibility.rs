@@ -31,7 +31,8 @@ pub(crate) fn none_eligible(date: Date, needs: Requirements, rows: usize) -> Err
     Error::new(
         Code::InvalidData,
         format!(
-            "no asset can be held on {date}: none is a member with {} finite returns in the {rows} rows up to it",
+            "no asset can be held on {date}: none is a member with {} finite returns in the {rows} rows up to it; lower \
+             model.lookback or model.min_history, if it is they that ask for more than there is",
             needs.min_history
         ),
     )
