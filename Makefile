@@ -56,6 +56,7 @@ test: tools features ## everything that must hold; continuous integration runs t
 	python3 tests/recompute.py $(RUNS)/rows $(PRICES) 10.0 1
 	python3 tests/recompute.py $(RUNS)/bounds $(PRICES) 10.0 0 $(RUNS)/now
 	python3 tests/recompute.py $(RUNS)/holes $(RUNS)/holes.csv 10.0 0
+	python3 tests/recompute.py $(RUNS)/closed $(RUNS)/closed.csv 10.0 0
 	python3 tests/recompute.py $(RUNS)/terms $(RUNS)/ends.csv 10.0 1 --costs $(RUNS)/costs.csv --cash $(RUNS)/cash.csv --delisting=-0.55
 	# A network: train scores and the overfitting monitor are recomputed too.
 	python3 tests/recompute.py $(RUNS)/lstm $(RUNS)/holes.csv 10.0 1

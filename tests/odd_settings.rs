@@ -166,6 +166,11 @@ fn what_cannot_be_trained_is_refused_by_name() {
             "train span of 261 rows has 0 samples, with a lookback of 10 rows and a horizon of 2000",
             &["train.horizon=2000"],
         ),
+        // Rows are left, but none of them has its look-back and its label in them.
+        (
+            "0 samples, with a lookback of 10 rows and a horizon of 250; 261 rows are without windows.embargo_days = 30",
+            &["windows.embargo_days=30", "train.horizon=250"],
+        ),
         ("windows.embargo_days = 400 and portfolio.execution_lag = 0 leave none of", &["windows.embargo_days=400"]),
         ("'train.batch_size' and 'train.accumulation_steps'", &["train.batch_size=1", "train.accumulation_steps=1"]),
         ("'attention_heads': found 8, allowed is a divisor of hidden_size = 4", &["settings.attention=true"]),

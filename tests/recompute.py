@@ -14,6 +14,7 @@ import csv
 import datetime
 import json
 import math
+import re
 import statistics
 import sys
 from collections import defaultdict
@@ -315,7 +316,53 @@ def compare_schedule(document, prices, targets, lag):
         if end < start
     ]
     ours = {"first_decision": prices.dates[first], "gaps": gaps, "never_held": never_held}
-    same("schedule", ours, {key: value for key, value in document["schedule"].items() if key != "skipped"})
+    ours["skipped"] = skipped_spans(document, prices)
+    same("schedule", ours, document["schedule"])
+
+
+def skipped_spans(document, prices):
+    """The test spans without a date, by calendar months."""
+    rules = document["settings"]["windows"]
+    start = datetime.date.fromisoformat(rules["start"] or prices.dates[0])
+    before = rules["train_months"] + rules["validation_months"]
+
+    def months_later(months):
+        month = start.year * 12 + start.month - 1 + months
+        return datetime.date(month // 12, month % 12 + 1, 1).isoformat()
+
+    out, window = [], 0
+    while True:
+        begins = before + window * rules["step_months"]
+        first, end = months_later(begins), months_later(begins + rules["test_months"])
+        if first > prices.dates[-1]:
+            return out
+        if not any(first <= date < end for date in prices.dates):
+            out.append({"start": first, "end": end})
+        window += 1
+
+
+def compare_report(folder, document):
+    """The first table of the report shows the figures of run.json, each rounded."""
+    with open(f"{folder}/report.html", encoding="utf-8") as file:
+        page = file.read()
+    table = re.search(r'<table class="headline">.*?</table>', page, re.S).group(0)
+    seen = []
+    for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", table, re.S):
+        name = re.search(r"</svg> (.*?)</th>", row).group(1)
+        cells = [re.findall(r"[+−]?\d+\.\d+", cell) for cell in re.findall(r"<td>(.*?)</td>", row, re.S)]
+        written, against = document["summary"][name], document["summary"][name].get("against_benchmark")
+        sharpe, error = written["sharpe"], written["sharpe_error"]
+        expected = [[sharpe, sharpe - 1.96 * error, sharpe + 1.96 * error], []]
+        if against:
+            expected[1] = [against["sharpe_difference"], *against["interval"]]
+        expected += [[100 * written[figure]] for figure in ("cagr", "max_drawdown", "turnover")]
+        for shown, values in zip(cells, expected, strict=True):
+            for text, value in zip(shown, values, strict=True):
+                # Half of the last decimal place, and rounding.
+                slack = 0.5 * 10.0 ** -len(text.split(".")[1]) + 1e-9
+                same(f"{text} of {name} in the report", True, abs(float(text.replace("−", "-")) - value) <= slack)
+        seen.append(name)
+    same("models in the report", sorted(document["summary"]), sorted(seen))
 
 
 def compare_held(what, account, rows, written):
@@ -497,6 +544,7 @@ def main():
             if document["data"]["universe"]["stale_rows"] == 0:
                 assert all(price is not None for price, weight in zip(prices.prices[row], weights) if weight)
     compare_schedule(document, prices, targets, lag)
+    compare_report(folder, document)
     terms = Terms(prices, options, document["data"]["delist_rows"])
     benchmarks = []
     for model, path in paths.items():

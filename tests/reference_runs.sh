@@ -38,6 +38,10 @@ run hrp bounds --set portfolio.max_weight=0.1
 # Prices with gaps, a day here and there and some longer ones.
 awk -F, -v OFS=, 'NR > 1 && NR % 97 < 3 { $5 = "" } NR > 1 && NR % 61 == 0 { $9 = "" } 1' $prices >"$out/holes.csv"
 run hrp holes --set data.prices="$out/holes.csv"
+# A closed exchange: one test span of a month has no date.
+awk -F, 'NR == 1 || substr($1, 1, 7) != "2015-07"' $prices >"$out/closed.csv"
+run hrp closed --set data.prices="$out/closed.csv" --set windows.test_months=1 --set windows.step_months=1 \
+    --set windows.start=2010-01-01
 # A series that ends, one that stops for two months and one that is halted at ends of months; costs by asset, cash that
 # earns a rate by date, and a loss where a series ends.
 awk -F, -v OFS=, 'NR > 1 && $1 > "2009-03-20" { $3 = "" } NR > 1 && $1 > "2011-05-10" && $1 < "2011-07-15" { $6 = "" }

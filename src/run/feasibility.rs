@@ -13,7 +13,7 @@ use crate::job::LoadedModel;
 use crate::model::{Model, Output, Requirements};
 use crate::panel::Panel;
 use crate::portfolio::{ExecutionModel, Feasibility};
-use crate::windows::{RebalanceSchedule, Window, decisions, lookback_rows};
+use crate::windows::{RebalanceSchedule, SampleRule, Window, decisions, lookback_rows, train_samples};
 
 /// What a run is made of, before it begins.
 pub(super) struct Plan<'a> {
@@ -125,12 +125,15 @@ impl Plan<'_> {
         let is_ranked = index > 0 && self.experiment.portfolio.ranks_by_score();
         let (needs, gives_scores) = match created {
             Model::Estimator(estimator) => (estimator.requirements(), estimator.gives_scores()),
-            Model::Network(network) if is_ranked => {
-                let features: Vec<String> = self.panel.features().iter().map(|feature| feature.name.clone()).collect();
-                let assets = self.panel.assets().len();
-                (network.requirements(), network.build(assets, &features)?.kind == Output::Scores)
+            Model::Network(network) => {
+                self.check_samples(model, network.requirements().lookback)?;
+                let gives_scores = || {
+                    let features: Vec<String> =
+                        self.panel.features().iter().map(|feature| feature.name.clone()).collect();
+                    Ok::<_, Error>(network.build(self.panel.assets().len(), &features)?.kind == Output::Scores)
+                };
+                (network.requirements(), !is_ranked || gives_scores()?)
             }
-            Model::Network(network) => (network.requirements(), true),
         };
         if is_ranked && !gives_scores {
             fail!(
@@ -140,6 +143,29 @@ impl Plan<'_> {
             );
         }
         Ok(needs)
+    }
+
+    /// Refuses a network for which look-back, label, lag and embargo leave no sample in the train span of a window.
+    fn check_samples(&self, model: &LoadedModel, lookback: usize) -> Result<()> {
+        let horizon = model.train.horizon.unwrap_or(self.schedule.holding());
+        let rule = SampleRule { lookback, horizon, lag: self.execution.lag };
+        for window in self.windows {
+            let rows = self.experiment.fit_rows(self.panel.dates(), window).train;
+            if train_samples(&rows, &rule).is_empty() {
+                fail!(
+                    InvalidData,
+                    "model '{}', window {}: the train span of {} rows has 0 samples, with a lookback of {lookback} rows and a \
+                     horizon of {horizon}; {} rows are without windows.embargo_days = {} and portfolio.execution_lag = {}",
+                    model.name,
+                    window.index,
+                    rows.len(),
+                    window.train.rows.len(),
+                    self.experiment.windows.embargo_days,
+                    self.execution.lag
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Checks the decisions of models with the same needs, and the constraints if they are given.

@@ -281,30 +281,41 @@ fn the_risk_free_rate_is_taken_off_in_sharpe_ratios_alone() {
 
 #[test]
 fn the_information_coefficient_ranks_scores_against_the_returns_until_the_next_decision() {
-    let mut run = run(&prices(), PanelKind::Prices, &["portfolio.execution_lag=1"]);
-    assert_eq!(super::information_coefficients(&run, 0).unwrap(), [] as [f64; 0]);
-    let rows: Vec<usize> = run.targets[0].iter().map(|target| target.row).collect();
-    let last = run.paths[0].rows.last().unwrap() + 1;
-    let values = prices();
-    let mut expected = Vec::new();
-    for window in 0..run.windows.len() {
-        let mut decisions = (*run.results[0][window].decisions.get().unwrap()).clone();
-        for decision in &mut decisions.test {
-            let Some(index) = rows.iter().position(|row| *row == decision.row) else { continue };
-            // Held from two rows later to the row on which the next decision is executed.
-            let (from, to) = (decision.row + 1, rows.get(index + 1).map_or(last - 1, |next| next + 1));
-            let earned: Vec<f64> =
-                (0..3).map(|asset| values[to * 3 + asset] / values[from * 3 + asset] - 1.0).collect();
-            // Scores rank every other decision as the returns, and the others the other way around.
-            let sign = if index % 2 == 0 { 1.0 } else { -1.0 };
-            decision.scores = Some(earned.iter().map(|earned| sign * earned).collect());
-            expected.push(sign);
+    // With a step of two months nothing is held over every other month.
+    for (settings, gaps) in
+        [(&["portfolio.execution_lag=1"][..], 0), (&["portfolio.execution_lag=1", "windows.step_months=2"], 1)]
+    {
+        let mut run = run(&prices(), PanelKind::Prices, settings);
+        assert_eq!(run.stitched.gaps().len(), gaps);
+        assert_eq!(super::information_coefficients(&run, 0).unwrap(), [] as [f64; 0]);
+        let targets: Vec<(usize, usize)> = run.targets[0].iter().map(|target| (target.window, target.row)).collect();
+        let values = prices();
+        let mut expected = Vec::new();
+        for window in 0..run.windows.len() {
+            let mut decisions = (*run.results[0][window].decisions.get().unwrap()).clone();
+            for decision in &mut decisions.test {
+                let Some(index) = targets.iter().position(|target| target.1 == decision.row) else { continue };
+                // Held from two rows later to the row on which the next decision is executed, or to the end of the rows
+                // without a gap.
+                let end = run.stitched.rows[window].end - 1;
+                let to = match targets.get(index + 1) {
+                    Some((next, row)) if gaps == 0 || *next == window => row + 1,
+                    _ => end,
+                };
+                let from = decision.row + 1;
+                let earned: Vec<f64> =
+                    (0..3).map(|asset| values[to * 3 + asset] / values[from * 3 + asset] - 1.0).collect();
+                // Scores rank every other decision as the returns, and the others the other way around.
+                let sign = if index % 2 == 0 { 1.0 } else { -1.0 };
+                decision.scores = Some(earned.iter().map(|earned| sign * earned).collect());
+                expected.push(sign);
+            }
+            run.results[0][window].decisions = decisions.into();
         }
-        run.results[0][window].decisions = decisions.into();
+        let found = super::information_coefficients(&run, 0).unwrap();
+        assert!(found.len() > 2 && found.len() == targets.len());
+        assert!(found.iter().zip(&expected).all(|(one, two)| (one - two).abs() < 1e-12), "{found:?} {expected:?}");
     }
-    let found = super::information_coefficients(&run, 0).unwrap();
-    assert!(found.len() > 3 && found.len() == rows.len());
-    assert!(found.iter().zip(&expected).all(|(one, two)| (one - two).abs() < 1e-12), "{found:?} {expected:?}");
 }
 
 #[test]

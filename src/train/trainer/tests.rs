@@ -19,7 +19,7 @@ use crate::portfolio::{Constraints, ExecutionModel};
 use crate::program::{Axis, Builder, InputSource, Plane};
 use crate::random::Random;
 use crate::train::replica_control::ReplicaControl;
-use crate::train::{TrainSettings, TrainingContext, TrainingHistory, TrainingSpan};
+use crate::train::{StopReason, TrainSettings, TrainingContext, TrainingHistory, TrainingSpan};
 
 const ROWS: usize = 150;
 const TRAIN: usize = 110;
@@ -82,7 +82,10 @@ fn panel() -> Panel {
 }
 
 fn trainer(train: &serde_json::Value) -> Trainer {
-    let panel = panel();
+    trainer_on(panel(), train)
+}
+
+fn trainer_on(panel: Panel, train: &serde_json::Value) -> Trainer {
     let execution = ExecutionModel::new(Constraints::default(), 5.0, 0);
     let context = TrainingContext::new(&panel, Arc::new(Team::alone()), Conventions::per_row(), execution.clone());
     let settings = TrainSettings::from_sections(train.as_object().unwrap(), None).unwrap();
@@ -185,4 +188,22 @@ fn a_training_that_moves_through_documents_inside_an_epoch_ends_with_the_same_bi
         assert!(bits(&ours) == bits(&whole), "{train}");
         assert_eq!((our_weights, our_history.seeds, our_history.epochs), (weights, history.seeds, history.epochs));
     }
+}
+
+#[test]
+fn an_epoch_whose_validation_path_loses_everything_is_the_worst_of_all() {
+    let whole = panel();
+    let dates = whole.dates().to_vec();
+    // Every asset is worth nothing on a row of the validation span.
+    let lost = TRAIN + 20;
+    let returns = |row: usize| if row == lost { vec![-1.0; ASSETS] } else { whole.returns(row).to_vec() };
+    let values: Vec<f64> = (0..ROWS).flat_map(returns).collect();
+    let ruinous = Panel::from_arrays(PanelKind::Returns, dates, whole.assets(), &values).unwrap();
+    let ruinous = ruinous.with_feature("volume", &whole.features()[0].values).unwrap();
+    let settings = json!({"max_epochs": 9, "early_stop_epochs": 3, "batch_size": 16});
+    let history = finished(trainer_on(ruinous, &settings)).2;
+    assert!(history.epochs.iter().all(|epoch| epoch.is_ruined && epoch.validation.is_none()), "{:?}", history.epochs);
+    // No epoch is better than the first.
+    assert_eq!((history.epochs.len(), history.best_epoch, history.ended), (4, 1, StopReason::EarlyStop));
+    assert!(finished(trainer(&settings)).2.epochs.iter().all(|epoch| !epoch.is_ruined && epoch.validation.is_some()));
 }
