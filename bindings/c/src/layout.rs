@@ -53,7 +53,7 @@ fn ours() -> BTreeMap<String, (usize, usize)> {
         wf_string { data, length }
         wf_past { struct_size, rows, assets, dates, names, returns, members, context, feature_count, features }
         wf_feature { name, values }
-        wf_requirements { struct_size, lookback, min_history, universe }
+        wf_requirements { struct_size, lookback, min_history, universe, common_rows }
         wf_network_shape { struct_size, assets, feature_count, features }
         wf_program_service {
             struct_size, trailing, mask, computed, parameter, linear, lstm, layer_norm, attention, dropout, op, shape,
