@@ -64,6 +64,10 @@ min_history = 4
 ";
 
 fn prepared(panel: &Panel, overrides: &[&str], threads: usize) -> Run {
+    try_prepare(panel, overrides, threads).unwrap()
+}
+
+fn try_prepare(panel: &Panel, overrides: &[&str], threads: usize) -> walkforge::Result<Run> {
     // Overrides of the model are written into its table, the others are applied like those of the command line.
     let (own, rest): (Vec<&str>, Vec<&str>) = overrides.iter().partition(|entry| entry.starts_with("model."));
     let own: Vec<String> = own.iter().map(|entry| entry["model.".len()..].replacen('=', " = ", 1)).collect();
@@ -72,7 +76,7 @@ fn prepared(panel: &Panel, overrides: &[&str], threads: usize) -> Run {
     let text = kept.chain(own.iter().map(String::as_str)).collect::<Vec<_>>().join("\n");
     let rest: Vec<String> = rest.iter().map(|&entry| entry.to_owned()).collect();
     let experiment = Experiment::from_toml(&text, PathBuf::new(), &rest).unwrap();
-    Run::new(experiment, panel.clone(), &Runtime::new(search([("lstm", lstm())]), threads).unwrap()).unwrap()
+    Run::new(experiment, panel.clone(), &Runtime::new(search([("lstm", lstm())]), threads).unwrap())
 }
 
 fn done(mut run: Run) -> Run {
@@ -459,7 +463,8 @@ fn unusable_settings_of_a_network_are_named() {
             assert!(run.progress().done < run.windows.len(), "{overrides:?} was accepted");
         }
     };
-    let message = error_of(&["model.lookback=400"]);
+    // What leaves no sample is said before anything is trained.
+    let message = try_prepare(&panel, &["model.lookback=400"], 1).err().unwrap().to_string();
     assert!(message.contains("has 0 samples, with a lookback of 400 rows"), "{message}");
     let message = error_of(&["train.turnover_bps=5"]);
     assert!(message.contains("'train.turnover_bps': found 5 with order = \"shuffled\""), "{message}");
