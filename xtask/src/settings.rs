@@ -98,9 +98,10 @@ mod tests {
             "optimal_leaf_order",
             "clip_norm",
             "hidden_size",
+            "asset",
         ] {
             assert!(text.contains(&format!("| `{name}` | ")), "{name}");
         }
-        assert_eq!(text.matches("\n## ").count(), 9);
+        assert_eq!(text.matches("\n## ").count(), 10);
     }
 }
