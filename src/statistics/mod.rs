@@ -10,6 +10,7 @@ mod moments;
 mod ranks;
 mod repair;
 mod sample;
+mod spectrum;
 
 pub(crate) use distance::{all_finite, distances_into};
 pub(crate) use repair::repair;

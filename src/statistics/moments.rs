@@ -33,6 +33,23 @@ fn centre_observed(rows: &mut Rows, observed: &Rows) {
     }
 }
 
+/// The number of rows that each pair of assets has in common, `[assets, assets]`.
+fn common_rows(observed: &Rows) -> Vec<f64> {
+    let assets = observed.count();
+    let bits = |chunk: &[f64]| (0..).zip(chunk).fold(0_u64, |bits, (bit, mask)| bits | u64::from(*mask != 0.0) << bit);
+    let rows: Vec<Vec<u64>> = (0..assets).map(|asset| observed.row(asset).chunks(64).map(bits).collect()).collect();
+    let mut out = vec![0.0; assets * assets];
+    for i in 0..assets {
+        for j in i..assets {
+            let both = rows[i].iter().zip(&rows[j]).map(|(one, two)| (one & two).count_ones());
+            let count = f64::from(both.sum::<u32>());
+            out[i * assets + j] = count;
+            out[j * assets + i] = count;
+        }
+    }
+    out
+}
+
 /// Writes the covariance, `[assets, assets]`; see [`Sample::covariance`].
 pub(super) fn covariance(sample: Sample, out: &mut [f64]) {
     let Sample { mut values, observed } = sample;
@@ -48,7 +65,7 @@ pub(super) fn covariance(sample: Sample, out: &mut [f64]) {
     centre_observed(&mut values, &observed);
     let assets = values.count();
     gram_into(&values, out);
-    let counts = gram(&observed);
+    let counts = common_rows(&observed);
     // Values are centred on the mean over an asset's own rows; this corrects for the mean over the rows of the pair.
     let sums = products(&values, &observed);
     for i in 0..assets {
@@ -75,7 +92,7 @@ pub(super) fn pearson(sample: Sample) -> Vec<f64> {
         return by_pairs(assets, |i, j| products[i * assets + j] / (norms[i] * norms[j]));
     };
     centre_observed(&mut values, &observed);
-    let (cross, counts, sums) = (gram(&values), gram(&observed), products(&values, &observed));
+    let (cross, counts, sums) = (gram(&values), common_rows(&observed), products(&values, &observed));
     let mut squares = values;
     for asset in 0..assets {
         squares.row_mut(asset).iter_mut().for_each(|value| *value *= *value);

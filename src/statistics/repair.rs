@@ -1,11 +1,11 @@
 //! Making a matrix positive semi-definite.
 
-use nalgebra::{Cholesky, DMatrix, SymmetricEigen};
-
+use super::kernel::gram;
+use super::spectrum::negative_part;
 use crate::error::{Result, fail};
 
 /// Makes a symmetric matrix, `[count, count]`, with a positive diagonal positive semi-definite, and returns whether it
-/// had to change. A matrix without a Cholesky factor gets its negative eigenvalues set to 0, and its rows and columns
+/// had to change. A matrix with negative eigenvalues, beyond rounding, gets them set to 0, and its rows and columns
 /// scaled so that the diagonal is unchanged: the spectral decomposition of Rebonato and Jäckel (1999, "The most general
 /// methodology to create a valid correlation matrix for risk management and option pricing purposes"), applied to a
 /// covariance in units of its standard deviations.
@@ -26,19 +26,18 @@ pub(crate) fn repair(matrix: &mut [f64], count: usize) -> Result<bool> {
     }
     // Eigenvalues are clipped in units of standard deviations, so that the scale of an asset has no influence.
     let unit: Vec<f64> = diagonal.iter().map(|value| value.sqrt()).collect();
-    let scaled = DMatrix::from_fn(count, count, |i, j| matrix[i * count + j] / (unit[i] * unit[j]));
-    if Cholesky::new(scaled.clone()).is_some() {
-        return Ok(false);
+    let scaled = |i: usize, j: usize| matrix[i * count + j] / (unit[i] * unit[j]);
+    let mut clipped: Vec<f64> =
+        (0..count).flat_map(|i| (0..count).map(move |j| (i, j))).map(|(i, j)| scaled(i, j)).collect();
+    let Some(negative) = negative_part(&clipped, count) else { return Ok(false) };
+    // What the negative eigenvalues take away is added back.
+    for (value, product) in clipped.iter_mut().zip(gram(&negative)) {
+        *value += product;
     }
-    let eigen = SymmetricEigen::new(scaled);
-    let mut root = eigen.eigenvectors;
-    for (mut column, value) in root.column_iter_mut().zip(eigen.eigenvalues.iter()) {
-        column *= value.max(0.0).sqrt();
-    }
-    let clipped = &root * root.transpose();
+    let root: Vec<f64> = (0..count).map(|index| clipped[index * count + index].sqrt()).collect();
     for i in 0..count {
         for j in 0..i {
-            let value = clipped[(i, j)] / (clipped[(i, i)].sqrt() * clipped[(j, j)].sqrt()) * unit[i] * unit[j];
+            let value = clipped[i * count + j] / (root[i] * root[j]) * unit[i] * unit[j];
             matrix[i * count + j] = value;
             matrix[j * count + i] = value;
         }
