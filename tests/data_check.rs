@@ -49,3 +49,22 @@ fn the_check_prints_what_a_run_warns_of() {
     let weights = run(walkforge(&["weights", "--model", "equal_weight", "--data"]).arg(&path));
     assert_eq!(stdout(&weights), "asset,weight\n\"A, Pref\",0.5\nB,0.5\n");
 }
+
+#[test]
+fn the_check_says_how_an_unusual_file_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |text: &str| {
+        let path = folder.path().join("prices.csv");
+        std::fs::write(&path, text).unwrap();
+        stderr(&run(&mut walkforge(&["data", "check", path.to_str().unwrap()])))
+    };
+    let rows = |separator: &str, mark: &str| {
+        let row = |day: i32| format!("2020-01-{day:02}{separator}10{mark}{day:02}5\n");
+        format!("date{separator}A\n{}", (1..20).map(row).collect::<String>())
+    };
+    assert!(
+        said(&rows(";", ",")).contains("1 assets, read with semicolons between cells and commas before decimals; ")
+    );
+    assert!(said(&rows("\t", ".")).contains("1 assets, read with tabs between cells; "));
+    assert!(said(&rows(",", ".")).contains("1 assets; "));
+}

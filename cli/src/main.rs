@@ -471,12 +471,13 @@ fn check_data(file: &std::path::Path, set: &[String]) -> Result<()> {
     print(&text)?;
     let dates = panel.dates();
     eprintln!(
-        "{}: {} dates from {} to {}, {} assets; {} findings",
+        "{}: {} dates from {} to {}, {} assets{}; {} findings",
         file.display(),
         dates.len(),
         dates[0],
         dates[dates.len() - 1],
         panel.assets().len(),
+        panel.layout().map_or_else(String::new, |layout| format!(", read with {layout}")),
         findings.len()
     );
     Ok(())

@@ -52,7 +52,14 @@ impl Panel {
     /// As [`Panel::with_feature`].
     pub fn add_feature(&mut self, name: &str, values: &[f64]) -> Result<()> {
         let names = self.output_order.iter().map(|&column| self.assets[column].clone()).collect();
-        let table = RawTable { dates: self.dates.clone(), names, values: values.to_vec(), lines: None, decimals: None };
+        let table = RawTable {
+            dates: self.dates.clone(),
+            names,
+            values: values.to_vec(),
+            lines: None,
+            decimals: None,
+            layout: None,
+        };
         self.add_table(name, &table)
     }
 

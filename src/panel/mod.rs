@@ -77,6 +77,8 @@ pub struct Panel {
     row_numbers: Vec<u64>,
     /// The rows of the source without any value: number and date.
     empty_rows: Vec<(u64, Date)>,
+    /// How the file is written, where it is not in the usual way.
+    layout: Option<String>,
     /// SHA-256 of kind, dates, names and values.
     digest: String,
     fingerprint: String,
@@ -117,7 +119,14 @@ impl Panel {
     pub fn from_arrays(kind: PanelKind, dates: Vec<Date>, assets: &[String], values: &[f64]) -> Result<Self> {
         Self::build(
             kind,
-            &RawTable { dates, names: assets.to_vec(), values: values.to_vec(), lines: None, decimals: None },
+            &RawTable {
+                dates,
+                names: assets.to_vec(),
+                values: values.to_vec(),
+                lines: None,
+                decimals: None,
+                layout: None,
+            },
         )
     }
 
@@ -128,7 +137,8 @@ impl Panel {
         if table.dates.is_empty() {
             fail!(InvalidData, "the file has {} rows and no value in any", empty_rows.len());
         }
-        Ok(Self { empty_rows, ..Self::build(kind, &table)? })
+        let layout = table.layout.take();
+        Ok(Self { empty_rows, layout, ..Self::build(kind, &table)? })
     }
 
     fn build(kind: PanelKind, table: &RawTable) -> Result<Self> {
@@ -186,6 +196,7 @@ impl Panel {
             rounding: canonical.iter().map(|&column| table.rounding(kind, column)).collect(),
             row_numbers: table.row_numbers(),
             empty_rows: Vec::new(),
+            layout: None,
             fingerprint: String::new(),
         };
         panel.update_derived();
@@ -237,6 +248,7 @@ impl Panel {
             rounding: self.rounding.clone(),
             row_numbers: self.row_numbers[rows.clone()].to_vec(),
             empty_rows: Vec::new(),
+            layout: None,
             digest: String::new(),
             fingerprint: String::new(),
         }
@@ -292,6 +304,12 @@ impl Panel {
     /// The rows of the source file that were left out because they have no value: their numbers and dates.
     pub fn empty_rows(&self) -> &[(u64, Date)] {
         &self.empty_rows
+    }
+
+    /// How the file of the panel is written, such as with semicolons between cells and commas before decimals; `None` for
+    /// commas and points, and for other sources.
+    pub fn layout(&self) -> Option<&str> {
+        self.layout.as_deref()
     }
 
     /// Asset names in canonical order.

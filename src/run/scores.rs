@@ -78,6 +78,8 @@ pub struct PathScores {
 pub fn scores(run: &Run) -> Result<Scores> {
     let mut windows: Vec<Vec<WindowScores>> = run.models.iter().map(|_| Vec::new()).collect();
     let mut returns: Vec<Vec<WindowReturns>> = run.models.iter().map(|_| Vec::new()).collect();
+    let coefficients: Vec<Vec<(usize, f64)>> =
+        (0..run.models.len()).map(|model| information_coefficients(run, model)).collect::<Result<_>>()?;
     for (index, window) in run.windows.iter().enumerate() {
         let usable = run.experiment.fit_rows(run.panel.dates(), window);
         let (mut validation_benchmark, mut test_benchmark) = (None, None);
@@ -95,15 +97,14 @@ pub fn scores(run: &Run) -> Result<Scores> {
                 Some(decisions) => score_train(run, (model, index), decisions, usable.train.clone())?,
                 None => (PathScores::undefined("the model fits nothing"), Err("the model fits nothing")),
             };
-            let held = held_metrics(run, model, index);
+            let held = held_metrics(run, model, index, &coefficients[model]);
             scores.push(WindowScores { train: train.0, validation: validation.0, test: test.0, held });
             returns.push(WindowReturns { train: train.1, validation: validation.1, test: test.1 });
         }
     }
     let total: Vec<PathScores> = (0..run.models.len())
         .map(|model| {
-            let coefficients = information_coefficients(run, model)?;
-            let metrics = total_metrics(run, model, &coefficients);
+            let metrics = total_metrics(run, model, &coefficients[model]);
             Ok(PathScores { metrics, changes: run.changes[model].clone() })
         })
         .collect::<Result<_>>()?;
@@ -134,18 +135,20 @@ impl Run {
 }
 
 /// Every metric of a model's out-of-sample path.
-fn total_metrics(run: &Run, model: usize, coefficients: &[f64]) -> Vec<MetricValue> {
+fn total_metrics(run: &Run, model: usize, coefficients: &[(usize, f64)]) -> Vec<MetricValue> {
     let targets: Vec<&[f64]> = run.targets[model].iter().map(|target| target.weights.as_slice()).collect();
-    metrics(run, &run.paths[model], &run.paths[0], &targets, coefficients)
+    let coefficients: Vec<f64> = coefficients.iter().map(|(_, coefficient)| *coefficient).collect();
+    metrics(run, &run.paths[model], &run.paths[0], &targets, &coefficients)
 }
 
 /// Every metric of the rows that a window contributes to the out-of-sample path, as they were held: the book that the
 /// window began with was bought earlier.
-fn held_metrics(run: &Run, model: usize, window: usize) -> Vec<MetricValue> {
+fn held_metrics(run: &Run, model: usize, window: usize, coefficients: &[(usize, f64)]) -> Vec<MetricValue> {
     let rows = &run.stitched.rows[window];
     let targets = run.targets[model].iter().filter(|target| target.window == window);
     let targets: Vec<&[f64]> = targets.map(|target| target.weights.as_slice()).collect();
-    metrics(run, &run.paths[model].within(rows), &run.paths[0].within(rows), &targets, &[])
+    let own: Vec<f64> = coefficients.iter().filter(|(of, _)| *of == window).map(|(_, own)| *own).collect();
+    metrics(run, &run.paths[model].within(rows), &run.paths[0].within(rows), &targets, &own)
 }
 
 /// The overfitting monitor of a model; `None` if it fits nothing.
@@ -174,8 +177,8 @@ fn monitor(run: &Run, model: usize, returns: &[WindowReturns], total: &PathScore
 }
 
 /// Rank correlations of a model's scores and the compounded returns that were earned until its next decision, one per
-/// decision on the out-of-sample path; empty for a model without scores.
-fn information_coefficients(run: &Run, model: usize) -> Result<Vec<f64>> {
+/// decision on the out-of-sample path, with its window; empty for a model without scores.
+fn information_coefficients(run: &Run, model: usize) -> Result<Vec<(usize, f64)>> {
     let (panel, ahead) = (&run.panel, 1 + run.execution.lag);
     let assets = panel.assets().len();
     let held = &run.paths[model].rows;
@@ -197,7 +200,7 @@ fn information_coefficients(run: &Run, model: usize) -> Result<Vec<f64>> {
             let pairs =
                 (0..assets).filter(|asset| scores[*asset].is_finite()).map(|asset| (scores[asset], earned(asset)));
             let (scores, earned): (Vec<f64>, Vec<f64>) = pairs.unzip();
-            out.extend(rank_correlation(&scores, &earned));
+            out.extend(rank_correlation(&scores, &earned).map(|found| (target.window, found)));
         }
     }
     Ok(out)

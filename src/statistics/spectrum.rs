@@ -335,7 +335,7 @@ impl Tridiagonal {
 struct Factors {
     /// The diagonals of the upper factor: its own, the one beside it and the next.
     upper: [Vec<f64>; 3],
-    /// Per row, the multiple of it that is taken from the next one, and whether the two change places first.
+    /// Per row, the multiple of it that is taken from the next one, and whether the two are exchanged first.
     lower: Vec<(f64, bool)>,
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use ::csv::StringRecord;
 
 use super::column_names;
-use super::csv_records::{calendar_date, is_missing, read_csv, value};
+use super::csv_records::{calendar_date, is_missing, read_csv, separator_of, value};
 use super::file_kind::text_bytes;
 use super::raw::RawTable;
 use crate::error::{Error, Result, fail};
@@ -70,8 +70,19 @@ pub(in crate::panel) fn table(bytes: &[u8]) -> Result<RawTable> {
         Ok(())
     })?;
     decimals.check()?;
-    let names = names.into_inner();
-    Ok(RawTable { dates, names, values, lines: Some(lines), decimals: Some(digits) })
+    let (names, layout) = (names.into_inner(), layout(separator_of(bytes), decimals.comma.is_some()));
+    Ok(RawTable { dates, names, values, lines: Some(lines), decimals: Some(digits), layout })
+}
+
+/// How a file is written, in words, where it is not with commas between cells and points before decimals.
+fn layout(separator: u8, has_decimal_commas: bool) -> Option<String> {
+    let cells = match separator {
+        b';' => Some("semicolons between cells"),
+        b'\t' => Some("tabs between cells"),
+        _ => None,
+    };
+    let parts: Vec<&str> = cells.into_iter().chain(has_decimal_commas.then_some("commas before decimals")).collect();
+    (!parts.is_empty()).then(|| parts.join(" and "))
 }
 
 /// How many digits after the decimal mark a number is written with: two for 1.50, four for 1.5e-3.

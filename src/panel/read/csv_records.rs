@@ -12,6 +12,11 @@ const MISSING_MARKS: [&str; 3] = ["-", "--", "."];
 /// Separators of cells, most usual first.
 const SEPARATORS: [char; 3] = [',', ';', '\t'];
 
+/// The separator between the cells of a text file.
+pub(super) fn separator_of(bytes: &[u8]) -> u8 {
+    separator(String::from_utf8_lossy(bytes).trim_start_matches('\u{feff}'))
+}
+
 /// The separator that splits the header into the most cells; text in quotes does not count. Where two split it alike,
 /// the one that stands earlier in the list.
 fn separator(text: &str) -> u8 {

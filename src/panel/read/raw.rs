@@ -16,6 +16,8 @@ pub(in crate::panel) struct RawTable {
     pub(in crate::panel) lines: Option<Vec<u64>>,
     /// The most digits after the decimal mark of a value in each column of a text file.
     pub(in crate::panel) decimals: Option<Vec<u32>>,
+    /// How a text file is written, where it is not in the usual way.
+    pub(in crate::panel) layout: Option<String>,
 }
 
 impl RawTable {

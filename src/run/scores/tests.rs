@@ -287,7 +287,7 @@ fn the_information_coefficient_ranks_scores_against_the_returns_until_the_next_d
     {
         let mut run = run(&prices(), PanelKind::Prices, settings);
         assert_eq!(run.stitched.gaps().len(), gaps);
-        assert_eq!(super::information_coefficients(&run, 0).unwrap(), [] as [f64; 0]);
+        assert_eq!(super::information_coefficients(&run, 0).unwrap(), []);
         let targets: Vec<(usize, usize)> = run.targets[0].iter().map(|target| (target.window, target.row)).collect();
         let values = prices();
         let mut expected = Vec::new();
@@ -314,7 +314,17 @@ fn the_information_coefficient_ranks_scores_against_the_returns_until_the_next_d
         }
         let found = super::information_coefficients(&run, 0).unwrap();
         assert!(found.len() > 2 && found.len() == targets.len());
-        assert!(found.iter().zip(&expected).all(|(one, two)| (one - two).abs() < 1e-12), "{found:?} {expected:?}");
+        for (((window, coefficient), expected), target) in found.iter().zip(&expected).zip(&targets) {
+            assert!((coefficient - expected).abs() < 1e-12 && *window == target.0, "{found:?} {expected:?}");
+        }
+        // Each window as it was held has the mean of its own.
+        let metric =
+            crate::evaluate::METRICS.iter().position(|metric| metric.name == "information_coefficient").unwrap();
+        for (window, scores) in scores(&run).unwrap().windows[0].iter().enumerate() {
+            let own: Vec<f64> = found.iter().filter(|(of, _)| *of == window).map(|(_, own)| *own).collect();
+            let MetricValue::Number(mean) = scores.held[metric] else { panic!("{:?}", scores.held[metric]) };
+            assert!((mean - own.iter().sum::<f64>() / own.len() as f64).abs() < 1e-12);
+        }
     }
 }
 
