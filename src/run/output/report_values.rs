@@ -29,11 +29,13 @@ pub(in crate::run) fn report_values(run: &Run, scores: &Scores) -> ReportValues 
             date: day(target.row),
             weights: panel.output_order().iter().map(|&column| target.weights[column]).collect(),
         };
+        // Where everything is lost nothing more is earned; where a model ended there is no more to show.
+        let rest = if run.ended[model].is_some() { f64::NAN } else { 0.0 };
         let total = &scores.total[model];
         ModelValues {
             name: entry.name.clone(),
-            net: padded(&run.paths[model].net, days),
-            turnover: padded(&run.paths[model].turnover, days),
+            net: padded(&run.paths[model].net, days, rest),
+            turnover: padded(&run.paths[model].turnover, days, rest),
             rebalances: run.targets[model].iter().map(rebalance).collect(),
             total: total.metrics.clone(),
             drawdowns: scores.drawdowns[model].clone(),
@@ -147,10 +149,10 @@ fn training(history: &TrainingHistory, train_sharpe: Option<Vec<f64>>) -> Traini
     }
 }
 
-/// A series over all out-of-sample days: 0 after a path that ends early, as everything is lost.
-fn padded(values: &[f64], days: usize) -> Vec<f64> {
+/// A series over all out-of-sample days: `rest` after a path that ends early.
+fn padded(values: &[f64], days: usize, rest: f64) -> Vec<f64> {
     let mut out = values.to_vec();
-    out.resize(days, 0.0);
+    out.resize(days, rest);
     out
 }
 

@@ -6,6 +6,7 @@ use crate::evaluate::MetricValue;
 use crate::panel::PanelKind;
 use crate::portfolio::group;
 use crate::run::Run;
+use crate::run::output::report_values::report_values;
 use crate::run::output::run_json::run_document;
 use crate::run::scores::ENDED;
 
@@ -52,6 +53,12 @@ fn a_model_without_a_portfolio_ends_before_the_window_and_the_others_go_on() {
     assert!(matches!(scores.total[1].metrics[0], MetricValue::Number(_)));
     assert_eq!(scores.windows[1][1].test.metrics[0], MetricValue::Undefined(ENDED));
     assert!(matches!(scores.windows[0][1].test.metrics[0], MetricValue::Number(_)));
+    // Its lines in the report end with it.
+    let shown = &report_values(&run, &scores).models[1].net;
+    let held = run.paths[1].net.len();
+    assert!(
+        shown[..held] == run.paths[1].net[..] && shown.len() > held && shown[held..].iter().all(|net| net.is_nan())
+    );
     let document = run_document(&run, &scores);
     let entry = &document["summary"]["second"];
     assert_eq!(entry["ended"]["window"], 1);
