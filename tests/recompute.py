@@ -315,37 +315,32 @@ def compare_schedule(document, prices, targets, lag):
         for end, start in zip(ends, starts[1:])
         if end < start
     ]
-    ours = {"first_decision": prices.dates[first], "gaps": gaps, "never_held": never_held}
-    ours["skipped"] = skipped_spans(document, prices)
+    ours = {"first_decision": prices.dates[first], "gaps": gaps, "never_held": never_held, "skipped": skipped_spans(document, prices)}
     same("schedule", ours, document["schedule"])
 
 
 def skipped_spans(document, prices):
     """The test spans without a date, by calendar months."""
     rules = document["settings"]["windows"]
-    start = datetime.date.fromisoformat(rules["start"] or prices.dates[0])
-    before = rules["train_months"] + rules["validation_months"]
+    first = datetime.date.fromisoformat(rules["start"] or prices.dates[0])
 
-    def months_later(months):
-        month = start.year * 12 + start.month - 1 + months
+    def later(months):
+        month = first.year * 12 + first.month - 1 + months
         return datetime.date(month // 12, month % 12 + 1, 1).isoformat()
 
-    out, window = [], 0
-    while True:
-        begins = before + window * rules["step_months"]
-        first, end = months_later(begins), months_later(begins + rules["test_months"])
-        if first > prices.dates[-1]:
-            return out
-        if not any(first <= date < end for date in prices.dates):
-            out.append({"start": first, "end": end})
-        window += 1
+    out, begins = [], rules["train_months"] + rules["validation_months"]
+    while later(begins) <= prices.dates[-1]:
+        span = {"start": later(begins), "end": later(begins + rules["test_months"])}
+        if not any(span["start"] <= date < span["end"] for date in prices.dates):
+            out.append(span)
+        begins += rules["step_months"]
+    return out
 
 
 def compare_report(folder, document):
     """The first table of the report shows the figures of run.json, each rounded."""
     with open(f"{folder}/report.html", encoding="utf-8") as file:
-        page = file.read()
-    table = re.search(r'<table class="headline">.*?</table>', page, re.S).group(0)
+        table = re.search(r'<table class="headline">.*?</table>', file.read(), re.S).group(0)
     seen = []
     for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", table, re.S):
         name = re.search(r"</svg> (.*?)</th>", row).group(1)
