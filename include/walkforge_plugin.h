@@ -188,6 +188,9 @@ typedef struct wf_past {
     size_t feature_count;
     // Feature planes, sorted by name, `[feature_count]`.
     const struct wf_feature *features;
+    // Since 1.1: the largest deviation from their mean up to which the returns of an asset count as constant,
+    // `[assets]`: 1e-12, and 5e-7 where the source holds single precision.
+    const double *constant_within;
 } wf_past;
 
 // The data a model needs at a decision.

@@ -37,6 +37,15 @@ fn a_parquet_file_gives_the_panel_of_the_same_csv_file() {
 }
 
 #[test]
+fn returns_of_single_precision_are_constant_within_its_rounding() {
+    // Column A of this file is stored in single precision, B in integers.
+    let past = read("panel_groups").unwrap().past(0..2, &[1, 0]).unwrap();
+    assert_eq!(past.constant_within(), [1e-12, 5e-7]);
+    assert_eq!(past.of_assets(&[1]).constant_within(), [5e-7]);
+    assert_eq!(read("panel_pandas").unwrap().past(0..2, &[0, 1]).unwrap().constant_within(), [1e-12; 2]);
+}
+
+#[test]
 fn a_column_of_type_null_is_an_asset_without_a_value() {
     let panel = read("panel_null").unwrap();
     assert_eq!(panel.assets(), ["A", "B", "C"]);

@@ -151,7 +151,8 @@ def compare(walkforge, name, assets=5, epochs=4, model=None, train=None):
         if done.returncode:
             sys.exit(f"{name}: {done.stderr}")
         with open(f"{folder}/out/run.json") as file:
-            window = json.load(file)["windows"][0]
+            run = json.load(file)
+    window = run["windows"][0]
     training = window["models"]["lstm"]["training"]
     returns = np.full_like(values, np.nan)
     returns[1:] = values[1:] / values[:-1] - 1
@@ -159,7 +160,7 @@ def compare(walkforge, name, assets=5, epochs=4, model=None, train=None):
     seen = returns[:end][np.isfinite(returns[:end])]
     scores = np.where(np.isfinite(returns), (returns - seen.mean()) / seen.std(), 0).astype(np.float32)
     known = np.isfinite(returns).astype(np.float32)
-    horizon = settings.get("horizon", 1)
+    horizon = next(model["train"]["horizon"] for model in run["models"] if model["name"] == "lstm")
     growth = np.ones_like(returns)
     for ahead in range(1, horizon + 1):
         growth[:-ahead] *= 1 + returns[ahead:]

@@ -9,10 +9,10 @@ use crate::panel::Panel;
 pub(crate) const LARGEST_SCORE: f64 = 1e4;
 
 /// When values count as constant: their deviation is then rounding, and dividing by it would make scores of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum ZeroDispersion {
-    /// Returns: none is further than 1e-12 from the mean.
-    Returns,
+    /// Returns: none is further than this from the mean.
+    Within(f64),
     /// Anything else: the deviation is at most 1e-10 of the largest value.
     Relative,
 }
@@ -41,7 +41,7 @@ impl ZScore {
         let deviation = (finite.clone().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
         let largest = |size: &dyn Fn(f64) -> f64| finite.clone().map(size).fold(0.0, f64::max);
         let is_constant = match zero {
-            ZeroDispersion::Returns => largest(&|value| (value - mean).abs()) <= 1e-12,
+            ZeroDispersion::Within(limit) => largest(&|value| (value - mean).abs()) <= limit,
             ZeroDispersion::Relative => deviation <= 1e-10 * largest(&f64::abs),
         };
         let deviation = if is_constant || !deviation.is_finite() { 1.0 } else { deviation };
@@ -83,7 +83,7 @@ impl Normalizer {
             .collect();
         let returns = member_values(panel, train.clone(), move |row, column| panel.returns(row)[column]);
         Self {
-            returns: ZScore::fit(returns, ZeroDispersion::Returns),
+            returns: ZScore::fit(returns, ZeroDispersion::Within(panel.constant_within())),
             features,
             computed: Vec::new(),
             label: ZScore::IDENTITY,
@@ -123,7 +123,7 @@ mod tests {
     fn values_that_do_not_vary_are_only_centred() {
         let z_score = relative(&[5.0; 3]);
         assert_eq!((z_score.standardise(5.0), z_score.standardise(6.0)), (0.0, 1.0));
-        assert_eq!(ZScore::fit(std::iter::empty(), ZeroDispersion::Returns), ZScore::IDENTITY);
+        assert_eq!(ZScore::fit(std::iter::empty(), ZeroDispersion::Within(1e-12)), ZScore::IDENTITY);
     }
 
     #[test]
@@ -135,8 +135,10 @@ mod tests {
         // A plane that does vary, however little, keeps its deviation.
         let small: Vec<f64> = (0..100).map(|index| 1.0 + 1e-9 * f64::from(index % 2)).collect();
         assert!((relative(&small).deviation - 5e-10).abs() < 1e-15);
+        let single = ZScore::fit([0.01, 0.01 + 9e-7].into_iter(), ZeroDispersion::Within(5e-7));
+        assert_eq!(single.deviation, 1.0);
         // Returns: 1e-12 is none, more is.
-        let returns = |step: f64| ZScore::fit([0.01, 0.01 + step].into_iter(), ZeroDispersion::Returns).deviation;
+        let returns = |step: f64| ZScore::fit([0.01, 0.01 + step].into_iter(), ZeroDispersion::Within(1e-12)).deviation;
         assert_eq!(returns(1.9e-12), 1.0);
         assert!((returns(2.1e-12) - 1.05e-12).abs() < 1e-15);
     }

@@ -92,6 +92,7 @@ impl Panel {
                 text: "no column has a value: the row is no trading date and was left out".to_owned(),
             })
             .collect();
+        self.check_empty_rows(&mut out);
         let periods = self.rows_per_year();
         for column in 0..self.assets.len() {
             self.check_asset(column, periods, &mut out);
@@ -105,6 +106,23 @@ impl Panel {
         }
         out.sort_by_key(|finding| finding.kind as u8);
         out
+    }
+
+    /// Rows without a value that are still there: those of arrays, whose caller counts rows.
+    fn check_empty_rows(&self, out: &mut Vec<DataFinding>) {
+        for (row, present) in self.present.chunks_exact(self.assets.len()).enumerate() {
+            if !present.contains(&true) {
+                out.push(DataFinding {
+                    kind: FindingKind::EmptyRow,
+                    row: Some(self.row_numbers[row]),
+                    date: Some(self.dates[row]),
+                    column: None,
+                    text: "no column has a value, so nothing trades in this row and every asset misses a return; leave \
+                           out rows that are no trading date"
+                        .to_owned(),
+                });
+            }
+        }
     }
 
     /// Findings as warnings: the first few of each kind, and how many more there are.

@@ -58,6 +58,7 @@ impl Panel {
             values: values.to_vec(),
             lines: None,
             decimals: None,
+            single_precision: None,
             layout: None,
         };
         self.add_table(name, &table)

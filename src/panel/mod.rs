@@ -70,6 +70,8 @@ pub struct Panel {
     without_values: Vec<String>,
     members: SharedPlane<bool>,
     features: Vec<Feature>,
+    /// [`RawTable::constant_within`] of each asset.
+    constant_within: Vec<f64>,
     /// For each asset, the largest return that its prices, as they are rounded in a text file, can hide; NaN where that
     /// is unknown.
     rounding: Vec<f64>,
@@ -125,6 +127,7 @@ impl Panel {
                 values: values.to_vec(),
                 lines: None,
                 decimals: None,
+                single_precision: None,
                 layout: None,
             },
         )
@@ -193,6 +196,7 @@ impl Panel {
             without_values: Vec::new(),
             members: SharedPlane::default(),
             features: Vec::new(),
+            constant_within: canonical.iter().map(|&column| table.constant_within(column)).collect(),
             rounding: canonical.iter().map(|&column| table.rounding(kind, column)).collect(),
             row_numbers: table.row_numbers(),
             empty_rows: Vec::new(),
@@ -220,6 +224,11 @@ impl Panel {
         }
     }
 
+    /// The least of [`Past::constant_within`] over the assets.
+    pub(crate) fn constant_within(&self) -> f64 {
+        self.constant_within.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
     /// These rows alone: no other row can be reached through it. Its members are those of this panel. The planes are
     /// shared, not copied.
     ///
@@ -245,6 +254,7 @@ impl Panel {
                 .iter()
                 .map(|Feature { name, values }| Feature { name: name.clone(), values: values.slice(cells.clone()) })
                 .collect(),
+            constant_within: self.constant_within.clone(),
             rounding: self.rounding.clone(),
             row_numbers: self.row_numbers[rows.clone()].to_vec(),
             empty_rows: Vec::new(),

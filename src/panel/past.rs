@@ -18,6 +18,7 @@ pub struct Past {
     members: Vec<bool>,
     features: Vec<Vec<f64>>,
     feature_names: Vec<String>,
+    constant_within: Vec<f64>,
 }
 
 impl Past {
@@ -60,6 +61,12 @@ impl Past {
     pub fn feature_names(&self) -> &[String] {
         &self.feature_names
     }
+
+    /// The largest deviation from their mean, per asset, up to which returns count as constant, `[assets]`: 1e-12, and
+    /// 5e-7 where the source holds single precision.
+    pub fn constant_within(&self) -> &[f64] {
+        &self.constant_within
+    }
 }
 
 impl Past {
@@ -82,6 +89,7 @@ impl Past {
             members: pick(&self.members, columns, indices),
             features: self.features.iter().map(|plane| pick(plane, columns, indices)).collect(),
             feature_names: self.feature_names.clone(),
+            constant_within: indices.iter().map(|&index| self.constant_within[index]).collect(),
         }
     }
 }
@@ -118,6 +126,7 @@ impl Panel {
                 })
                 .collect(),
             feature_names: self.features().iter().map(|feature| feature.name.clone()).collect(),
+            constant_within: assets.iter().map(|&column| self.constant_within[column]).collect(),
             members: rows.clone().flat_map(|row| assets.iter().map(move |&column| self.members(row)[column])).collect(),
             rows,
         })

@@ -363,6 +363,7 @@ pub(super) struct PastView<'a> {
     returns: InputArray<'a, f64>,
     members: InputArray<'a, u8>,
     features: InputArray<'a, wf_feature>,
+    constant_within: InputArray<'a, f64>,
     // What `names` and `features` point to.
     _texts: Vec<InputArray<'a, u8>>,
     _planes: Vec<InputArray<'a, f64>>,
@@ -395,6 +396,7 @@ impl<'a> PastView<'a> {
             returns: InputArray::new(past.returns().into(), checking)?,
             members: InputArray::new(members.into(), checking)?,
             features: InputArray::new(features.into(), checking)?,
+            constant_within: InputArray::new(past.constant_within().into(), checking)?,
             _texts: texts,
             _planes: planes,
         })
@@ -413,6 +415,7 @@ impl<'a> PastView<'a> {
             context: context_handle(self.context),
             feature_count: self.features.len(),
             features: self.features.as_ptr(),
+            constant_within: self.constant_within.as_ptr(),
         };
         InputArray::new(vec![view].into(), self.context.is_checking())
     }

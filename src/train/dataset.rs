@@ -215,7 +215,7 @@ impl TrainingData {
                         columns.map(move |&column| raw.raw_label(planes, sample, back, column))
                     })
                 });
-                self.normalizer.label = ZScore::fit(labels, ZeroDispersion::Returns);
+                self.normalizer.label = ZScore::fit(labels, ZeroDispersion::Within(span.panel.constant_within()));
             }
         }
         self.view = Some(Arc::new(view(&self.normalizer)));

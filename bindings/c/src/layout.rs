@@ -51,7 +51,7 @@ fn ours() -> BTreeMap<String, (usize, usize)> {
             struct_size, index, train_start, train_end, validation_start, validation_end, test_start, test_end
         }
         wf_string { data, length }
-        wf_past { struct_size, rows, assets, dates, names, returns, members, context, feature_count, features }
+        wf_past { struct_size, rows, assets, dates, names, returns, members, context, feature_count, features, constant_within }
         wf_feature { name, values }
         wf_requirements { struct_size, lookback, min_history, universe, common_rows }
         wf_network_shape { struct_size, assets, feature_count, features }

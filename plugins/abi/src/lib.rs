@@ -114,6 +114,9 @@ pub struct wf_past {
     pub feature_count: usize,
     /// Feature planes, sorted by name, `[feature_count]`.
     pub features: *const wf_feature,
+    /// Since 1.1: the largest deviation from their mean up to which the returns of an asset count as constant,
+    /// `[assets]`: 1e-12, and 5e-7 where the source holds single precision.
+    pub constant_within: *const f64,
 }
 
 /// The data a model needs at a decision.

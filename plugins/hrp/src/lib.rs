@@ -105,7 +105,7 @@ impl Estimator for Hrp {
             return Ok(());
         }
         let used = self.used_rows(past.returns, assets)?;
-        let constant = are_constant(&used, assets);
+        let constant = are_constant(&used, assets, past.constant_within);
         let Some(first) = constant.iter().position(|constant| *constant) else {
             out.copy_from_slice(&self.hrp_weights(past.returns, past.names)?);
             return Ok(());
@@ -228,15 +228,16 @@ impl Hrp {
     }
 }
 
-/// Returns no further than this from their mean do not vary: the rest is rounding.
+/// Returns no further than this from their mean do not vary, where the host names no limit: the rest is rounding.
 const NO_DISPERSION: f64 = 1e-12;
 
-/// Returns, for each asset, whether none of its finite returns is further than [`NO_DISPERSION`] from their mean.
-fn are_constant(rows: &[&[f64]], assets: usize) -> Vec<bool> {
+/// Returns, for each asset, whether none of its finite returns is further than its limit from their mean.
+fn are_constant(rows: &[&[f64]], assets: usize, limits: &[f64]) -> Vec<bool> {
     let is_constant = |asset: usize| {
         let finite = || rows.iter().map(|row| row[asset]).filter(|value| value.is_finite());
         let mean = finite().sum::<f64>() / finite().count().max(1) as f64;
-        finite().all(|value| (value - mean).abs() <= NO_DISPERSION)
+        let limit = limits.get(asset).copied().unwrap_or(NO_DISPERSION);
+        finite().all(|value| (value - mean).abs() <= limit)
     };
     (0..assets).map(is_constant).collect()
 }
@@ -279,14 +280,16 @@ mod tests {
     fn an_asset_is_constant_if_all_its_finite_returns_are_equal() {
         let nan = f64::NAN;
         let rows: [&[f64]; 3] = [&[nan, 1.0, 0.5, nan], &[0.0, 1.0, 0.5, nan], &[0.0, 2.0, nan, nan]];
-        assert_eq!(are_constant(&rows, 4), [true, false, true, true]);
+        assert_eq!(are_constant(&rows, 4, &[]), [true, false, true, true]);
         // Prices of 100 · 1.0001ᵗ: returns differ by rounding alone. One step of 1e-11 is more than that.
         let price = |row: i32| 100.0 * 1.0001_f64.powi(row);
         let cash: Vec<[f64; 2]> =
             (0..756).map(|row| [price(row + 1) / price(row) - 1.0, if row == 9 { 1e-11 } else { 0.0 }]).collect();
         assert!(cash.iter().any(|row| row[0] != cash[0][0]));
         let rows: Vec<&[f64]> = cash.iter().map(<[f64; 2]>::as_slice).collect();
-        assert_eq!(are_constant(&rows, 2), [true, false]);
+        assert_eq!(are_constant(&rows, 2, &[]), [true, false]);
+        assert_eq!(are_constant(&rows, 2, &[1e-12, 2e-11]), [true, true]);
+        assert_eq!(are_constant(&rows, 2, &[0.0, 1e-12]), [false, false]);
     }
 
     #[test]

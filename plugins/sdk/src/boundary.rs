@@ -411,6 +411,7 @@ pub(crate) unsafe fn with_past<R>(past: *const wf_past, body: impl FnOnce(&Past)
             returns: core::slice::from_raw_parts((*past).returns, elements),
             members: core::slice::from_raw_parts((*past).members, elements),
             features: &features,
+            constant_within: constant_within(past),
             context: Context { context: (*past).context, call: PhantomData },
         })
     }
@@ -429,6 +430,21 @@ unsafe fn feature_planes<'a>(past: *const wf_past) -> &'a [wf_feature] {
             return &[];
         }
         core::slice::from_raw_parts((*past).features, (*past).feature_count)
+    }
+}
+
+/// [`Past::constant_within`]; empty if the past is of a host whose struct ends before it.
+///
+/// # Safety
+/// As for [`with_past`].
+unsafe fn constant_within<'a>(past: *const wf_past) -> &'a [f64] {
+    const END: usize = core::mem::offset_of!(wf_past, constant_within) + size_of::<*const f64>();
+    // SAFETY: the field is read only if the host says that its struct reaches over it; then it has one value per asset.
+    unsafe {
+        if (*past).struct_size < END || (*past).constant_within.is_null() {
+            return &[];
+        }
+        core::slice::from_raw_parts((*past).constant_within, (*past).assets)
     }
 }
 
@@ -500,4 +516,34 @@ unsafe extern "C" fn scores<M: Estimator>(
 ) -> i32 {
     // SAFETY: model, past and `out` are as the host's contract says.
     unsafe { write_per_asset::<M>(model, past, out, capacity, error, M::scores) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{string, wf_past, with_past};
+    use core::mem::{offset_of, size_of};
+
+    #[test]
+    fn limits_of_constant_returns_are_read_from_hosts_that_have_them() {
+        let (dates, names, returns, members) = ([19_358, 19_359], [string("A"), string("B")], [0.5; 4], [1; 4]);
+        let limits = [1e-12, 5e-7];
+        let mut past = wf_past {
+            struct_size: size_of::<wf_past>(),
+            rows: 2,
+            assets: 2,
+            dates: dates.as_ptr(),
+            names: names.as_ptr(),
+            returns: returns.as_ptr(),
+            members: members.as_ptr(),
+            context: core::ptr::null(),
+            feature_count: 0,
+            features: core::ptr::null(),
+            constant_within: limits.as_ptr(),
+        };
+        // SAFETY: arrays of the lengths that the struct states.
+        unsafe { with_past(&raw const past, |past| assert_eq!(past.constant_within, limits)) };
+        past.struct_size = offset_of!(wf_past, constant_within);
+        // SAFETY: as above.
+        unsafe { with_past(&raw const past, |past| assert!(past.constant_within.is_empty())) };
+    }
 }

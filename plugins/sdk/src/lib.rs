@@ -65,6 +65,7 @@
 //!     returns: &[0.01, 0.03, -0.01, -0.03, 0.0, 0.0],
 //!     members: &[1; 6],
 //!     features: &[],
+//!     constant_within: &[1e-12; 2],
 //!     context: Context::DETACHED,
 //! };
 //! let mut weights = [0.0; 2];
@@ -170,6 +171,9 @@ pub struct Past<'a> {
     pub members: &'a [u8],
     /// Feature planes, sorted by name.
     pub features: &'a [Feature<'a>],
+    /// The largest deviation from their mean up to which the returns of an asset count as constant, `[assets]`: 1e-12,
+    /// and 5e-7 where the source holds single precision. Empty with a host before 1.1: then it is 1e-12.
+    pub constant_within: &'a [f64],
     /// The caller: takes log messages and knows whether the work was cancelled.
     pub context: Context<'a>,
 }

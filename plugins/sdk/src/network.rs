@@ -96,6 +96,7 @@ pub enum AssetSet {
 ///     returns: &[0.5, 0.0, 0.5, f64::NAN],
 ///     members: &[1; 4],
 ///     features: &[],
+///     constant_within: &[1e-12; 2],
 ///     context: Context::DETACHED,
 /// };
 /// let mut momentum = [0.0; 2];

@@ -94,6 +94,7 @@ impl Missing {
 ///     returns: &[0.5, -1.0, 0.0, 0.0, -0.5, 1.0],
 ///     members: &[1; 6],
 ///     features: &[],
+///     constant_within: &[1e-12; 2],
 ///     context: Context::DETACHED,
 /// };
 /// let mut weights = [0.0; 2];

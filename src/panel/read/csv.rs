@@ -71,7 +71,7 @@ pub(in crate::panel) fn table(bytes: &[u8]) -> Result<RawTable> {
     })?;
     decimals.check()?;
     let (names, layout) = (names.into_inner(), layout(separator_of(bytes), decimals.comma.is_some()));
-    Ok(RawTable { dates, names, values, lines: Some(lines), decimals: Some(digits), layout })
+    Ok(RawTable { dates, names, values, lines: Some(lines), decimals: Some(digits), single_precision: None, layout })
 }
 
 /// How a file is written, in words, where it is not with commas between cells and points before decimals.

@@ -95,7 +95,8 @@ fn read(bytes: &Bytes) -> Result<RawTable> {
         }
     }
     let values = (0..dates.len()).flat_map(|row| by_asset.iter().map(move |values| values[row])).collect();
-    Ok(RawTable { dates, names, values, lines: None, decimals: None, layout: None })
+    let single = assets.iter().map(|&asset| columns[asset].physical_type() == Physical::FLOAT).collect();
+    Ok(RawTable { dates, names, values, lines: None, decimals: None, single_precision: Some(single), layout: None })
 }
 
 /// The index of the date column: the only one among those that pandas wrote as index, else the first column if it

@@ -16,6 +16,8 @@ pub(in crate::panel) struct RawTable {
     pub(in crate::panel) lines: Option<Vec<u64>>,
     /// The most digits after the decimal mark of a value in each column of a text file.
     pub(in crate::panel) decimals: Option<Vec<u32>>,
+    /// Whether each column is stored in single precision; `None` if none is.
+    pub(in crate::panel) single_precision: Option<Vec<bool>>,
     /// How a text file is written, where it is not in the usual way.
     pub(in crate::panel) layout: Option<String>,
 }
@@ -46,6 +48,12 @@ impl RawTable {
         };
         let prices = self.values.iter().skip(column).step_by(self.names.len());
         2.0 * 10.0_f64.powi(-(digits as i32)) / prices.copied().fold(f64::NAN, f64::min)
+    }
+
+    /// Returns of a column none of which is further than this from their mean are constant; the rest is rounding.
+    pub(in crate::panel) fn constant_within(&self, column: usize) -> f64 {
+        let is_single = self.single_precision.as_ref().is_some_and(|list| list[column]);
+        if is_single { 5e-7 } else { 1e-12 }
     }
 
     /// The number of each row in the source: its line in a text file, else counted from 1.
