@@ -211,8 +211,9 @@ typedef struct wf_runtime_options {
     wf_parallel_for parallel_for;
     // Passed to `parallel_for`.
     void *parallel_data;
-    // SHA-256 digests of the plugin files that may be loaded: 64 hexadecimal digits each, separated by `,`. Empty: any
-    // file. The file that is loaded is the one that was hashed. Plugins linked into the program need no digest.
+    // SHA-256 digests of the plugin files that may be loaded: 64 hexadecimal digits each, separated by `,`. Empty:
+    // the list of the environment variable `WALKFORGE_PLUGIN_SHA256`; where that is not set, any file. The file that is
+    // loaded is the one that was hashed. Plugins linked into the program need no digest.
     wf_string plugin_sha256;
 } wf_runtime_options;
 
@@ -467,7 +468,8 @@ int32_t wf_run_save(const struct wf_run *run,
 // Makes a runtime and starts its threads; `options` may be null for the defaults. The callbacks and their data must
 // stay valid as long as the runtime and its runs. The caller frees the handle with `wf_runtime_free`.
 //
-// Errors: `WF_E_IO` if threads cannot be started; `WF_E_INVALID_SETTING` if `plugin_sha256` is not a list of digests.
+// Errors: `WF_E_IO` if threads cannot be started; `WF_E_INVALID_SETTING` if `plugin_sha256` is not a list of digests, or
+// the variable in its place.
 int32_t wf_runtime_new(const struct wf_runtime_options *options,
                        struct wf_runtime **runtime,
                        wf_error **error);

@@ -92,8 +92,8 @@ pub mod internals {
         pub mod cpu {
             pub use crate::device::cpu::{SimdLevel, choose_level, round_to_half};
         }
-        pub use crate::device::Parallel;
         pub use crate::device::memory::CountingAllocator;
+        pub use crate::device::{Parallel, in_default_environment, keep_environment};
     }
     pub mod error {
         pub use crate::error::panic_message;

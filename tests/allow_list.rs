@@ -8,8 +8,9 @@ use serde_json::Value as Json;
 use walkforge::internals::model::Factory;
 use walkforge::{Code, PluginSearch};
 
-use crate::common::process::{self, stderr};
-use crate::common::{hrp, library};
+use crate::common::compilers::{COMPILERS, build};
+use crate::common::process::{self, stderr, stdout};
+use crate::common::{hrp, library, root};
 
 /// The digest as another program computes it.
 fn digest(file: &Path) -> String {
@@ -67,6 +68,27 @@ fn none_of_the_code_of_a_refused_file_runs() {
     assert!(search.clone().allow_only(&"11".repeat(32)).unwrap().load("mark").is_err() && !mark.exists());
     // Without a list the code runs, so this test can fail.
     assert!(search.load("mark").is_err() && mark.exists());
+}
+
+#[test]
+fn the_library_takes_the_list_from_the_environment_unless_the_host_gives_one() {
+    let (folder, honest, changed) = copies();
+    let program = folder.path().join("allow");
+    build(COMPILERS[0].c, &["-std=c11"], root().join("tests/capi/allow.c"), &program);
+    let attempt = |variable: Option<&str>, option: &str| {
+        let mut command = Command::new(&program);
+        command.env_remove("WALKFORGE_PLUGIN_SHA256").arg(folder.path()).arg(option);
+        if let Some(list) = variable {
+            command.env("WALKFORGE_PLUGIN_SHA256", list);
+        }
+        stdout(&command.output().unwrap()).trim().to_owned()
+    };
+    let refused = "may not be loaded: its SHA-256 is";
+    assert_eq!(attempt(None, ""), "loaded");
+    assert!(attempt(Some(&digest(&changed)), "").contains(refused));
+    assert_eq!(attempt(Some(&digest(&honest)), ""), "loaded");
+    assert_eq!(attempt(Some(&digest(&changed)), &digest(&honest)), "loaded");
+    assert!(attempt(Some("none"), "").contains("variable WALKFORGE_PLUGIN_SHA256"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::common::prices;
 use crate::common::process::{command, run, stderr, stdout, walkforge};
 
 /// Compiles a source of `tests/hostile` to a plugin.
@@ -143,6 +144,40 @@ fn each_fault_is_named() {
     });
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn a_plugin_that_changes_floating_point_modes_moves_no_other_model_and_is_told() {
+    let scratch = tempfile::tempdir().unwrap();
+    let experiment = |models: &str| {
+        let text = format!(
+            "threads = 1\n[data]\nprices = {:?}\n[windows]\nstep_months = 60\n{models}[[models]]\nname = \"hrp\"\n",
+            prices()
+        );
+        let (file, out) = (scratch.path().join("experiment.toml"), scratch.path().join("out"));
+        std::fs::write(&file, text).unwrap();
+        let output = walkforge(&["run"]).arg(&file).arg("--out").arg(&out).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let weights = std::fs::read_to_string(out.join("weights.csv")).unwrap();
+        let of_hrp: Vec<String> = weights.lines().filter(|line| line.contains(",hrp,")).map(str::to_owned).collect();
+        let document = std::fs::read_to_string(out.join("run.json")).unwrap();
+        let warned = document.contains("changed rounding, traps or flushing");
+        assert_eq!(warned, stderr(&output).contains("the plugin of model 'hostile' changed rounding"));
+        std::fs::remove_dir_all(out).unwrap();
+        (of_hrp, warned)
+    };
+    let (clean, warned) = experiment("");
+    assert!(!clean.is_empty() && !warned);
+    let mut faults = vec!["ROUNDS_UP"];
+    if cfg!(target_arch = "x86_64") {
+        faults.extend(["FLUSH_TO_ZERO", "FAST_MATH"]);
+    }
+    for fault in faults {
+        let file = built(scratch.path(), "faults.c", fault);
+        let (beside, warned) = experiment(&format!("[[models]]\nname = \"hostile\"\nplugin = {file:?}\n"));
+        assert!(warned, "{fault}");
+        assert_eq!(beside, clean, "{fault}");
+    }
 }
 
 #[test]

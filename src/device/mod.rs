@@ -1,9 +1,11 @@
 //! Devices and threads. Parallel loops run on our thread pool or on that of the embedding program ([`Parallel`]).
 
 pub(crate) mod cpu;
+mod float_environment;
 pub(crate) mod memory;
 mod team;
 
+pub use float_environment::{in_default_environment, keep_environment};
 pub(crate) use team::Team;
 
 use crate::error::{Code, Error, Result};

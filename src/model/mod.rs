@@ -57,6 +57,12 @@ pub trait Factory: Send + Sync {
         None
     }
 
+    /// Whether a call of a model came back with other rounding, traps or flushing of subnormal numbers than it was
+    /// given; they were restored.
+    fn changed_float_modes(&self) -> bool {
+        false
+    }
+
     /// The settings that [`Factory::create`] takes.
     fn settings(&self) -> &[Setting];
 

@@ -117,9 +117,10 @@ impl Panel {
                     row: Some(self.row_numbers[row]),
                     date: Some(self.dates[row]),
                     column: None,
-                    text: "no column has a value, so nothing trades in this row and every asset misses a return; leave \
+                    text:
+                        "no column has a value, so nothing trades in this row and every asset misses a return; leave \
                            out rows that are no trading date"
-                        .to_owned(),
+                            .to_owned(),
                 });
             }
         }
@@ -394,6 +395,14 @@ mod tests {
         let found = found(panel);
         assert_eq!(found.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [kind.name()], "{found:?}");
         found[0].1.clone()
+    }
+
+    #[test]
+    fn a_row_of_arrays_without_a_value_is_found_where_it_is() {
+        let panel = returns(300, &["A", "B"], |row, column| if row == 9 { f64::NAN } else { noise(row, column) });
+        assert_eq!(panel.dates().len(), 300);
+        let text = only(&panel, FindingKind::EmptyRow);
+        assert!(text.starts_with("row 10 (2015-01-14): no column has a value"), "{text}");
     }
 
     #[test]

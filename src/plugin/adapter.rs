@@ -2,6 +2,7 @@
 
 use core::ffi::c_void;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use walkforge_plugin_abi::{WF_OK, wf_error, wf_feature, wf_past, wf_plugin_api, wf_requirements, wf_string};
 
@@ -44,12 +45,17 @@ pub(super) struct PluginTable {
     pub(super) name: String,
     pub(super) api: wf_plugin_api,
     origin: Origin,
+    /// Whether a call came back with other rounding, traps or flushing than it was given.
+    changed_float_modes: AtomicBool,
 }
 
 impl PluginTable {
-    /// Runs `body`, a call of the plugin's function `call`, and records it in the trace.
+    /// Runs `body`, a call of the plugin's function `call`, and records it in the trace. What the plugin does to the
+    /// floating-point environment ends with the call.
     pub(super) fn traced<R>(&self, call: &str, body: impl FnOnce() -> R) -> R {
-        CallTrace::around(self.origin.trace.as_deref(), call, body)
+        let (out, changed) = CallTrace::around(self.origin.trace.as_deref(), call, body);
+        self.changed_float_modes.fetch_or(changed, Ordering::Relaxed);
+        out
     }
 
     /// Runs `body`, a call of the plugin's function `call` that stores its error through the given pointer, and
@@ -90,7 +96,18 @@ impl Plugin {
             ModelKind::Network => ("build", api.build.is_some()),
         };
         require(&[&common[..], &[of_kind]].concat())?;
-        Ok(Self { version, kind, settings, table: Arc::new(PluginTable { name, api, origin }), description: text })
+        Ok(Self {
+            version,
+            kind,
+            settings,
+            table: Arc::new(PluginTable { name, api, origin, changed_float_modes: AtomicBool::new(false) }),
+            description: text,
+        })
+    }
+
+    /// Keeps that the plugin changed rounding, traps or flushing.
+    pub(super) fn note_float_modes(&self) {
+        self.table.changed_float_modes.store(true, Ordering::Relaxed);
     }
 
     /// The plugin's description of itself, as JSON.
@@ -110,6 +127,10 @@ impl Factory for Plugin {
 
     fn sha256(&self) -> Option<&str> {
         self.table.origin.sha256.as_deref()
+    }
+
+    fn changed_float_modes(&self) -> bool {
+        self.table.changed_float_modes.load(Ordering::Relaxed)
     }
 
     fn settings(&self) -> &[Setting] {

@@ -82,7 +82,7 @@ fn call_describe(api: &wf_plugin_api, source: &str, trace: Option<&CallTrace>) -
     // SAFETY: both out-parameters are local variables; the plugin stores nothing but an error of `error_new` in
     // `error`.
     unsafe {
-        let code = CallTrace::around(trace, "describe", || describe(&raw mut text, &raw mut error));
+        let (code, _) = CallTrace::around(trace, "describe", || describe(&raw mut text, &raw mut error));
         check(source, "describe", code, error)?;
     }
     if text.data.is_null() || text.length == 0 {

@@ -11,6 +11,7 @@ use walkforge_plugin_abi::{WF_ABI_MAJOR, wf_plugin_api, wf_plugin_entry};
 use super::adapter::{Origin, Plugin};
 use super::error::check;
 use super::library::{AllowList, Candidate, Loaded};
+use crate::device::keep_environment;
 use crate::error::{Result, fail};
 use crate::plugin::checking::call_trace::CallTrace;
 use crate::plugin::service::HOST;
@@ -152,9 +153,16 @@ impl PluginSearch {
 
 impl PluginSearch {
     fn load_file(&self, path: &Path) -> Result<Plugin> {
-        let Loaded { init, source, sha256 } = Candidate::open(path)?.load(self.allowed.as_ref())?;
+        let candidate = Candidate::open(path)?;
+        // Code that runs on loading, such as that which -ffast-math links in, may set modes for good.
+        let (loaded, changed) = keep_environment(|| candidate.load(self.allowed.as_ref()));
+        let Loaded { init, source, sha256 } = loaded?;
         // SAFETY: the function has the symbol of an init function, which keeps the contract of `wf_plugin_entry`.
-        unsafe { initialise(init, &source, Origin { sha256: Some(sha256), trace: None }) }
+        let plugin = unsafe { initialise(init, &source, Origin { sha256: Some(sha256), trace: None })? };
+        if changed {
+            plugin.note_float_modes();
+        }
+        Ok(plugin)
     }
 }
 
@@ -219,7 +227,7 @@ pub(super) unsafe fn initialise(init: wf_plugin_entry, source: &str, origin: Ori
     let mut error = core::ptr::null_mut();
     // SAFETY: the host table is static; `api` and `error` are local variables, and `api` starts with its size.
     unsafe {
-        let code =
+        let (code, _) =
             CallTrace::around(origin.trace.as_deref(), "init", || init(&raw const HOST, &raw mut api, &raw mut error));
         check(source, "init", code, error)?;
     }

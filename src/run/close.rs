@@ -1,6 +1,7 @@
 //! Closing a window that is done for every model: its rows of the out-of-sample paths. A model whose choice leaves no
 //! portfolio within the constraints ends there, and the others go on.
 
+use super::notices::float_modes;
 use super::runner::{Run, Target, WindowState};
 use crate::error::{Code, Error, Result};
 use crate::job::ModelWindow;
@@ -27,6 +28,17 @@ enum Closing {
 }
 
 impl Run {
+    /// Warns, once a model, of a plugin that leaves the floating-point environment changed.
+    pub(super) fn warn_of_float_modes(&mut self) {
+        for model in self.models.iter().filter(|model| model.factory.changed_float_modes()) {
+            let warning = float_modes(&model.name);
+            if !self.warnings.contains(&warning) {
+                model.context.log(LogLevel::Warn, &warning);
+                self.warnings.push(warning);
+            }
+        }
+    }
+
     /// Extends the out-of-sample paths by the next window where it is done for every model; returns whether it was.
     pub(super) fn close_window(&mut self) -> Result<bool> {
         let window = self.progress().done;

@@ -40,6 +40,14 @@ pub(super) fn never_held(experiment: &Experiment, stitched: &StitchedPath, windo
     ))
 }
 
+/// A warning about a plugin that leaves the floating-point environment changed.
+pub(super) fn float_modes(model: &str) -> String {
+    format!(
+        "the plugin of model '{model}' changed rounding, traps or flushing of subnormal numbers and did not set them back; \
+         they were restored after each of its calls, so that no other model is affected"
+    )
+}
+
 /// A warning about members that the data have no column for. Where many are missing the first few are enough to find
 /// the fault; `run.json` lists them all.
 pub(super) fn missing_columns(panel: &Panel) -> Option<String> {

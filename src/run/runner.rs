@@ -382,6 +382,7 @@ impl Run {
         while self.close_window()? {
             self.spill_decisions()?;
         }
+        self.warn_of_float_modes();
         self.spill_decisions()?;
         Ok(self.progress())
     }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cfenv>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -197,6 +198,40 @@ void loops_of_the_host(const std::string &prices, const std::string &plugins) {
     std::printf("loops of the host that throw or do nothing: 3 clean errors, and the run goes on\n");
 }
 
+// Other rounding and traps in the host: the same bytes, and the host's modes are as it left them.
+void another_floating_point_environment(const std::string &prices, const std::string &plugins) {
+    const std::string text = "[windows]\nstep_months = 120\n[portfolio]\ncost_bps = 10\n[train]\nmax_epochs = 1\n"
+                             "[[models]]\nname = \"hrp\"\n[[models]]\nname = \"lstm\"\n"
+                             "settings = { hidden_size = 8, lookback = 10 }\n";
+    const auto walk = [&](Loop loop) {
+        auto panel = wf::Panel::read(prices);
+        CHECK(bool(panel));
+        const auto by = runtime(plugins, 2, std::move(loop));
+        auto run = wf::Run::make(by, *panel, text);
+        CHECK(bool(run));
+        finish(*run);
+        return everything(*run);
+    };
+    const auto reference = walk(nullptr);
+    const int traps = FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW | FE_UNDERFLOW;
+    const Loop rounds_up = [](std::size_t count, const std::function<void(std::size_t)> &task) {
+        std::fesetround(FE_UPWARD);
+        while (count > 0) task(--count);
+    };
+    for (const int rounding : {FE_UPWARD, FE_TONEAREST}) {
+        std::fesetround(rounding);
+        feenableexcept(traps);
+        const auto own = walk(nullptr), looped = walk(rounds_up);
+        const int rounding_after = std::fegetround(), traps_after = fegetexcept();
+        fedisableexcept(traps);
+        std::fesetround(FE_TONEAREST);
+        CHECK(same(own, reference) && same(looped, reference));
+        CHECK(rounding_after == rounding && traps_after == traps);
+    }
+    std::printf("a host that rounds up, with traps on: %zu numbers of HRP and LSTM are the same bytes\n",
+                reference.size());
+}
+
 void fork_with_handles(const std::string &plugins) {
     auto parent = runtime(plugins, 2);
     auto run = experiment(parent);
@@ -244,6 +279,7 @@ int main(int count, char **arguments) {
     two_change_one_handle(plugins);
     cancel_from_another_thread(plugins);
     loops_of_the_host(prices, plugins);
+    another_floating_point_environment(prices, plugins);
     fork_with_handles(plugins);
     std::printf("%ld checks hold\n", checks);
 }

@@ -5,6 +5,7 @@ use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
+use walkforge::internals::device::in_default_environment;
 use walkforge::internals::error::panic_message;
 use walkforge::internals::plugin::into_c;
 pub(crate) use walkforge::internals::plugin::string;
@@ -19,9 +20,10 @@ macro_rules! fail {
 }
 pub(crate) use fail;
 
-/// Runs `body` and returns its code. An error or a panic is stored in `error` if that is not null.
+/// Runs `body` in the default floating-point environment and returns its code. An error or a panic is stored in `error`
+/// if that is not null.
 pub(crate) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>) -> i32 {
-    let failure = match catch_unwind(AssertUnwindSafe(body)) {
+    let failure = match in_default_environment(|| catch_unwind(AssertUnwindSafe(body))) {
         Ok(Ok(())) => return WF_OK,
         Ok(Err(failure)) => failure,
         Err(panic) => Error::new(Code::Internal, format!("a fault of walkforge: {}", panic_message(panic))),
@@ -36,7 +38,7 @@ pub(crate) fn guard(error: *mut *mut wf_error, body: impl FnOnce() -> Result<()>
 
 /// Runs `body`, or returns `otherwise` if it panics: for functions that return no code.
 pub(crate) fn catch_panic_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+    in_default_environment(|| catch_unwind(AssertUnwindSafe(body))).unwrap_or_else(|panic| {
         panic_message(panic);
         otherwise
     })

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use walkforge_plugin_abi::{wf_error, wf_host, wf_plugin_api, wf_string};
 
 use super::guard::{Handle, HandleType, check_pointer, fail, guard, put, read_struct, string, utf8};
-use walkforge::internals::device::Parallel;
+use walkforge::internals::device::{Parallel, in_default_environment, keep_environment};
 use walkforge::internals::plugin::level_code;
 use walkforge::{PluginSearch, Result, Runtime, register};
 
@@ -47,8 +47,9 @@ pub struct wf_runtime_options {
     pub parallel_for: wf_parallel_for,
     /// Passed to `parallel_for`.
     pub parallel_data: *mut c_void,
-    /// SHA-256 digests of the plugin files that may be loaded: 64 hexadecimal digits each, separated by `,`. Empty: any
-    /// file. The file that is loaded is the one that was hashed. Plugins linked into the program need no digest.
+    /// SHA-256 digests of the plugin files that may be loaded: 64 hexadecimal digits each, separated by `,`. Empty:
+    /// the list of the environment variable `WALKFORGE_PLUGIN_SHA256`; where that is not set, any file. The file that is
+    /// loaded is the one that was hashed. Plugins linked into the program need no digest.
     pub plugin_sha256: wf_string,
 }
 
@@ -94,7 +95,9 @@ struct TaskData<'a> {
 unsafe extern "C" fn run_task(data: *mut c_void, index: usize) {
     // SAFETY: `data` is the `TaskData` that `for_each` keeps alive until all calls have returned.
     let data = unsafe { &*data.cast::<TaskData>() };
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (data.task)(index)));
+    // The threads of the host have a floating-point environment of their own.
+    let task = || in_default_environment(|| (data.task)(index));
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(task));
     if let Err(panic) = result {
         *data.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
     }
@@ -107,8 +110,9 @@ impl Parallel for HostLoop {
 
     fn for_each(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
         let data = TaskData { task, panic: Mutex::new(None) };
+        let data_pointer = (&raw const data).cast_mut().cast();
         // SAFETY: `wf_parallel_for` calls `run_task` with the data it was given, and returns when all calls have.
-        unsafe { (self.call)(self.data.pointer(), count, Some(run_task), (&raw const data).cast_mut().cast()) };
+        keep_environment(|| unsafe { (self.call)(self.data.pointer(), count, Some(run_task), data_pointer) });
         if let Some(panic) = data.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
             std::panic::resume_unwind(panic);
         }
@@ -118,7 +122,8 @@ impl Parallel for HostLoop {
 /// Makes a runtime and starts its threads; `options` may be null for the defaults. The callbacks and their data must
 /// stay valid as long as the runtime and its runs. The caller frees the handle with `wf_runtime_free`.
 ///
-/// Errors: `WF_E_IO` if threads cannot be started; `WF_E_INVALID_SETTING` if `plugin_sha256` is not a list of digests.
+/// Errors: `WF_E_IO` if threads cannot be started; `WF_E_INVALID_SETTING` if `plugin_sha256` is not a list of digests, or
+/// the variable in its place.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_runtime_new(
     options: *const wf_runtime_options,
@@ -151,7 +156,7 @@ pub unsafe extern "C" fn wf_runtime_new(
         } else {
             PluginSearch::folders(std::env::split_paths(path).collect::<Vec<PathBuf>>())
         };
-        let search = if sha256.is_empty() { search } else { search.allow_only(sha256)? };
+        let search = if sha256.is_empty() { search.allow_by_environment()? } else { search.allow_only(sha256)? };
         let mut created = match given.parallel_for {
             None => Runtime::new(search, given.threads)?,
             Some(_) if given.threads == 0 => {
@@ -166,7 +171,7 @@ pub unsafe extern "C" fn wf_runtime_new(
             let data = UserData(given.log_data);
             created.log = Some(Arc::new(move |level, message: &str| {
                 // SAFETY: the caller's function, with the caller's pointer; it may be called on any thread.
-                unsafe { log(data.pointer(), level_code(level), string(message)) }
+                keep_environment(|| unsafe { log(data.pointer(), level_code(level), string(message)) });
             }));
         }
         // SAFETY: the contract of the C ABI.

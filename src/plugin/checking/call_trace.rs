@@ -5,6 +5,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::device::keep_environment;
+
 /// Length of an entry. All are equally long, so that each overwrites the previous one.
 const WIDTH: usize = 24;
 
@@ -27,12 +29,14 @@ impl CallTrace {
         let _ = self.0.write_all_at(format!("{}\n{call:WIDTH$}\n", Self::CALLING).as_bytes(), 0);
     }
 
-    /// Runs `body`, a call into the plugin, and records it if there is a trace.
-    pub(in crate::plugin) fn around<R>(trace: Option<&Self>, call: &str, body: impl FnOnce() -> R) -> R {
-        let Some(trace) = trace else { return body() };
+    /// Runs `body`, a call into the plugin, and records it if there is a trace. The floating-point environment is the
+    /// same afterwards; second is whether the plugin had changed it. With a trace it stays as the plugin leaves it, for
+    /// the check that looks at what a plugin does to its process.
+    pub(in crate::plugin) fn around<R>(trace: Option<&Self>, call: &str, body: impl FnOnce() -> R) -> (R, bool) {
+        let Some(trace) = trace else { return keep_environment(body) };
         trace.write(call);
         let out = body();
         trace.write("");
-        out
+        (out, false)
     }
 }

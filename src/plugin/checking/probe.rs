@@ -44,7 +44,7 @@ impl Probe {
     pub(crate) fn open(path: &Path, trace: Option<Arc<CallTrace>>) -> Result<Self> {
         let load = || Candidate::open(path)?.load(None);
         // Loading is traced as it runs the library's initialisers.
-        Ok(Self { loaded: CallTrace::around(trace.as_deref(), "loading", load)?, trace })
+        Ok(Self { loaded: CallTrace::around(trace.as_deref(), "loading", load).0?, trace })
     }
 
     /// Initialises the plugin as a run does.
@@ -73,7 +73,7 @@ impl Probe {
             core::ptr::write_bytes(bytes.add(size), MARK, 2 * whole - size);
             tables.as_mut_ptr().cast::<usize>().write(size);
             let call = || (self.loaded.init)(core::ptr::from_ref(host), bytes.cast(), &raw mut error);
-            let code = CallTrace::around(self.trace.as_deref(), "init", call);
+            let (code, _) = CallTrace::around(self.trace.as_deref(), "init", call);
             let beyond = core::slice::from_raw_parts(bytes.add(size), 2 * whole - size);
             (code, beyond.iter().any(|byte| *byte != MARK), tables.as_ptr().cast::<usize>().read())
         };

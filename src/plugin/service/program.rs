@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use walkforge_plugin_abi::{WF_AXIS_ASSETS, WF_NO_VALUE, wf_program, wf_program_service, wf_string, wf_value};
 
+use crate::device::in_default_environment;
 use crate::error::{Code, Error, Result, fail, panic_message};
 use crate::model::{NetworkSpec, Output};
 use crate::panel::OWN_PLANES;
@@ -178,7 +179,7 @@ unsafe fn with_state<R>(program: *mut wf_program, body: impl FnOnce(&mut BuildSt
     if state.has_failed() {
         return None;
     }
-    let failure = match catch_unwind(AssertUnwindSafe(|| body(state))) {
+    let failure = match in_default_environment(|| catch_unwind(AssertUnwindSafe(|| body(state)))) {
         Ok(Ok(value)) => return Some(value),
         Ok(Err(failure)) => failure,
         Err(payload) => Error::new(Code::Internal, panic_message(payload)),

@@ -9,6 +9,7 @@ use walkforge_plugin_abi::{
     WF_COVARIANCE_SAMPLE, WF_MISSING_COMPLETE, WF_MISSING_PAIRWISE, WF_OK, wf_statistics_service,
 };
 
+use crate::device::in_default_environment;
 use crate::error::{Code, Result, fail, panic_message};
 use crate::statistics::{Coefficient, Missing, Sample, all_finite, distances_into, repair};
 
@@ -23,7 +24,7 @@ pub(super) static STATISTICS: wf_statistics_service = wf_statistics_service {
 
 /// Runs `body` and returns the code of its error, or `Internal` for a caught panic.
 fn guard(body: impl FnOnce() -> Result<()>) -> i32 {
-    match catch_unwind(AssertUnwindSafe(body)) {
+    match in_default_environment(|| catch_unwind(AssertUnwindSafe(body))) {
         Ok(Ok(())) => WF_OK,
         Ok(Err(error)) => error.code().as_i32(),
         Err(payload) => {
