@@ -2,6 +2,7 @@
 //! result is a clean error that names plugin, model, window and date, and the host keeps working.
 
 use std::ffi::{c_char, c_void};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use walkforge::{Code, Error, Experiment, Plugin, Run, Runtime, register};
@@ -92,6 +93,8 @@ export_estimator!(wf_plugin_init_hostile, Hostile);
 /// The host's table and the SDK's `weights`, for modes that the SDK cannot express.
 static HOST: OnceLock<usize> = OnceLock::new();
 static SAFE: OnceLock<Weights> = OnceLock::new();
+/// Where the panel of a run keeps a value, for the mode that writes there.
+static LENT_TO_NOBODY: AtomicUsize = AtomicUsize::new(0);
 type Weights = unsafe extern "C" fn(*const c_void, *const wf_past, *mut f64, usize, *mut *mut wf_error) -> i32;
 
 fn string(bytes: &[u8]) -> wf_string {
@@ -112,6 +115,11 @@ unsafe extern "C" fn raw_weights(
         let causes = match mode.as_str() {
             "a long chain of causes" => 100_000,
             "a message of no letters" => 0,
+            "writes to the panel" => {
+                let cell = LENT_TO_NOBODY.load(Ordering::Relaxed) as *mut f64;
+                cell.write_volatile(cell.read_volatile() + 0.01);
+                return SAFE.get().unwrap()(model, past, out, capacity, error);
+            }
             _ => return SAFE.get().unwrap()(model, past, out, capacity, error),
         };
         let mut last = (host.error_new)(6, string(b"the \xff\xfe root"), std::ptr::null_mut());
@@ -136,11 +144,8 @@ unsafe extern "C" fn raw_init(host: *const wf_host, out: *mut wf_plugin_api, err
     }
 }
 
-/// Runs an experiment with the plugin in a mode and an honest model; also returns the first error of a step.
-///
-/// # Errors
-/// Of preparing the run.
-fn run(mode: &str) -> Result<(Run, Option<Error>), Error> {
+/// Prepares an experiment with the plugin in a mode and an honest model.
+fn prepare(mode: &str) -> Result<Run, Error> {
     let experiment = format!(
         "[windows]\ntrain_months = 12\nvalidation_months = 3\ntest_months = 3\nstep_months = 3\n\
          [[models]]\nname = \"honest\"\nplugin = \"hrp\"\nsettings = {{ lookback = 60 }}\n\
@@ -150,7 +155,15 @@ fn run(mode: &str) -> Result<(Run, Option<Error>), Error> {
     // SAFETY: the function is the plugin's entry.
     let hostile = unsafe { register(raw_init, "hostile") }.unwrap();
     let search = search([("hostile", hostile), ("hrp", hrp())]);
-    let mut run = Run::new(experiment, five_assets(), &Runtime::new(search, 2).unwrap())?;
+    Run::new(experiment, five_assets(), &Runtime::new(search, 2).unwrap())
+}
+
+/// Runs an experiment with the plugin in a mode and an honest model; also returns the first error of a step.
+///
+/// # Errors
+/// Of preparing the run.
+fn run(mode: &str) -> Result<(Run, Option<Error>), Error> {
+    let mut run = prepare(mode)?;
     while run.progress().done < run.windows.len() {
         if let Err(error) = run.step() {
             return Ok((run, Some(error)));
@@ -162,6 +175,24 @@ fn run(mode: &str) -> Result<(Run, Option<Error>), Error> {
 const MODEL: &str = "model 'm': ";
 const DECISION: &str = "model 'm', window 0: the decision of 2018-01-31: ";
 const TRAINED: &str = "model 'm', window 0: the model trained from 2018-01-01: ";
+
+#[test]
+fn a_run_whose_data_a_plugin_wrote_to_fails_and_stays_failed() {
+    let mut run = prepare("writes to the panel").unwrap();
+    // The last return of the data: no model has seen it before the last window.
+    let last = run.panel.dates().len() - 1;
+    LENT_TO_NOBODY.store(run.panel.returns(last).as_ptr() as usize, Ordering::Relaxed);
+    let error = loop {
+        match run.step() {
+            Ok(progress) => assert!(progress.done < run.windows.len(), "the run ended well"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), Code::Plugin);
+    assert!(error.to_string().contains("the data of this run were changed in memory while windows 0 to"), "{error}");
+    let done = run.progress().done;
+    assert!((0..5).all(|_| run.step().is_err()) && run.progress().done == done);
+}
 
 #[test]
 fn each_mode_is_a_clean_error_and_the_host_keeps_working() {

@@ -49,6 +49,7 @@ impl Run {
         {
             return Ok(false);
         }
+        self.planes.check(&self.panel, window, window + 1 == self.windows.len())?;
         let closings: Vec<Closing> = models.map(|model| self.closing(model, window)).collect::<Result<_>>()?;
         for (model, closing) in closings.into_iter().enumerate() {
             let state = self.states.remove(&(window, model));

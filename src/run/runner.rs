@@ -20,7 +20,7 @@ use crate::job::{
 };
 use crate::model::{Context, LogLevel};
 use crate::network::TrainedNetwork;
-use crate::panel::Panel;
+use crate::panel::{Panel, PlaneGuard};
 use crate::portfolio::{Account, ConstraintChange, ExecutionModel, Path};
 use crate::train::{Epoch, MemoryPlan, Trainer, TrainingContext, TrainingHistory};
 use crate::windows::{FitRows, RebalanceSchedule, Span, StitchedPath, Window, first_decision, skipped_tests, windows};
@@ -150,6 +150,8 @@ pub struct Run {
     pub warnings: Vec<String>,
     /// The instruction level of the kernels.
     pub(super) simd: SimdLevel,
+    /// Knows whether the data are still those that the run began with.
+    pub(super) planes: PlaneGuard,
     cancel: Arc<AtomicBool>,
     /// The first window that is done whose decisions are in memory.
     first_in_memory: usize,
@@ -235,6 +237,7 @@ impl Run {
             plans: Plans::new(),
             warnings,
             experiment,
+            planes: PlaneGuard::new(&panel),
             panel,
             cancel,
             first_in_memory: 0,
