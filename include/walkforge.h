@@ -469,7 +469,7 @@ int32_t wf_run_save(const struct wf_run *run,
 // stay valid as long as the runtime and its runs. The caller frees the handle with `wf_runtime_free`.
 //
 // Errors: `WF_E_IO` if threads cannot be started; `WF_E_INVALID_SETTING` if `plugin_sha256` is not a list of digests, or
-// the variable in its place.
+// if it is empty and the variable is none.
 int32_t wf_runtime_new(const struct wf_runtime_options *options,
                        struct wf_runtime **runtime,
                        wf_error **error);

@@ -147,7 +147,7 @@ fn each_fault_is_named() {
 }
 
 #[test]
-fn a_plugin_that_changes_floating_point_modes_moves_no_other_model_and_is_told() {
+fn a_plugin_that_changes_floating_point_modes_moves_no_other_model_and_is_reported() {
     let scratch = tempfile::tempdir().unwrap();
     let experiment = |models: &str| {
         let text = format!(

@@ -108,8 +108,8 @@ mod tests {
     }
 
     #[test]
-    fn what_foreign_code_changes_is_undone_and_told_but_for_exceptions() {
-        for (set, told) in
+    fn what_foreign_code_changes_is_undone_and_reported_but_for_exceptions() {
+        for (set, reported) in
             [(DEFAULT | 0x2000, true), (DEFAULT & !0x80, true), (DEFAULT | 0x40, true), (DEFAULT | 1, false)]
         {
             let (value, changed) = keep_environment(|| {
@@ -118,7 +118,7 @@ mod tests {
             });
             let after = mxcsr();
             set_mxcsr(DEFAULT);
-            assert_eq!((value, changed, after & !0x3f), (7, told, DEFAULT));
+            assert_eq!((value, changed, after & !0x3f), (7, reported, DEFAULT));
         }
     }
 }

@@ -123,7 +123,7 @@ impl Parallel for HostLoop {
 /// stay valid as long as the runtime and its runs. The caller frees the handle with `wf_runtime_free`.
 ///
 /// Errors: `WF_E_IO` if threads cannot be started; `WF_E_INVALID_SETTING` if `plugin_sha256` is not a list of digests, or
-/// the variable in its place.
+/// if it is empty and the variable is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wf_runtime_new(
     options: *const wf_runtime_options,
